@@ -1,0 +1,76 @@
+"""Errors with a stable code and a message that says what, where, got, expected and what to do next.
+
+Every error derives from `SrrdError` and from the builtin that a caller would expect. A message never carries patient data:
+only the pseudonymous key of a knee, tag names, counts, sizes and file names inside the cohort.
+"""
+
+from __future__ import annotations
+
+
+class SrrdError(Exception):
+    """An error whose `code` is stable and whose text can be acted on.
+
+    Parameters
+    ----------
+    code
+        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it; the words may change, the code may not.
+    what
+        One clause: what is wrong.
+    where, got, expected, todo
+        Where it was seen, what was found, what was needed, and what the user does next.
+    """
+
+    def __init__(
+        self, code: str, what: str, *, where: str = "", got: str = "", expected: str = "", todo: str = ""
+    ) -> None:
+        self.code, self.what, self.where, self.got, self.expected, self.todo = code, what, where, got, expected, todo
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        seen = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value]
+        text = f"[{self.code}] {self.what}"
+        text += f" in {self.where}" if self.where else ""
+        text += f": {', '.join(seen)}" if seen else ""
+        return text + (f". {self.todo}" if self.todo else "")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep every field when the error crosses a process boundary."""
+        fields = (self.code, self.what, self.where, self.got, self.expected, self.todo)
+        return _rebuild, (type(self), fields)
+
+
+def _rebuild(kind: type[SrrdError], fields: tuple[str, str, str, str, str, str]) -> SrrdError:
+    code, what, where, got, expected, todo = fields
+    return kind(code, what, where=where, got=got, expected=expected, todo=todo)
+
+
+class InputError(SrrdError, ValueError):
+    """One image, mask or series cannot be used: its knee fails, the others go on."""
+
+
+class CohortError(SrrdError, ValueError):
+    """The cohort's tables or layout are wrong: the run stops before any work."""
+
+
+class ConfigError(SrrdError, ValueError):
+    """A configuration or command line is wrong: the run stops before any work (exit code 2)."""
+
+
+class StoreError(SrrdError, OSError):
+    """Stored data is missing, torn, altered, of another version, or storage cannot be used (exit code 3)."""
+
+
+class NotEstimableError(SrrdError, ArithmeticError):
+    """A quantity has no value on this input, e.g. an AUC with one class."""
+
+
+class RegistrationError(SrrdError, RuntimeError):
+    """No acceptable transform was found for a bone."""
+
+
+class TrainingError(SrrdError, RuntimeError):
+    """Training cannot go on, e.g. a non-finite loss."""
+
+
+class ClusterError(SrrdError, RuntimeError):
+    """The Ray cluster cannot do what was asked (exit code 3)."""

@@ -1,0 +1,47 @@
+"""Outputs that are whole or absent: written beside, then renamed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` for a new file or folder; on success it takes the name, on error it is removed.
+
+    Two writers of one path never mix: each has a name of its own, and the last rename wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
+    try:
+        yield beside
+        _take_place(beside, path)
+    finally:
+        _remove(beside)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small UTF-8 file so that a reader sees the old or the new content, never a part."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def _take_place(beside: Path, path: Path) -> None:
+    if beside.is_dir() and path.exists():
+        old = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
+        path.rename(old)
+        beside.rename(path)
+        _remove(old)
+        return
+    beside.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

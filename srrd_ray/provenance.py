@@ -1,0 +1,27 @@
+"""Where results come from: seeds and hashes that depend on names and bytes, never on time, order or machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+
+def seed_from(run_seed: int, *names: str | int) -> int:
+    """Return a 63-bit seed for one use, derived from the run's seed and the names of that use (knee, stage, epoch…)."""
+    digest = hashlib.sha256(json.dumps([run_seed, *names]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def hash_of(*parts: object) -> str:
+    """Return the SHA-256 of plain JSON-able data, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False, default=str).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder: of the relative names and contents of all files below it, sorted."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    listing = [(p.relative_to(path).as_posix(), hash_file(p)) for p in sorted(path.rglob("*")) if p.is_file()]
+    return hash_of(listing)
