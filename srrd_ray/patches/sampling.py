@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from srrd_ray.geometry import Geometry, Shape, apply
 from srrd_ray.patches.subchondral import PatchConfig, SubchondralPoint
 from srrd_ray.records import BONE_LABELS, Bone
-from srrd_ray.volume import Volume
+from srrd_ray.volume import Scalar, Volume
 
 CT_SHAPE: Shape = (16, 32, 32)
 CT_SPACING_MM = (0.8, 0.4, 0.4)
@@ -67,7 +67,7 @@ def mr_grid(center_lps_mm: ArrayLike) -> Geometry:
     return _centred(MR_SHAPE, MR_SPACING_MM, center_lps_mm)
 
 
-def holds(volume: Volume[np.generic], grid: Geometry, to_volume: ArrayLike | None = None) -> bool:
+def holds(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike | None = None) -> bool:
     """Return whether every voxel centre of `grid`, mapped by `to_volume`, lies between voxel centres of the volume."""
     world = np.eye(4) if to_volume is None else np.asarray(to_volume, dtype=np.float64)
     index = volume.geometry.lps_to_index(apply(world, grid.corners_lps()))
@@ -76,7 +76,7 @@ def holds(volume: Volume[np.generic], grid: Geometry, to_volume: ArrayLike | Non
 
 
 def place_cubes(
-    ct: Volume[np.generic], bones: Volume[np.uint8], points: tuple[SubchondralPoint, ...], config: PatchConfig
+    ct: Volume[Scalar], bones: Volume[np.uint8], points: tuple[SubchondralPoint, ...], config: PatchConfig
 ) -> Placement:
     """Return the first `config.per_region` cubes of each region that lie inside the CT and inside the bone."""
     kept: list[SubchondralPoint] = []
@@ -94,13 +94,13 @@ def place_cubes(
     return Placement(kept=tuple(kept), outside_volume=outside_volume, outside_bone=outside_bone)
 
 
-def cut_ct(ct: Volume[np.generic], bones: Volume[np.uint8], point: SubchondralPoint) -> CutPatch:
+def cut_ct(ct: Volume[Scalar], bones: Volume[np.uint8], point: SubchondralPoint) -> CutPatch:
     """Return the CT cube (HU) and its bone mask."""
     grid = ct_grid(point.center_lps_mm)
     return CutPatch(image=_sampled(ct, grid, np.eye(4), 3), mask=cut_mask(bones, point.bone, grid))
 
 
-def cut_mr(mr: Volume[np.generic], to_mr: ArrayLike, bones: Volume[np.uint8], point: SubchondralPoint) -> CutPatch:
+def cut_mr(mr: Volume[Scalar], to_mr: ArrayLike, bones: Volume[np.uint8], point: SubchondralPoint) -> CutPatch:
     """Return the MR cube, sampled through `to_mr` (CT LPS mm -> MR LPS mm), and the mask of the CT's bone on its grid."""
     grid = mr_grid(point.center_lps_mm)
     return CutPatch(image=_sampled(mr, grid, to_mr, 3), mask=cut_mask(bones, point.bone, grid))
@@ -118,11 +118,11 @@ def _centred(shape: Shape, spacing_mm: tuple[float, float, float], center: Array
     return Geometry.aligned(shape, spacing_mm, np.asarray(center, dtype=np.float64) - half[::-1])
 
 
-def _sampled(volume: Volume[np.generic], grid: Geometry, to_volume: ArrayLike, order: int) -> NDArray[np.float32]:
+def _sampled(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike, order: int) -> NDArray[np.float32]:
     return _window(volume, grid, to_volume).onto(grid, to_volume, order=order).array
 
 
-def _window(volume: Volume[np.generic], grid: Geometry, to_volume: ArrayLike) -> Volume[np.generic]:
+def _window(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike) -> Volume[Scalar]:
     """Return the part of the volume that interpolation on the mapped grid can see: a box with room for the splines."""
     index = volume.geometry.lps_to_index(apply(to_volume, grid.corners_lps()))
     shape = np.asarray(volume.geometry.shape)

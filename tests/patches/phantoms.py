@@ -28,7 +28,7 @@ def oblique_grid(degrees: float = 12.0) -> Geometry:
 
 
 def voxel_lps(grid: Geometry) -> Points:
-    return grid.index_to_lps(np.stack(np.indices(grid.shape), axis=-1))
+    return grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
 
 
 def knee_labels(grid: Geometry) -> Volume[np.uint8]:

@@ -16,7 +16,7 @@ POSE[:3, :3], POSE[:3, 3] = rotation((1.0, 0.4, -0.3), 25.0), (14.0, -9.0, 6.0)
 
 
 def ramp(points: Points) -> np.ndarray:
-    return points @ np.array([3.0, -2.0, 5.0]) + 40.0
+    return np.asarray(points @ np.array([3.0, -2.0, 5.0]) + 40.0)
 
 
 def ramp_volume(grid: Geometry) -> Volume[np.float32]:
