@@ -17,7 +17,7 @@ from srrd_ray.io import omezarr, patch_store
 from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
-from srrd_ray.records import Bone, BoneTransform, Fault, Knee, Outcome, Patch
+from srrd_ray.records import Bone, BoneTransform, Fault, Knee, Outcome, Patch, Status
 from srrd_ray.volume import Volume
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
@@ -68,7 +68,7 @@ def write_shard_of(plan: ShardPlan, layout: RunLayout, config: PatchConfig) -> l
             cut.append((knee, cut_knee(knee, layout, config)))
         except Exception as failure:  # this knee's outcome; the others go on
             error = Fault.of(failure)
-        status = "failed" if error else "done"
+        status: Status = "failed" if error else "done"
         outcomes.append(Outcome(knee=knee, stage=STAGE, status=status, seconds=perf_counter() - started, error=error))
     _write(layout.shard(plan.index), cut)
     return outcomes
@@ -109,7 +109,7 @@ def _ct_rows(ct: Volume[np.generic], bones: Volume[np.uint8], points: Sequence[S
     return {
         "ct": np.rint(hu).clip(-32768, 32767).astype(np.int16),
         "ct_mask": np.stack([cube.mask for cube in cubes]).astype(np.uint8),
-        "ct_spacing_mm": np.tile(np.float32(ct.geometry.spacing_mm), (len(points), 1)),
+        "ct_spacing_mm": np.tile(np.array(ct.geometry.spacing_mm, dtype=np.float32), (len(points), 1)),
     }
 
 
