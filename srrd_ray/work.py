@@ -53,12 +53,18 @@ def perform(task: Task, unit: Unit) -> tuple[Outcome, ...]:
     """Return one outcome for each knee of the unit (one without a knee for a unit over the cohort)."""
     started = time.monotonic()
     try:
-        produced = task.act(unit)
-        mark_done(task.layout, _sidecar(task, unit, produced))
+        produced = carry_out(task, unit)
     except Exception as error:  # the one place where a failure becomes an outcome
         log.debug("%s %s failed", task.stage, unit.name, exc_info=True)
         return failures(task.stage, unit, Fault.of(error), time.monotonic() - started)
     return outcomes_of(task.stage, unit, produced.failed, time.monotonic() - started)
+
+
+def carry_out(task: Task, unit: Unit) -> Produced:
+    """Return what the unit wrote, after its sidecar was written; errors pass through."""
+    produced = task.act(unit)
+    mark_done(task.layout, _sidecar(task, unit, produced))
+    return produced
 
 
 def failures(stage: str, unit: Unit, fault: Fault, seconds: float) -> tuple[Outcome, ...]:
