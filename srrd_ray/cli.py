@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from srrd_ray.records import StageName
 from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 
 app = tyro.extras.SubcommandApp()
@@ -35,9 +36,10 @@ def simulate(
         profile: quick takes seconds a knee, paper is full size.
         cpus: CPUs of the local cluster; 0 takes all.
     """
-    from srrd_ray.pipeline import simulate_cohort
+    from srrd_ray.cluster.session import ClusterConfig
+    from srrd_ray.simulate import simulate_cohort
 
-    return simulate_cohort(out, knees=knees, seed=seed, profile=profile, cpus=cpus)
+    return simulate_cohort(out, knees=knees, seed=seed, profile=profile, cluster=ClusterConfig(cpus=cpus))
 
 
 @app.command
@@ -67,7 +69,7 @@ def run(
     cohort: Path,
     out: Path,
     config: Path | None = None,
-    until: str = "report",
+    until: StageName = "report",
     overwrite: bool = False,
 ) -> int:
     """Run the whole pipeline; the same command again resumes.
