@@ -7,7 +7,7 @@ lies in our own block ``srrd`` of the group's attributes. That block is what thi
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from srrd_ray.geometry import Geometry, Shape
 from srrd_ray.io import sharded
 from srrd_ray.io.atomic import replacing
 from srrd_ray.records import Image, Knee, Modality, StoredVolume, Unit
-from srrd_ray.volume import Scalar, Volume
+from srrd_ray.volume import Volume
 
 SCHEMA = "srrd-volume/1"
 CHUNK: Shape = (64, 64, 64)
@@ -40,13 +40,15 @@ class _Level:
 
 def write_volume(
     path: Path,
-    volume: Volume[Scalar],
+    volume: Volume[np.generic],
     *,
     knee: Knee,
     image: Image,
     unit: Unit,
     synthetic_from: Modality | None = None,
     sources: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    technique: Mapping[str, str] | None = None,
 ) -> StoredVolume:
     """Return the record of `volume` written to `path` with its pyramid; an older volume there is replaced.
 
@@ -54,6 +56,10 @@ def write_volume(
     ----------
     sources
         What it was made from: a name to a SHA-256 (or another identifier that is no patient data).
+    notes
+        What a reader corrected or flagged, one line each.
+    technique
+        Allow-listed acquisition values.
     """
     with replacing(path) as beside:
         group = zarr.create_group(beside, zarr_format=3)
@@ -66,6 +72,8 @@ def write_volume(
             "dtype": volume.array.dtype.newbyteorder("<").str,
             "synthetic_from": synthetic_from,
             "sources": dict(sorted((sources or {}).items())),
+            "notes": list(notes),
+            "technique": dict(sorted((technique or {}).items())),
             "levels": [_level_block(level) for level in levels],
         }
         group.update_attributes({"ome": _ngff(image, levels), "srrd": own})
@@ -124,7 +132,7 @@ def verify(path: Path) -> None:
             raise sharded.altered(path.name, level.name)
 
 
-def _write_levels(path: Path, group: zarr.Group, volume: Volume[Scalar], *, labels: bool) -> list[_Level]:
+def _write_levels(path: Path, group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
     values, geometry = volume.array, volume.geometry
     array = sharded.create(
         group, "0", values.shape, values.dtype.newbyteorder("<"), chunk=CHUNK, shard=SHARD, axes=AXES
