@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from srrd_ray.acts import Acts
-from srrd_ray.cluster.training import Programme, Training, discard, fit
-from srrd_ray.cluster.tuning import Search, Trial, search, winner
-from srrd_ray.distillation.space import settings
-from srrd_ray.distillation.step import HyperParameters
-from srrd_ray.io.tables import write_table
+from srrd_ray.cluster.training import Programme, Training, fit
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import Knee
 from srrd_ray.stages import distil, gather, synthesize
@@ -41,7 +35,7 @@ class Learning:
         synthesize.save_model(weights, model, config.synthesis)
         return Produced(paths=(model,))
 
-    def tables(self, unit: Unit) -> Produced:
+    def tables(self, _: Unit) -> Produced:
         """Gather the rows of all knees, and deal the patients out to folds."""
         layout, config = self.acts.layout, self.acts.config
         paths = [gather.gather_parts(layout, name, self.knees) for name in ("registration", "measures")]

@@ -20,7 +20,7 @@ from srrd_ray.errors import RegistrationError
 from srrd_ray.geometry import Matrix4, apply, matrix4
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.registration.grids import on_working_grid
-from srrd_ray.registration.surfaces import Surface, align_surfaces, moved, surface_of
+from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
 from srrd_ray.volume import Scalar, Volume
 
 Vector = NDArray[np.float64]
@@ -121,7 +121,9 @@ def surface_starts(
     fits = [align_surfaces(there, here, start) for start in _starts(there, here, config)]
     kept: list[Vector] = []
     for matrix, _ in sorted(fits, key=lambda fit: fit[1]):
-        apart = [np.linalg.norm(apply(matrix, there.points) - apply(other, there.points), axis=1).max() for other in kept]
+        apart = [
+            np.linalg.norm(apply(matrix, there.points) - apply(other, there.points), axis=1).max() for other in kept
+        ]
         if len(kept) < config.candidates and all(distance > 2.0 for distance in apart):
             kept.append(matrix)
     return [matrix4(matrix) for matrix in kept]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
@@ -35,13 +37,11 @@ class Generator(nn.Module):
         super().__init__()
         sizes = [config.width * 2**level for level in range(config.downs + 1)]
         self.first = nn.Sequential(*_convolution(1, sizes[0], config.norm, size=5))
-        self.down = nn.ModuleList(
-            nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in pairwise(sizes))
         self.middle = nn.Sequential(*(ResidualBlock(sizes[-1], config.norm) for _ in range(config.blocks)))
         self.up = nn.ModuleList(
             nn.Sequential(*_convolution(b, a, config.norm), nn.Upsample(scale_factor=2, mode="bilinear"))
-            for a, b in reversed(list(zip(sizes, sizes[1:], strict=False)))
+            for a, b in reversed(list(pairwise(sizes)))
         )
         self.last = nn.Sequential(
             *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")

@@ -42,7 +42,10 @@ class CycleGanLearner:
         for name, slices in (("MR", mr), ("CT", ct)):
             if slices.ndim != 3 or len(slices) == 0 or slices.shape[1:] != tuple(config.tile):
                 raise InputError(
-                    "slices-invalid", f"no {name} slices to learn from", got=str(slices.shape), expected=str(config.tile)
+                    "slices-invalid",
+                    f"no {name} slices to learn from",
+                    got=str(slices.shape),
+                    expected=str(config.tile),
                 )
         self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
         self._config, self._seed = config, seed
@@ -130,7 +133,9 @@ class CycleGanLearner:
         self._update("judges", judged)
         return {"generators": float(loss.detach()), "judges": float(judged.detach()), "cycle": float(cycle.detach())}
 
-    def _generate(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _generate(
+        self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return both translations, the cycle loss and the whole loss of the generators."""
         fake_ct: Tensor = wrapped["mr_to_ct"](mr)
         fake_mr: Tensor = wrapped["ct_to_mr"](ct)
