@@ -1,1 +1,1 @@
-"""One knee, or one shard: paths and records in, records out. The only ring that joins io and numerics."""
+"""One knee (or one shard) at a time: records with paths in, records out. The only code that joins io and numerics."""
