@@ -1,0 +1,1 @@
+"""Stages: one knee, paths and records in, records out."""
