@@ -1,0 +1,262 @@
+"""Volumes as OME-Zarr 0.5: sharded, checksummed, multiscale, whole or absent, the same bytes for the same voxels.
+
+NGFF 0.5 has no rotation: its transforms hold the spacing along the array axes, and the exact `ijk_to_lps` of every level
+lies in our own block ``srrd`` of the group's attributes. That block is what this package reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from srrd_ray.geometry import Geometry, Shape
+from srrd_ray.io import sharded
+from srrd_ray.io.atomic import replacing
+from srrd_ray.io.schemas import validate, version
+from srrd_ray.records import Image, Knee, Modality, StoredVolume, Unit
+from srrd_ray.volume import Volume
+
+CHUNK: Shape = (64, 64, 64)
+SHARD: Shape = (256, 256, 256)
+SMALLEST = 64
+AXES = ("z", "y", "x")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Level:
+    """One resolution of the pyramid."""
+
+    name: str
+    geometry: Geometry
+    sha256: str
+
+
+def write_volume(
+    path: Path,
+    volume: Volume[np.generic],
+    *,
+    knee: Knee,
+    image: Image,
+    unit: Unit,
+    synthetic_from: Modality | None = None,
+    sources: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    technique: Mapping[str, str] | None = None,
+) -> StoredVolume:
+    """Return the record of `volume` written to `path` with its pyramid; an older volume there is replaced.
+
+    Parameters
+    ----------
+    sources
+        What it was made from: a name to a SHA-256 (or another identifier that is no patient data).
+    notes
+        What a reader corrected or flagged, one line each.
+    technique
+        Allow-listed acquisition values.
+    """
+    with replacing(path) as beside:
+        group = zarr.create_group(beside, zarr_format=3)
+        levels = _write_levels(beside, group, volume, labels=unit == "label")
+        own = {
+            "schema": version("volume"),
+            "knee": knee.key,
+            "image": image,
+            "unit": unit,
+            "dtype": volume.array.dtype.newbyteorder("<").str,
+            "synthetic_from": synthetic_from,
+            "sources": dict(sorted((sources or {}).items())),
+            "notes": list(notes),
+            "technique": dict(sorted((technique or {}).items())),
+            "levels": [_level_block(level) for level in levels],
+        }
+        validate("volume", own, path.name)
+        group.update_attributes({"ome": _ngff(image, levels), "srrd": own})
+    return _record(path, own)
+
+
+def read_stored(path: Path) -> StoredVolume:
+    """Return the record of a stored volume from its metadata alone.
+
+    Raises
+    ------
+    StoreError
+        `store-missing`, `store-torn`, `store-foreign` or `schema-version`.
+    """
+    return _record(path, sharded.open_group(path, "volume")[1])
+
+
+def read_volume(path: Path) -> Volume[np.generic]:
+    """Return level 0 of a stored volume with its exact geometry.
+
+    Raises
+    ------
+    StoreError
+        As `read_stored`; `shard-missing` and `store-torn` where data are absent, cut short or altered.
+    """
+    group, own = sharded.open_group(path, "volume")
+    array = sharded.open_array(path, group, "0")
+    return Volume(array=sharded.read(path, array), geometry=_record(path, own).geometry)
+
+
+def open_level(path: Path, level: int = 0) -> sharded.ZarrArray:
+    """Return one level as a lazy array, all its shards being present; slices are checked as they are read."""
+    return sharded.open_array(path, sharded.open_group(path, "volume")[0], str(level))
+
+
+def level_geometry(path: Path, level: int = 0) -> Geometry:
+    """Return the grid of one level."""
+    return _levels(sharded.open_group(path, "volume")[1])[level].geometry
+
+
+def verify(path: Path) -> None:
+    """Read every shard of every level and compare with the hashes that were taken when it was written.
+
+    Raises
+    ------
+    StoreError
+        `shard-missing`, `store-torn` or `store-altered` naming the level.
+    """
+    group, own = sharded.open_group(path, "volume")
+    for level in _levels(own):
+        array = sharded.open_array(path, group, level.name)
+        digest = sharded.digest_of(array.dtype, array.shape, _about(level.geometry))
+        for window in _slabs(array):
+            digest.update(sharded.little_endian(sharded.read(path, array, window)).tobytes())
+        if digest.hexdigest() != level.sha256:
+            raise sharded.altered(path.name, level.name)
+
+
+def _write_levels(path: Path, group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
+    values, geometry = volume.array, volume.geometry
+    array = sharded.create(
+        group, "0", values.shape, values.dtype.newbyteorder("<"), chunk=CHUNK, shard=SHARD, axes=AXES
+    )
+    digest = sharded.digest_of(array.dtype, array.shape, _about(geometry))
+    for window in _slabs(array):
+        slab = sharded.little_endian(values[window])
+        array[window] = slab
+        digest.update(slab.data)
+    levels = [_Level(name="0", geometry=geometry, sha256=digest.hexdigest())]
+    while max(geometry.shape) > SMALLEST:
+        factor = halving(geometry)
+        geometry = coarser(geometry, factor)
+        array, sha256 = _write_coarser(path, group, array, geometry, factor, labels=labels)
+        levels.append(_Level(name=array.basename, geometry=geometry, sha256=sha256))
+    return levels
+
+
+def _write_coarser(
+    path: Path, group: zarr.Group, fine: sharded.ZarrArray, geometry: Geometry, factor: Shape, *, labels: bool
+) -> tuple[sharded.ZarrArray, str]:
+    """Write the next level from the one before, slab by slab, so that memory does not grow with the volume."""
+    array = sharded.create(
+        group, str(int(fine.basename) + 1), geometry.shape, fine.dtype, chunk=CHUNK, shard=SHARD, axes=AXES
+    )
+    digest = sharded.digest_of(array.dtype, array.shape, _about(geometry))
+    for window in _slabs(array):
+        source = slice(window[0].start * factor[0], window[0].stop * factor[0])
+        slab = sharded.little_endian(reduce(sharded.read(path, fine, source), factor, labels=labels))
+        array[window] = slab
+        digest.update(slab.data)
+    return array, digest.hexdigest()
+
+
+def halving(geometry: Geometry) -> Shape:
+    """Return by what to divide each axis (1 or 2): the axes within √2 of the finest spacing, so that voxels become cubes."""
+    finest = min(s for s, n in zip(geometry.spacing_mm, geometry.shape, strict=True) if n > 1)
+    z, y, x = (
+        2 if n > 1 and spacing < finest * 2**0.5 * 1.001 else 1
+        for spacing, n in zip(geometry.spacing_mm, geometry.shape, strict=True)
+    )
+    return z, y, x
+
+
+def coarser(geometry: Geometry, factor: Shape) -> Geometry:
+    """Return the grid of blocks of `factor` voxels; a last incomplete block counts, its centre where a full one has it."""
+    affine = geometry.affine
+    affine[:3, 3] = geometry.index_to_lps((np.asarray(factor, dtype=np.float64) - 1) / 2)
+    affine[:3, :3] = affine[:3, :3] * np.asarray(factor, dtype=np.float64)[::-1]
+    z, y, x = (-(-n // f) for n, f in zip(geometry.shape, factor, strict=True))
+    return Geometry.make((z, y, x), affine)
+
+
+def reduce(values: NDArray[np.generic], factor: Shape, *, labels: bool) -> NDArray[np.generic]:
+    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals)."""
+    pad = [(0, -n % f) for n, f in zip(values.shape, factor, strict=True)]
+    padded = np.pad(values, pad, mode="edge") if any(after for _, after in pad) else values
+    if not labels:
+        mean = _block_mean(padded.astype(np.float32), factor)
+        return (np.rint(mean) if values.dtype.kind in "iu" else mean).astype(values.dtype)
+    found = np.unique(padded)
+    shares = np.stack([_block_mean((padded == label).astype(np.float32), factor) for label in found])
+    majority: NDArray[np.generic] = found[np.argmax(shares, axis=0)]
+    return majority
+
+
+def _block_mean(values: NDArray[np.float32], factor: Shape) -> NDArray[np.float32]:
+    for axis, step in enumerate(factor):
+        if step == 2:
+            even = tuple(slice(0, None, 2) if a == axis else slice(None) for a in range(3))
+            odd = tuple(slice(1, None, 2) if a == axis else slice(None) for a in range(3))
+            values = (values[even] + values[odd]) * np.float32(0.5)
+    return values
+
+
+def _slabs(array: sharded.ZarrArray) -> list[tuple[slice, ...]]:
+    """Windows of whole shards in z, full in y and x: one writer a shard, and C order for the hash."""
+    depth = (array.shards or array.chunks)[0]
+    return list(sharded.blocks(array.shape, (depth, *array.shape[1:])))
+
+
+def _about(geometry: Geometry) -> str:
+    return json.dumps(geometry.ijk_to_lps)
+
+
+def _level_block(level: _Level) -> dict[str, object]:
+    return {
+        "path": level.name,
+        "shape": list(level.geometry.shape),
+        "ijk_to_lps": [list(row) for row in level.geometry.ijk_to_lps],
+        "sha256": level.sha256,
+    }
+
+
+def _ngff(image: Image, levels: list[_Level]) -> dict[str, object]:
+    """The `ome` block: spacing along the array axes in mm, and block centres relative to the first voxel of level 0."""
+    axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in AXES]
+    first = levels[0].geometry
+    datasets = []
+    for level in levels:
+        origin = first.lps_to_index(level.geometry.index_to_lps((0, 0, 0))) * first.spacing_mm
+        transforms: list[dict[str, object]] = [{"type": "scale", "scale": list(level.geometry.spacing_mm)}]
+        transforms.append({"type": "translation", "translation": [round(float(v), 9) for v in origin]})
+        datasets.append({"path": level.name, "coordinateTransformations": transforms})
+    return {"version": "0.5", "multiscales": [{"name": image, "axes": axes, "datasets": datasets}]}
+
+
+def _levels(own: Mapping[str, object]) -> list[_Level]:
+    blocks = own["levels"]
+    assert isinstance(blocks, list)
+    return [
+        _Level(name=block["path"], geometry=Geometry.make(block["shape"], block["ijk_to_lps"]), sha256=block["sha256"])
+        for block in blocks
+    ]
+
+
+def _record(path: Path, own: Mapping[str, object]) -> StoredVolume:
+    first = _levels(own)[0]
+    return StoredVolume(
+        knee=Knee.parse(str(own["knee"])),
+        image=own["image"],  # type: ignore[arg-type]  # checked by the schema
+        path=path,
+        geometry=first.geometry,
+        unit=own["unit"],  # type: ignore[arg-type]  # checked by the schema
+        sha256=first.sha256,
+        synthetic_from=own["synthetic_from"],  # type: ignore[arg-type]  # checked by the schema
+    )
