@@ -1,0 +1,1 @@
+"""Tests mirror the package; each states one promise in its name."""

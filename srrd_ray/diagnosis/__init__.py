@@ -1,0 +1,19 @@
+"""From predicted bone parameters to a probability of osteoarthritis, always by patient."""
+
+from srrd_ray.diagnosis.features import Features, knee_features, region_means
+from srrd_ray.diagnosis.models import ALL, DiagnosisConfig, LinearModel, Training, fit, out_of_fold
+from srrd_ray.diagnosis.splits import patient_folds, refuse_leaks
+
+__all__ = [
+    "ALL",
+    "DiagnosisConfig",
+    "Features",
+    "LinearModel",
+    "Training",
+    "fit",
+    "knee_features",
+    "out_of_fold",
+    "patient_folds",
+    "refuse_leaks",
+    "region_means",
+]

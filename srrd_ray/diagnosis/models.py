@@ -1,0 +1,141 @@
+"""Regularised logistic regression on a few features, its penalty chosen inside the training patients, kept as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import LogisticRegression
+
+from srrd_ray.diagnosis.splits import patient_folds, rows_of_fold
+from srrd_ray.errors import InputError
+from srrd_ray.statistics import require_both_classes
+
+ALL = -1
+"""The `fold` of a model that was fitted on every labelled knee."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiagnosisConfig:
+    """How osteoarthritis is classified.
+
+    Parameters
+    ----------
+    inverse_penalties
+        Candidates for C of the ridge penalty, on standardised features; ties go to the smaller one.
+    inner_folds
+        Patient-grouped folds within the training patients that choose among them.
+    """
+
+    inverse_penalties: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    inner_folds: int = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearModel:
+    """Logistic regression: probability = expit(intercept + sum(coefficient * (feature - mean) / scale)).
+
+    `mean` and `scale` are those of the training knees. `fold` is the fold that it never saw (`ALL`: none).
+    """
+
+    fold: int
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+    inverse_penalty: float
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.names), len(self.mean), len(self.scale), len(self.coefficients)}
+        if len(sizes) != 1:
+            raise InputError("model-invalid", "a linear model has one mean, scale and coefficient a feature")
+
+    def probability(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability of osteoarthritis of each row of `values` (knees, features)."""
+        scaled = (np.asarray(values, dtype=np.float64) - self.mean) / self.scale
+        return np.asarray(1 / (1 + np.exp(-(scaled @ np.array(self.coefficients) + self.intercept))))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Training:
+    """Labelled knees: features (n, f), labels (0 or 1), and the patient of each."""
+
+    values: NDArray[np.float64]
+    labels: NDArray[np.intp]
+    patients: tuple[str, ...]
+
+    def take(self, rows: Sequence[int]) -> Training:
+        """Return only `rows`."""
+        return Training(
+            values=self.values[rows], labels=self.labels[rows], patients=tuple(self.patients[r] for r in rows)
+        )
+
+
+def fit(data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed: int, fold: int = ALL) -> LinearModel:
+    """Return the model of `data`, with the penalty of least log loss over inner folds of patients.
+
+    Raises
+    ------
+    NotEstimableError
+        `one-class` where the training knees are all of one class.
+    """
+    require_both_classes(data.labels)
+    return _fitted(data, names, choose_penalty(data, config, seed), fold)
+
+
+def choose_penalty(data: Training, config: DiagnosisConfig, seed: int) -> float:
+    """Return the candidate C of least log loss over inner folds; the smallest one where no inner fold can be trained."""
+    candidates = sorted(config.inverse_penalties)
+    count = min(config.inner_folds, len(set(data.patients)))
+    losses = np.zeros(len(candidates))
+    if count < 2:
+        return candidates[0]
+    folds = patient_folds(data.patients, data.labels.tolist(), count, seed)
+    for fold in range(count):
+        train, test = rows_of_fold(data.patients, folds, fold)
+        if np.unique(data.labels[train]).size == 2:
+            losses += [_loss(data.take(train), data.take(test), c) for c in candidates]
+    return candidates[int(np.argmin(losses.round(9)))]
+
+
+def out_of_fold(
+    data: Training, names: tuple[str, ...], folds: Mapping[str, int], config: DiagnosisConfig, *, seed: int
+) -> tuple[LinearModel, ...]:
+    """Return one model a fold that occurs in `folds`, fitted on the labelled knees of all other folds.
+
+    Raises
+    ------
+    NotEstimableError
+        `one-class` where the training knees of a fold are all of one class.
+    """
+    models = []
+    for fold in sorted(set(folds.values())):
+        train, _ = rows_of_fold(data.patients, folds, fold)
+        models.append(fit(data.take(train), names, config, seed=seed, fold=fold))
+    return tuple(models)
+
+
+def _fitted(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: int) -> LinearModel:
+    mean, scale = data.values.mean(axis=0), data.values.std(axis=0)
+    scale = np.where(scale > 1e-12, scale, 1.0)
+    solver = LogisticRegression(C=inverse_penalty, tol=1e-8, max_iter=1000)
+    solver.fit((data.values - mean) / scale, data.labels)
+    return LinearModel(
+        fold=fold,
+        names=names,
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        coefficients=tuple(solver.coef_[0].tolist()),
+        intercept=float(solver.intercept_[0]),
+        inverse_penalty=inverse_penalty,
+    )
+
+
+def _loss(train: Training, test: Training, inverse_penalty: float) -> float:
+    names = tuple(str(n) for n in range(train.values.shape[1]))
+    probability = _fitted(train, names, inverse_penalty, ALL).probability(test.values)
+    probability = np.clip(np.where(test.labels == 1, probability, 1 - probability), 1e-9, 1)
+    return float(-np.log(probability).sum())

@@ -1,0 +1,134 @@
+"""Classify the knees of a cohort by their predicted bone parameters: each by a model that never saw its patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+
+from srrd_ray import serial
+from srrd_ray.diagnosis import DiagnosisConfig, Features, LinearModel, Training, fit, knee_features, out_of_fold
+from srrd_ray.errors import NotEstimableError
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.layout import RunLayout
+from srrd_ray.provenance import hash_of, seed_from
+from srrd_ray.records import PARAMETERS, Prediction
+
+Model: TypeAlias = Literal["teacher", "baseline", "distilled"]
+MODELS: tuple[Model, ...] = get_args(Model)
+COLUMNS = ("participant", "side", "model", "fold", "probability", "label", "model_sha256")
+SCHEMA: Literal["srrd-diagnosis/1"] = "srrd-diagnosis/1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiagnosisModels:
+    """What `models/diagnosis/model.json` holds.
+
+    Parameters
+    ----------
+    folds
+        Source of the parameters (teacher, baseline, distilled) to one model a fold.
+    final
+        The same source to the model of every labelled knee, for new knees.
+    not_estimable
+        The same source to the reason why it has no models.
+    """
+
+    schema: Literal["srrd-diagnosis/1"] = SCHEMA
+    config: DiagnosisConfig
+    folds: Mapping[str, tuple[LinearModel, ...]] = field(default_factory=dict)
+    final: Mapping[str, LinearModel] = field(default_factory=dict)
+    not_estimable: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Classified:
+    """The models and predictions from one source of parameters."""
+
+    models: tuple[LinearModel, ...]
+    final: LinearModel
+    predictions: tuple[Prediction, ...]
+
+
+def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Prediction, ...]:
+    """Return the out-of-fold probability of every knee, for each source of parameters in `predictions`.
+
+    Reads tables ``predictions`` and ``knees`` (its folds and labels); writes table ``diagnosis`` and
+    ``models/diagnosis/model.json``. A source with too few knees for a model is left out, its reason kept in the model.
+    """
+    predictions = read_table(layout.table("predictions"), ("participant", "side", "model", *PARAMETERS))
+    knees = read_table(layout.table("knees"), ("participant", "side", "oa", "fold"))
+    found: dict[str, _Classified] = {}
+    reasons: dict[str, str] = {}
+    for name in MODELS:
+        chosen = predictions[predictions["model"] == name]
+        if chosen.empty:
+            continue
+        try:
+            found[name] = _classified(knee_features(chosen), knees, config, seed_from(seed, "classify"))
+        except NotEstimableError as error:
+            reasons[name] = str(error)
+    _write(layout, config, found, reasons)
+    return tuple(prediction for one in found.values() for prediction in one.predictions)
+
+
+def read_models(layout: RunLayout) -> DiagnosisModels:
+    """Return the models that `classify` left."""
+    return serial.from_json(DiagnosisModels, (layout.model("diagnosis") / "model.json").read_text(encoding="utf-8"))
+
+
+def _classified(features: Features, knees: pd.DataFrame, config: DiagnosisConfig, seed: int) -> _Classified:
+    labels = {(row.participant, row.side): _label(row.oa) for row in knees.itertuples()}
+    folds = {str(row.participant): int(row.fold) for row in knees.itertuples() if not pd.isna(row.fold)}
+    of_knee = [labels.get((knee.participant, knee.side)) for knee in features.knees]
+    usable = [n for n, knee in enumerate(features.knees) if knee.participant in folds]
+    known = [n for n in usable if of_knee[n] is not None]
+    data = Training(
+        values=features.values[known],
+        labels=np.array([of_knee[n] for n in known], dtype=np.intp),
+        patients=tuple(features.patients[n] for n in known),
+    )
+    present = {features.patients[n]: folds[features.patients[n]] for n in usable}
+    models = out_of_fold(data, features.names, present, config, seed=seed)
+    by_fold = {model.fold: model for model in models}
+    predictions = tuple(
+        Prediction(
+            knee=features.knees[n],
+            probability=float(by_fold[present[features.patients[n]]].probability(features.values[n][None])[0]),
+            label=of_knee[n],
+            fold=present[features.patients[n]],
+            model_sha256=sha256_of(by_fold[present[features.patients[n]]]),
+        )
+        for n in usable
+    )
+    return _Classified(models=models, final=fit(data, features.names, config, seed=seed), predictions=predictions)
+
+
+def sha256_of(model: LinearModel) -> str:
+    """Return the hash that predictions carry of the model they come from."""
+    return hash_of(serial.to_json(model))
+
+
+def _label(value: object) -> int | None:
+    return None if pd.isna(value) else int(float(str(value)))
+
+
+def _write(layout: RunLayout, config: DiagnosisConfig, found: Mapping[str, _Classified], reasons: Mapping[str, str]) -> None:
+    rows = [
+        (p.knee.participant, p.knee.side, name, p.fold, p.probability, p.label, p.model_sha256)
+        for name, one in found.items()
+        for p in one.predictions
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    write_table(layout.table("diagnosis"), table.astype({"label": "Int64", "fold": "int64", "probability": "float64"}))
+    models = DiagnosisModels(
+        config=config,
+        folds={name: one.models for name, one in found.items()},
+        final={name: one.final for name, one in found.items()},
+        not_estimable=dict(reasons),
+    )
+    write_text(layout.model("diagnosis") / "model.json", serial.to_json(models))

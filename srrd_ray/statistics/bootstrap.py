@@ -1,0 +1,118 @@
+"""Intervals by resampling patients: everything of a patient is drawn, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from srrd_ray.errors import NotEstimableError
+from srrd_ray.statistics.agreement import icc_value
+from srrd_ray.statistics.estimate import Estimate, finite
+
+Rows: TypeAlias = NDArray[np.intp]
+Statistic: TypeAlias = Callable[[Rows], float]
+LEAST_PATIENTS = 5
+LOST_SHARE = 0.1
+
+
+def patient_resamples(patients: ArrayLike, count: int, seed: int) -> Iterator[Rows]:
+    """Yield `count` times the rows of patients drawn with replacement; the order of the rows of the input is irrelevant."""
+    names, inverse = np.unique(np.asarray(patients), return_inverse=True)
+    members = [np.flatnonzero(inverse == index) for index in range(names.size)]
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield np.concatenate([members[index] for index in rng.integers(0, names.size, names.size)])
+
+
+def bca(
+    statistic: Statistic, patients: ArrayLike, *, seed: int, resamples: int = 2000, level: float = 0.95
+) -> Estimate:
+    """Return a statistic with its bias-corrected and accelerated bootstrap interval over patients (Efron 1987).
+
+    Parameters
+    ----------
+    statistic
+        From row numbers (a patient's rows all there, perhaps several times) to a number; may raise `NotEstimableError`
+        on a resample, which is then left out.
+    patients
+        One name a row.
+    seed
+        Of the resampling; same seed, same interval.
+
+    Raises
+    ------
+    NotEstimableError
+        `too-few` below five patients, `resamples-lost` where more than a tenth of the resamples had no value, and
+        whatever the statistic raises on the data themselves.
+    """
+    names = np.asarray(patients)
+    distinct = np.unique(names)
+    if distinct.size < LEAST_PATIENTS:
+        raise NotEstimableError(
+            "too-few", "too few patients to resample", got=str(distinct.size), expected=f"at least {LEAST_PATIENTS}"
+        )
+    value = statistic(np.arange(names.size))
+    drawn = _values(statistic, patient_resamples(names, resamples, seed))
+    if drawn.size < (1 - LOST_SHARE) * resamples:
+        raise NotEstimableError(
+            "resamples-lost", "too many resamples without a value", got=f"{resamples - drawn.size} of {resamples}"
+        )
+    left_out = _values(statistic, (np.flatnonzero(names != name) for name in distinct))
+    low, high = np.quantile(drawn, _levels(value, drawn, left_out, level))
+    return Estimate(float(value), float(low), float(high))
+
+
+def delta_icc(
+    ours: Sequence[ArrayLike],
+    theirs: Sequence[ArrayLike],
+    references: Sequence[ArrayLike],
+    patients: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = 2000,
+) -> Estimate:
+    """Return the mean over parameters of ICC(A,1) of `ours` minus that of `theirs`, with its paired patient bootstrap.
+
+    Every sequence holds one array a parameter, in one order, one value a row; both models see the same resamples.
+
+    Raises
+    ------
+    NotEstimableError
+        As `bca` and `icc`.
+    """
+    a, b, c = ([finite(values) for values in arrays] for arrays in (ours, theirs, references))
+
+    def difference(rows: Rows) -> float:
+        gains = [icc_value(x[rows], z[rows]) - icc_value(y[rows], z[rows]) for x, y, z in zip(a, b, c, strict=True)]
+        return float(np.mean(gains))
+
+    return bca(difference, patients, seed=seed, resamples=resamples)
+
+
+def _values(statistic: Statistic, samples: Iterator[Rows]) -> NDArray[np.float64]:
+    values = []
+    for rows in samples:
+        try:
+            values.append(statistic(rows))
+        except NotEstimableError:
+            continue
+    return np.array(values, dtype=np.float64)
+
+
+def _levels(
+    value: float, drawn: NDArray[np.float64], left_out: NDArray[np.float64], level: float
+) -> NDArray[np.float64]:
+    """Return the two quantile levels of the bootstrap distribution that BCa reads."""
+    below = (np.count_nonzero(drawn < value) + 0.5 * np.count_nonzero(drawn == value)) / drawn.size
+    edge = 0.5 / drawn.size
+    bias = float(stats.norm.ppf(np.clip(below, edge, 1 - edge)))
+    deviation = left_out.mean() - left_out
+    spread = float((deviation**2).sum()) ** 1.5
+    acceleration = float((deviation**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    shifted = bias + stats.norm.ppf([(1 - level) / 2, 1 - (1 - level) / 2])
+    levels: NDArray[np.float64] = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    return levels
