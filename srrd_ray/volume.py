@@ -12,7 +12,7 @@ from scipy import ndimage
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry, Shape, apply
 
-Scalar = TypeVar("Scalar", bound=np.generic)
+Scalar = TypeVar("Scalar", bound=np.generic, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -1,1 +1,1 @@
-"""Each stage for one knee or one shard: paths and records in, records out. Joins io and numerics; knows nothing of Ray."""
+"""One knee (or one shard) at a time: records with paths in, records out. The only code that joins io and numerics."""

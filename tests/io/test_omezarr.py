@@ -10,7 +10,7 @@ from srrd_ray.geometry import Geometry
 from srrd_ray.io import omezarr
 from srrd_ray.provenance import hash_file
 from srrd_ray.records import Knee, StoredVolume
-from srrd_ray.volume import Scalar, Volume
+from srrd_ray.volume import Volume
 
 KNEE = Knee(participant="017", side="L")
 OBLIQUE = [[0.1, 0.29, 0.0, -40.0], [-0.28, 0.1, 0.1, 12.5], [0.02, 0.03, 0.9, 100.25], [0.0, 0.0, 0.0, 1.0]]
@@ -21,7 +21,7 @@ def volume(shape: tuple[int, int, int] = (20, 70, 130), dtype: str = "i2") -> Vo
     return Volume(array=values, geometry=Geometry.make(shape, OBLIQUE))
 
 
-def write(path: Path, image: Volume[Scalar]) -> StoredVolume:
+def write(path: Path, image: Volume[np.generic]) -> StoredVolume:
     return omezarr.write_volume(path, image, knee=KNEE, image="ct", unit="HU", sources={"ct": "ab" * 32})
 
 

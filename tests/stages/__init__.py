@@ -1,0 +1,1 @@
+"""Tests of `srrd_ray.stages`: one knee, records in, records out."""

@@ -1,0 +1,172 @@
+"""`srrd`: one subcommand a job. Exit codes: 0 all done, 1 some knee failed, 2 usage, 3 cluster or storage."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+
+app = tyro.extras.SubcommandApp()
+
+Argument = tyro.conf.Positional
+
+
+@app.command
+def simulate(
+    out: Argument[Path],
+    /,
+    *,
+    knees: int = 18,
+    seed: int = 1,
+    profile: Literal["quick", "paper"] = "quick",
+    cpus: int = 0,
+) -> int:
+    """Write a simulated paired cohort, with its truth; the same command again goes on where it stopped.
+
+    Args:
+        out: folder of the cohort.
+        knees: how many knees; some participants have both.
+        seed: the same seed gives the same bytes.
+        profile: quick takes seconds a knee, paper is full size.
+        cpus: CPUs of the local cluster; 0 takes all.
+    """
+    from srrd_ray.pipeline import simulate_cohort
+
+    return simulate_cohort(out, knees=knees, seed=seed, profile=profile, cpus=cpus)
+
+
+@app.command
+def check(cohort: Argument[Path], /, *, json: Path | None = None) -> int:
+    """List every fault of a cohort and write nothing: 0 where there is none, 1 where a knee has one.
+
+    Args:
+        cohort: folder of the cohort.
+        json: also write the findings to this file.
+    """
+    from srrd_ray.stages.check import check as check_cohort
+    from srrd_ray.stages.check import table
+
+    report = check_cohort(cohort)
+    sys.stdout.write(table(report))
+    if json is not None:
+        from srrd_ray import serial
+        from srrd_ray.io.atomic import write_text
+
+        write_text(json, serial.to_json(report))
+    return 1 if any(finding.severity == "error" for finding in report.findings) else 0
+
+
+@app.command
+def run(
+    *,
+    cohort: Path,
+    out: Path,
+    config: Path | None = None,
+    until: str = "report",
+    overwrite: bool = False,
+) -> int:
+    """Run the whole pipeline; the same command again resumes.
+
+    Args:
+        cohort: folder of the cohort.
+        out: folder of the run, on storage that every node sees.
+        config: YAML file of the run; absent keys keep their defaults.
+        until: the last stage to run.
+        overwrite: go on in a folder that holds a run of another configuration.
+    """
+    from srrd_ray.pipeline import run as run_pipeline
+
+    return run_pipeline(cohort, out, config, until=until, overwrite=overwrite)
+
+
+@app.command
+def measure(
+    image: Argument[Path],
+    /,
+    *,
+    roi: Path | None = None,
+    threshold: Annotated[str, tyro.conf.arg(metavar="auto|binary|VALUE")] = "auto",
+    out: Path | None = None,
+    maps: Path | None = None,
+) -> int:
+    """Measure trabecular bone in one volume (NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder) and print JSON.
+
+    Args:
+        image: the volume.
+        roi: mask of the region that is averaged; never a wall.
+        threshold: auto is Otsu after a Gaussian of one voxel; binary takes every non-zero voxel as bone.
+        out: also write the JSON there.
+        maps: folder for maps of thickness and spacing.
+    """
+    from srrd_ray.stages.measure_image import measure_image, to_text
+
+    text = to_text(measure_image(image, roi=roi, threshold=threshold, maps=maps))
+    sys.stdout.write(text)
+    if out is not None:
+        from srrd_ray.io.atomic import write_text
+
+        write_text(out, text)
+    return 0
+
+
+@app.command
+def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = None) -> int:
+    """Read the bone of one knee from CT alone: parameter maps, a table and a page.
+
+    Args:
+        model: RUN/models/distilled of a finished run.
+        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
+        out: folder for the results.
+        side: L or R; found from the anatomy where absent.
+    """
+    from srrd_ray.stages.infer import infer as infer_knee
+
+    page = infer_knee(ct, model, out, side)
+    sys.stdout.write(f"{page}\n")
+    return 0
+
+
+@app.command
+def report(run: Argument[Path], /) -> int:
+    """Rebuild the report of a run from its tables.
+
+    Args:
+        run: folder of the run.
+    """
+    from srrd_ray.layout import RunLayout
+    from srrd_ray.stages.report import build_report
+
+    sys.stdout.write(f"{build_report(RunLayout(root=run))}\n")
+    return 0
+
+
+def exit_code(error: SrrdError) -> int:
+    """Return the exit code that an error stands for."""
+    match error:
+        case ConfigError() | CohortError():
+            return 2
+        case StoreError() | ClusterError():
+            return 3
+        case _:
+            return 1
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one subcommand and exit with its code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("srrd_ray").setLevel(logging.INFO)
+    try:
+        code: int = app.cli(args=arguments, prog="srrd")
+    except SrrdError as error:
+        sys.stderr.write(f"srrd: {error}\n")
+        code = exit_code(error)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Many knees: the only package that imports Ray."""

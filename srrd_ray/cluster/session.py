@@ -1,0 +1,136 @@
+"""The connection to Ray: a local cluster where none is given, the job's own cluster where there is one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+from ray.data import DataContext
+
+from srrd_ray.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """How much of a cluster to ask for.
+
+    Parameters
+    ----------
+    cpus
+        CPUs of a local cluster; 0 takes what the machine has. Ignored on a running cluster.
+    object_store_mb
+        Object store of a local cluster, MiB. Stages pass paths, so it stays small.
+    training_workers
+        DDP workers of every Ray Train run. Part of the result: gradients are summed over workers.
+    gpu
+        ``auto`` trains on GPUs where the cluster has one for every worker, ``require`` stops without them, ``never`` uses CPUs.
+    knee_memory_mb
+        Memory that one task over one knee asks of the scheduler, MiB.
+    task_retries
+        How often a task is tried again after its worker died, before its knee counts as failed.
+    stall_seconds
+        A stage without any progress for this long is stopped.
+    """
+
+    cpus: int = 0
+    object_store_mb: int = 256
+    training_workers: int = 2
+    gpu: str = "auto"
+    knee_memory_mb: int = 2048
+    task_retries: int = 2
+    stall_seconds: int = 1800
+
+
+@contextmanager
+def session(config: ClusterConfig) -> Iterator[None]:
+    """Connect to Ray for the length of a block; a connection that exists already is used and left open."""
+    if ray.is_initialized():
+        _prepare_data(config)
+        yield
+        return
+    _connect(config)
+    try:
+        _prepare_data(config)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_total(resource: str) -> float:
+    """Return how much of a resource all nodes of the cluster have together."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get(resource, 0.0)
+
+
+def require_cpus(wanted: float, purpose: str) -> None:
+    """Stop at once where a request could never be met, instead of waiting for ever.
+
+    Raises
+    ------
+    ClusterError
+        `resources-missing` with what was asked for and what the cluster has.
+    """
+    have = cluster_total("CPU")
+    if have < wanted:
+        raise ClusterError(
+            "resources-missing",
+            f"{purpose} needs more CPUs than the cluster has",
+            got=f"{have:g} CPU",
+            expected=f"{wanted:g} CPU",
+            todo="Start larger nodes, or lower cluster.training_workers.",
+        )
+
+
+def gpus_for(workers: int, policy: str) -> bool:
+    """Return whether training uses GPUs, and say so.
+
+    Raises
+    ------
+    ClusterError
+        `gpu-missing` where the policy is ``require`` and the cluster has too few.
+    """
+    have = int(cluster_total("GPU"))
+    if policy == "require" and have < workers:
+        raise ClusterError(
+            "gpu-missing", "fewer GPUs than training workers", got=str(have), expected=str(workers),
+            todo="Add GPU nodes, or set cluster.gpu to auto.",
+        )  # fmt: skip
+    use = policy != "never" and have >= workers
+    log.info("training on %s (%d GPUs in the cluster, %d workers)", "GPUs" if use else "CPUs", have, workers)
+    return use
+
+
+def _connect(config: ClusterConfig) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        else:
+            ray.init(
+                num_cpus=config.cpus or None,
+                object_store_memory=config.object_store_mb * 2**20,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            "ray-unreachable", f"cannot start or reach Ray: {str(error).splitlines()[0][:300]}",
+            todo="Check that the cluster runs and that RAY_ADDRESS, if set, is right.",
+        ) from error  # fmt: skip
+
+
+def _prepare_data(config: ClusterConfig) -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = config.stall_seconds
+    context.max_errored_blocks = -1  # a lost block is one unit, which `foreach` reports as failed
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,245 @@
+"""`fit`: any programme of learners, trained in DDP by Ray Train, checkpointed, and resumed exactly after any interruption."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+import torch
+from ray import train
+from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
+from torch import Tensor, nn
+
+from srrd_ray.cluster.session import ClusterConfig, cluster_total, gpus_for, require_cpus
+from srrd_ray.errors import TrainingError
+from srrd_ray.io.weights import load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
+from srrd_ray.training import Learner, Shard
+
+Programme = Callable[[], Iterator[Learner]]
+"""Yields the learners one after the other; the driver trains each before it asks for the next."""
+
+Progress = Callable[[str], None]
+"""Receives one line for every epoch."""
+
+CHECKPOINT_SECONDS = 15.0
+COLLECTIVE_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """One Ray Train run.
+
+    Parameters
+    ----------
+    name
+        Unique for the inputs and configuration (it holds their hash): Ray Train continues a run of the same name.
+    programme
+        Picklable; called once on every worker.
+    storage
+        Folder that every node sees; holds checkpoints and, in the end, the weights.
+    """
+
+    name: str
+    programme: Programme
+    storage: Path
+
+    @property
+    def weights(self) -> Path:
+        """Folder of ``<learner>.safetensors``: present for every learner that is finished."""
+        return self.storage / self.name / "weights"
+
+    @property
+    def log(self) -> Path:
+        """One JSON line an epoch, from rank 0."""
+        return self.storage / self.name / "epochs.jsonl"
+
+
+def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
+    """Return the folder with the trained weights of every learner of the programme.
+
+    Raises
+    ------
+    TrainingError
+        `training-failed` where training stopped for a reason that a new try would not mend.
+    ClusterError
+        `resources-missing`, `gpu-missing`.
+    """
+    workers = config.training_workers
+    require_cpus(1, f"training {training.name}")
+    cpus = min(1.0, cluster_total("CPU") / workers)
+    trainer = TorchTrainer(
+        _train,
+        train_loop_config={"training": training},
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
+        scaling_config=train.ScalingConfig(
+            num_workers=workers, use_gpu=gpus_for(workers, config.gpu), resources_per_worker={"CPU": cpus}
+        ),
+        run_config=train.RunConfig(
+            name=training.name,
+            storage_path=str(training.storage.resolve()),
+            failure_config=train.FailureConfig(max_failures=config.task_retries),
+            checkpoint_config=train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    with _Following(training.log, progress):
+        try:
+            trainer.fit()
+        except train.TrainingFailedError as error:
+            raise TrainingError(
+                "training-failed",
+                f"training {training.name} stopped: {str(error).strip().splitlines()[-1][:300]}",
+                todo="Run the same command again to go on from the last checkpoint.",
+            ) from error
+    return training.weights
+
+
+def discard(training: Training) -> None:
+    """Remove checkpoints and weights of a training whose results have been saved elsewhere."""
+    shutil.rmtree(training.storage / training.name, ignore_errors=True)
+
+
+def _train(loop_config: Mapping[str, Training]) -> None:
+    """Run the programme on one worker; every rank walks through the same learners and epochs."""
+    training = loop_config["training"]
+    context = train.get_context()
+    shard = Shard(rank=context.get_world_rank(), world=context.get_world_size())
+    saver = _Saver(training, shard)
+    resumed = _resume_point()
+    for learner in training.programme():
+        wrapped = {name: prepare_model(module) for name, module in learner.modules().items()}
+        if saver.restore_finished(learner):
+            continue
+        first = _restore(learner, resumed) if resumed and resumed.learner == learner.name else 0
+        for epoch in range(first, learner.epochs):
+            losses = learner.train_epoch(epoch, shard, wrapped)
+            saver.report(learner, epoch, losses)
+        saver.finish(learner)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Resume:
+    learner: str
+    epoch: int
+    tensors: Mapping[str, Tensor]
+
+
+def _resume_point() -> _Resume | None:
+    checkpoint = train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        tensors, notes = load_tensors(Path(folder) / "state.safetensors")
+    return _Resume(learner=notes["learner"], epoch=int(notes["epoch"]), tensors=tensors)
+
+
+def _restore(learner: Learner, resumed: _Resume) -> int:
+    """Return the first epoch still to do, after putting networks and optimizers back."""
+    for name, module in learner.modules().items():
+        load_into(module, _below(resumed.tensors, f"module.{name}."), f"checkpoint of {learner.name}")
+    for name, optimizer in learner.optimizers().items():
+        load_optimizer(optimizer, _below(resumed.tensors, f"optimizer.{name}."))
+    return resumed.epoch + 1
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _state(learner: Learner) -> dict[str, Tensor]:
+    modules = {f"module.{n}.{k}": v for n, m in learner.modules().items() for k, v in m.state_dict().items()}
+    optimizers = {
+        f"optimizer.{n}.{k}": v for n, o in learner.optimizers().items() for k, v in optimizer_tensors(o).items()
+    }
+    return modules | optimizers
+
+
+def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Return the weights of several networks as one flat mapping, ``<network>.<parameter>``."""
+    return {f"{n}.{k}": v for n, m in modules.items() for k, v in m.state_dict().items()}
+
+
+class _Saver:
+    """What one worker reports and keeps; only rank 0 writes."""
+
+    def __init__(self, training: Training, shard: Shard) -> None:
+        self.training, self.leads = training, shard.rank == 0
+        self.saved_at = time.monotonic()
+
+    def restore_finished(self, learner: Learner) -> bool:
+        """Return whether the learner was finished earlier; its weights are then loaded."""
+        path = self.training.weights / f"{learner.name}.safetensors"
+        if not path.is_file():
+            return False
+        tensors, _ = load_tensors(path)
+        for name, module in learner.modules().items():
+            load_into(module, _below(tensors, f"{name}."), path.name)
+        return True
+
+    def report(self, learner: Learner, epoch: int, losses: dict[str, float]) -> None:
+        """Report an epoch on every rank; rank 0 adds a checkpoint now and then (resuming is exact from any epoch)."""
+        numbers = {**losses, "epoch": float(epoch)}
+        if not self.leads or time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
+            train.report(numbers)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                notes = {"learner": learner.name, "epoch": str(epoch)}
+                save_tensors(Path(folder) / "state.safetensors", _state(learner), notes)
+                train.report(numbers, checkpoint=train.Checkpoint.from_directory(folder))
+            self.saved_at = time.monotonic()
+        if self.leads:
+            self._log({"learner": learner.name, "epoch": epoch + 1, "epochs": learner.epochs, **losses})
+
+    def finish(self, learner: Learner) -> None:
+        """Keep the final weights; the others wait, so that no rank can see a learner as unfinished that another has ended."""
+        if self.leads:
+            path = self.training.weights / f"{learner.name}.safetensors"
+            save_tensors(path, module_tensors(learner.modules()), {"learner": learner.name})
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+    def _log(self, line: Mapping[str, object]) -> None:
+        self.training.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.training.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class _Following:
+    """Passes every new line of a training's log on to `progress` while the block runs."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self.path, self.progress = path, progress
+        self.seen = path.stat().st_size if path.is_file() else 0
+        self.stop = Event()
+        self.thread = Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self._pass_on()
+
+    def _watch(self) -> None:
+        while not self.stop.wait(1.0):
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        with suppress(FileNotFoundError), self.path.open(encoding="utf-8") as file:
+            file.seek(self.seen)
+            for line in iter(file.readline, ""):
+                if line.endswith("\n"):
+                    self.seen = file.tell()
+                    self.progress(_sentence(json.loads(line)))
+
+
+def _sentence(line: dict[str, object]) -> str:
+    losses = ", ".join(f"{k} {v:.4g}" for k, v in line.items() if isinstance(v, float))
+    return f"{line['learner']} epoch {line['epoch']}/{line['epochs']}: {losses}"

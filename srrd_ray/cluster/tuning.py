@@ -1,0 +1,136 @@
+"""The search over distillation temperature and loss weights, by Ray Tune with ASHA."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from srrd_ray.cluster.session import cluster_total, require_cpus
+from srrd_ray.errors import TrainingError
+
+log = logging.getLogger(__name__)
+
+Setting = TypeVar("Setting")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """The budget of one search; every outer fold has a search of its own, on its own training patients.
+
+    Parameters
+    ----------
+    trials
+        Settings that are tried; the first is always the student without MR (all weights zero).
+    grace_epochs
+        Epochs that every trial may take before ASHA can stop it.
+    reduction
+        ASHA keeps one in `reduction` trials at each rung.
+    cpus_per_trial
+        CPUs (and torch threads) of a trial.
+    concurrent
+        Trials at a time. With 1 the search is deterministic: ASHA compares a trial with those that reported before it, so
+        with more its decisions depend on timing.
+    """
+
+    trials: int = 4
+    grace_epochs: int = 2
+    reduction: int = 2
+    cpus_per_trial: int = 2
+    concurrent: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial(Generic[Setting]):
+    """What became of one setting: its score after every epoch, and whether ASHA stopped it."""
+
+    number: int
+    setting: Setting
+    scores: tuple[float, ...]
+    stopped: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search(Generic[Setting]):
+    """One search: `run` yields the score (higher is better) of a setting after every epoch."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    run: Callable[[Setting], Iterator[float]]
+    epochs: int
+    storage: Path
+
+
+def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
+    """Return all trials of a search, in the order of the settings; an interrupted search goes on where it was.
+
+    Raises
+    ------
+    TrainingError
+        `tune-failed` where no trial reported any score.
+    """
+    cpus = min(config.cpus_per_trial, int(cluster_total("CPU")))
+    require_cpus(cpus, f"search {plan.name}")
+    results = _tuner(plan, config, cpus).fit()
+    trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
+    if not any(trial.scores for trial in trials):
+        raise TrainingError(
+            "tune-failed", "no trial reported a score", where=plan.name,
+            got=str(results.errors[0]).splitlines()[-1][:300] if results.errors else "no error",
+        )  # fmt: skip
+    return trials
+
+
+def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:
+    """Return the trial with the best last score; the earlier one where two are equal."""
+    return max((t for t in trials if t.scores), key=lambda t: (t.scores[-1], -t.number))
+
+
+def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
+    """Return a new tuner, or the interrupted one restored; a state that cannot be read is started afresh."""
+
+    def trial(space: dict[str, int]) -> None:
+        torch.set_num_threads(config.cpus_per_trial)  # from the configuration: sums depend on it
+        for score in plan.run(plan.settings[space["number"]]):
+            tune.report({"score": score})
+
+    path = plan.storage.resolve() / plan.name
+    trainable = tune.with_resources(trial, {"CPU": cpus})
+    if tune.Tuner.can_restore(str(path)):
+        try:
+            return tune.Tuner.restore(str(path), trainable, resume_unfinished=True, restart_errored=True)
+        except (EOFError, ValueError, OSError):
+            log.warning("search %s cannot be resumed (its state is torn): started again", plan.name)
+    shutil.rmtree(path, ignore_errors=True)
+    return tune.Tuner(
+        trainable,
+        param_space={"number": tune.grid_search(list(range(len(plan.settings))))},
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="max",
+            max_concurrent_trials=config.concurrent,
+            reuse_actors=True,
+            scheduler=ASHAScheduler(
+                max_t=plan.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
+            ),
+        ),
+        run_config=tune.RunConfig(name=plan.name, storage_path=str(path.parent), verbose=0),
+    )
+
+
+def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator[tuple[int, tune.Result]]:
+    by_number = {int((results[i].config or {})["number"]): results[i] for i in range(len(results))}
+    yield from ((number, by_number[number]) for number in range(len(settings)) if number in by_number)
+
+
+def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Setting]:
+    frame = result.metrics_dataframe
+    scores = () if frame is None or "score" not in frame else tuple(float(s) for s in frame["score"])
+    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=len(scores) < plan.epochs)

@@ -1,0 +1,55 @@
+"""How a training cube is varied: mirrored, and shifted in intensity as scanners and hospitals shift it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srrd_ray.provenance import seed_from
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    """Nuisance added to one modality during training.
+
+    Parameters
+    ----------
+    offset
+        SD of an offset added to the cube, in units of the image (HU, or bone fraction).
+    scale
+        SD of a factor round 1.
+    noise
+        Largest SD of white noise added, in units of the image.
+    """
+
+    offset: float = 0.0
+    scale: float = 0.0
+    noise: float = 0.0
+
+
+def mirrored(cubes: Tensor, flip: int) -> Tensor:
+    """Return cubes (b, c, z, y, x) mirrored along the axes of `FLIPS[flip]` (AP, ML, both or none)."""
+    return torch.flip(cubes, FLIPS[flip]) if FLIPS[flip] else cubes
+
+
+def drawn_flips(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
+    """Return which of the mirror images each cube shows in an epoch."""
+    return np.random.default_rng(seed_from(seed, "flip", epoch)).integers(len(FLIPS), size=count)
+
+
+def varied(images: Tensor, rows: NDArray[np.intp], how: Augmentation, *, seed: int, epoch: int) -> Tensor:
+    """Return `images` (b, 1, z, y, x) with the nuisance of this epoch; it depends on `seed`, `epoch` and the row alone."""
+    out = []
+    for image, row in zip(images, rows, strict=True):
+        generator = torch.Generator().manual_seed(seed_from(seed, "nuisance", epoch, int(row)))
+        offset, scale = torch.randn(2, generator=generator).tolist()
+        sd = how.noise * float(torch.rand((), generator=generator))
+        noise = torch.randn(image.shape, generator=generator) if sd else torch.zeros(())
+        out.append(image * (1 + how.scale * scale) + how.offset * offset + sd * noise)
+    return torch.stack(out)

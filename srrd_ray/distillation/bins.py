@@ -1,0 +1,63 @@
+"""Four parameters as four histograms of 51 bins on fixed physical supports, so that a temperature has a meaning.
+
+Sources: HL-Gauss, Imani & White 2018 (arXiv 1806.04613), Farebrother et al. 2024 (arXiv 2403.03950).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from srrd_ray.records import PARAMETERS, Parameter
+
+Logits: TypeAlias = Tensor
+
+BINS = 51
+SUPPORT: dict[Parameter, tuple[float, float]] = {
+    "BV/TV": (0.0, 0.65),
+    "Tb.Th": (0.05, 0.60),
+    "Tb.Sp": (0.2, 1.6),
+    "Tb.N": (0.4, 2.4),
+}
+
+
+def edges() -> Tensor:
+    """Return the bin edges (parameter, BINS + 1) in each parameter's own unit (1, mm, mm, 1/mm)."""
+    return torch.stack([torch.linspace(*SUPPORT[p], BINS + 1, dtype=torch.float64) for p in PARAMETERS]).float()
+
+
+def centres() -> Tensor:
+    """Return the bin centres (parameter, BINS)."""
+    limits = edges()
+    return (limits[:, 1:] + limits[:, :-1]) / 2
+
+
+def widths() -> Tensor:
+    """Return the width of a bin of each parameter."""
+    limits = edges()
+    return limits[:, 1] - limits[:, 0]
+
+
+def gaussian_targets(values: Tensor, sigma_bins: float) -> Tensor:
+    """Return the probabilities (n, parameter, BINS) of a Gaussian round `values` (n, parameter), its SD `sigma_bins` bins.
+
+    The mass outside the support is given to the bins in proportion (Z of Imani & White); values beyond the support are
+    moved to its ends first.
+    """
+    limits = edges().to(values)
+    inside = values.clamp(limits[:, 0], limits[:, -1])
+    sd = sigma_bins * widths().to(values)
+    below: Tensor = torch.special.ndtr((limits - inside[..., None]) / sd[:, None])
+    mass = below[..., 1:] - below[..., :-1]
+    total: Tensor = mass.sum(dim=-1, keepdim=True)
+    return mass / total
+
+
+def mean_and_sd(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the means and standard deviations (n, parameter) of histograms (n, parameter, BINS)."""
+    at = centres().to(probabilities)
+    mean = (probabilities * at).sum(dim=-1)
+    variance = (probabilities * (at - mean[..., None]) ** 2).sum(dim=-1)
+    return mean, variance.sqrt()

@@ -1,0 +1,179 @@
+"""The teacher (MR) and the student (CT): one compact isotropic residual network at two scales, with a histogram head.
+
+GroupNorm only: nothing depends on the batch, and training and evaluation are the same function. Normalisation constants
+are buffers, so that weights carry them and a network reads raw input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from srrd_ray.distillation.bins import BINS
+from srrd_ray.distillation.texture import Lag, masked_mean, texture
+from srrd_ray.geometry import Shape
+from srrd_ray.provenance import seed_from
+from srrd_ray.records import PARAMETERS
+
+CT_LAGS: tuple[Lag, ...] = ((0, 1), (0, 2), (1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4))
+MR_LAGS: tuple[Lag, ...] = ((0, 1), (0, 2), (0, 4), (1, 1), (1, 2), (1, 4), (2, 1), (2, 2))
+POOLED = 4
+
+
+class Reading(NamedTuple):
+    """What a network says about cubes: logits (b, parameter, BINS) and its features after each block, each pooled to 4³."""
+
+    logits: Tensor
+    features: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkConfig:
+    """Size of one network.
+
+    Parameters
+    ----------
+    input
+        What it reads: CT in HU, or MR as bone fraction.
+    width
+        Channels after the stem; each block doubles them. A multiple of `groups`.
+    blocks
+        Residual blocks, each halving the grid.
+    groups
+        Groups of the GroupNorm.
+    """
+
+    input: Literal["ct", "mr"] = "ct"
+    width: int = 8
+    blocks: int = 2
+    groups: int = 4
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels after each block."""
+        return tuple(self.width * 2 ** (i + 1) for i in range(self.blocks))
+
+    @property
+    def stem(self) -> tuple[Shape, Shape]:
+        """Kernel and stride of the first convolution: it makes voxels about isotropic, 0.8 mm."""
+        return ((3, 3, 3), (1, 2, 2)) if self.input == "ct" else ((5, 5, 3), (4, 4, 1))
+
+    @property
+    def lags(self) -> tuple[Lag, ...]:
+        """Lags of the texture statistics."""
+        return CT_LAGS if self.input == "ct" else MR_LAGS
+
+
+class ResidualBlock(nn.Module):
+    """Two 3³ convolutions round a shortcut; the first halves the grid."""
+
+    def __init__(self, inside: int, outside: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, inside)
+        self.conv1 = nn.Conv3d(inside, outside, 3, stride=2, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, outside)
+        self.conv2 = nn.Conv3d(outside, outside, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv3d(inside, outside, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features on half the grid."""
+        rest: Tensor = self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
+        short: Tensor = self.shortcut(F.avg_pool3d(x, 2, ceil_mode=True))
+        return rest + short
+
+
+class PatchRegressor(nn.Module):
+    """Cubes (b, 1, z, y, x) and bone masks of the same shape in, a `Reading` out."""
+
+    input_mean: Tensor
+    input_sd: Tensor
+    texture_mean: Tensor
+    texture_sd: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        kernel, stride = config.stem
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.stem = nn.Conv3d(2, config.width, kernel, stride=stride, padding=padding, bias=False)
+        widths = (config.width, *config.channels)
+        self.blocks = nn.ModuleList(ResidualBlock(a, b, config.groups) for a, b in pairwise(widths))
+        self.norm = nn.GroupNorm(config.groups, widths[-1])
+        statistics = 3 + len(config.lags)
+        self.head = nn.Linear(widths[-1] + statistics, len(PARAMETERS) * BINS)
+        self.register_buffer("input_mean", torch.zeros(()))
+        self.register_buffer("input_sd", torch.ones(()))
+        self.register_buffer("texture_mean", torch.zeros(statistics))
+        self.register_buffer("texture_sd", torch.ones(statistics))
+
+    def normalised(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Return the image in units of the training set's spread, 0 outside the bone."""
+        shown: Tensor = (image - self.input_mean) / self.input_sd * mask
+        return shown
+
+    def statistics(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Return the texture statistics (b, k) of a raw cube before standardisation."""
+        return texture(self.normalised(image, mask), mask, self.config.lags)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Reading:
+        """Return the reading of raw cubes."""
+        shown = self.normalised(image, mask)
+        x = self.stem(torch.cat([shown, mask], dim=1).contiguous(memory_format=torch.channels_last_3d))
+        features = []
+        for block in self.blocks:
+            x = block(x)
+            features.append(F.adaptive_avg_pool3d(x, POOLED))
+        weights = F.adaptive_avg_pool3d(mask, tuple(x.shape[2:]))
+        pooled = masked_mean(F.relu(self.norm(x)), weights)
+        seen = (texture(shown, mask, self.config.lags) - self.texture_mean) / self.texture_sd
+        logits = self.head(torch.cat([pooled, seen.clamp(-5, 5)], dim=1))
+        return Reading(logits.view(-1, len(PARAMETERS), BINS), tuple(features))
+
+
+class Adapters(nn.Module):
+    """1³ convolutions from the student's channels to the teacher's, one for each block."""
+
+    def __init__(self, student: NetworkConfig, teacher: NetworkConfig) -> None:
+        super().__init__()
+        pairs = zip(student.channels, teacher.channels, strict=True)
+        self.maps = nn.ModuleList(nn.Conv3d(s, t, 1) for s, t in pairs)
+
+    def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the student's features in the teacher's channels."""
+        return tuple(adapter(feature) for adapter, feature in zip(self.maps, features, strict=True))
+
+
+def build(config: NetworkConfig, seed: int) -> PatchRegressor:
+    """Return a network with weights that depend on `config` and `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_from(seed, "weights", config.input))
+        network = PatchRegressor(config)
+        nn.init.normal_(network.head.weight, std=0.01)
+    return network
+
+
+def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) -> Adapters:
+    """Return adapters with weights that depend on the two configurations and `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_from(seed, "adapters"))
+        return Adapters(student, teacher)
+
+
+@torch.no_grad()
+def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> None:
+    """Set the normalisation from training cubes, and the head's bias to their mean histogram (`targets`: n, parameter, BINS).
+
+    The untrained network therefore predicts the training mean, and learning starts from there.
+    """
+    inside = image[mask > 0.5]
+    network.input_mean.copy_(inside.mean())
+    network.input_sd.copy_(inside.std().clamp_min(1e-6))
+    seen = network.statistics(image, mask)
+    network.texture_mean.copy_(seen.mean(dim=0))
+    network.texture_sd.copy_(seen.std(dim=0, correction=0).clamp_min(1e-3))
+    network.head.bias.copy_(targets.mean(dim=0).clamp_min(1e-4).log().flatten())

@@ -1,0 +1,341 @@
+"""One epoch of a teacher, and of a student with or without one; and what a trained network says about cubes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import cos, pi
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import AdamW, Optimizer
+
+from srrd_ray.distillation.augmentation import FLIPS, Augmentation, drawn_flips, mirrored, varied
+from srrd_ray.distillation.bins import gaussian_targets, mean_and_sd
+from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
+from srrd_ray.distillation.networks import (
+    NetworkConfig,
+    PatchRegressor,
+    Reading,
+    build,
+    build_adapters,
+    fit_constants,
+)
+from srrd_ray.errors import TrainingError
+from srrd_ray.training import Shard, batches
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HyperParameters:
+    """What the search chooses.
+
+    Parameters
+    ----------
+    temperature
+        T of the soft targets.
+    kd_weight
+        λ in 0..1: the loss is (1 - λ) · labels + λ · teacher.
+    feature_weight, relation_weight
+        Weights of the two feature terms.
+    lr, weight_decay
+        Peak learning rate and decoupled weight decay of AdamW.
+    """
+
+    temperature: float = 2.0
+    kd_weight: float = 0.5
+    feature_weight: float = 0.3
+    relation_weight: float = 1.0
+    lr: float = 2e-3
+    weight_decay: float = 1e-2
+
+    def without_teacher(self) -> HyperParameters:
+        """Return the same optimisation with every weight of the teacher zero: the baseline."""
+        return HyperParameters(
+            temperature=self.temperature,
+            kd_weight=0.0,
+            feature_weight=0.0,
+            relation_weight=0.0,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillationConfig:
+    """How teacher and students learn.
+
+    Parameters
+    ----------
+    folds
+        Parts of the cross-validation, by patient.
+    teacher_epochs, student_epochs
+        Passes over the training cubes.
+    batch_size
+        Cubes in a step, over all workers.
+    sigma_bins
+        SD of the target histograms, in bins.
+    teacher, student
+        The two networks.
+    teacher_nuisance
+        Augmentation of MR, in bone fraction.
+    student_nuisance
+        Augmentation of CT, in HU.
+    hyper
+        Loss weights and optimisation; the winner of the search takes their place.
+    """
+
+    folds: int = 3
+    teacher_epochs: int = 14
+    student_epochs: int = 16
+    batch_size: int = 16
+    sigma_bins: float = 1.5
+    teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr", width=16))
+    student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct", width=8))
+    teacher_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=0.02, scale=0.05, noise=0.05))
+    student_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=10.0, scale=0.03, noise=25.0))
+    hyper: HyperParameters = field(default_factory=HyperParameters)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TeacherOutputs:
+    """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
+    block its standardised features (mirror image, n, channel, 4, 4, 4).
+    """
+
+    logits: Tensor
+    features: tuple[Tensor, ...]
+
+    def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
+        """Return the outputs of the rows that `keep` selects."""
+        chosen = torch.from_numpy(np.flatnonzero(keep))
+        return TeacherOutputs(logits=self.logits[chosen], features=tuple(f[:, chosen] for f in self.features))
+
+
+class TeacherLearner:
+    """Learns the parameters from MR, which shows the trabeculae."""
+
+    def __init__(self, name: str, data: DistillationData, config: DistillationConfig, seed: int) -> None:
+        self._name, self._config, self._seed = name, config, seed
+        self._images, self._masks = cubes(data.mr, data.mr_mask)
+        self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
+        self.network = build(config.teacher, seed)
+        fit_constants(self.network, self._images.float(), self._masks.float(), self._targets)
+        self._optimizer = _optimizer(self.network, config.hyper)
+
+    @property
+    def name(self) -> str:
+        """The learner's name."""
+        return self._name
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it takes."""
+        return self._config.teacher_epochs
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The teacher."""
+        return {"network": self.network}
+
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """Its optimizer."""
+        return {"network": self._optimizer}
+
+    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Run one epoch; returns the mean ``loss``."""
+        _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
+        flips = drawn_flips(len(self._targets), self._seed, epoch)
+        losses = []
+        for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
+            images, masks = _batch(self._images, self._masks, rows, flips)
+            images = varied(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
+            reading: Reading = wrapped["network"](images, masks)
+            loss = histogram_loss(reading.logits, self._targets[rows])
+            losses.append(_step(loss, self._optimizer, [self.network], self._name))
+        return {"loss": float(np.mean(losses))}
+
+
+class StudentLearner:
+    """Learns the parameters from CT: from the labels alone (the baseline), or also from what the teacher saw in MR."""
+
+    def __init__(
+        self,
+        name: str,
+        data: DistillationData,
+        config: DistillationConfig,
+        seed: int,
+        teacher: TeacherOutputs | None = None,
+    ) -> None:
+        self._name, self._config, self._seed = name, config, seed
+        self._hyper = config.hyper if teacher else config.hyper.without_teacher()
+        self._teacher = teacher
+        self._images, self._masks = cubes(data.ct, data.ct_mask)
+        self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
+        self.network = build(config.student, seed)
+        fit_constants(self.network, self._images.float(), self._masks.float(), self._targets)
+        self._adapters = (
+            build_adapters(config.student, config.teacher, seed) if self._hyper.feature_weight > 0 else None
+        )
+        self._optimizer = _optimizer(nn.ModuleDict(dict(self.modules())), self._hyper)
+
+    @property
+    def name(self) -> str:
+        """The learner's name."""
+        return self._name
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs it takes."""
+        return self._config.student_epochs
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The student and, where features are compared, the adapters to the teacher's channels."""
+        own: dict[str, nn.Module] = {"network": self.network}
+        return own | {"adapters": self._adapters} if self._adapters else own
+
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """One optimizer for all of `modules`."""
+        return {"network": self._optimizer}
+
+    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
+        _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
+        flips = drawn_flips(len(self._targets), self._seed, epoch)
+        sums: dict[str, list[float]] = {}
+        for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
+            images, masks = _batch(self._images, self._masks, rows, flips)
+            images = varied(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
+            terms = self._terms(wrapped["network"](images, masks), rows, flips, wrapped)
+            loss = _step(self._weighed(terms), self._optimizer, list(self.modules().values()), self._name)
+            for key, value in {**{k: float(v.detach()) for k, v in terms.items()}, "loss": loss}.items():
+                sums.setdefault(key, []).append(value)
+        return {key: float(np.mean(values)) for key, values in sums.items()}
+
+    def _terms(
+        self, reading: Reading, rows: NDArray[np.intp], flips: NDArray[np.intp], wrapped: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        terms = {"labels": histogram_loss(reading.logits, self._targets[rows])}
+        hyper, teacher = self._hyper, self._teacher
+        if teacher is None:
+            return terms
+        shown = [features[flips[rows], rows] for features in teacher.features]
+        if hyper.kd_weight > 0:
+            terms["soft"] = soft_targets(reading.logits, teacher.logits[rows], hyper.temperature)
+        if hyper.feature_weight > 0:
+            adapted: tuple[Tensor, ...] = wrapped["adapters"](reading.features)
+            pairs = [feature_distance(s, t) for s, t in zip(adapted, shown, strict=True)]
+            terms["features"] = torch.stack(pairs).mean()
+        if hyper.relation_weight > 0:
+            terms["relations"] = relation_distance(reading.features[-1], shown[-1])
+        return terms
+
+    def _weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
+        hyper = self._hyper
+        weights = {
+            "labels": 1 - hyper.kd_weight,
+            "soft": hyper.kd_weight,
+            "features": hyper.feature_weight,
+            "relations": hyper.relation_weight,
+        }
+        return torch.stack([weights[key] * value for key, value in terms.items()]).sum()
+
+
+def cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Return arrays (n, z, y, x) as tensors with a channel axis; the images keep their storage type."""
+    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(np.ascontiguousarray(masks))[
+        :, None
+    ]
+
+
+@torch.no_grad()
+def predict(
+    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
+    found = []
+    for image, mask in _chunks(cubes(images, masks), batch_size):
+        shown = [network(mirrored(image.float(), f), mirrored(mask.float(), f)).logits for f in range(len(FLIPS))]
+        found.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
+    mean, sd = mean_and_sd(torch.cat(found))
+    return mean.numpy(), sd.numpy()
+
+
+@torch.no_grad()
+def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
+    """Return what a trained teacher says about the cubes of `data`; features are standardised by channel over the cubes."""
+    views = []
+    for flip in range(len(FLIPS)):
+        pairs = _chunks(cubes(data.mr, data.mr_mask), batch_size)
+        parts: list[Reading] = [network(mirrored(i.float(), flip), mirrored(m.float(), flip)) for i, m in pairs]
+        scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
+        views.append(Reading(torch.cat([part.logits for part in parts]), scales))
+    logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
+    stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
+    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked))
+
+
+def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    images, masks = tensors
+    for start in range(0, len(images), size):
+        yield images[start : start + size], masks[start : start + size]
+
+
+def _standardised(features: Tensor) -> Tensor:
+    """Return (mirror, n, channel, z, y, x) with mean 0 and SD 1 in each channel."""
+    over = (0, 1, 3, 4, 5)
+    mean, sd = features.mean(dim=over, keepdim=True), features.std(dim=over, keepdim=True)
+    return (features - mean) / sd.clamp_min(1e-6)
+
+
+def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+    shown = [torch.stack([mirrored(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)]
+    return shown[0], shown[1]
+
+
+def _optimizer(module: nn.Module, hyper: HyperParameters) -> AdamW:
+    return AdamW(module.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay)
+
+
+def _set_rate(optimizer: Optimizer, peak: float, epoch: int, epochs: int) -> None:
+    """Set the learning rate of an epoch: half in the first, then a cosine to a hundredth of `peak`."""
+    part = epoch / max(epochs - 1, 1)
+    rate = peak * (0.01 + 0.99 * (1 + cos(pi * part)) / 2) * (0.5 if epoch == 0 else 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: str) -> float:
+    """Take one step with clipped gradients and return the loss.
+
+    Raises
+    ------
+    TrainingError
+        `loss-not-finite`. Gradients are shared by all ranks before they are checked, so that all of them stop together.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters()], 1.0)
+    if not torch.isfinite(norm):
+        raise TrainingError(
+            "loss-not-finite",
+            "the loss or its gradient is not finite",
+            where=name,
+            got=f"loss {float(loss):g}",
+            todo="The last good checkpoint is kept; lower the learning rate.",
+        )
+    optimizer.step()
+    return float(loss.detach())
+
+
+__all__ = [
+    "DistillationConfig",
+    "HyperParameters",
+    "StudentLearner",
+    "TeacherLearner",
+    "TeacherOutputs",
+    "predict",
+    "teacher_outputs",
+]

@@ -1,0 +1,269 @@
+"""DICOM files of a folder as single slices: what each says about place and meaning, and which files are no images.
+
+Nothing of a header leaves this module but geometry, scaling and an allow-list of technique; UIDs and free text stay in
+memory to tell series apart.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from srrd_ray.errors import InputError
+from srrd_ray.io.source import safe_name
+from srrd_ray.records import Modality
+
+CT = UID("1.2.840.10008.5.1.4.1.1.2")
+MR = UID("1.2.840.10008.5.1.4.1.1.4")
+ENHANCED_CT = UID("1.2.840.10008.5.1.4.1.1.2.1")
+ENHANCED_MR = UID("1.2.840.10008.5.1.4.1.1.4.1")
+LEGACY_CT = UID("1.2.840.10008.5.1.4.1.1.2.2")
+LEGACY_MR = UID("1.2.840.10008.5.1.4.1.1.4.4")
+IMAGES: dict[UID, Modality] = {
+    CT: "ct", ENHANCED_CT: "ct", LEGACY_CT: "ct", MR: "mr", ENHANCED_MR: "mr", LEGACY_MR: "mr",
+}  # fmt: skip
+MULTIFRAME = (ENHANCED_CT, ENHANCED_MR, LEGACY_CT, LEGACY_MR)
+_NUMBERS = (
+    "KVP", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
+    "XRayTubeCurrent", "Exposure", "ReconstructionDiameter", "PixelBandwidth", "EchoTrainLength",
+)  # fmt: skip
+_CODES = {
+    "Modality": r"CT|MR",
+    "ScanningSequence": r"(SE|IR|GR|EP|RM)(/(SE|IR|GR|EP|RM))*",
+    "SequenceVariant": r"(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF)(/(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF))*",
+    "MRAcquisitionType": r"2D|3D",
+    "PatientPosition": r"[HF]F(S|P|DR|DL)",
+    "ConvolutionKernel": r"(STANDARD|SOFT|LUNG|DETAIL|EDGE|CHEST|BONE(PLUS)?|FC\d{2}|[BHIUTQJ][a-z]?\d{2}[a-z]?|[A-ELY][A-C]?)(/\d)?",
+}
+_MAKERS = ("SIEMENS", "GE", "PHILIPS", "CANON", "TOSHIBA", "HITACHI", "FUJI", "CURVEBEAM", "PLANMED", "UNITED IMAGING")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """One frame of one file. `name` may be shown to a user; `series`, `instance` and `reference` (UIDs) may not."""
+
+    path: Path
+    name: str
+    frame: int | None
+    modality: Modality
+    series: str
+    instance: str
+    reference: str
+    shape: tuple[int, int] | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    slope: float | None
+    intercept: float | None
+    echo: str
+    kinds: tuple[str, ...]
+    inverted: bool
+    padding: tuple[int, int] | None
+    burned_in: bool
+    sides: frozenset[str]
+    body_part: str
+    technique: dict[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """The slices of a folder, and how many files were set aside and why."""
+
+    slices: tuple[Slice, ...]
+    ignored: dict[str, int] = field(hash=False)
+    files: int
+
+
+def read_folder(folder: Path) -> Listing:
+    """Return every CT and MR slice below `folder` (or of one file), from headers alone.
+
+    Raises
+    ------
+    InputError
+        `dicom-truncated` for an empty or short ``.dcm`` file, `dicom-codec` for a compression nobody here can decode.
+    """
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    ignored: Counter[str] = Counter()
+    slices: list[Slice] = []
+    for path in files:
+        name = safe_name(path, files)
+        dataset, reason = _open(path, name)
+        if dataset is None:
+            ignored[reason] += 1
+            continue
+        slices += _slices(path, name, dataset)
+    return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
+
+
+def _open(path: Path, name: str) -> tuple[FileDataset | None, str]:
+    """Return the header of an image file, or why the file is set aside."""
+    size = path.stat().st_size
+    if size == 0 and path.suffix.lower() in {".dcm", ".ima"}:
+        raise _truncated(name, "0 bytes", "a DICOM file")
+    try:
+        with path.open("rb") as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True)
+            left = size - file.tell()
+    except InvalidDicomError:
+        return None, "not DICOM"
+    except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise _truncated(name, f"{size} bytes", "a whole header") from error
+    if _kind(dataset) not in IMAGES:
+        return None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
+    if dataset.get("SamplesPerPixel", 1) != 1:
+        return None, "colour image"
+    _check_pixels(dataset, name, left)
+    return dataset, ""
+
+
+def _kind(dataset: FileDataset) -> UID:
+    return UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
+
+
+def _check_pixels(dataset: FileDataset, name: str, left: int) -> None:
+    """Refuse pixel data shorter than rows × columns, or in a compression that cannot be decoded here."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
+        if not get_decoder(syntax).is_available:
+            raise InputError(
+                "dicom-codec",
+                "compressed pixels without a decoder",
+                where=name,
+                got=syntax.name,
+                todo=f"{syntax.name}: install srrd-ray[dicom].",
+            )
+        return
+    if syntax is not None and syntax.is_deflated:
+        return
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    if not rows or not columns:
+        return
+    need = rows * columns * math.ceil(dataset.get("BitsAllocated", 16) / 8) * int(dataset.get("NumberOfFrames") or 1)
+    found = max(0, left - (8 if syntax is not None and syntax.is_implicit_VR else 12))
+    if found < need:
+        raise _truncated(name, f"{found} bytes of pixels", f"{need} bytes")
+
+
+def _truncated(name: str, got: str, expected: str) -> InputError:
+    return InputError(
+        "dicom-truncated",
+        "a DICOM file is cut short",
+        where=name,
+        got=got,
+        expected=expected,
+        todo="Copy the series again from its source.",
+    )
+
+
+def _slices(path: Path, name: str, dataset: FileDataset) -> Iterator[Slice]:
+    if _kind(dataset) not in MULTIFRAME:
+        yield _slice(path, name, None, (dataset,), dataset)
+        return
+    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
+    for frame, own in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
+        groups = [item[0] for source in (own, shared) for item in _group_items(source)]
+        yield _slice(path, f"{name} frame {frame + 1}", frame, (*groups, dataset), dataset)
+
+
+def _group_items(group: Dataset) -> Iterator[Sequence[Dataset]]:
+    for element in group:
+        if element.VR == "SQ" and element.value and not element.tag.is_private:
+            yield element.value
+
+
+def _slice(path: Path, name: str, frame: int | None, sources: tuple[Dataset, ...], dataset: FileDataset) -> Slice:
+    """Return one slice; `sources` are looked through in order, so that a frame's own values come before shared ones."""
+
+    def get(keyword: str) -> object:
+        for source in sources:
+            value: object = source.get(keyword)
+            if value is not None and value != "":
+                return value
+        return None
+
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    return Slice(
+        path=path,
+        name=name,
+        frame=frame,
+        modality=IMAGES[_kind(dataset)],
+        series=str(dataset.get("SeriesInstanceUID", "")),
+        instance=f"{dataset.get('SOPInstanceUID', '')}#{frame}",
+        reference=str(dataset.get("FrameOfReferenceUID", "")),
+        shape=(int(rows), int(columns)) if rows and columns else None,
+        position=_floats(get("ImagePositionPatient"), 3),
+        orientation=_floats(get("ImageOrientationPatient"), 6),
+        spacing=_floats(get("PixelSpacing"), 2),
+        slope=_float(get("RescaleSlope")),
+        intercept=_float(get("RescaleIntercept")),
+        echo=str(get("EffectiveEchoTime") or get("EchoTime") or "") + f"|{get('StackID') if frame is not None else ''}",
+        kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
+        inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
+        padding=_padding(dataset),
+        burned_in=str(dataset.get("BurnedInAnnotation", "")).upper() == "YES",
+        sides=_sides(get, dataset),
+        body_part=re.sub(r"[^A-Z]", "", str(get("BodyPartExamined") or "").upper())[:16],
+        technique=_technique(get, dataset),
+    )
+
+
+def _many(value: object) -> list[object]:
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return list(value) if hasattr(value, "__iter__") else [value]
+
+
+def _floats(value: object, count: int) -> tuple[float, ...] | None:
+    numbers = tuple(number for number in (_float(part) for part in _many(value)) if number is not None)
+    return numbers if len(numbers) == count else None
+
+
+def _float(value: object) -> float | None:
+    try:
+        return None if value is None else float(str(value))
+    except ValueError:
+        return None
+
+
+def _padding(dataset: FileDataset) -> tuple[int, int] | None:
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    other = limit if isinstance(limit, int) else value
+    return min(value, other), max(value, other)
+
+
+def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:
+    """Return the sides, L or R, that the header names in coded tags or as a whole word of a description."""
+    found = {str(get(tag) or "").upper()[:1] for tag in ("ImageLaterality", "FrameLaterality", "Laterality")} & {
+        "L",
+        "R",
+    }
+    texts = " ".join(str(dataset.get(tag, "")) for tag in ("SeriesDescription", "StudyDescription", "ProtocolName"))
+    words = {word[0] for word in re.findall(r"[A-Z]+", texts.upper()) if word in {"LEFT", "RIGHT"}}
+    return frozenset(found | (words if len(words) == 1 else set()))
+
+
+def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, str]:
+    """Return allow-listed acquisition values; text only where it is one of the expected codes."""
+    kept = {
+        name: f"{number:g}" for name in _NUMBERS if (number := _float(get(name))) is not None and math.isfinite(number)
+    }
+    for name, pattern in _CODES.items():
+        text = "/".join(str(part) for part in _many(get(name)))
+        if re.fullmatch(pattern, text):
+            kept[name] = text
+    maker = str(dataset.get("Manufacturer", "")).upper()
+    known = [name for name in _MAKERS if maker.startswith(name)]
+    return kept | ({"Manufacturer": known[0]} if known else {})

@@ -1,0 +1,102 @@
+"""Voxels of a checked DICOM stack: stored bits to Hounsfield units or MR signal, slice by slice."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import interpolate
+
+from srrd_ray.geometry import Geometry
+from srrd_ray.io.dicom_decode import decode, frame_of
+from srrd_ray.io.dicom_files import Slice
+from srrd_ray.io.dicom_series import Stack, orthogonal
+from srrd_ray.io.source import AIR_HU, Note
+from srrd_ray.volume import Volume
+
+_LOWEST_HU = -1024
+
+
+def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tuple[Note, ...]]:
+    """Return the volume of `stack` in HU (CT) or stored signal (MR), and what was corrected.
+
+    Raises
+    ------
+    InputError
+        `dicom-pixels` where a slice cannot be decoded.
+    """
+    values = np.empty(stack.geometry.shape, dtype=np.float32)
+    padded = 0
+    order = {id(item): i for i, item in enumerate(stack.slices)}
+    for _, group in groupby(sorted(stack.slices, key=lambda s: str(s.path)), key=lambda s: s.path):
+        frames = list(group)
+        stored = decode(frames[0])
+        for item in frames:
+            values[order[id(item)]], count = _physical(item, frame_of(item, stored))
+            padded += count
+    notes = _notes(stack, padded)
+    return _resampled(stack, values), notes
+
+
+def _physical(item: Slice, stored: NDArray[np.int32]) -> tuple[NDArray[np.float32], int]:
+    """Return HU or signal, and how many voxels were padding."""
+    pad = np.zeros(stored.shape, dtype=bool)
+    if item.padding is not None:
+        pad = (stored >= item.padding[0]) & (stored <= item.padding[1])
+    if item.modality == "ct":
+        values = (stored * (item.slope or 1.0) + (item.intercept or 0.0)).astype(np.float32)
+        pad |= values < _LOWEST_HU
+        values[pad] = AIR_HU
+        return values, int(pad.sum())
+    signal = stored if not item.inverted else stored.max() + stored.min() - stored
+    values = (signal * (item.slope or 1.0) + (item.intercept or 0.0)).astype(np.float32)
+    values[pad] = 0.0
+    return values, int(pad.sum())
+
+
+def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
+    notes = []
+    if padded:
+        fill = f"{AIR_HU} HU" if stack.modality == "ct" else "0"
+        notes.append(Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}"))
+    if stack.slices[0].inverted:
+        done = "Hounsfield units are unaffected" if stack.modality == "ct" else "signal inverted"
+        notes.append(Note(severity="FIX", code="dicom-monochrome1", message=f"MONOCHROME1: {done}"))
+    return tuple(notes)
+
+
+def _resampled(stack: Stack, values: NDArray[np.float32]) -> Volume[np.int16] | Volume[np.float32]:
+    fill = float(AIR_HU) if stack.modality == "ct" else 0.0
+    geometry = stack.geometry
+    if stack.places:
+        values, geometry = _even(values, geometry, np.array(stack.places))
+    volume = Volume(array=values, geometry=geometry)
+    if stack.tilted:
+        volume = volume.onto(orthogonal(geometry), fill=fill)
+    return compact(volume)
+
+
+def _even(
+    values: NDArray[np.float32], geometry: Geometry, places: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], Geometry]:
+    """Return slices interpolated linearly at even steps of the smallest gap between `places` (mm)."""
+    step = float(np.diff(places).min())
+    wanted = np.arange(places[0], places[-1] + 1e-6, step)
+    sampled = interpolate.interp1d(places, values, axis=0, copy=False, bounds_error=False, fill_value="extrapolate")(
+        wanted
+    )
+    affine = geometry.affine
+    along = affine[:3, 2] * (len(places) - 1) / (places[-1] - places[0])
+    affine[:3, 2] = along * step
+    return sampled.astype(np.float32), Geometry.make((len(wanted), *geometry.shape[1:]), affine)
+
+
+def compact(volume: Volume[np.float32]) -> Volume[np.int16] | Volume[np.float32]:
+    """Return int16 where every value is a whole number that fits, else the float32 volume itself."""
+    values = volume.array
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)) or low < -(2**15) or high > 2**15 - 1:
+        return volume
+    whole = values.astype(np.int16)
+    return Volume(array=whole, geometry=volume.geometry) if np.array_equal(whole, values) else volume

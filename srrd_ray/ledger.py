@@ -1,0 +1,128 @@
+"""The book of a run: one outcome for each knee and stage, one log line for each, and `run.json`, which is always whole."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Literal, TypeAlias
+
+from srrd_ray import __version__, serial
+from srrd_ray.config import RunConfig
+from srrd_ray.errors import ConfigError
+from srrd_ray.io.atomic import write_text
+from srrd_ray.layout import RunLayout
+from srrd_ray.records import Knee, Outcome
+
+log = logging.getLogger(__name__)
+
+SCHEMA: Literal["srrd-run/1"] = "srrd-run/1"
+LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "numba", "scikit-learn")
+
+State: TypeAlias = Literal["running", "finished", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageTime:
+    """Wall seconds of one stage, all its units together."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """`run.json`. `cohort` hashes the tables and the list of series of the cohort; no path and no patient data is kept."""
+
+    schema: Literal["srrd-run/1"]
+    software: str
+    python: str
+    libraries: dict[str, str]
+    cohort: str
+    config: RunConfig
+    state: State
+    exit_code: int | None
+    stages: tuple[StageTime, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What happened so far in this run of the program."""
+
+    layout: RunLayout
+    config: RunConfig
+    cohort: str
+    outcomes: list[Outcome] = field(default_factory=list)
+    stages: list[StageTime] = field(default_factory=list)
+
+    def record(self, outcomes: Iterable[Outcome], total: int) -> None:
+        """Take down the outcomes of a unit; `total` is the number of knees of the stage, for the progress line."""
+        for outcome in outcomes:
+            self.outcomes.append(outcome)
+            number = sum(o.stage == outcome.stage for o in self.outcomes)
+            name = outcome.knee.key if outcome.knee else "cohort"
+            level = logging.WARNING if outcome.error else logging.DEBUG if outcome.status == "skipped" else logging.INFO
+            words = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
+            log.log(level, "%-16s %3d/%d  %s  %s  %s", outcome.stage, number, total, name, outcome.status, words)
+
+    def close_stage(self, stage: str, started: float) -> None:
+        """Take down the wall time of a stage since `started` (monotonic) and write `run.json`."""
+        seconds = time.monotonic() - started
+        self.stages.append(StageTime(stage=stage, seconds=seconds))
+        mine = [o for o in self.outcomes if o.stage == stage]
+        counts = {status: sum(o.status == status for o in mine) for status in ("done", "skipped", "failed")}
+        words = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+        log.info("%-16s %s in %.1f s", stage, words or "nothing to do", seconds)
+        self.write("running", None)
+
+    def write(self, state: State, exit_code: int | None) -> None:
+        """Write `run.json` as it stands."""
+        record = RunRecord(
+            schema=SCHEMA,
+            software=__version__,
+            python=platform.python_version(),
+            libraries={name: version(name) for name in LIBRARIES},
+            cohort=self.cohort,
+            config=self.config,
+            state=state,
+            exit_code=exit_code,
+            stages=tuple(self.stages),
+            outcomes=tuple(self.outcomes),
+        )
+        write_text(self.layout.run_json, serial.to_json(record))
+
+    def failed(self) -> list[Outcome]:
+        """Return the failed outcomes."""
+        return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    def lost_knees(self) -> set[Knee]:
+        """Return the knees that failed in any stage."""
+        return {outcome.knee for outcome in self.failed() if outcome.knee is not None}
+
+
+def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overwrite: bool) -> None:
+    """Stop where the folder holds a run of another configuration or cohort.
+
+    Raises
+    ------
+    ConfigError
+        `run-differs`; with `overwrite` the run goes on and redoes what depends on the difference.
+    """
+    if overwrite or not layout.run_json.is_file():
+        return
+    try:
+        record = serial.from_json(RunRecord, layout.run_json.read_text(encoding="utf-8"))
+        same, which = (record.config, record.cohort) == (config, cohort), "configuration or cohort"
+    except ConfigError:
+        same, which = False, "version of SRRD-Ray"
+    if not same:
+        raise ConfigError(
+            "run-differs",
+            f"the output folder holds a run of another {which}",
+            where=layout.root.name,
+            todo="Choose a new --out, or add --overwrite to redo what differs.",
+        )

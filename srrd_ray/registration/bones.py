@@ -1,0 +1,253 @@
+"""Femur and tibia in a CT (or synthetic CT) of a knee, also where the field of view cuts the bones.
+
+Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the bone
+extraction of the paper (`Registration/`: HU threshold, opening, largest components), without its slice-wise circles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+from srrd_ray.errors import InputError
+from srrd_ray.records import BONE_LABELS, Side
+from srrd_ray.registration.grids import on_working_grid
+from srrd_ray.volume import Scalar, Volume
+
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoneConfig:
+    """How bones are found."""
+
+    threshold_hu: float = 150.0
+    """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
+    sigma_mm: float = 0.8
+    """Gaussian before the threshold, mm."""
+    spacing_mm: float = 1.0
+    """Working grid, mm."""
+    core_depths_mm: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
+    """Depths under the surface tried, in order, until the cores of femur and tibia are apart, mm."""
+    gap_mm: float = 3.0
+    """Half the widest gap of a thin cortex that is bridged within an axial slice, mm."""
+    minimum_cm3: float = 2.0
+    """Smallest femur or tibia inside the field of view, cm³."""
+
+
+def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None = None) -> Volume[np.uint8]:
+    """Return labels on the grid of `ct`: femur 1, tibia 2, all else 0; fibula and patella are left out.
+
+    Parameters
+    ----------
+    ct
+        Hounsfield units; LPS axes within some 40 degrees of the anatomical ones.
+    side
+        Side of the knee; the fibula, where seen, has to be lateral.
+
+    Raises
+    ------
+    InputError
+        `bone-not-found` where no femur lies above a tibia; `side-mismatch` where the fibula lies on the medial side.
+    """
+    config = config or BoneConfig()
+    work = _around_bone(on_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
+    bone = _bone(work.array, config)
+    depth: NDArray[np.float32] = ndimage.distance_transform_edt(bone, sampling=config.spacing_mm).astype(np.float32)
+    markers = _markers(bone, depth, config)
+    height = -(depth + np.clip(work.array, 0.0, 1500.0) / 1000.0)
+    basins: Labels = watershed(height, markers, mask=bone)
+    apart = _without_fibula(basins == 2, depth, config)
+    if apart is not None:
+        lower: Labels = watershed(height, apart, mask=basins == 2)
+        basins = np.where(basins == 2, lower, basins)
+    _check_side(basins, side, config)
+    solid = [_solid(basins == label, basins, label, config) for label in BONE_LABELS.values()]
+    return _on_grid(solid, work, ct)
+
+
+def _around_bone(work: Volume[np.float32], threshold: float, margin: int = 8) -> Volume[np.float32]:
+    """Return the box of what may be bone, `margin` voxels wider where the image goes on."""
+    start, stop = [0, 0, 0], list(work.array.shape)
+    for axis in range(3):
+        hits = np.flatnonzero((work.array > threshold).any(axis=tuple(a for a in range(3) if a != axis)))
+        if hits.size:
+            start[axis] = max(int(hits[0]) - margin, 0)
+            stop[axis] = min(int(hits[-1]) + 1 + margin, stop[axis])
+    z, y, x = (b - a for a, b in zip(start, stop, strict=True))
+    return work.crop((start[0], start[1], start[2]), (z, y, x))
+
+
+def _bone(array: NDArray[np.float32], config: BoneConfig) -> Mask:
+    bone: Mask = array > config.threshold_hu
+    cm3 = float(bone.sum()) * config.spacing_mm**3 / 1000.0
+    if not np.isfinite(array).all() or cm3 < 2.0 * config.minimum_cm3:
+        raise _not_found(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
+    return bone | _marrow(bone, config.gap_mm / config.spacing_mm)
+
+
+def _marrow(bone: Mask, radius: float) -> Mask:
+    """Return the interiors of axial slices of `bone` whose outlines are closed but for gaps of twice `radius` voxels.
+
+    Only axial planes are closed: the joint space lies along them and stays open.
+    """
+    reach = int(np.ceil(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = (y**2 + x**2 <= radius**2)[None]
+    pad = ((0, 0), (reach, reach), (reach, reach))
+    closed = ndimage.binary_closing(np.pad(bone, pad, mode="edge"), disk)[:, reach:-reach, reach:-reach]
+    holes = _filled(closed, axes=(0,)) & ~closed
+    inner: Mask = closed & ndimage.binary_dilation(holes, disk) | holes
+    return inner
+
+
+def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels:
+    """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia are apart."""
+    for least in config.core_depths_mm:
+        named = _named(depth >= least, bone, config.spacing_mm)
+        if named is not None:
+            return named
+    raise _not_found("no separation at any depth")
+
+
+def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels | None:
+    """Return cores of tibia (2) and of a fibula that clings to it (3); None where there is none.
+
+    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late.
+    """
+    cores = np.zeros(tibia.shape, dtype=np.int32)
+    for least in config.core_depths_mm[:-1]:
+        parts, count = ndimage.label(tibia & (depth >= least))
+        sizes: NDArray[np.float64] = np.bincount(parts.ravel(), minlength=count + 1) * config.spacing_mm**3
+        sizes[0] = 0.0
+        main = int(sizes.argmax())
+        behind = [n for n in range(1, count + 1) if 100.0 < sizes[n] and _is_behind(parts, n, main, config.spacing_mm)]
+        if behind:
+            cores[cores == 2] = 0
+            cores[parts == main] = 2
+            cores[np.isin(parts, behind)] = 3
+    return cores if cores.any() else None
+
+
+def _is_behind(parts: Labels, part: int, main: int, spacing: float) -> bool:
+    """Return whether `part` lies behind the axis of `main` and below its top."""
+    small, large = np.argwhere(parts == part), np.argwhere(parts == main)
+    rows = large[:, 0] >= small[:, 0].min()
+    back = (small[:, 1].mean() - large[rows][:, 1].mean()) * spacing if rows.any() else 0.0
+    below = (np.percentile(large[:, 0], 95) - small[:, 0].mean()) * spacing
+    return len(small) < 0.3 * len(large) and back > 8.0 and below > 5.0
+
+
+def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
+    """Return the named cores, or None where this depth does not part a tibia from a femur above it."""
+    parts, count = ndimage.label(cores)
+    sizes: NDArray[np.int64] = np.bincount(parts.ravel(), minlength=count + 1)
+    kept = [n for n in range(1, count + 1) if sizes[n] * spacing**3 >= 50.0]
+    boxes = ndimage.find_objects(parts)
+    rows = np.flatnonzero(bone.any(axis=(1, 2)))
+    low = [n for n in kept if (boxes[n - 1][0].start - rows[0]) * spacing <= 8.0]
+    if not low:
+        return None
+    tibia = max(low, key=lambda n: int(sizes[n]))
+    if (rows[-1] + 1 - boxes[tibia - 1][0].stop) * spacing <= 2.0:
+        return None
+    femur = _upper(parts, tibia, [n for n in kept if n != tibia], sizes)
+    if not femur:
+        return None
+    names = np.zeros(count + 1, dtype=np.int32)
+    names[kept], names[femur], names[tibia] = 3, 1, 2
+    return names[parts]
+
+
+def _upper(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:
+    """Return the cores of the femur: above the plateau; a small one in front of the tibia is the patella."""
+    where = np.argwhere(parts == tibia)
+    top = np.percentile(where[:, 0], 90)
+    plateau = where[where[:, 0] >= np.percentile(where[:, 0], 75)]
+    front = np.percentile(plateau[:, 1], 5)
+    centres = {n: np.argwhere(parts == n).mean(axis=0) for n in others}
+    above = [n for n in others if centres[n][0] > top]
+    largest = max((int(sizes[n]) for n in above), default=0)
+    return [n for n in above if sizes[n] > 0.5 * largest or centres[n][1] > front]
+
+
+def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
+    """Refuse a fibula on the medial side: a lower core behind the tibia, of at least 0.3 cm³."""
+    parts, count = ndimage.label(markers == 3)
+    tibia = np.argwhere(markers == 2).mean(axis=0)
+    lateral = 1.0 if side == "L" else -1.0
+    for n in range(1, count + 1):
+        where = np.argwhere(parts == n)
+        offset = where.mean(axis=0) - tibia
+        behind = offset[0] < 0 and offset[1] > 0 and abs(offset[2]) * config.spacing_mm > 10.0
+        if len(where) * config.spacing_mm**3 >= 300.0 and behind and offset[2] * lateral < 0:
+            raise InputError(
+                "side-mismatch",
+                "the fibula lies on the medial side",
+                expected=f"a {'left' if side == 'L' else 'right'} knee",
+                todo="Correct the side of this knee in knees.tsv, or the orientation of the image.",
+            )
+
+
+def _solid(region: Mask, basins: Labels, label: int, config: BoneConfig) -> Mask:
+    """Return the bone without holes, not reaching into other bones; smaller than `minimum_cm3` is refused."""
+    closed = _closed(region, 2.5 / config.spacing_mm)
+    solid: Mask = _filled(closed, axes=(0, 1, 2)) & ((basins == 0) | (basins == label))
+    cm3 = float(solid.sum()) * config.spacing_mm**3 / 1000.0
+    if cm3 < config.minimum_cm3:
+        raise _not_found(f"bone {label} of {cm3:.1f} cm3")
+    return solid
+
+
+def _closed(mask: Mask, radius: float) -> Mask:
+    """Return `mask` closed by a ball of `radius` voxels; beyond the edge it continues."""
+    pad = int(np.ceil(radius)) + 1
+    wide = np.pad(mask, pad, mode="edge")
+    grown = ndimage.distance_transform_edt(~wide) <= radius if wide.any() else wide
+    shrunk = ndimage.distance_transform_edt(grown) > radius if not grown.all() else grown
+    inner: Mask = shrunk[pad:-pad, pad:-pad, pad:-pad] | mask
+    return inner
+
+
+def _filled(mask: Mask, axes: tuple[int, ...]) -> Mask:
+    """Return `mask` with the holes of its slices across each of `axes` filled."""
+    filled = mask.copy()
+    for axis in axes:
+        for index in np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))):
+            view = (slice(None),) * axis + (index,)
+            filled[view] |= ndimage.binary_fill_holes(mask[view])
+    return filled
+
+
+def _on_grid(solid: list[Mask], work: Volume[np.float32], ct: Volume[Scalar]) -> Volume[np.uint8]:
+    """Return the labels on the grid of `ct`; surfaces are where the smoothed mask is one half."""
+    labels = np.zeros(ct.geometry.shape, dtype=np.uint8)
+    best = np.full(ct.geometry.shape, 0.5, dtype=np.float32)
+    for label, mask in zip(BONE_LABELS.values(), solid, strict=True):
+        soft: NDArray[np.float32] = ndimage.gaussian_filter(mask.astype(np.float32), 0.6, mode="nearest")
+        share = _continued(Volume(array=soft, geometry=work.geometry), ct)
+        labels[share > best] = label
+        np.maximum(best, share, out=best)
+    return Volume(array=labels, geometry=ct.geometry)
+
+
+def _continued(soft: Volume[np.float32], ct: Volume[Scalar]) -> NDArray[np.float32]:
+    """Return `soft` on the grid of `ct`; the half voxel beyond the working grid repeats its edge."""
+    wide = np.pad(soft.array, 2, mode="edge")
+    grid = soft.geometry.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))
+    return Volume(array=wide, geometry=grid).onto(ct.geometry).array
+
+
+def _not_found(got: str) -> InputError:
+    return InputError(
+        "bone-not-found",
+        "no femur above a tibia in the image",
+        got=got,
+        expected="a knee CT in Hounsfield units, joint line inside",
+        todo="Check the modality, the units and the field of view of this image.",
+    )

@@ -1,0 +1,94 @@
+"""What is already done: a sidecar beside every unit of work, written last, that names its inputs and its outputs.
+
+A unit is done when its sidecar holds the key of its present inputs and every output is still there with the size it had.
+The key hashes the stage's inputs, configuration and version, so that a changed input is never mistaken for a finished one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srrd_ray import __version__, serial
+from srrd_ray.errors import ConfigError
+from srrd_ray.io.atomic import write_text
+from srrd_ray.layout import RunLayout
+from srrd_ray.provenance import hash_file, hash_of
+from srrd_ray.records import Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """One file or folder that a unit wrote: its path inside the run, its size in bytes and its hash."""
+
+    path: str
+    files: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sidecar:
+    """The proof that a unit is done; `failed` are the knees of a shard that could not be part of it."""
+
+    stage: str
+    unit: str
+    key: str
+    software: str
+    outputs: tuple[Output, ...]
+    failed: tuple[Outcome, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what the unit produced: it enters the keys of all units that depend on it."""
+        return hash_of(self.stage, self.unit, [(o.path, o.sha256) for o in self.outputs])
+
+
+def key_of(stage: str, config: object, inputs: Iterable[str]) -> str:
+    """Return the key of a unit from the stage, its configuration record and the hashes of its inputs, in any order."""
+    return hash_of(stage, __version__, serial.to_json(config), sorted(inputs))
+
+
+def mark_done(layout: RunLayout, sidecar: Sidecar) -> None:
+    """Write the sidecar of a unit, after all its outputs."""
+    write_text(layout.sidecar(sidecar.stage, sidecar.unit), serial.to_json(sidecar))
+
+
+def describe(root: Path, paths: Sequence[Path]) -> tuple[Output, ...]:
+    """Return size and hash of each output below `root`."""
+    return tuple(_describe(root, path) for path in sorted(paths))
+
+
+def finished(layout: RunLayout, stage: str, unit: str, key: str) -> Sidecar | None:
+    """Return the sidecar of a unit that is done for `key` with all outputs in place, else None."""
+    sidecar = find_sidecar(layout, stage, unit)
+    if sidecar is None or sidecar.key != key or not all(_in_place(layout.root, o) for o in sidecar.outputs):
+        return None
+    return sidecar
+
+
+def find_sidecar(layout: RunLayout, stage: str, unit: str) -> Sidecar | None:
+    """Return the sidecar of a unit; None where the unit was never finished or its sidecar is torn."""
+    path = layout.sidecar(stage, unit)
+    if not path.is_file():
+        return None
+    try:
+        return serial.from_json(Sidecar, path.read_text(encoding="utf-8"))
+    except ConfigError:
+        return None  # torn or of another version: the unit is done again, which is always safe
+
+
+def _measure(path: Path) -> tuple[int, int]:
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return len(files), sum(p.stat().st_size for p in files)
+
+
+def _describe(root: Path, path: Path) -> Output:
+    files, size = _measure(path)
+    return Output(path=path.relative_to(root).as_posix(), files=files, size=size, sha256=hash_file(path))
+
+
+def _in_place(root: Path, output: Output) -> bool:
+    path = root / output.path
+    return path.exists() and _measure(path) == (output.files, output.size)

@@ -1,0 +1,76 @@
+"""What fills every point of a scene: the mineral fraction and the tissue beside it, on any grid and in any pose.
+
+One compiled kernel serves MR, CT and truth: each asks for its own grid, all see the same continuous fields. Smooth fields
+(depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at knots along a row and
+interpolated between them; the trabecular fields are read from the tile at every point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.geometry import Shape
+from srrd_ray.simulation.compose_kernel import compose_rows
+from srrd_ray.simulation.trabeculae import threshold_table
+
+CHANNELS = ("depth", "cartilage", "compact", "fraction", "rod", "blend", "lesion", "cyst", "warp_x", "warp_y", "warp_z")
+"""Channels of a bone's table: depth under the surface mm (negative outside), cartilage and compact bone thickness mm,
+bone volume fraction, λ, angle that blends the medial (0) into the lateral texture (π/2), water fraction of a marrow lesion,
+depth inside a cyst mm (negative outside), and the warp of the texture mm."""
+SOFT_CHANNELS = ("meniscus", "ligament", "muscle", "limb")
+"""Channels of the soft tissue table, positive inside."""
+
+AIR, FAT, MUSCLE, FLUID, CARTILAGE, MENISCUS, LIGAMENT, SKIN, CYST, COMPACT = range(10)
+MARROW = 64
+"""First marrow label: MARROW + 16 · (water of a lesion, eighths) + (bone volume fraction / 0.04, at most 15)."""
+FRACTION_STEP = 0.04
+
+
+class Table(NamedTuple):
+    """Smooth fields in a body's frame: values (z, y, x, channel), the position of node (0, 0, 0), the step in mm."""
+
+    values: NDArray[np.float32]
+    origin_mm: NDArray[np.float64]
+    step_mm: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Scene:
+    """A knee: its bones (femur and tibia first), soft tissue, and trabecular texture.
+
+    `tile_from_bone` is (bones, 2, 3, 4): the medial and the lateral map of `trabeculae.tile_map`.
+    """
+
+    bones: tuple[Table, ...]
+    soft: Table
+    tile: NDArray[np.float32]
+    tile_from_bone: NDArray[np.float64]
+
+
+def compose(
+    scene: Scene, bones_from_index: NDArray[np.float64], shape: Shape
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the mineral fraction and the tissue label of a grid, both (z, y, x).
+
+    Parameters
+    ----------
+    bones_from_index
+        (bones, 4, 4): from the column (i, j, k, 1) of the grid to each bone's frame, mm.
+    """
+    mineral = np.empty(shape, np.float32)
+    label = np.empty(shape, np.uint8)
+    maps = np.ascontiguousarray(bones_from_index[:, :3, :], dtype=np.float64)
+    per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3])
+    texture = (scene.tile, scene.tile_from_bone, per_index, threshold_table())
+    compose_rows(mineral, label, scene.bones, scene.soft, maps, texture)
+    return mineral, label
+
+
+def marrow_fraction_and_water() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return bone volume fraction and lesion water of every marrow label, from MARROW up (128 each)."""
+    code = np.arange(128)
+    return (code % 16) * FRACTION_STEP, (code // 16) / 7.0

@@ -1,0 +1,173 @@
+"""CT of a scene: HU by composition and beam energy, reconstruction kernel, slice profile, correlated noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from srrd_ray.geometry import Geometry
+from srrd_ray.simulation import compose as tissue
+from srrd_ray.simulation.compose import Scene, compose
+from srrd_ray.simulation.sampling import fourier_crop, padded
+from srrd_ray.volume import Volume
+
+Floats = NDArray[np.float32]
+OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 4
+MARGIN = 6
+BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
+"""HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
+SOFT_HU: dict[int, float] = {
+    tissue.AIR: -1000.0,
+    tissue.FAT: -80.0,
+    tissue.MUSCLE: 50.0,
+    tissue.FLUID: 15.0,
+    tissue.CARTILAGE: 103.0,
+    tissue.MENISCUS: 95.0,
+    tissue.LIGAMENT: 90.0,
+    tissue.SKIN: 60.0,
+    tissue.CYST: 25.0,
+    tissue.COMPACT: 30.0,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CtProtocol:
+    """One hospital's knee CT: voxel (slice spacing, pixel), slice profile and in-plane PSF (FWHM) mm; overshoot of the kernel
+    at edges; noise SD HU; effective energy keV; shift of the HU scale.
+    """
+
+    slice_mm: float
+    pixel_mm: float
+    thickness_mm: float
+    psf_mm: float
+    overshoot: float
+    noise_hu: float
+    energy_kev: float
+    offset_hu: float
+
+
+PROTOCOLS: tuple[CtProtocol, ...] = (
+    CtProtocol(slice_mm=0.6, pixel_mm=0.40, thickness_mm=0.75, psf_mm=0.65, overshoot=0.15, noise_hu=55.0, energy_kev=68, offset_hu=-3.0),
+    CtProtocol(slice_mm=0.8, pixel_mm=0.45, thickness_mm=1.00, psf_mm=0.95, overshoot=0.00, noise_hu=28.0, energy_kev=72, offset_hu=4.0),
+    CtProtocol(slice_mm=1.0, pixel_mm=0.49, thickness_mm=1.00, psf_mm=0.85, overshoot=0.10, noise_hu=35.0, energy_kev=64, offset_hu=8.0),
+    CtProtocol(slice_mm=0.7, pixel_mm=0.35, thickness_mm=0.90, psf_mm=0.75, overshoot=0.08, noise_hu=45.0, energy_kev=75, offset_hu=-7.0),
+)
+"""The protocols of the simulated hospitals; fields of view of 180-250 mm on 512 pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CtSession:
+    """What differs between scans and patients: mineral density factor, marrow HU, noise factor, seed of the noise."""
+
+    mineral_density: float
+    marrow_hu: float
+    noise_factor: float
+    seed: int
+
+
+def hu_table(protocol: CtProtocol, session: CtSession) -> tuple[Floats, float]:
+    """Return HU of what fills each label (256), and HU of mineralised tissue."""
+    table = np.full(256, SOFT_HU[tissue.FLUID], np.float32)
+    for label, value in SOFT_HU.items():
+        table[label] = value
+    _, water = tissue.marrow_fraction_and_water()
+    table[tissue.MARROW : tissue.MARROW + 128] = (1 - water) * session.marrow_hu + water * 30.0
+    bone = float(np.interp(protocol.energy_kev, BONE_KEV, BONE_HU)) * session.mineral_density
+    return table, bone
+
+
+def mtf(frequency: NDArray[np.float64], psf_mm: float, overshoot: float) -> Floats:
+    """Return the kernel's transfer at frequencies in 1/mm: a Gaussian PSF, with a bump for edge enhancement.
+
+    The bump keeps 1 at zero frequency; the overshoot at an edge is about `overshoot` of its height.
+    """
+    sigma = psf_mm / 2.3548
+    soft = np.exp(-2 * (np.pi * sigma * frequency) ** 2)
+    bump = 4.0 * overshoot * (2 * np.pi * sigma * frequency) ** 2 / 2
+    out: Floats = (soft * (1 + bump)).astype(np.float32)
+    return out
+
+
+def slice_profile(frequency: NDArray[np.float64], thickness_mm: float) -> Floats:
+    """Return the transfer of a slice profile, a rectangle convolved with a triangle, of FWHM about `thickness_mm`."""
+    width = thickness_mm / 1.25
+    out: Floats = (np.sinc(frequency * width) * np.sinc(frequency * width / 2) ** 2).astype(np.float32)
+    return out
+
+
+def acquire(
+    scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, protocol: CtProtocol, session: CtSession
+) -> Volume[np.int16]:
+    """Return the image in HU on `grid`, which is axial: (slice, row, column)."""
+    rng = np.random.default_rng(session.seed)
+    hu = noiseless(scene, bones_from_world, grid, protocol, hu_table(protocol, session))
+    hu += correlated_noise(rng, grid, protocol, protocol.noise_hu * session.noise_factor)
+    rounded = np.clip(np.rint(hu + protocol.offset_hu), -1024, 3071).astype(np.int16)
+    return Volume(array=rounded, geometry=grid)
+
+
+def noiseless(
+    scene: Scene,
+    bones_from_world: NDArray[np.float64],
+    grid: Geometry,
+    protocol: CtProtocol,
+    hu: tuple[Floats, float],
+) -> Floats:
+    """Return the image before noise: composition on a finer grid, kernel and slice profile, sampled on `grid`."""
+    acquired = tuple(padded(n, MARGIN) for n in grid.shape)
+    start = [(n - m) // 2 for n, m in zip(grid.shape, acquired, strict=True)]
+    fine_shape = tuple(n * f for n, f in zip(acquired, (OVERSAMPLE_SLICE, *[OVERSAMPLE_IN_PLANE] * 2), strict=True))
+    fine = grid.crop((start[0], start[1], start[2]), (acquired[0], acquired[1], acquired[2])).rescaled(
+        (fine_shape[0], fine_shape[1], fine_shape[2])
+    )
+    dz, dy, dx = grid.spacing_mm
+    kernels = [mtf(np.fft.fftfreq(n, d), protocol.psf_mm, 0.0) for n, d in ((acquired[1], dy), (acquired[2], dx))]
+    planes = np.empty((fine_shape[0], acquired[1], acquired[2]), np.complex64)
+    for k in range(fine_shape[0]):
+        one = fine.crop((k, 0, 0), (1, fine_shape[1], fine_shape[2]))
+        mineral, label = compose(scene, bones_from_world @ one.affine, one.shape)
+        plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label])[0].astype(np.complex64)
+        plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
+        planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
+    profile = slice_profile(np.fft.fftfreq(acquired[0], dz), protocol.thickness_mm)
+    image = fourier_crop(planes, 0, OVERSAMPLE_SLICE, profile)
+    image = _edge_enhanced(image, (dy, dx), protocol)
+    window = tuple(slice(-a, -a + n) for a, n in zip(start, grid.shape, strict=True))
+    return np.ascontiguousarray(image[window].real)
+
+
+def _edge_enhanced(image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol) -> NDArray[np.complex64]:
+    """Return the image with the kernel's bump, which depends on the radial frequency and is not separable."""
+    if protocol.overshoot == 0:
+        return image
+    radius = radial_frequency((image.shape[1], image.shape[2]), pixel_mm)
+    gain = mtf(radius, protocol.psf_mm, protocol.overshoot) / np.maximum(mtf(radius, protocol.psf_mm, 0.0), 1e-6)
+    out: NDArray[np.complex64] = fft.ifft2(fft.fft2(image, axes=(1, 2)) * gain, axes=(1, 2))
+    return out
+
+
+def radial_frequency(shape: tuple[int, int], pixel_mm: tuple[float, float]) -> NDArray[np.float64]:
+    """Return √(fy² + fx²) in 1/mm on the grid of a 2-D transform."""
+    fy, fx = (np.fft.fftfreq(n, d) for n, d in zip(shape, pixel_mm, strict=True))
+    return np.hypot(fy[:, None], fx[None, :])
+
+
+def noise_power(frequency: NDArray[np.float64], protocol: CtProtocol) -> NDArray[np.float64]:
+    """Return the in-plane noise power at radial frequencies, any scale: the ramp times MTF² (Kijewski & Judy 1987)."""
+    return frequency * mtf(frequency, protocol.psf_mm, protocol.overshoot).astype(np.float64) ** 2
+
+
+def correlated_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProtocol, sigma_hu: float) -> Floats:
+    """Return noise of SD `sigma_hu`: `noise_power` within a slice, the slice profile's correlation between slices."""
+    shape = tuple(padded(n, MARGIN) for n in grid.shape)
+    dz, dy, dx = grid.spacing_mm
+    spectrum = fft.fftn(rng.standard_normal(shape, np.float32))
+    plane = np.sqrt(noise_power(radial_frequency((shape[1], shape[2]), (dy, dx)), protocol)).astype(np.float32)
+    along = slice_profile(np.fft.fftfreq(shape[0], dz), protocol.thickness_mm)
+    noise = fft.ifftn(spectrum * plane * along[:, None, None], overwrite_x=True).real
+    window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, shape, strict=True))
+    scale = sigma_hu / np.sqrt(float((plane.astype(np.float64) ** 2).mean() * (along.astype(np.float64) ** 2).mean()))
+    return np.ascontiguousarray(noise[window] * np.float32(scale))

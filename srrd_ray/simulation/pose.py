@@ -1,0 +1,123 @@
+"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur, CT and MR apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from srrd_ray.geometry import Points, apply
+from srrd_ray.records import Modality, Side
+from srrd_ray.simulation.anatomy import AXIS_Y_MM, AXIS_Z_MM
+from srrd_ray.simulation.compose import Table
+from srrd_ray.simulation.patients import SimulatedKnee
+
+Matrix = NDArray[np.float64]
+FEMUR, TIBIA, FIBULA, PATELLA = range(4)
+LEAST_GAP_MM = 0.9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JointPose:
+    """The tibia against the femur: flexion, internal axial rotation and varus in degrees, shift (x, y, z) mm."""
+
+    flexion: float
+    axial: float
+    varus: float
+    shift: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Session:
+    """One imaging session: `world_from_bone` (4, 4, 4) maps each bone's frame to the scanner's LPS mm."""
+
+    joint: JointPose
+    world_from_bone: NDArray[np.float64]
+
+    def joint_line(self) -> Matrix:
+        """Return the pose (4, 4) of the joint: halfway between femur and tibia; where a technician aims the scan."""
+        femur, tibia = self.world_from_bone[FEMUR], self.world_from_bone[TIBIA]
+        between = np.linalg.inv(femur) @ tibia
+        half = Rotation.from_matrix(between[:3, :3]).as_rotvec() / 2
+        middle = np.eye(4)
+        middle[:3, :3] = Rotation.from_rotvec(half).as_matrix()
+        middle[:3, 3] = between[:3, 3] / 2
+        return np.asarray(femur @ middle)
+
+
+def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...]) -> dict[Modality, Session]:
+    """Return the CT and the MR session of a knee; differences as published (method notes C6)."""
+    rng = plan.generator("pose")
+    bent = float(np.clip(abs(rng.normal(2, 1.5)), 0, 5))
+    ct = JointPose(flexion=bent, axial=rng.normal(2, 2), varus=0.0, shift=(0.0, 0.0, 0.0))
+    mr = JointPose(
+        flexion=bent + float(np.clip(rng.normal(12, 7), 0, 30)),
+        axial=ct.axial + rng.normal(-5, 3),
+        varus=rng.normal(1.5, 1.5),
+        shift=(rng.normal(0, 0.8), rng.normal(1.5, 1.5), rng.normal(0, 0.7)),
+    )
+    return {
+        "ct": _session(rng, plan.knee.side, ct, bones),
+        "mr": _session(rng, plan.knee.side, mr, bones),
+    }
+
+
+def _session(rng: np.random.Generator, side: Side, joint: JointPose, bones: tuple[Table, ...]) -> Session:
+    leg = np.eye(4)
+    leg[:3, :3] = Rotation.from_euler("xyz", rng.normal(0, 6, 3), degrees=True).as_matrix()
+    leg[:3, 3] = rng.normal(0, 15, 3)
+    mirror = np.diag([1.0 if side == "R" else -1.0, 1.0, 1.0, 1.0])
+    femur_from_tibia = without_collision(tibia_pose(joint), bones)
+    world = [leg @ mirror @ m for m in (np.eye(4), femur_from_tibia, femur_from_tibia, patella_pose(joint))]
+    return Session(joint=joint, world_from_bone=np.stack(world))
+
+
+def tibia_pose(joint: JointPose) -> Matrix:
+    """Return the map (4, 4) from the tibia's frame to the femur's: a turn about the condyles' axis, then the shift."""
+    turn = Rotation.from_euler("zyx", [joint.axial, joint.varus, joint.flexion], degrees=True)
+    axis = np.array([0.0, AXIS_Y_MM, AXIS_Z_MM])
+    pose = np.eye(4)
+    pose[:3, :3] = turn.as_matrix()
+    pose[:3, 3] = axis - turn.apply(axis) + np.array(joint.shift)
+    return pose
+
+
+def patella_pose(joint: JointPose) -> Matrix:
+    """Return the map from the patella's frame to the femur's: 0.6 of the flexion about the trochlea's axis."""
+    pose = tibia_pose(JointPose(flexion=0.6 * joint.flexion, axial=0.0, varus=0.0, shift=(0.0, 0.0, 0.0)))
+    return pose
+
+
+def without_collision(pose: Matrix, bones: tuple[Table, ...]) -> Matrix:
+    """Return `pose` with the tibia moved distally as far as the bones would come nearer than `LEAST_GAP_MM`."""
+    surface = _surface_points(bones[TIBIA])
+    gap = -float(depth_at(bones[FEMUR], apply(pose, surface)).max())
+    moved = pose.copy()
+    moved[2, 3] -= max(LEAST_GAP_MM - gap, 0.0)
+    return moved
+
+
+def _surface_points(table: Table) -> Points:
+    """Return nodes of a bone's table within half a step of its surface."""
+    near = np.argwhere(np.abs(table.values[..., 0]) < 0.5 * table.step_mm)[::3]
+    return table.origin_mm + near[:, ::-1] * table.step_mm
+
+
+def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
+    """Return depth under the bone's surface at points (…, 3) of its frame, mm; the border value outside the table."""
+    from scipy import ndimage
+
+    index = np.moveaxis((points - table.origin_mm) / table.step_mm, -1, 0)[::-1]
+    out: NDArray[np.float32] = ndimage.map_coordinates(
+        np.ascontiguousarray(table.values[..., 0]), index, order=1, mode="nearest"
+    )
+    return out
+
+
+def ct_to_mr(sessions: dict[Modality, Session], bone: int) -> Matrix:
+    """Return the true transform of a bone: CT LPS mm to MR LPS mm."""
+    return np.asarray(
+        sessions["mr"].world_from_bone[bone] @ np.linalg.inv(sessions["ct"].world_from_bone[bone]), np.float64
+    )

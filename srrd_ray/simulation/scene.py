@@ -1,0 +1,162 @@
+"""From a patient to a `compose.Scene`: shapes, bone volume fraction, lesions and texture on tables in each bone's frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.simulation import anatomy
+from srrd_ray.simulation.anatomy import Anatomy, Field, Shape, sigmoid
+from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
+from srrd_ray.simulation.microstructure import Microstructure, RegionTexture, volume_fraction
+from srrd_ray.simulation.patients import SimulatedKnee
+from srrd_ray.simulation.randomfield import smooth_noise
+from srrd_ray.simulation.trabeculae import random_tile, tile_map
+
+NODE_MM = 0.7
+WARP_MM = 0.35
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """The box of anatomical space that images of a profile can see, mm: lower and upper corners (x, y, z)."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+    def nodes(self, below: float, above: float) -> tuple[Field, Field, Field]:
+        """Return open x, y, z node coordinates of the part of the box between z = `below` and z = `above`."""
+        low = (*self.low[:2], max(self.low[2], below))
+        high = (*self.high[:2], min(self.high[2], above))
+        x, y, z = (np.arange(a, b + NODE_MM, NODE_MM, dtype=np.float32) for a, b in zip(low, high, strict=True))
+        return x[None, None, :], y[None, :, None], z[:, None, None]
+
+
+def build_scene(plan: SimulatedKnee, a: Anatomy, micro: Microstructure, extent: Extent) -> Scene:
+    """Return the scene of a knee; everything random in it derives from the plan."""
+    rng = plan.generator("scene")
+    tables = (
+        _bone_table(rng, a, micro, extent, bone=0),
+        _bone_table(rng, a, micro, extent, bone=1),
+        _small_bone(rng, anatomy.fibula, a, extent, (-60.0, 0.0)),
+        _small_bone(rng, anatomy.patella, a, extent, (5.0, 65.0)),
+    )
+    maps = np.stack([[_region_map(rng, region) for region in pair] for pair in micro.regions])
+    maps = np.concatenate([maps, maps[1:], maps[:1]])
+    return Scene(bones=tables, soft=_soft_table(rng, a, extent), tile=random_tile(rng), tile_from_bone=maps)
+
+
+def _region_map(rng: np.random.Generator, region: RegionTexture) -> NDArray[np.float64]:
+    return tile_map(rng, region.wavelength_mm, region.stretch)
+
+
+def _table(xyz: tuple[Field, Field, Field], channels: dict[str, Field], names: tuple[str, ...]) -> Table:
+    shape = np.broadcast_shapes(*(v.shape for v in xyz))
+    values = np.zeros((*shape, len(names)), np.float32)
+    for n, name in enumerate(names):
+        values[..., n] = channels.get(name, np.float32(0))
+    origin = np.array([v.ravel()[0] for v in xyz], np.float64)
+    return Table(values, origin, NODE_MM)
+
+
+def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, extent: Extent, bone: int) -> Table:
+    xyz = extent.nodes(*((-14.0, 999.0) if bone == 0 else (-999.0, 14.0)))
+    shape = (anatomy.femur if bone == 0 else anatomy.tibia)(a, *xyz)
+    lateral = sigmoid(-xyz[0] / 2.5)
+    fraction = volume_fraction(rng, micro, bone, shape, xyz)
+    low, high = micro.regions[bone]
+    lesion, cyst = lesions(rng, micro, bone, shape, xyz)
+    channels = {
+        "depth": shape.depth,
+        "cartilage": _cartilage(a, bone, shape, xyz),
+        "compact": _compact(a, bone, shape, xyz),
+        "fraction": fraction,
+        "rod": low.rod * (1 - lateral) + high.rod * lateral,
+        "blend": np.float32(np.pi / 2) * np.clip(0.5 - xyz[0] / 12, 0, 1),
+        "lesion": lesion,
+        "cyst": cyst,
+    }
+    for axis in "xyz":
+        channels[f"warp_{axis}"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
+    return _table(xyz, channels, CHANNELS)
+
+
+def _cartilage(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]) -> Field:
+    """Cartilage on the joint surface, thickest in the middle of a compartment, none on spines and notch."""
+    x, y, _ = xyz
+    thick = a.femoral_cartilage if bone == 0 else a.tibial_cartilage
+    out = np.zeros(shape.depth.shape, np.float32)
+    for side in (0, 1):
+        half_x, half_y = (15.5, 60.0) if bone == 0 else (14.0, 19.0)
+        r2 = ((x - a.centers_x[side]) / half_x) ** 2 + (y / half_y) ** 2
+        out += thick[side] * np.exp(-(r2**2)) * shape.articular
+    if bone == 0:
+        out += 1.9 * np.exp(-((x / 12) ** 4)) * sigmoid((-y - 12) / 1.5) * shape.articular
+    return np.minimum(out, 2.8)
+
+
+def _compact(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]) -> Field:
+    """Thickness of compact bone: the subchondral plate under cartilage, the cortex elsewhere, thicker away from the joint."""
+    x, y, z = xyz
+    plate = a.femoral_plate if bone == 0 else a.tibial_plate
+    lateral = sigmoid(-x / 4)
+    center = np.exp(-(((np.abs(x) - a.centers_x[0]) / 16) ** 2) - (y / 20) ** 2)
+    joint = (plate[0] * (1 - lateral) + plate[1] * lateral) * (0.6 + 0.5 * center)
+    side = 0.35 + 0.035 * np.maximum(np.abs(z) - 14, 0)
+    out: Field = (joint * shape.articular + np.minimum(side, 4.5) * (1 - shape.articular)).astype(np.float32)
+    return out
+
+
+def lesions(
+    rng: np.random.Generator, micro: Microstructure, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]
+) -> tuple[Field, Field]:
+    """Return the water fraction of marrow lesions and the depth inside cysts (very negative without one)."""
+    x, y, z = xyz
+    water = np.zeros(shape.depth.shape, np.float32)
+    cyst = np.full(shape.depth.shape, -9.0, np.float32)
+    rough = 0.25 * smooth_noise(rng, xyz, 6.0)
+    for body, center, radius in micro.marrow_lesions:
+        if body == bone:
+            r = np.sqrt(sum(((v - c) / radius) ** 2 for v, c in zip((x, y, z), center, strict=True)))
+            water = np.maximum(water, sigmoid((1 - r + rough) / 0.12))
+    for body, center, radius in micro.cysts:
+        if body == bone:
+            r = np.sqrt((x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2)
+            cyst = np.maximum(cyst, radius * (1 + 0.5 * rough) - r)
+    return water, cyst
+
+
+def _small_bone(
+    rng: np.random.Generator, of: object, a: Anatomy, extent: Extent, reach: tuple[float, float]
+) -> Table:
+    xyz = extent.nodes(*reach)
+    depth = of(a, *xyz)  # type: ignore[operator]
+    channels = {"depth": depth, "compact": np.float32(0.7), "fraction": np.float32(0.22), "rod": np.float32(0.4)}
+    channels["cyst"] = np.float32(-9.0)
+    channels["warp_x"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
+    return _table(xyz, channels, CHANNELS)
+
+
+def _soft_table(rng: np.random.Generator, a: Anatomy, extent: Extent) -> Table:
+    xyz = x, y, z = extent.nodes(-999.0, 999.0)
+    top = anatomy.plateau_height(a, x, y)
+    meniscus = np.full(np.broadcast_shapes(x.shape, y.shape, z.shape), -9.0, np.float32)
+    for side in (0, 1):
+        r = np.hypot((x - a.centers_x[side]) * 1.15, y * 0.95)
+        opening = 9.0 - (np.abs(x) - 8.0) * 2
+        wedge = 2.2 + 0.55 * (r - 9.0) - (z - top)
+        ring = np.minimum(np.minimum(r - 9.0, 18.5 - r), np.minimum(wedge, -opening))
+        meniscus = np.maximum(meniscus, ring)
+    cruciate = 3.6 - np.hypot(x + 2.5 - 0.35 * z, y - 0.55 * z + 1.0)
+    posterior = 4.0 - np.hypot(x - 2.0 + 0.2 * z, y - 12.0 + 0.5 * z)
+    collateral = 1.6 - np.abs(np.abs(x) - 0.515 * a.width - 0.01 * z)
+    ligament = np.maximum(np.maximum(cruciate, posterior), np.minimum(collateral, 9 - np.abs(y)))
+    rough = smooth_noise(rng, xyz, 5.0)
+    muscle = np.minimum(y - 27.0 + 0.1 * np.abs(z), np.abs(x) - 4.0) + 2.0 * rough
+    around = np.hypot(x / (0.5 * a.width + 9 + a.fat), (y + 2) / (0.62 * a.depth + 14 + a.fat))
+    limb = (1 - around) * (0.5 * a.width + 9 + a.fat)
+    muscle = np.minimum(muscle, limb - a.fat)
+    channels = {"meniscus": meniscus, "ligament": ligament, "muscle": muscle, "limb": limb}
+    return _table(xyz, channels, SOFT_CHANNELS)

@@ -1,0 +1,172 @@
+"""Check: every fault of a cohort in one pass, tables first, then headers, then voxels. Nothing is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from srrd_ray.errors import CohortError
+from srrd_ray.geometry import Geometry
+from srrd_ray.io.cohort import MODALITIES, Cohort, CohortKnee, survey
+from srrd_ray.io.images import read_header, read_image, read_mask
+from srrd_ray.io.source import Note, SourceHeader
+from srrd_ray.records import Fault, Knee, Modality, Series, Side
+from srrd_ray.stages.ingest import IngestConfig
+
+Severity: TypeAlias = Literal["STOP", "REFUSE", "FIX", "FLAG", "INFO"]
+ORDER: tuple[Severity, ...] = ("STOP", "REFUSE", "FIX", "FLAG", "INFO")
+FAULTS = ("STOP", "REFUSE")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing found. `participant`, `side` and `modality` are none where it concerns the whole cohort or knee."""
+
+    participant: str | None
+    side: Side | None
+    modality: Modality | None
+    code: str
+    message: str
+    severity: Severity
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckReport:
+    """All findings, worst first, and how many knees were looked at."""
+
+    findings: tuple[Finding, ...]
+    knees: int
+
+    @property
+    def faulty(self) -> bool:
+        """Whether anything would stop the run or refuse a knee."""
+        return any(finding.severity in FAULTS for finding in self.findings)
+
+    def table(self) -> str:
+        """Return the findings as text, one line each, and a last line of counts."""
+        lines = [_line(finding) for finding in self.findings]
+        faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS}
+        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} with a fault, {len(lines)} findings"])
+
+
+Opened: TypeAlias = tuple[Series, SourceHeader]
+
+
+def check(cohort_root: Path, config: IngestConfig | None = None, *, pixels: bool = True) -> CheckReport:
+    """Return every finding of the cohort at `cohort_root`; `pixels=False` looks at tables and headers only.
+
+    One bad knee never stops the others; a missing folder is a finding too.
+    """
+    config = config or IngestConfig()
+    try:
+        cohort, faults = survey(cohort_root)
+    except CohortError as error:
+        return CheckReport(findings=(_stop(error),), knees=0)
+    found = [_stop(error) for error in faults]
+    opened: list[Opened] = []
+    for knee in cohort.knees:
+        found += _headers(knee, config, opened)
+    found += _voxels(opened, config) if pixels else []
+    found += [*_strangers(cohort), *_labels(cohort.knees)]
+    found.sort(key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code))
+    return CheckReport(findings=tuple(found), knees=len(cohort.knees))
+
+
+def _headers(knee: CohortKnee, config: IngestConfig, opened: list[Opened]) -> Iterator[Finding]:
+    """Yield what tables and headers of one knee show; series that can be read further are added to `opened`."""
+    for modality in MODALITIES:
+        series = knee.series(modality)
+        if series is None:
+            severity: Severity = "FLAG" if knee.ct or knee.mr else "REFUSE"
+            text = f"no {modality.upper()} image: what needs it is skipped"
+            yield _finding(knee.knee, modality, severity, f"knee-no-{modality}", text)
+            continue
+        try:
+            header = read_header(series.path, modality, side=knee.knee.side, rules=config.rules)
+        except Exception as error:
+            yield _refusal(knee.knee, modality, error)
+            continue
+        opened.append((series, header))
+        yield from (_noted(series, note) for note in header.notes)
+        yield from _masks(knee, modality, header.geometry, config)
+
+
+def _masks(knee: CohortKnee, modality: Modality, grid: Geometry, config: IngestConfig) -> Iterator[Finding]:
+    for _, of, path in knee.masks:
+        if of == modality:
+            try:
+                read_mask(path, grid, rules=config.rules)
+            except Exception as error:
+                yield _refusal(knee.knee, modality, error)
+
+
+def _voxels(opened: Sequence[Opened], config: IngestConfig) -> Iterator[Finding]:
+    """Yield what the voxels show: what cannot be decoded, what was corrected, and one image under two participants."""
+    seen: dict[str, list[Knee]] = defaultdict(list)
+    for series, header in opened:
+        try:
+            image = read_image(series.path, series.modality, side=series.knee.side, rules=config.rules)
+        except Exception as error:
+            yield _refusal(series.knee, series.modality, error)
+            continue
+        seen[hashlib.sha256(np.ascontiguousarray(image.volume.array).data).hexdigest()].append(series.knee)
+        yield from (_noted(series, note) for note in image.notes if note not in header.notes)
+    yield from _twins(seen)
+
+
+def _twins(seen: Mapping[str, Sequence[Knee]]) -> Iterator[Finding]:
+    for knees in seen.values():
+        if len(knees) > 1:
+            names = ", ".join(sorted(knee.key for knee in knees))
+            text = f"the same voxels in {names}: a patient in training and test at once. Remove all but one."
+            yield _finding(knees[0], None, "STOP", "leakage-same-image", text)
+
+
+def _strangers(cohort: Cohort) -> Iterator[Finding]:
+    """Yield folders of participants that no knee of the tables uses: counted, not named, as they may be anything."""
+    known = {f"sub-{item.knee.participant}" for item in cohort.knees}
+    count = sum(path.is_dir() and path.name not in known for path in cohort.root.glob("sub-*"))
+    if count:
+        text = f"{count} folders sub-* belong to no usable row of knees.tsv and are not read"
+        yield _finding(None, None, "INFO", "folder-unused", text)
+
+
+def _labels(knees: Sequence[CohortKnee]) -> Iterator[Finding]:
+    blank = sum(item.kl_grade is None for item in knees)
+    if blank:
+        yield _finding(None, None, "INFO", "kl-blank", f"{blank} of {len(knees)} knees without a KL grade are excluded")
+
+
+def _finding(knee: Knee | None, modality: Modality | None, severity: Severity, code: str, message: str) -> Finding:
+    return Finding(
+        participant=knee.participant if knee else None,
+        side=knee.side if knee else None,
+        modality=modality,
+        code=code,
+        message=message,
+        severity=severity,
+    )
+
+
+def _noted(series: Series, note: Note) -> Finding:
+    return _finding(series.knee, series.modality, note.severity, note.code, note.message)
+
+
+def _refusal(knee: Knee, modality: Modality, error: Exception) -> Finding:
+    fault = Fault.of(error)
+    return _finding(knee, modality, "REFUSE", fault.code, fault.message)
+
+
+def _stop(error: CohortError) -> Finding:
+    return _finding(None, None, "STOP", error.code, str(error))
+
+
+def _line(finding: Finding) -> str:
+    who = " ".join(part for part in (finding.participant, finding.side, finding.modality) if part) or "cohort"
+    return f"{finding.severity:<6} {who:<16} {finding.code:<24} {finding.message}"

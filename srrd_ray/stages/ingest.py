@@ -1,0 +1,94 @@
+"""Ingest: the images and masks of one knee, as a hospital gave them, to checked OME-Zarr volumes of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.errors import InputError
+from srrd_ray.io import omezarr
+from srrd_ray.io.cohort import MODALITIES, CohortKnee
+from srrd_ray.io.images import read_image, read_mask
+from srrd_ray.io.source import ReadRules
+from srrd_ray.layout import RunLayout
+from srrd_ray.provenance import hash_file
+from srrd_ray.records import BONE_LABELS, Bone, Image, Series, StoredVolume
+from srrd_ray.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestConfig:
+    """How images are read. `rules` are what a reader may do where the input leaves a choice."""
+
+    rules: ReadRules = field(default_factory=ReadRules)
+
+
+def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
+    """Return the volumes written for one knee: `ct` (HU), `mr`, and `ct_bones`, `mr_bones` where masks were given.
+
+    Raises
+    ------
+    InputError
+        Any fault of an image or mask, by its code; `knee-no-image` where there is neither CT nor MR.
+    """
+    written: list[StoredVolume] = []
+    for modality in MODALITIES:
+        series = knee.series(modality)
+        if series is not None:
+            image = _ingest_image(series, layout, config)
+            written.append(image)
+            written += _ingest_masks(knee, image, layout, config)
+    if not written:
+        raise InputError("knee-no-image", "neither CT nor MR is there", where=knee.knee.key)
+    return written
+
+
+def _ingest_image(series: Series, layout: RunLayout, config: IngestConfig) -> StoredVolume:
+    image = read_image(series.path, series.modality, side=series.knee.side, rules=config.rules)
+    return omezarr.write_volume(
+        layout.volume(series.knee, series.modality),
+        image.volume,
+        knee=series.knee,
+        image=series.modality,
+        unit=image.unit,
+        sources={series.modality: hash_file(series.path)},
+        notes=[str(note) for note in image.notes],
+        technique=image.technique,
+    )
+
+
+def _ingest_masks(knee: CohortKnee, image: StoredVolume, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
+    """Write the given bone masks of one image as labels on its grid."""
+    given = {bone: path for bone, modality, path in knee.masks if modality == image.image}
+    if not given:
+        return []
+    masks = {bone: read_mask(path, image.geometry, rules=config.rules).array for bone, path in given.items()}
+    name: Image = "ct_bones" if image.image == "ct" else "mr_bones"
+    stored = omezarr.write_volume(
+        layout.volume(knee.knee, name),
+        Volume(array=_labels(masks, image), geometry=image.geometry),
+        knee=knee.knee,
+        image=name,
+        unit="label",
+        sources={f"{name}_{bone}": hash_file(path) for bone, path in given.items()},
+    )
+    return [stored]
+
+
+def _labels(masks: dict[Bone, NDArray[np.bool_]], image: StoredVolume) -> NDArray[np.uint8]:
+    """Return femur 1, tibia 2; two bones may not claim one voxel."""
+    labels = np.zeros(image.geometry.shape, dtype=np.uint8)
+    claimed = sum((mask.astype(np.uint8) for mask in masks.values()), labels.copy())
+    if claimed.max() > 1:
+        raise InputError(
+            "mask-overlap",
+            "masks of two bones overlap",
+            where=image.knee.key,
+            got=f"{int((claimed > 1).sum())} voxels",
+            expected="none",
+        )
+    for bone, mask in masks.items():
+        labels[mask] = BONE_LABELS[bone]
+    return labels

@@ -1,0 +1,173 @@
+"""The cubes of a few knees, cut from CT and MR and written as one shard. One bad knee never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray import serial
+from srrd_ray.errors import InputError
+from srrd_ray.io import omezarr, patch_store
+from srrd_ray.layout import RunLayout
+from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
+from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
+from srrd_ray.records import Bone, BoneTransform, Fault, Knee, Outcome, Patch, Status
+from srrd_ray.volume import Volume
+
+Arrays: TypeAlias = dict[str, NDArray[np.generic]]
+
+STAGE = "patches"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardPlan:
+    """Which knees share the shard number `index`."""
+
+    index: int
+    knees: tuple[Knee, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class KneeCubes:
+    """The rows of one knee, and how many candidate cubes were excluded (or have no MR) and why."""
+
+    points: tuple[SubchondralPoint, ...]
+    arrays: Arrays
+    outside_volume: int
+    outside_bone: int
+    without_mr: int
+
+
+def plan_shards(knees: Sequence[Knee], config: PatchConfig) -> tuple[ShardPlan, ...]:
+    """Return the shards of a cohort: knees in order of their keys, `config.knees_per_shard` each."""
+    ordered, size = sorted(knees), config.knees_per_shard
+    starts = range(0, len(ordered), size)
+    return tuple(ShardPlan(index=i, knees=tuple(ordered[at : at + size])) for i, at in enumerate(starts))
+
+
+def write_shard_of(plan: ShardPlan, layout: RunLayout, config: PatchConfig) -> list[Outcome]:
+    """Return one outcome a knee, after writing the shard of those that could be cut.
+
+    A knee without CT is skipped; one that fails (e.g. `patches-none`, `bone-missing`) is left out. The shard is written
+    even where it is empty, so that its absence always means that it was not made.
+    """
+    cut: list[tuple[Knee, KneeCubes]] = []
+    outcomes = []
+    for knee in plan.knees:
+        started, error = perf_counter(), None
+        if not layout.volume(knee, "ct").exists():
+            outcomes.append(Outcome(knee=knee, stage=STAGE, status="skipped", seconds=0.0))
+            continue
+        try:
+            cut.append((knee, cut_knee(knee, layout, config)))
+        except Exception as failure:  # this knee's outcome; the others go on
+            error = Fault.of(failure)
+        status: Status = "failed" if error else "done"
+        outcomes.append(Outcome(knee=knee, stage=STAGE, status=status, seconds=perf_counter() - started, error=error))
+    _write(layout.shard(plan.index), cut)
+    return outcomes
+
+
+def cut_knee(knee: Knee, layout: RunLayout, config: PatchConfig) -> KneeCubes:
+    """Return the cubes of one knee from its stored volumes.
+
+    Arrays (one row a cube): `ct` int16 HU, `ct_mask` and `mr_mask` uint8, `mr` float16 in units of `mr_scale`, `has_mr`,
+    `ct_spacing_mm` (the CT's own voxel, z y x). A cube has no MR where there is none, where the registration of its bone
+    was refused, or where it leaves the MR's field of view.
+
+    Raises
+    ------
+    InputError
+        `patches-none` where no cube lies inside volume and bone; `bone-missing`.
+    """
+    ct = omezarr.read_volume(layout.volume(knee, "ct"))
+    stored = omezarr.read_volume(layout.volume(knee, "ct_bones"))
+    bones = Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
+    placement = place_cubes(ct, bones, subchondral_points(bones, knee.side, config), config)
+    if not placement.kept:
+        seen = f"{placement.outside_volume} outside the volume, {placement.outside_bone} outside the bone"
+        raise InputError("patches-none", "no cube fits into the subchondral bone", where=knee.key, got=seen)
+    arrays = _ct_rows(ct, bones, placement.kept) | _mr_rows(knee, layout, bones, placement.kept)
+    return KneeCubes(
+        points=placement.kept,
+        arrays=arrays,
+        outside_volume=placement.outside_volume,
+        outside_bone=placement.outside_bone,
+        without_mr=int((~arrays["has_mr"].astype(bool)).sum()),
+    )
+
+
+def _ct_rows(ct: Volume[np.generic], bones: Volume[np.uint8], points: Sequence[SubchondralPoint]) -> Arrays:
+    cubes = [cut_ct(ct, bones, point) for point in points]
+    hu = np.stack([cube.image for cube in cubes])
+    return {
+        "ct": np.rint(hu).clip(-32768, 32767).astype(np.int16),
+        "ct_mask": np.stack([cube.mask for cube in cubes]).astype(np.uint8),
+        "ct_spacing_mm": np.tile(np.array(ct.geometry.spacing_mm, dtype=np.float32), (len(points), 1)),
+    }
+
+
+def _mr_rows(knee: Knee, layout: RunLayout, bones: Volume[np.uint8], points: Sequence[SubchondralPoint]) -> Arrays:
+    count = len(points)
+    rows: Arrays = {
+        "mr": np.zeros((count, *MR_SHAPE), dtype=np.float16),
+        "mr_mask": np.zeros((count, *MR_SHAPE), dtype=np.uint8),
+        "mr_scale": np.ones(count, dtype=np.float32),
+        "has_mr": np.zeros(count, dtype=np.bool_),
+    }
+    transforms = dict(_accepted(knee, layout, {point.bone for point in points}))
+    if not transforms:
+        return rows
+    mr = omezarr.read_volume(layout.volume(knee, "mr"))
+    scale = max(float(np.percentile(mr.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)
+    for row, point in enumerate(points):
+        to_mr = transforms.get(point.bone)
+        if to_mr is not None and holds(mr, mr_grid(point.center_lps_mm), to_mr):
+            cube = cut_mr(mr, to_mr, bones, point)
+            rows["mr"][row] = (cube.image / scale).clip(-60000, 60000)
+            rows["mr_mask"][row] = cube.mask
+            rows["mr_scale"][row], rows["has_mr"][row] = scale, True
+    return rows
+
+
+def _accepted(knee: Knee, layout: RunLayout, bones: set[Bone]) -> Iterator[tuple[Bone, NDArray[np.float64]]]:
+    """Yield the CT -> MR transforms whose registration was accepted."""
+    if not layout.volume(knee, "mr").exists():
+        return
+    for bone in sorted(bones):
+        path = layout.transform(knee, bone)
+        if path.exists():
+            found = serial.from_json(BoneTransform, path.read_bytes())
+            if found.quality.accepted:
+                yield bone, np.asarray(found.matrix)
+
+
+def _write(path: Path, cut: Sequence[tuple[Knee, KneeCubes]]) -> None:
+    places = [(knee, point) for knee, cubes in cut for point in cubes.points]
+    patches = [
+        Patch(
+            store=path,
+            row=row,
+            knee=knee,
+            bone=point.bone,
+            compartment=point.compartment,
+            center_lps_mm=point.center_lps_mm,
+            depth_mm=point.depth_mm,
+        )
+        for row, (knee, point) in enumerate(places)
+    ]
+    names = sorted(cut[0][1].arrays) if cut else ["has_mr"]
+    empty: Arrays = {"has_mr": np.zeros(0, dtype=np.bool_)}
+    arrays = {name: np.concatenate([cubes.arrays[name] for _, cubes in cut]) for name in names} if cut else empty
+    counts = {
+        "outside_volume": sum(cubes.outside_volume for _, cubes in cut),
+        "outside_bone": sum(cubes.outside_bone for _, cubes in cut),
+        "without_mr": sum(cubes.without_mr for _, cubes in cut),
+    }
+    patch_store.write_shard(path, arrays, patches, counts)

@@ -1,0 +1,105 @@
+"""Ray Train runs a programme of learners in DDP, and an interruption changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srrd_ray.cluster import training as driver
+from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.training import Training, fit
+from srrd_ray.errors import TrainingError
+from srrd_ray.io.weights import load_tensors
+from srrd_ray.training import Learner, Shard, batches
+
+X = torch.from_numpy(np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32))
+Y = X @ torch.tensor([[1.0], [-2.0], [0.5]])
+
+
+class LineLearner:
+    """Linear regression by Adam: small, and its answer is known."""
+
+    def __init__(self, name: str, epochs: int, kill_once: Path | None = None) -> None:
+        self.name, self.epochs, self.kill_once = name, epochs, kill_once
+        torch.manual_seed(0)
+        self.net = nn.Linear(3, 1)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.1)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"net": self.net}
+
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {"adam": self.optimizer}
+
+    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+        total = 0.0
+        for picked in batches(len(X), 8, seed=1, epoch=epoch, shard=shard):
+            loss = nn.functional.mse_loss(wrapped["net"](X[picked]), Y[picked])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            total += float(loss.detach())
+        if self.kill_once is not None and epoch == 3 and shard.rank == 1 and not self.kill_once.exists():
+            self.kill_once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"loss": total}
+
+
+def programme(epochs: int, kill_once: Path | None = None) -> Iterator[Learner]:
+    yield LineLearner("first", 2)
+    yield LineLearner("second", epochs, kill_once)
+
+
+def diverging() -> Iterator[Learner]:
+    raise TrainingError("loss-not-finite", "the loss is not finite", where="toy")
+    yield LineLearner("never", 1)
+
+
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    return load_tensors(folder / "second.safetensors")[0]
+
+
+def by_hand(epochs: int) -> Tensor:
+    """The same training in a plain loop on one worker."""
+    learner = LineLearner("second", epochs)
+    for epoch in range(epochs):
+        learner.train_epoch(epoch, Shard(), learner.modules())
+    return learner.net.weight.detach()
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_learns_alone(cluster: ClusterConfig, tmp_path: Path) -> None:
+    lines: list[str] = []
+    folder = fit(Training(name="ddp", programme=partial(programme, 6), storage=tmp_path), cluster, lines.append)
+    torch.testing.assert_close(weights_of(folder)["net.weight"], by_hand(6), rtol=1e-4, atol=1e-5)
+    assert (folder / "first.safetensors").is_file()
+    assert sum(line.startswith("second epoch") for line in lines) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_no_bit_of_the_result(
+    cluster: ClusterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", 0.0)
+    calm = Training(name="calm", programme=partial(programme, 6), storage=tmp_path)
+    hit = Training(name="hit", programme=partial(programme, 6, tmp_path / "killed"), storage=tmp_path)
+    undisturbed = weights_of(fit(calm, cluster, lambda _: None))
+    disturbed = weights_of(fit(hit, cluster, lambda _: None))
+    assert (tmp_path / "killed").exists()
+    assert all(torch.equal(undisturbed[name], disturbed[name]) for name in undisturbed)
+
+
+@pytest.mark.slow
+def test_a_learner_that_diverges_ends_the_training_with_its_reason(cluster: ClusterConfig, tmp_path: Path) -> None:
+    once = replace(cluster, task_retries=0)
+    with pytest.raises(TrainingError, match="loss-not-finite"):
+        fit(Training(name="bad", programme=diverging, storage=tmp_path), once, lambda _: None)

@@ -1,0 +1,42 @@
+"""Ray Tune searches: ASHA stops bad settings, the best one wins, and the same search gives the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.tuning import Search, TuneConfig, search, winner
+from srrd_ray.errors import TrainingError
+
+SETTINGS = (0.5, 0.1, 0.9, 0.2)
+
+
+def climb(setting: float) -> Iterator[float]:
+    yield from (setting * (epoch + 1) for epoch in range(5))
+
+
+def fall_over(setting: float) -> Iterator[float]:
+    raise TrainingError("loss-not-finite", "the loss is not finite", got=str(setting))
+    yield 0.0
+
+
+@pytest.mark.slow
+def test_asha_stops_the_worst_and_the_best_setting_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
+    plan = Search(name="climb", settings=SETTINGS, run=climb, epochs=5, storage=tmp_path)
+    trials = search(plan, TuneConfig(trials=4, cpus_per_trial=1))
+    assert [t.setting for t in trials] == list(SETTINGS)
+    assert winner(trials).setting == 0.9
+    assert winner(trials).scores[-1] == pytest.approx(4.5)
+    assert trials[1].stopped
+    assert len(trials[1].scores) < 5
+    assert not trials[0].stopped
+
+
+@pytest.mark.slow
+def test_a_search_in_which_every_trial_fails_says_so(cluster: ClusterConfig, tmp_path: Path) -> None:
+    plan = Search(name="fall", settings=SETTINGS[:2], run=fall_over, epochs=5, storage=tmp_path)
+    with pytest.raises(TrainingError, match="no trial reported a score"):
+        search(plan, TuneConfig(trials=2, cpus_per_trial=1))

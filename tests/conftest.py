@@ -1,0 +1,34 @@
+"""One Ray session for all tests; everything else is made by the tests that need it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from srrd_ray.cluster.session import ClusterConfig, session
+
+SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterConfig]:
+    """A local Ray of two CPUs, started once."""
+    config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=120)
+    with session(config):
+        yield config
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images; tests that need it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real images at {SHARED_DATA.name}")
+    return SHARED_DATA

@@ -1,0 +1,122 @@
+"""The house rules that a machine can check: three rings, sizes, no pickle, small jobs."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "srrd_ray"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NUMERICS = (
+    "simulation",
+    "synthesis",
+    "registration",
+    "patches",
+    "morphometry",
+    "distillation",
+    "diagnosis",
+    "statistics",
+)
+FILE_LIBRARIES = ("zarr", "nibabel", "pydicom", "nrrd", "pandas", "pyarrow", "srrd_ray.io", "srrd_ray.stages")
+OFFLINE_ONLY = ("requests", "urllib.request", "http.client", "socketserver", "pickle", "shelve", "marshal", "dill")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def uses(path: Path, library: str) -> bool:
+    return any(name == library or name.startswith(f"{library}.") for name in imports(path))
+
+
+def functions() -> Iterator[tuple[Path, Function, int]]:
+    for path in FILES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, Function):
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                yield path, node, (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def below(path: Path, *packages: str) -> bool:
+    return path.relative_to(PACKAGE).parts[0] in packages
+
+
+def test_only_cluster_imports_ray() -> None:
+    assert [p for p in FILES if uses(p, "ray") and not below(p, "cluster")] == []
+
+
+@pytest.mark.parametrize("library", [*FILE_LIBRARIES, "srrd_ray.cluster", "logging", "time"])
+def test_numerics_know_no_files_no_cluster_and_no_clock(library: str) -> None:
+    assert [p for p in FILES if below(p, *NUMERICS) and uses(p, library)] == []
+
+
+@pytest.mark.parametrize("package", ["cluster", "pipeline", "engine", "cli"])
+def test_stages_and_io_know_nothing_of_what_drives_them(package: str) -> None:
+    assert [p for p in FILES if below(p, "stages", "io") and uses(p, f"srrd_ray.{package}")] == []
+
+
+@pytest.mark.parametrize("library", OFFLINE_ONLY)
+def test_nothing_reaches_the_network_or_runs_code_from_files(library: str) -> None:
+    assert [p for p in FILES if uses(p, library)] == []
+
+
+@pytest.mark.parametrize("call", ["eval(", "exec(", "shell=True", "yaml.load(", "torch.load(", "torch.save(", "print("])
+def test_forbidden_calls_are_absent(call: str) -> None:
+    name = call.rstrip("(")
+    found = [
+        p
+        for p in FILES
+        for node in ast.walk(tree(p))
+        if (isinstance(node, ast.Call) and ast.unparse(node.func) == name)
+        or (call == "shell=True" and isinstance(node, ast.keyword) and ast.unparse(node) == call)
+    ]
+    assert found == []
+
+
+def test_files_stay_below_400_lines() -> None:
+    assert {p.name: n for p in FILES if (n := len(p.read_text(encoding="utf-8").splitlines())) > 400} == {}
+
+
+def test_functions_stay_short() -> None:
+    lengths = [n for _, _, n in functions()]
+    assert {f"{p.name}:{f.name}": n for p, f, n in functions() if n > 60} == {}
+    assert statistics.median(lengths) <= 10
+    assert sorted(lengths)[int(0.9 * len(lengths))] <= 30
+
+
+def is_kernel(function: Function) -> bool:
+    """Compiled kernels take plain arrays and numbers: numba knows no records."""
+    return any(ast.unparse(decorator) == "compiled" for decorator in function.decorator_list)
+
+
+def test_functions_take_at_most_five_positional_arguments() -> None:
+    found = [
+        f"{p.name}:{f.name}"
+        for p, f, _ in functions()
+        if not is_kernel(f) and len([a for a in f.args.posonlyargs + f.args.args if a.arg not in ("self", "cls")]) > 5
+    ]
+    assert found == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [p for p in FILES if not ast.get_docstring(tree(p))] == []
+
+
+def test_jobs_are_short() -> None:
+    assert [p for p in sorted((ROOT / "jobs").glob("*.py")) if len(p.read_text().splitlines()) > 40] == []
