@@ -173,6 +173,5 @@ def _places(points: tuple[SubchondralPoint, ...]) -> pd.DataFrame:
 
 
 def _parameters(mean: Values, sd: Values) -> pd.DataFrame:
-    columns = {parameter: mean[:, i].astype(np.float64) for i, parameter in enumerate(PARAMETERS)}
-    columns |= {f"{parameter}.SD": sd[:, i].astype(np.float64) for i, parameter in enumerate(PARAMETERS)}
-    return pd.DataFrame(columns)
+    names = [*PARAMETERS, *(f"{parameter}.SD" for parameter in PARAMETERS)]
+    return pd.DataFrame(np.concatenate([mean, sd], axis=1).astype(np.float64), columns=names)
