@@ -57,7 +57,9 @@ def assess(
         The pose, CT to synthetic CT, and how the metric went.
     """
     if not np.isfinite([*result.trace, result.initial]).all():
-        return RegistrationQuality(accepted=False, reason="metric-not-finite", dice=0.0, surface_mm=0.0, correlation=0.0)
+        return RegistrationQuality(
+            accepted=False, reason="metric-not-finite", dice=0.0, surface_mm=0.0, correlation=0.0
+        )
     seen = agreement(fixed, moving, masks, result.matrix, config)
     reason = _bounds(fixed, masks[0], result, config) or _doubts(seen, config)
     return RegistrationQuality(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -20,7 +20,7 @@ from srrd_ray.errors import RegistrationError
 from srrd_ray.geometry import Matrix4, apply, matrix4
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.registration.grids import on_working_grid
-from srrd_ray.registration.surfaces import Surface, align_surfaces, moved, surface_of
+from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
 from srrd_ray.volume import Scalar, Volume
 
 Vector = NDArray[np.float64]
@@ -49,6 +49,8 @@ class RegistrationConfig:
     """Refine on the MR itself by mutual information after the synthetic CT."""
     refine_mm: float = 0.7
     """Grid of that refinement, mm."""
+    stray_mm: float = 3.0
+    """Farthest that refinement on the MR may move a point of the bone; beyond, it is not used, mm."""
     iterations: int = 60
     """Most iterations a level."""
     bound_deg: float = 50.0
@@ -121,7 +123,9 @@ def surface_starts(
     fits = [align_surfaces(there, here, start) for start in _starts(there, here, config)]
     kept: list[Vector] = []
     for matrix, _ in sorted(fits, key=lambda fit: fit[1]):
-        apart = [np.linalg.norm(apply(matrix, there.points) - apply(other, there.points), axis=1).max() for other in kept]
+        apart = [
+            np.linalg.norm(apply(matrix, there.points) - apply(other, there.points), axis=1).max() for other in kept
+        ]
         if len(kept) < config.candidates and all(distance > 2.0 for distance in apart):
             kept.append(matrix)
     return [matrix4(matrix) for matrix in kept]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
@@ -35,13 +37,11 @@ class Generator(nn.Module):
         super().__init__()
         sizes = [config.width * 2**level for level in range(config.downs + 1)]
         self.first = nn.Sequential(*_convolution(1, sizes[0], config.norm, size=5))
-        self.down = nn.ModuleList(
-            nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.down = nn.ModuleList(nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in pairwise(sizes))
         self.middle = nn.Sequential(*(ResidualBlock(sizes[-1], config.norm) for _ in range(config.blocks)))
         self.up = nn.ModuleList(
             nn.Sequential(*_convolution(b, a, config.norm), nn.Upsample(scale_factor=2, mode="bilinear"))
-            for a, b in reversed(list(zip(sizes, sizes[1:], strict=False)))
+            for a, b in reversed(list(pairwise(sizes)))
         )
         self.last = nn.Sequential(
             *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
@@ -69,13 +69,16 @@ def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride:
 
 
 def discriminator(config: CycleGanConfig) -> nn.Module:
-    """Return MONAI's patch discriminator; its last output is the map of scores."""
+    """Return MONAI's patch discriminator; its last output is the map of scores.
+
+    Without normalisation it also judges the level of the Hounsfield units, not their pattern alone.
+    """
     network: nn.Module = PatchDiscriminator(
         spatial_dims=2,
         channels=config.discriminator_width,
         in_channels=1,
         num_layers_d=config.discriminator_layers,
-        norm="INSTANCE",
+        norm="INSTANCE" if config.norm == "instance" else None,
     )
     return network
 
@@ -84,9 +87,18 @@ def networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
     """Return the four networks, their weights drawn from `seed` alone (the global random state is left as it was)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
-        return {
+        made: dict[str, nn.Module] = {
             "mr_to_ct": Generator(config),
             "ct_to_mr": Generator(config),
             "judge_ct": discriminator(config),
             "judge_mr": discriminator(config),
         }
+    for network in made.values():
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous(memory_format=_layout(parameter))
+    return made
+
+
+def _layout(parameter: Tensor) -> torch.memory_format:
+    """Return channels-last for kernels: half the time of a convolution on a CPU."""
+    return torch.channels_last if parameter.ndim == 4 else torch.contiguous_format

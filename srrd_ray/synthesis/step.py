@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 from srrd_ray.errors import InputError, TrainingError
 from srrd_ray.provenance import seed_from
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.losses import Losses
+from srrd_ray.synthesis.losses import Losses, level_distance
 from srrd_ray.synthesis.networks import networks
 from srrd_ray.training import Shard, batches
 
@@ -42,7 +42,10 @@ class CycleGanLearner:
         for name, slices in (("MR", mr), ("CT", ct)):
             if slices.ndim != 3 or len(slices) == 0 or slices.shape[1:] != tuple(config.tile):
                 raise InputError(
-                    "slices-invalid", f"no {name} slices to learn from", got=str(slices.shape), expected=str(config.tile)
+                    "slices-invalid",
+                    f"no {name} slices to learn from",
+                    got=str(slices.shape),
+                    expected=str(config.tile),
                 )
         self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
         self._config, self._seed = config, seed
@@ -130,7 +133,9 @@ class CycleGanLearner:
         self._update("judges", judged)
         return {"generators": float(loss.detach()), "judges": float(judged.detach()), "cycle": float(cycle.detach())}
 
-    def _generate(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _generate(
+        self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return both translations, the cycle loss and the whole loss of the generators."""
         fake_ct: Tensor = wrapped["mr_to_ct"](mr)
         fake_mr: Tensor = wrapped["ct_to_mr"](ct)
@@ -139,7 +144,9 @@ class CycleGanLearner:
             wrapped["judge_mr"](fake_mr)[-1]
         )
         structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)
-        return fake_ct, fake_mr, cycle, fooled + self._config.cycle_weight * cycle + structure
+        levels = level_distance(fake_ct, ct) + level_distance(fake_mr, mr)
+        loss = fooled + self._config.cycle_weight * cycle + structure + self._config.level_weight * levels
+        return fake_ct, fake_mr, cycle, loss
 
     def _judge(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         scores = judge(torch.cat([real, fake.detach()]))[-1]
