@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from srrd_ray.config import RunConfig
 from srrd_ray.errors import InputError
@@ -14,7 +13,7 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONES, Knee, Outcome
 from srrd_ray.stages import classify as classify_stage
 from srrd_ray.stages import evaluate as evaluate_stage
-from srrd_ray.stages import gather, report
+from srrd_ray.stages import report
 from srrd_ray.stages.ingest import ingest
 from srrd_ray.stages.measure import measure_knee
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
@@ -42,6 +41,10 @@ class Acts:
     def shard_of(self) -> dict[Knee, str]:
         """The name of the shard of every knee."""
         return {knee: name for name, plan in self.shards.items() for knee in plan.knees}
+
+    def shards_of(self, knees: Sequence[Knee]) -> tuple[str, ...]:
+        """Return the names of the shards that hold any of `knees`, in order."""
+        return tuple(sorted({self.shard_of[knee] for knee in knees}))
 
     @cached_property
     def _rows(self) -> Mapping[str, CohortKnee]:
@@ -95,17 +98,17 @@ class Acts:
         predict_shard(self.layout, self.layout.root / "patches" / f"{unit.name}.zarr", path)
         return Produced(paths=(path,))
 
-    def classify(self, unit: Unit) -> Produced:
+    def classify(self, _: Unit) -> Produced:
         """Tell osteoarthritis from healthy by the predicted parameters."""
         classify_stage.classify(self.layout, self.config.diagnosis, self.config.seed)
         return Produced(paths=(self.layout.table("diagnosis"), self.layout.model("diagnosis")))
 
-    def evaluate(self, unit: Unit) -> Produced:
+    def evaluate(self, _: Unit) -> Produced:
         """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
         evaluate_stage.evaluate(self.layout, self.cohort.root)
         return Produced(paths=(self.layout.metrics,))
 
-    def report(self, unit: Unit) -> Produced:
+    def report(self, _: Unit) -> Produced:
         """Write the report."""
         return Produced(paths=(report.build_report(self.layout),))
 

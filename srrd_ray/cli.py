@@ -9,17 +9,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from srrd_ray.records import StageName
 from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+from srrd_ray.records import StageName
 
 app = tyro.extras.SubcommandApp()
-
-Argument = tyro.conf.Positional
 
 
 @app.command
 def simulate(
-    out: Argument[Path],
+    out: tyro.conf.Positional[Path],
     /,
     *,
     knees: int = 18,
@@ -43,7 +41,7 @@ def simulate(
 
 
 @app.command
-def check(cohort: Argument[Path], /, *, json: Path | None = None) -> int:
+def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) -> int:
     """List every fault of a cohort and write nothing: 0 where there is none, 1 where a knee has one.
 
     Args:
@@ -51,16 +49,15 @@ def check(cohort: Argument[Path], /, *, json: Path | None = None) -> int:
         json: also write the findings to this file.
     """
     from srrd_ray.stages.check import check as check_cohort
-    from srrd_ray.stages.check import table
 
     report = check_cohort(cohort)
-    sys.stdout.write(table(report))
+    sys.stdout.write(report.table() + "\n")
     if json is not None:
         from srrd_ray import serial
         from srrd_ray.io.atomic import write_text
 
         write_text(json, serial.to_json(report))
-    return 1 if any(finding.severity == "error" for finding in report.findings) else 0
+    return 1 if report.faulty else 0
 
 
 @app.command
@@ -88,7 +85,7 @@ def run(
 
 @app.command
 def measure(
-    image: Argument[Path],
+    image: tyro.conf.Positional[Path],
     /,
     *,
     roi: Path | None = None,
@@ -134,7 +131,7 @@ def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = 
 
 
 @app.command
-def report(run: Argument[Path], /) -> int:
+def report(run: tyro.conf.Positional[Path], /) -> int:
     """Rebuild the report of a run from its tables.
 
     Args:

@@ -104,7 +104,9 @@ class Pipeline:
                 sources = {knee.knee.key: _fingerprint(knee) for knee in acts.cohort.knees}
                 engine.each_knee(self._stage(name, config.ingest, sources=sources), acts.ingest)
             case "synthesize":
-                engine.each_knee(self._stage(name, config.synthesis, "ingest", cohort="learn-synthesis"), acts.synthesize)
+                engine.each_knee(
+                    self._stage(name, config.synthesis, "ingest", cohort="learn-synthesis"), acts.synthesize
+                )
             case "register":
                 engine.each_knee(self._stage(name, config.registration, "ingest", "synthesize"), acts.register)
             case "patches":

@@ -52,7 +52,9 @@ def simulate_cohort(
         todo = [unit for unit in _units(plans) if finished(RunLayout(root=root), STAGE, unit.name, unit.key) is None]
         failed = _make(root, plans, todo, cluster) if todo else []
         write_tables(tuple(plans.values()), root)
-    log.info("simulate: %d knees in %s (%d were there, %d failed)", len(plans), out, len(plans) - len(todo), len(failed))
+    log.info(
+        "simulate: %d knees in %s (%d were there, %d failed)", len(plans), out, len(plans) - len(todo), len(failed)
+    )
     return 1 if failed else 0
 
 

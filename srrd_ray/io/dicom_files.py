@@ -118,13 +118,16 @@ def _open(path: Path, name: str) -> tuple[FileDataset | None, str]:
         return None, "not DICOM"
     except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise _truncated(name, f"{size} bytes", "a whole header") from error
-    kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
-    if kind not in IMAGES:
+    if _kind(dataset) not in IMAGES:
         return None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
     if dataset.get("SamplesPerPixel", 1) != 1:
         return None, "colour image"
     _check_pixels(dataset, name, left)
     return dataset, ""
+
+
+def _kind(dataset: FileDataset) -> UID:
+    return UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
 
 
 def _check_pixels(dataset: FileDataset, name: str, left: int) -> None:
@@ -163,7 +166,7 @@ def _truncated(name: str, got: str, expected: str) -> InputError:
 
 
 def _slices(path: Path, name: str, dataset: FileDataset) -> Iterator[Slice]:
-    if dataset.SOPClassUID not in MULTIFRAME:
+    if _kind(dataset) not in MULTIFRAME:
         yield _slice(path, name, None, (dataset,), dataset)
         return
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
@@ -193,7 +196,7 @@ def _slice(path: Path, name: str, frame: int | None, sources: tuple[Dataset, ...
         path=path,
         name=name,
         frame=frame,
-        modality=IMAGES[dataset.SOPClassUID],
+        modality=IMAGES[_kind(dataset)],
         series=str(dataset.get("SeriesInstanceUID", "")),
         instance=f"{dataset.get('SOPInstanceUID', '')}#{frame}",
         reference=str(dataset.get("FrameOfReferenceUID", "")),

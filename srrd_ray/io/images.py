@@ -242,7 +242,7 @@ def _finite(
     path: Path, values: NDArray[np.generic], modality: Modality | None
 ) -> tuple[NDArray[np.int16] | NDArray[np.float32], tuple[Note, ...]]:
     """Return values with NaN and infinities set to air, refusing them where they touch tissue."""
-    if values.dtype == np.int16:
+    if values.dtype.kind in "iub" and values.min() >= -(2**15) and values.max() < 2**15:
         return values.astype(np.int16, copy=False), ()
     numbers = np.ascontiguousarray(values, dtype=np.float32)
     bad = ~np.isfinite(numbers)

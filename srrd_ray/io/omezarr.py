@@ -15,14 +15,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from srrd_ray.errors import StoreError
 from srrd_ray.geometry import Geometry, Shape
 from srrd_ray.io import sharded
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.schemas import validate, version
 from srrd_ray.records import Image, Knee, Modality, StoredVolume, Unit
 from srrd_ray.volume import Volume
 
-SCHEMA = "srrd-volume/1"
 CHUNK: Shape = (64, 64, 64)
 SHARD: Shape = (256, 256, 256)
 SMALLEST = 64
@@ -65,7 +64,7 @@ def write_volume(
         group = zarr.create_group(beside, zarr_format=3)
         levels = _write_levels(beside, group, volume, labels=unit == "label")
         own = {
-            "schema": SCHEMA,
+            "schema": version("volume"),
             "knee": knee.key,
             "image": image,
             "unit": unit,
@@ -76,6 +75,7 @@ def write_volume(
             "technique": dict(sorted((technique or {}).items())),
             "levels": [_level_block(level) for level in levels],
         }
+        validate("volume", own, path.name)
         group.update_attributes({"ome": _ngff(image, levels), "srrd": own})
     return _record(path, own)
 
@@ -88,7 +88,7 @@ def read_stored(path: Path) -> StoredVolume:
     StoreError
         `store-missing`, `store-torn`, `store-foreign` or `schema-version`.
     """
-    return _record(path, sharded.open_group(path, SCHEMA)[1])
+    return _record(path, sharded.open_group(path, "volume")[1])
 
 
 def read_volume(path: Path) -> Volume[np.generic]:
@@ -99,19 +99,19 @@ def read_volume(path: Path) -> Volume[np.generic]:
     StoreError
         As `read_stored`; `shard-missing` and `store-torn` where data are absent, cut short or altered.
     """
-    group, own = sharded.open_group(path, SCHEMA)
+    group, own = sharded.open_group(path, "volume")
     array = sharded.open_array(path, group, "0")
     return Volume(array=sharded.read(path, array), geometry=_record(path, own).geometry)
 
 
 def open_level(path: Path, level: int = 0) -> sharded.ZarrArray:
     """Return one level as a lazy array, all its shards being present; slices are checked as they are read."""
-    return sharded.open_array(path, sharded.open_group(path, SCHEMA)[0], str(level))
+    return sharded.open_array(path, sharded.open_group(path, "volume")[0], str(level))
 
 
 def level_geometry(path: Path, level: int = 0) -> Geometry:
     """Return the grid of one level."""
-    return _levels(path, sharded.open_group(path, SCHEMA)[1])[level].geometry
+    return _levels(sharded.open_group(path, "volume")[1])[level].geometry
 
 
 def verify(path: Path) -> None:
@@ -122,8 +122,8 @@ def verify(path: Path) -> None:
     StoreError
         `shard-missing`, `store-torn` or `store-altered` naming the level.
     """
-    group, own = sharded.open_group(path, SCHEMA)
-    for level in _levels(path, own):
+    group, own = sharded.open_group(path, "volume")
+    for level in _levels(own):
         array = sharded.open_array(path, group, level.name)
         digest = sharded.digest_of(array.dtype, array.shape, _about(level.geometry))
         for window in _slabs(array):
@@ -240,10 +240,9 @@ def _ngff(image: Image, levels: list[_Level]) -> dict[str, object]:
     return {"version": "0.5", "multiscales": [{"name": image, "axes": axes, "datasets": datasets}]}
 
 
-def _levels(path: Path, own: Mapping[str, object]) -> list[_Level]:
-    blocks = own.get("levels")
-    if not isinstance(blocks, list) or not blocks:
-        raise StoreError("store-torn", "the volume names no level", where=path.name, todo=sharded.REBUILD)
+def _levels(own: Mapping[str, object]) -> list[_Level]:
+    blocks = own["levels"]
+    assert isinstance(blocks, list)
     return [
         _Level(name=block["path"], geometry=Geometry.make(block["shape"], block["ijk_to_lps"]), sha256=block["sha256"])
         for block in blocks
@@ -251,7 +250,7 @@ def _levels(path: Path, own: Mapping[str, object]) -> list[_Level]:
 
 
 def _record(path: Path, own: Mapping[str, object]) -> StoredVolume:
-    first = _levels(path, own)[0]
+    first = _levels(own)[0]
     return StoredVolume(
         knee=Knee.parse(str(own["knee"])),
         image=own["image"],  # type: ignore[arg-type]  # checked by the schema

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from srrd_ray.errors import InputError, StoreError
 from srrd_ray.io import sharded
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.schemas import validate, version
 from srrd_ray.provenance import hash_of
 from srrd_ray.records import Knee, Patch
 
-SCHEMA = "srrd-patches/1"
 CHUNK_BYTES = 512 * 1024
 COLUMNS = pa.schema(
     [
@@ -69,12 +69,13 @@ def write_shard(
         group = zarr.create_group(beside, zarr_format=3)
         described = {name: _write_array(group, name, arrays[name]) for name in sorted(arrays)}
         own = {
-            "schema": SCHEMA,
+            "schema": version("patches"),
             "rows": len(patches),
             "arrays": described,
             "index_sha256": _index_hash(table),
             "attributes": dict(sorted((attributes or {}).items())),
         }
+        validate("patches", own, path.name)
         group.update_attributes({"srrd": own})
     _write_index(index_path(path), table, hash_of(described))
 
@@ -87,14 +88,14 @@ def read_shard(path: Path, names: tuple[str, ...] = (), rows: slice = slice(None
     StoreError
         `store-missing`, `schema-version`, `array-missing`, `shard-missing`, `shard-rows` or `store-torn`.
     """
-    group, own = sharded.open_group(path, SCHEMA)
-    wanted = names or tuple(sorted(_described(path, own)))
+    group, own = sharded.open_group(path, "patches")
+    wanted = names or tuple(sorted(_described(own)))
     return {name: sharded.read(path, _open(path, group, own, name), rows) for name in wanted}
 
 
 def read_attributes(path: Path) -> dict[str, Attribute]:
     """Return what the writer of a shard noted about it."""
-    attributes = sharded.open_group(path, SCHEMA)[1].get("attributes")
+    attributes = sharded.open_group(path, "patches")[1].get("attributes")
     return dict(attributes) if isinstance(attributes, Mapping) else {}
 
 
@@ -130,8 +131,8 @@ def verify_shard(path: Path) -> int:
     StoreError
         As `read_shard` and `read_index`; `store-altered` where values, rows or the pair of files differ.
     """
-    group, own = sharded.open_group(path, SCHEMA)
-    described = _described(path, own)
+    group, own = sharded.open_group(path, "patches")
+    described = _described(own)
     for name, block in described.items():
         values = sharded.little_endian(sharded.read(path, _open(path, group, own, name)))
         if sharded.sha256_of(values) != block.get("sha256"):
@@ -168,10 +169,9 @@ def _write_array(group: zarr.Group, name: str, values: NDArray[np.generic]) -> d
     return {"dtype": values.dtype.str, "shape": list(values.shape), "sha256": sharded.sha256_of(values)}
 
 
-def _described(path: Path, own: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
-    blocks = own.get("arrays")
-    if not isinstance(blocks, Mapping):
-        raise StoreError("store-torn", "the shard names no array", where=path.name, todo=sharded.REBUILD)
+def _described(own: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    blocks = own["arrays"]
+    assert isinstance(blocks, Mapping)
     return {str(name): block for name, block in blocks.items()}
 
 
@@ -209,7 +209,7 @@ def _index_hash(table: pa.Table) -> str:
 
 def _write_index(path: Path, table: pa.Table, arrays_sha256: str) -> None:
     notes = {
-        "schema": SCHEMA,
+        "schema": version("patches"),
         "rows": table.num_rows,
         "rows_sha256": _index_hash(table),
         "arrays_sha256": arrays_sha256,
@@ -227,9 +227,13 @@ def _read_table(path: Path) -> pa.Table:
         notes = _notes(table)
     except (OSError, ValueError) as error:
         raise _index_torn(path, str(error)) from error
-    if notes.get("schema") != SCHEMA:
+    if notes.get("schema") != version("patches"):
         raise StoreError(
-            "schema-version", "index of another version", where=path.name, got=str(notes.get("schema")), expected=SCHEMA
+            "schema-version",
+            "index of another version",
+            where=path.name,
+            got=str(notes.get("schema")),
+            expected=version("patches"),
         )
     if table.column_names != COLUMNS.names or notes.get("rows_sha256") != _index_hash(table):
         raise _index_torn(path, "rows are not those that were written")

@@ -20,6 +20,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from srrd_ray.errors import StoreError
+from srrd_ray.io.schemas import Name, validate, version
 
 Array: TypeAlias = NDArray[np.generic]
 Shape: TypeAlias = tuple[int, ...]
@@ -69,13 +70,13 @@ def shard_files(folder: Path, array: ZarrArray) -> Iterator[Path]:
         yield folder.joinpath("c", *(str(i) for i in index))
 
 
-def open_group(path: Path, schema: str) -> tuple[zarr.Group, Mapping[str, object]]:
-    """Return the group at `path` and our own block of its attributes.
+def open_group(path: Path, kind: Name) -> tuple[zarr.Group, Mapping[str, object]]:
+    """Return the group at `path` and our own block of its attributes, which obeys the schema `kind`.
 
     Raises
     ------
     StoreError
-        `store-missing`, `store-torn` (metadata unreadable), `store-foreign` (not ours) or `schema-version`.
+        `store-missing`, `store-torn` (metadata unreadable), `store-foreign` (not ours), `schema-version` or `schema-invalid`.
     """
     if not (path / "zarr.json").is_file():
         raise StoreError("store-missing", "no such store", where=path.name, todo=REBUILD)
@@ -85,16 +86,8 @@ def open_group(path: Path, schema: str) -> tuple[zarr.Group, Mapping[str, object
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise _torn(path.name, error) from error
     if not isinstance(own, Mapping):
-        raise StoreError("store-foreign", "not a store of this package", where=path.name, expected=schema)
-    if own.get("schema") != schema:
-        raise StoreError(
-            "schema-version",
-            "stored by another version",
-            where=path.name,
-            got=str(own.get("schema"))[:64],
-            expected=schema,
-            todo="Write it again with this version, or read it with the version that wrote it.",
-        )
+        raise StoreError("store-foreign", "not a store of this package", where=path.name, expected=version(kind))
+    validate(kind, own, path.name)
     return group, own
 
 

@@ -51,8 +51,8 @@ class CheckReport:
     def table(self) -> str:
         """Return the findings as text, one line each, and a last line of counts."""
         lines = [_line(finding) for finding in self.findings]
-        faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS}
-        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} with a fault, {len(lines)} findings"])
+        faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS and f.participant}
+        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"])
 
 
 Opened: TypeAlias = tuple[Series, SourceHeader]

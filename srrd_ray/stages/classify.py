@@ -117,7 +117,9 @@ def _label(value: object) -> int | None:
     return None if pd.isna(value) else int(float(str(value)))
 
 
-def _write(layout: RunLayout, config: DiagnosisConfig, found: Mapping[str, _Classified], reasons: Mapping[str, str]) -> None:
+def _write(
+    layout: RunLayout, config: DiagnosisConfig, found: Mapping[str, _Classified], reasons: Mapping[str, str]
+) -> None:
     rows = [
         (p.knee.participant, p.knee.side, name, p.fold, p.probability, p.label, p.model_sha256)
         for name, one in found.items()

@@ -27,7 +27,9 @@ def gather_parts(layout: RunLayout, name: str, knees: Sequence[Knee]) -> Path:
     """
     parts = [read_table(layout.part(name, knee)) for knee in sorted(knees)]
     if not parts:
-        raise InputError("table-empty", f"no knee has rows for the table {name}", todo="Look at the failed knees above.")
+        raise InputError(
+            "table-empty", f"no knee has rows for the table {name}", todo="Look at the failed knees above."
+        )
     write_table(layout.table(name), pd.concat(parts, ignore_index=True))
     return layout.table(name)
 
