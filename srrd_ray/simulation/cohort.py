@@ -40,7 +40,7 @@ class View:
 
 
 VIEWS: dict[Profile, View] = {
-    "quick": View(ct_mm=(78.0, 38.0, 48.0), mr_mm=(75.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.075),
+    "quick": View(ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.075),
     "paper": View(ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=0.05),
 }
 
