@@ -112,9 +112,9 @@ def volume_fraction(
     depth = np.maximum(shape.under_joint, 0)
     near = np.exp(-depth / 2.5) - 0.6 * (1 - np.exp(-depth / 5))
     middle = np.exp(-((np.abs(xyz[0]) - 4) ** 2) / 60) * 0.15
-    loss = -0.35 * (1 - np.exp(-depth / 12)) - middle
+    loss = -0.6 * (1 - np.exp(-depth / 14)) - middle
     log = np.log(medial.fraction) * (1 - weight) + np.log(lateral.fraction) * weight
-    log = log + near * (medial.effect * (1 - weight) + lateral.effect * weight) + loss + 0.02
-    log = log + 0.08 * smooth_noise(rng, xyz, 8.0)
+    log = log + near * (medial.effect * (1 - weight) + lateral.effect * weight) + loss + 0.10
+    log = log + 0.12 * smooth_noise(rng, xyz, 8.0)
     out: Field = np.clip(np.exp(log), 0.04, 0.8).astype(np.float32)
     return out
