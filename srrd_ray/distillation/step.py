@@ -89,12 +89,12 @@ class DistillationConfig:
     """
 
     folds: int = 3
-    teacher_epochs: int = 14
-    student_epochs: int = 16
+    teacher_epochs: int = 8
+    student_epochs: int = 10
     batch_size: int = 16
     sigma_bins: float = 1.5
-    teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr", width=16))
-    student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct", width=8))
+    teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr"))
+    student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct"))
     teacher_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=0.02, scale=0.05, noise=0.05))
     student_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=10.0, scale=0.03, noise=25.0))
     hyper: HyperParameters = field(default_factory=HyperParameters)
@@ -123,7 +123,7 @@ class TeacherLearner:
         self._images, self._masks = cubes(data.mr, data.mr_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.teacher, seed)
-        fit_constants(self.network, self._images.float(), self._masks.float(), self._targets)
+        fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
         self._optimizer = _optimizer(self.network, config.hyper)
 
     @property
@@ -175,7 +175,7 @@ class StudentLearner:
         self._images, self._masks = cubes(data.ct, data.ct_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.student, seed)
-        fit_constants(self.network, self._images.float(), self._masks.float(), self._targets)
+        fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
         self._adapters = (
             build_adapters(config.student, config.teacher, seed) if self._hyper.feature_weight > 0 else None
         )
@@ -323,7 +323,7 @@ def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: st
             "loss-not-finite",
             "the loss or its gradient is not finite",
             where=name,
-            got=f"loss {float(loss):g}",
+            got=f"loss {float(loss.detach()):g}",
             todo="The last good checkpoint is kept; lower the learning rate.",
         )
     optimizer.step()

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from srrd_ray.errors import InputError
-from srrd_ray.morphometry.distance import FAR, squared_distance_mm, squared_distance_voxels
+from srrd_ray.morphometry.compiled import compiled
+from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.painting import paint_mm, paint_voxels
 
 Border: TypeAlias = Literal["open", "closed"]
 Spacing: TypeAlias = tuple[float, float, float]
+Mode: TypeAlias = Literal["exact", "bonej"]
 Map: TypeAlias = NDArray[np.float64]
 
 
@@ -25,6 +27,7 @@ def local_thickness(
     spacing_mm: float | ArrayLike,
     *,
     border: Border = "open",
+    mode: Mode = "exact",
     dtype: DTypeLike = np.float64,
     threads: int = 1,
 ) -> Map:
@@ -38,6 +41,9 @@ def local_thickness(
         Voxel size along (z, y, x), mm, or one number.
     border
         ``open``: the image edge is no wall. ``closed``: as if padded with one voxel of the other phase.
+    mode
+        ``exact``, or ``bonej``: balls reach over the phase, every voxel on the surface of what they cover takes the mean
+        of its interior 26-neighbours, and the map is masked last, as BoneJ2 does; it reads 0-5 % higher.
     dtype
         float64, or float32 to halve the memory.
     threads
@@ -55,9 +61,11 @@ def local_thickness(
         `mask-invalid` where the mask is not a volume, `spacing-invalid` where a spacing is not positive and finite.
     """
     phase, steps = parse_phase(mask), parse_spacing(spacing_mm)
-    if border == "closed":
-        return _inside(_open_thickness(np.pad(phase, 1), steps, dtype, threads))
-    return _open_thickness(phase, steps, dtype, threads)
+    inner = np.pad(phase, 1) if border == "closed" else phase
+    diameter = _open_thickness(inner, steps, dtype, beyond=mode == "bonej", threads=threads)
+    if mode == "bonej":
+        diameter = trim_surface(diameter) * inner
+    return np.ascontiguousarray(diameter[1:-1, 1:-1, 1:-1]) if border == "closed" else diameter
 
 
 def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:
@@ -81,19 +89,61 @@ def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
     return z, y, x
 
 
-def _inside(padded: Map) -> Map:
-    return np.ascontiguousarray(padded[1:-1, 1:-1, 1:-1])
+def trim_surface(diameter: Map) -> Map:
+    """Return the map with each surface voxel replaced by the mean of its interior 26-neighbours (kept where it has none).
+
+    The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it; the image edge is no surface.
+    """
+    out = diameter.copy()
+    surface = np.zeros(diameter.shape, dtype=np.bool_)
+    _mark_surface(diameter, surface)
+    _trim(diameter, surface, out)
+    return out
 
 
-def _open_thickness(phase: NDArray[np.bool_], steps: Spacing, dtype: DTypeLike, threads: int) -> Map:
+@compiled
+def _mark_surface(diameter: Map, surface: NDArray[np.bool_]) -> None:
+    nz, ny, nx = diameter.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if diameter[z, y, x] > 0:
+                    near = diameter[
+                        max(z - 1, 0) : min(z + 2, nz), max(y - 1, 0) : min(y + 2, ny), max(x - 1, 0) : min(x + 2, nx)
+                    ]
+                    surface[z, y, x] = near.min() == 0
+
+
+@compiled
+def _trim(diameter: Map, surface: NDArray[np.bool_], out: Map) -> None:
+    nz, ny, nx = diameter.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if not surface[z, y, x]:
+                    continue
+                total, count = 0.0, 0
+                for k in range(max(z - 1, 0), min(z + 2, nz)):
+                    for j in range(max(y - 1, 0), min(y + 2, ny)):
+                        for i in range(max(x - 1, 0), min(x + 2, nx)):
+                            if diameter[k, j, i] > 0 and not surface[k, j, i]:
+                                total += diameter[k, j, i]
+                                count += 1
+                if count > 0:
+                    out[z, y, x] = total / count
+
+
+def _open_thickness(
+    phase: NDArray[np.bool_], steps: Spacing, dtype: DTypeLike, *, beyond: bool, threads: int
+) -> Map:
     if phase.all():
         return np.full(phase.shape, np.inf, dtype=dtype)
     if steps[0] == steps[1] == steps[2]:
         voxels = squared_distance_voxels(phase)
-        paint_voxels(voxels, threads=threads)
+        paint_voxels(voxels, beyond=beyond, threads=threads)
         return _diameter(voxels, 2.0 * steps[0], dtype)
     squared = squared_distance_mm(phase, steps)
-    paint_mm(squared, steps, threads=threads)
+    paint_mm(squared, steps, beyond=beyond, threads=threads)
     return _diameter(squared, 2.0, dtype)
 
 
@@ -104,5 +154,3 @@ def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, d
         plane[...] = factor * np.sqrt(source, dtype=np.float64)
     return out
 
-
-__all__ = ["FAR", "Border", "Map", "Spacing", "local_thickness", "parse_phase", "parse_spacing"]

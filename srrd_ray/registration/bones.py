@@ -126,7 +126,7 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
         sizes: NDArray[np.float64] = np.bincount(parts.ravel(), minlength=count + 1) * config.spacing_mm**3
         sizes[0] = 0.0
         main = int(sizes.argmax())
-        behind = [n for n in range(1, count + 1) if 100.0 < sizes[n] and _is_behind(parts, n, main, config.spacing_mm)]
+        behind = [n for n in range(1, count + 1) if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)]
         if behind:
             cores[cores == 2] = 0
             cores[parts == main] = 2

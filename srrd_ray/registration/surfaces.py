@@ -48,9 +48,7 @@ def surface_of(mask: Volume[np.bool_], field: Geometry, count: int = 800, margin
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(np.clip(distance, -FAR_MM, FAR_MM), 0.7, mode="nearest")
     gradient = np.stack(np.gradient(smooth, spacing)).astype(np.float32)
     centroid = grid.index_to_lps(np.argwhere(mask.array).mean(axis=0))
-    return Surface(
-        points=grid.index_to_lps(chosen), distance=smooth, gradient=gradient, centroid=centroid, grid=grid
-    )
+    return Surface(points=grid.index_to_lps(chosen), distance=smooth, gradient=gradient, centroid=centroid, grid=grid)
 
 
 def signed_distance_mm(mask: NDArray[np.bool_], spacing: float) -> NDArray[np.float32]:

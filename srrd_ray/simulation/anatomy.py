@@ -44,7 +44,7 @@ class Anatomy:
 
     @property
     def centers_x(self) -> tuple[float, float]:
-        """x of the medial and of the lateral condyle's middle, mm."""
+        """X of the medial and of the lateral condyle's middle, mm."""
         return 0.29 * self.width, -0.29 * self.width
 
 

@@ -64,7 +64,7 @@ def compose(
     mineral = np.empty(shape, np.float32)
     label = np.empty(shape, np.uint8)
     maps = np.ascontiguousarray(bones_from_index[:, :3, :], dtype=np.float64)
-    per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3])
+    per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3], dtype=np.float32)
     texture = (scene.tile, scene.tile_from_bone, per_index, threshold_table())
     compose_rows(mineral, label, scene.bones, scene.soft, maps, texture)
     return mineral, label

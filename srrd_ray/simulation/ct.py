@@ -50,10 +50,46 @@ class CtProtocol:
 
 
 PROTOCOLS: tuple[CtProtocol, ...] = (
-    CtProtocol(slice_mm=0.6, pixel_mm=0.40, thickness_mm=0.75, psf_mm=0.65, overshoot=0.15, noise_hu=55.0, energy_kev=68, offset_hu=-3.0),
-    CtProtocol(slice_mm=0.8, pixel_mm=0.45, thickness_mm=1.00, psf_mm=0.95, overshoot=0.00, noise_hu=28.0, energy_kev=72, offset_hu=4.0),
-    CtProtocol(slice_mm=1.0, pixel_mm=0.49, thickness_mm=1.00, psf_mm=0.85, overshoot=0.10, noise_hu=35.0, energy_kev=64, offset_hu=8.0),
-    CtProtocol(slice_mm=0.7, pixel_mm=0.35, thickness_mm=0.90, psf_mm=0.75, overshoot=0.08, noise_hu=45.0, energy_kev=75, offset_hu=-7.0),
+    CtProtocol(
+        slice_mm=0.6,
+        pixel_mm=0.40,
+        thickness_mm=0.75,
+        psf_mm=0.65,
+        overshoot=0.15,
+        noise_hu=55.0,
+        energy_kev=68,
+        offset_hu=-3.0,
+    ),
+    CtProtocol(
+        slice_mm=0.8,
+        pixel_mm=0.45,
+        thickness_mm=1.00,
+        psf_mm=0.95,
+        overshoot=0.00,
+        noise_hu=28.0,
+        energy_kev=72,
+        offset_hu=4.0,
+    ),
+    CtProtocol(
+        slice_mm=1.0,
+        pixel_mm=0.49,
+        thickness_mm=1.00,
+        psf_mm=0.85,
+        overshoot=0.10,
+        noise_hu=35.0,
+        energy_kev=64,
+        offset_hu=8.0,
+    ),
+    CtProtocol(
+        slice_mm=0.7,
+        pixel_mm=0.35,
+        thickness_mm=0.90,
+        psf_mm=0.75,
+        overshoot=0.08,
+        noise_hu=45.0,
+        energy_kev=75,
+        offset_hu=-7.0,
+    ),
 )
 """The protocols of the simulated hospitals; fields of view of 180-250 mm on 512 pixels."""
 
@@ -139,7 +175,9 @@ def noiseless(
     return np.ascontiguousarray(image[window].real)
 
 
-def _edge_enhanced(image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol) -> NDArray[np.complex64]:
+def _edge_enhanced(
+    image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol
+) -> NDArray[np.complex64]:
     """Return the image with the kernel's bump, which depends on the radial frequency and is not separable."""
     if protocol.overshoot == 0:
         return image

@@ -14,8 +14,8 @@ MEAN_FRACTION = ((0.24, 0.21), (0.25, 0.19))
 """Healthy weight-bearing BV/TV: (femur, tibia) × (medial, lateral). Priors of method notes C2."""
 MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 """Healthy Tb.N, 1/mm."""
-WAVELENGTH_TB_N = 1.11
-"""Tb.N · wavelength, measured on this generator (method notes C3)."""
+WAVELENGTH_TB_N = 1.48
+"""Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
 GRADE_EFFECT = (0.0, 0.05, 0.12, 0.25, 0.40)
 """A of Δ ln BV/TV by KL grade in the worn compartment (method notes C2)."""

@@ -1,0 +1,129 @@
+"""Thickness and spacing maps of a volume, and their means over regions of it.
+
+One map serves many regions: distances and balls see the whole image, a region only restricts the averaging, so the mean
+over a patch is that of the volume it was cut from, and the patch edge is no wall.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srrd_ray.errors import InputError
+from srrd_ray.morphometry.thickness import Border, Mode, Spacing, local_thickness, parse_phase, parse_spacing
+
+Mask: TypeAlias = NDArray[np.bool_]
+RegionStatus: TypeAlias = Literal["ok", "no-bone", "all-bone", "empty-roi"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BoneMaps:
+    """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two."""
+
+    bone: Mask
+    diameter_mm: NDArray[np.float32]
+    spacing_mm: Spacing
+    border: Border
+    mode: Mode
+
+    @property
+    def thickness_mm(self) -> NDArray[np.float32]:
+        """Tb.Th map: local thickness in bone, 0 in marrow."""
+        return np.where(self.bone, self.diameter_mm, np.float32(0))
+
+    @property
+    def separation_mm(self) -> NDArray[np.float32]:
+        """Tb.Sp map: local thickness in marrow, 0 in bone."""
+        return np.where(self.bone, np.float32(0), self.diameter_mm)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """Mean, population standard deviation and maximum of local thickness over a region, mm."""
+
+    mean: float
+    sd: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionMeasures:
+    """What one region of the maps holds. `thickness` and `separation` are null where `status` says that they have no value."""
+
+    status: RegionStatus
+    n_voxels: int
+    bvtv: float | None
+    thickness: Spread | None
+    separation: Spread | None
+
+    @property
+    def tb_n_per_mm(self) -> float | None:
+        """Tb.N of the plate model: (BV/TV)/Tb.Th, 1/mm."""
+        return self.bvtv / self.thickness.mean if self.bvtv and self.thickness else None
+
+
+def bone_maps(
+    bone: ArrayLike,
+    spacing_mm: float | ArrayLike,
+    *,
+    border: Border = "open",
+    mode: Mode = "exact",
+    threads: int = 1,
+) -> BoneMaps:
+    """Return the maps of bone and of marrow of a whole volume (z, y, x)."""
+    phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
+    diameter: NDArray[np.float32] = local_thickness(
+        phase, steps, border=border, mode=mode, dtype=np.float32, threads=threads
+    )
+    marrow = local_thickness(~phase, steps, border=border, mode=mode, dtype=np.float32, threads=threads)
+    np.copyto(diameter, marrow, where=~phase)
+    return BoneMaps(bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode)
+
+
+def parse_roi(roi: ArrayLike | None, shape: tuple[int, ...]) -> Mask:
+    """Return the region as a boolean volume of `shape`; all of it where absent.
+
+    Raises
+    ------
+    InputError
+        `roi-mismatch` where the region lies on another grid.
+    """
+    if roi is None:
+        return np.ones(shape, dtype=bool)
+    region = np.asarray(roi) != 0
+    if region.shape != shape:
+        raise InputError(
+            "roi-mismatch", "the region and the image differ in shape", got=str(region.shape), expected=str(shape)
+        )
+    return region
+
+
+def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:
+    """Return BV/TV, Tb.Th and Tb.Sp over `roi`, or over the whole volume."""
+    region = parse_roi(roi, maps.bone.shape)
+    total = int(np.count_nonzero(region))
+    inside = maps.diameter_mm[region & maps.bone]
+    if total == 0:
+        return RegionMeasures(status="empty-roi", n_voxels=0, bvtv=None, thickness=None, separation=None)
+    status: RegionStatus = "no-bone" if inside.size == 0 else "all-bone" if inside.size == total else "ok"
+    return RegionMeasures(
+        status=status,
+        n_voxels=total,
+        bvtv=inside.size / total,
+        thickness=spread(inside),
+        separation=spread(maps.diameter_mm[region & ~maps.bone]),
+    )
+
+
+def spread(values: NDArray[np.float32]) -> Spread | None:
+    """Return mean, SD and maximum in double precision; null where there is no value or no wall (infinite)."""
+    if values.size == 0 or not np.isfinite(values).all():
+        return None
+    return Spread(
+        mean=float(values.mean(dtype=np.float64)),
+        sd=float(values.std(dtype=np.float64)),
+        max=float(values.max()),
+    )
