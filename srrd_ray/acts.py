@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,6 +41,10 @@ class Acts:
     def shard_of(self) -> dict[Knee, str]:
         """The name of the shard of every knee."""
         return {knee: name for name, plan in self.shards.items() for knee in plan.knees}
+
+    def shards_of(self, knees: Sequence[Knee]) -> tuple[str, ...]:
+        """Return the names of the shards that hold any of `knees`, in order."""
+        return tuple(sorted({self.shard_of[knee] for knee in knees}))
 
     @cached_property
     def _rows(self) -> Mapping[str, CohortKnee]:

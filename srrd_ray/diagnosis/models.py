@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 
 from srrd_ray.diagnosis.splits import patient_folds, rows_of_fold
 from srrd_ray.errors import InputError
-from srrd_ray.statistics import require_both_classes
+from srrd_ray.statistics import logistic, require_both_classes
 
 ALL = -1
 """The `fold` of a model that was fitted on every labelled knee."""
@@ -121,15 +120,16 @@ def out_of_fold(
 def _fitted(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: int) -> LinearModel:
     mean, scale = data.values.mean(axis=0), data.values.std(axis=0)
     scale = np.where(scale > 1e-12, scale, 1.0)
-    solver = LogisticRegression(C=inverse_penalty, tol=1e-8, max_iter=1000)
-    solver.fit((data.values - mean) / scale, data.labels)
+    intercept, coefficients = logistic(
+        (data.values - mean) / scale, data.labels.astype(np.float64), 1 / inverse_penalty
+    )
     return LinearModel(
         fold=fold,
         names=names,
         mean=tuple(mean.tolist()),
         scale=tuple(scale.tolist()),
-        coefficients=tuple(solver.coef_[0].tolist()),
-        intercept=float(solver.intercept_[0]),
+        coefficients=tuple(coefficients.tolist()),
+        intercept=intercept,
         inverse_penalty=inverse_penalty,
     )
 

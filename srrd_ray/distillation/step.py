@@ -65,6 +65,28 @@ class HyperParameters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """What is searched inside the training patients of a fold (ranges: Hinton 2015, RepDistiller).
+
+    Parameters
+    ----------
+    epochs
+        Epochs of a trial that is not stopped.
+    inner_folds
+        One in so many training patients validates.
+    temperature, kd_weight, feature_weight, relation_weight
+        Lowest and highest value; kd_weight is uniform, the others log-uniform.
+    """
+
+    epochs: int = 5
+    inner_folds: int = 3
+    temperature: tuple[float, float] = (1.0, 8.0)
+    kd_weight: tuple[float, float] = (0.0, 0.9)
+    feature_weight: tuple[float, float] = (0.03, 3.0)
+    relation_weight: tuple[float, float] = (0.01, 10.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DistillationConfig:
     """How teacher and students learn.
 
@@ -85,7 +107,9 @@ class DistillationConfig:
     student_nuisance
         Augmentation of CT, in HU.
     hyper
-        Loss weights and optimisation; the winner of the search takes their place.
+        Loss weights and optimisation; the winner of a fold's search takes their place.
+    search
+        The search.
     """
 
     folds: int = 3
@@ -98,6 +122,7 @@ class DistillationConfig:
     teacher_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=0.02, scale=0.05, noise=0.05))
     student_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=10.0, scale=0.03, noise=25.0))
     hyper: HyperParameters = field(default_factory=HyperParameters)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -148,12 +173,12 @@ class TeacherLearner:
         """Run one epoch; returns the mean ``loss``."""
         _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
         flips = drawn_flips(len(self._targets), self._seed, epoch)
-        losses = []
+        losses, device = [], next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
             images = varied(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
-            reading: Reading = wrapped["network"](images, masks)
-            loss = histogram_loss(reading.logits, self._targets[rows])
+            reading: Reading = wrapped["network"](images.to(device), masks.to(device))
+            loss = histogram_loss(reading.logits, self._targets[rows].to(device))
             losses.append(_step(loss, self._optimizer, [self.network], self._name))
         return {"loss": float(np.mean(losses))}
 
@@ -205,10 +230,11 @@ class StudentLearner:
         _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
         flips = drawn_flips(len(self._targets), self._seed, epoch)
         sums: dict[str, list[float]] = {}
+        device = next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
             images = varied(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
-            terms = self._terms(wrapped["network"](images, masks), rows, flips, wrapped)
+            terms = self._terms(wrapped["network"](images.to(device), masks.to(device)), rows, flips, wrapped)
             loss = _step(self._weighed(terms), self._optimizer, list(self.modules().values()), self._name)
             for key, value in {**{k: float(v.detach()) for k, v in terms.items()}, "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
@@ -217,13 +243,14 @@ class StudentLearner:
     def _terms(
         self, reading: Reading, rows: NDArray[np.intp], flips: NDArray[np.intp], wrapped: Mapping[str, nn.Module]
     ) -> dict[str, Tensor]:
-        terms = {"labels": histogram_loss(reading.logits, self._targets[rows])}
+        device = reading.logits.device
+        terms = {"labels": histogram_loss(reading.logits, self._targets[rows].to(device))}
         hyper, teacher = self._hyper, self._teacher
         if teacher is None:
             return terms
-        shown = [features[flips[rows], rows] for features in teacher.features]
+        shown = [features[flips[rows], rows].to(device) for features in teacher.features]
         if hyper.kd_weight > 0:
-            terms["soft"] = soft_targets(reading.logits, teacher.logits[rows], hyper.temperature)
+            terms["soft"] = soft_targets(reading.logits, teacher.logits[rows].to(device), hyper.temperature)
         if hyper.feature_weight > 0:
             adapted: tuple[Tensor, ...] = wrapped["adapters"](reading.features)
             pairs = [feature_distance(s, t) for s, t in zip(adapted, shown, strict=True)]
@@ -257,7 +284,7 @@ def predict(
     """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
     found = []
     for image, mask in _chunks(cubes(images, masks), batch_size):
-        shown = [network(mirrored(image.float(), f), mirrored(mask.float(), f)).logits for f in range(len(FLIPS))]
+        shown = [_read(network, image, mask, flip).logits for flip in range(len(FLIPS))]
         found.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
     mean, sd = mean_and_sd(torch.cat(found))
     return mean.numpy(), sd.numpy()
@@ -269,12 +296,19 @@ def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size:
     views = []
     for flip in range(len(FLIPS)):
         pairs = _chunks(cubes(data.mr, data.mr_mask), batch_size)
-        parts: list[Reading] = [network(mirrored(i.float(), flip), mirrored(m.float(), flip)) for i, m in pairs]
+        parts = [_read(network, image, mask, flip) for image, mask in pairs]
         scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
         views.append(Reading(torch.cat([part.logits for part in parts]), scales))
     logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
     stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
     return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked))
+
+
+def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:
+    """Return on the CPU what the network says about mirrored cubes."""
+    device = next(network.parameters()).device
+    seen: Reading = network(mirrored(image.float(), flip).to(device), mirrored(mask.float(), flip).to(device))
+    return Reading(seen.logits.cpu(), tuple(feature.cpu() for feature in seen.features))
 
 
 def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:

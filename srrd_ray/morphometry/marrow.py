@@ -22,7 +22,8 @@ Spacing = tuple[float, float, float]
 
 BLOCK_MM = 8.0
 MARGIN_MM = 1.5
-QUANTILE = 0.99
+QUANTILE = 0.95
+"""Where the noise-free intensities end: marrow alone is rarer than 5 % only in very dense bone; chosen on simulated bone of BV/TV 0.12-0.36."""
 _LEAST = 800
 _BINS = np.arange(0.005, 1.6, 0.01)
 
@@ -103,7 +104,7 @@ def noise_sd(image: NDArray[np.float32], spacing_mm: Spacing) -> float:
     snr = np.concatenate([[0.0], np.geomspace(0.1, 30.0, 60)])
     own_sd: Real = stats.rice.std(snr)
     own_ratio: Real = stats.rice.mean(snr) / own_sd
-    return float(np.quantile(sd / np.interp(mean[seen] / sd, own_ratio, own_sd), 0.2))
+    return float(np.quantile(sd / np.interp(mean[seen] / sd, own_ratio, own_sd), 0.3))
 
 
 def _in_blocks(fine: Real) -> Real:

@@ -133,9 +133,7 @@ def _trim(diameter: Map, surface: NDArray[np.bool_], out: Map) -> None:
                     out[z, y, x] = total / count
 
 
-def _open_thickness(
-    phase: NDArray[np.bool_], steps: Spacing, dtype: DTypeLike, *, beyond: bool, threads: int
-) -> Map:
+def _open_thickness(phase: NDArray[np.bool_], steps: Spacing, dtype: DTypeLike, *, beyond: bool, threads: int) -> Map:
     if phase.all():
         return np.full(phase.shape, np.inf, dtype=dtype)
     if steps[0] == steps[1] == steps[2]:
@@ -153,4 +151,3 @@ def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, d
     for plane, source in zip(out, squared, strict=True):
         plane[...] = factor * np.sqrt(source, dtype=np.float64)
     return out
-

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -49,6 +49,8 @@ class RegistrationConfig:
     """Refine on the MR itself by mutual information after the synthetic CT."""
     refine_mm: float = 0.7
     """Grid of that refinement, mm."""
+    stray_mm: float = 3.0
+    """Farthest that refinement on the MR may move a point of the bone; beyond, it is not used, mm."""
     iterations: int = 60
     """Most iterations a level."""
     bound_deg: float = 50.0

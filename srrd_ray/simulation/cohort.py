@@ -34,7 +34,10 @@ class View:
     @property
     def extent(self) -> Extent:
         """The box of anatomical space that tables must cover, whatever the pose."""
-        half = [max(a, b) / 2 + 0.12 * max(self.ct_mm[2], self.ct_mm[1]) + 4 for a, b in zip(self.ct_mm, self.mr_mm, strict=True)]
+        half = [
+            max(a, b) / 2 + 0.12 * max(self.ct_mm[2], self.ct_mm[1]) + 4
+            for a, b in zip(self.ct_mm, self.mr_mm, strict=True)
+        ]
         x, y, z = self.center_mm
         return Extent(low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2]))
 
@@ -120,9 +123,7 @@ def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geome
     return Volume(array=labels, geometry=grid)
 
 
-def _landmarks(
-    scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]
-) -> dict[Bone, Points]:
+def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]) -> dict[Bone, Points]:
     found: dict[Bone, Points] = {}
     for n, bone in enumerate(BONES):
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]

@@ -1,9 +1,10 @@
 """Agreement, discrimination, calibration and their intervals; a quantity without a value raises `NotEstimableError`."""
 
-from srrd_ray.statistics.agreement import BlandAltman, Errors, bland_altman, ccc, errors, icc, icc_value
+from srrd_ray.statistics.agreement import BlandAltman, Errors, Line, bland_altman, ccc, errors, icc, icc_value, line
 from srrd_ray.statistics.bootstrap import bca, delta_icc, patient_resamples
 from srrd_ray.statistics.calibration import Calibration, brier, calibration, ece, reliability
 from srrd_ray.statistics.estimate import Estimate
+from srrd_ray.statistics.logistic import logistic
 from srrd_ray.statistics.roc import (
     MIN_POSITIVES,
     DeLong,
@@ -22,6 +23,7 @@ __all__ = [
     "DeLong",
     "Errors",
     "Estimate",
+    "Line",
     "auc",
     "auc_ci",
     "bca",
@@ -35,6 +37,8 @@ __all__ = [
     "errors",
     "icc",
     "icc_value",
+    "line",
+    "logistic",
     "patient_resamples",
     "reliability",
     "require_both_classes",

@@ -32,16 +32,23 @@ class _MeanSquares(NamedTuple):
 class Errors:
     """Errors of a method against a reference, in the unit of both.
 
-    `slope` is that of the method on the reference (below 1: regression to the mean); `cv_percent` the root-mean-square
-    coefficient of variation of the pairs.
+    `bias_percent` is relative to the mean of the reference; `cv_percent` is the root-mean-square coefficient of variation
+    of the pairs.
     """
 
     bias: float
+    bias_percent: float
     mae: float
     rmse: float
+    cv_percent: float
+
+
+class Line(NamedTuple):
+    """Pearson's r, and slope and intercept of the method on the reference (slope below 1: regression to the mean)."""
+
     r: float
     slope: float
-    cv_percent: float
+    intercept: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,20 +100,17 @@ def icc_value(a: NDArray[np.float64], b: NDArray[np.float64], form: Form = "A,1"
 
 
 def _mean_squares(a: NDArray[np.float64], b: NDArray[np.float64]) -> _MeanSquares:
+    """Return the mean squares; for two methods those of rows and error are the variances of sum and difference."""
     n = a.size
-    both = np.stack([a, b])
-    grand = both.mean()
-    row, column = both.mean(axis=0), both.mean(axis=1, keepdims=True)
-    scale = max(float(np.abs(both).max()), 1e-300)
-    if float(np.ptp(both)) <= 1e-12 * scale:
+    total, difference = a + b, a - b
+    shift = float(difference.mean())
+    centred, rest = total - total.mean(), difference - shift
+    negligible = 1e-24 * float(total @ total + difference @ difference) / n
+    squares = [float(centred @ centred) / (2 * n - 2), n * shift**2 / 2, float(rest @ rest) / (2 * n - 2)]
+    rows, columns, error = (0.0 if square <= negligible else square for square in squares)
+    if rows == columns == error == 0:
         raise NotEstimableError("no-variance", "all values are the same", got=f"{n} pairs")
-    residual = both - row - column + grand
-    return _MeanSquares(
-        rows=RATERS * float(((row - grand) ** 2).sum()) / (n - 1),
-        columns=n * float(((column - grand) ** 2).sum()),
-        error=float((residual**2).sum()) / (n - 1),
-        n=n,
-    )
+    return _MeanSquares(rows=rows, columns=columns, error=error, n=n)
 
 
 def _value(squares: _MeanSquares, form: Form) -> float:
@@ -169,26 +173,38 @@ def ccc(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
 
 
 def errors(method: ArrayLike, reference: ArrayLike) -> Errors:
-    """Return bias, absolute and squared errors, correlation, slope and RMS-CV of `method` against `reference`.
+    """Return bias, absolute and squared errors and RMS-CV of `method` against `reference`.
 
     Raises
     ------
     NotEstimableError
-        As `icc`; also `no-variance` where one of them is constant.
+        `too-few`, `values-not-finite` or `pairs-differ`.
     """
     x, y = paired(method, reference, 3)
     difference, mean = x - y, (x + y) / 2
-    r = _correlation(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):
         squared = np.where(mean == 0, 0.0, difference**2 / 2 / mean**2)
     return Errors(
         bias=float(difference.mean()),
+        bias_percent=100 * float(difference.mean() / y.mean()) if y.mean() else 0.0,
         mae=float(np.abs(difference).mean()),
         rmse=float(np.sqrt((difference**2).mean())),
-        r=r,
-        slope=r * float(x.std() / y.std()),
         cv_percent=100 * float(np.sqrt(squared.mean())),
     )
+
+
+def line(method: ArrayLike, reference: ArrayLike) -> Line:
+    """Return correlation and least-squares line of `method` on `reference`.
+
+    Raises
+    ------
+    NotEstimableError
+        As `errors`; `no-variance` where one of them is constant.
+    """
+    x, y = paired(method, reference, 3)
+    r = _correlation(x, y)
+    slope = r * float(x.std() / y.std())
+    return Line(r, slope, float(x.mean()) - slope * float(y.mean()))
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

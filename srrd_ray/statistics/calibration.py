@@ -9,10 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from srrd_ray.errors import NotEstimableError
 from srrd_ray.statistics.estimate import paired
+from srrd_ray.statistics.logistic import logistic
 from srrd_ray.statistics.roc import require_both_classes
-
-STEPS = 50
-STEEPEST = 50.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,23 +60,8 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration:
     logit = np.log(clipped / (1 - clipped))
     if float(np.ptp(logit)) < 1e-9:
         raise NotEstimableError("no-variance", "all probabilities are the same", got=f"{truth.size} values")
-    intercept, slope = _logistic(np.stack([np.ones_like(logit), logit], axis=1), truth)
-    return Calibration(intercept=float(intercept), slope=float(slope))
-
-
-def _logistic(design: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return maximum-likelihood coefficients by Newton's method."""
-    beta = np.zeros(design.shape[1])
-    for _ in range(STEPS):
-        fitted = 1 / (1 + np.exp(-design @ beta))
-        hessian = design.T @ (design * (fitted * (1 - fitted))[:, None])
-        if np.abs(beta).max() > STEEPEST or np.linalg.det(hessian) < 1e-12:
-            break
-        step = np.linalg.solve(hessian, design.T @ (truth - fitted))
-        beta = beta + step
-        if np.abs(step).max() < 1e-10:
-            return beta
-    raise NotEstimableError("separated", "the probabilities split the classes perfectly", got=f"{truth.size} values")
+    intercept, slope = logistic(logit[:, None], truth)
+    return Calibration(intercept=intercept, slope=float(slope[0]))
 
 
 def _probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

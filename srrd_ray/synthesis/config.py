@@ -42,12 +42,14 @@ class CycleGanConfig:
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: float = 5.0
     """L1 of the cycle, both directions."""
-    mi_weight: float = 1.0
+    mi_weight: float = 0.5
     """Mutual information of MR and the synthetic CT (the paper's 7 on another scale; 0 is off)."""
     mi_bins: int = 16
     """Bins of the mutual information."""
     edge_weight: float = 0.5
     """Correlation of edge magnitudes of an image and its translation (stands for the paper's HED edge channel)."""
+    level_weight: float = 3.0
+    """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
     gain_jitter: float = 0.1
     """Relative SD of the MR gain drawn for each slice in training."""
     hu_limits: tuple[float, float] = (-400.0, 2600.0)

@@ -13,11 +13,14 @@ from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
 from srrd_ray.volume import Scalar, Volume
 
 
-def synthesize(generator: nn.Module, mr: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float32]:
+def synthesize(
+    generator: nn.Module, mr: Volume[Scalar], config: CycleGanConfig, limits: CycleGanConfig | None = None
+) -> Volume[np.float32]:
     """Return synthetic HU on the grid of `mr`.
 
     The generator sees sagittal slices at the working pixel, at least as close as the MR slices; what it makes is
-    interpolated back. The result holds no detail finer than the working pixel.
+    interpolated back. The result holds no detail finer than the working pixel. `limits` holds the bounds of
+    plausibility where they are not those of `config`, with which the generator was trained.
 
     Raises
     ------
@@ -26,7 +29,7 @@ def synthesize(generator: nn.Module, mr: Volume[Scalar], config: CycleGanConfig)
     """
     slices = sagittal(mr, config)
     made = _translated(generator, scale_mr(slices.array), config)
-    check(made, config)
+    check(made, limits or config)
     grid = slices.geometry
     wide = np.pad(made, 2, mode="edge")
     around = grid.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))

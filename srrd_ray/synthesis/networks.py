@@ -69,13 +69,16 @@ def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride:
 
 
 def discriminator(config: CycleGanConfig) -> nn.Module:
-    """Return MONAI's patch discriminator; its last output is the map of scores."""
+    """Return MONAI's patch discriminator; its last output is the map of scores.
+
+    Without normalisation it also judges the level of the Hounsfield units, not their pattern alone.
+    """
     network: nn.Module = PatchDiscriminator(
         spatial_dims=2,
         channels=config.discriminator_width,
         in_channels=1,
         num_layers_d=config.discriminator_layers,
-        norm="INSTANCE",
+        norm="INSTANCE" if config.norm == "instance" else None,
     )
     return network
 
@@ -84,9 +87,18 @@ def networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
     """Return the four networks, their weights drawn from `seed` alone (the global random state is left as it was)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
-        return {
+        made: dict[str, nn.Module] = {
             "mr_to_ct": Generator(config),
             "ct_to_mr": Generator(config),
             "judge_ct": discriminator(config),
             "judge_mr": discriminator(config),
         }
+    for network in made.values():
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous(memory_format=_layout(parameter))
+    return made
+
+
+def _layout(parameter: Tensor) -> torch.memory_format:
+    """Return channels-last for kernels: half the time of a convolution on a CPU."""
+    return torch.channels_last if parameter.ndim == 4 else torch.contiguous_format

@@ -129,13 +129,8 @@ def test_a_teacher_transfers_what_noisy_labels_hide() -> None:
     truth, test_set = toy(64, seed=3, ct_noise=60.0), toy(32, seed=4, ct_noise=60.0)
     teacher = TeacherLearner("t", toy(96, seed=5), SMALL, 0)
     train(teacher, range(3))
-    noisy = DistillationData(
-        **{name: getattr(truth, name) for name in ("ct", "ct_mask", "mr", "mr_mask", "patients", "regions")},
-        targets=truth.targets
-        + np.random.default_rng(0).normal(size=truth.targets.shape).astype(np.float32)
-        * truth.targets.std(axis=0)
-        * 1.5,
-    )
+    spoiled = np.random.default_rng(0).normal(size=truth.targets.shape) * truth.targets.std(axis=0) * 1.5
+    noisy = replace(truth, targets=(truth.targets + spoiled).astype(np.float32))
     hyper = replace(SMALL.hyper, kd_weight=0.9, temperature=1.0)
     config = replace(SMALL, student_epochs=4, hyper=hyper)
     alone = StudentLearner("s", noisy, config, 0)

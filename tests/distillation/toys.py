@@ -40,6 +40,7 @@ def toy(count: int, *, seed: int = 0, ct_noise: float = 150.0, mr_noise: float =
     return DistillationData(
         ct=images,
         ct_mask=np.ones(images.shape, dtype=np.uint8),
+        ct_spacing_mm=np.tile(np.array([[0.8, 0.4, 0.4]], dtype=np.float32), (count, 1)),
         mr=signals,
         mr_mask=np.ones(signals.shape, dtype=np.uint8),
         targets=np.array(targets, dtype=np.float32),

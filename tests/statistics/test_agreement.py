@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srrd_ray.errors import ConfigError, NotEstimableError
-from srrd_ray.statistics import bland_altman, ccc, errors, icc
+from srrd_ray.statistics import bland_altman, ccc, errors, icc, line
 from srrd_ray.statistics.agreement import Form
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -119,7 +119,7 @@ def test_a_constant_prediction_has_an_icc_but_no_correlation() -> None:
     truth = np.arange(10.0)
     assert icc(np.full(10, truth.mean()), truth).value == pytest.approx(0.0, abs=1e-12)
     with pytest.raises(NotEstimableError, match="constant"):
-        errors(np.full(10, 4.5), truth)
+        line(np.full(10, 4.5), truth)
 
 
 def test_ccc_is_lins_closed_form_and_its_interval_covers() -> None:
@@ -141,8 +141,8 @@ def test_ccc_of_identical_values_is_one() -> None:
 def test_errors_of_a_line_are_those_of_the_line() -> None:
     truth = np.linspace(1, 2, 11)
     found = errors(0.5 * truth + 1, truth)
-    assert found.slope == pytest.approx(0.5)
-    assert found.r == pytest.approx(1.0)
+    assert tuple(line(0.5 * truth + 1, truth)) == pytest.approx((1, 0.5, 1))
+    assert found.bias_percent == pytest.approx(100 * 0.25 / 1.5)
     assert found.bias == pytest.approx(0.25)
     assert found.mae == pytest.approx(0.25)
     assert found.rmse == pytest.approx(np.sqrt(((1 - 0.5 * truth) ** 2).mean()))

@@ -1,0 +1,152 @@
+"""How good a run is: its tables (and, for a simulated cohort, the truth) to `metrics.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from srrd_ray import serial
+from srrd_ray.errors import StoreError
+from srrd_ray.geometry import apply
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.patch_store import read_index
+from srrd_ray.io.tables import read_table
+from srrd_ray.layout import RunLayout
+from srrd_ray.provenance import seed_from
+from srrd_ray.records import BONES, PARAMETERS, Bone, BoneTransform, Knee, Patch
+from srrd_ray.stages import metrics
+from srrd_ray.stages.classify import MODELS, Model, read_models
+from srrd_ray.stages.metrics import Json
+from srrd_ray.stages.truth import has_truth, patch_truth, read_poses
+from srrd_ray.statistics.regression import with_reference
+
+SCHEMA = "srrd-metrics/1"
+NO_TRUTH = "the cohort has no truth: it is not simulated"
+NEVER_NULL: tuple[Model, ...] = ("distilled", "baseline")
+
+
+def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
+    """Return the path of ``metrics.json``, written from the tables of a run that may be partial.
+
+    What cannot be estimated is null, with a ``reason`` beside it. `seed` is that of the bootstrap intervals.
+    """
+    seed = seed_from(seed, "evaluate")
+    reference = _table(layout, "measures")
+    truth = true_parameters(layout, cohort)
+    found: dict[str, Json] = {
+        "schema": SCHEMA,
+        "cohort": _cohort(layout, cohort),
+        "registration": {"tre_mm": {bone: _target_errors(layout, cohort, bone) for bone in BONES}},
+        "synthesis": _synthesis(layout),
+        **_regression(layout, "regression", reference, "no measured MR parameters", seed),
+        **_regression(layout, "regression_truth", truth, NO_TRUTH if truth is None else "", seed),
+        "diagnosis": _diagnosis(layout, seed),
+    }
+    write_text(layout.metrics, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    return layout.metrics
+
+
+def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
+    """Return the true parameters of every patch that a shard of the run holds; None where the cohort has no truth."""
+    if not has_truth(cohort):
+        return None
+    patches: dict[Knee, list[Patch]] = {}
+    for index in sorted((layout.root / "patches").glob("shard-*.parquet")):
+        for patch in read_index(index.with_suffix(".zarr")):
+            patches.setdefault(patch.knee, []).append(patch)
+    parts = [patch_truth(cohort, tuple(of_knee)) for _, of_knee in sorted(patches.items())]
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def target_errors_mm(
+    layout: RunLayout, cohort: Path, knee: Knee, bone: Bone
+) -> tuple[bool, NDArray[np.float64]] | None:
+    """Return whether the transform of a bone was accepted, and its error (mm) at each landmark; None without both."""
+    path = layout.transform(knee, bone)
+    if not path.is_file():
+        return None
+    found = serial.from_json(BoneTransform, path.read_text(encoding="utf-8"))
+    try:
+        truth = read_poses(cohort, knee)[bone]
+    except StoreError as error:
+        if error.code == "truth-missing":
+            return None
+        raise
+    offset = apply(found.matrix, truth.landmarks) - apply(truth.matrix, truth.landmarks)
+    return found.quality.accepted, np.linalg.norm(offset, axis=1)
+
+
+def registered_knees(layout: RunLayout) -> tuple[Knee, ...]:
+    """Return the knees of which any transform was stored."""
+    folders = {path.parent.name for path in (layout.root / "volumes").glob("*/transform_*.json")}
+    return tuple(Knee.parse(name) for name in sorted(folders))
+
+
+def _target_errors(layout: RunLayout, cohort: Path, bone: Bone) -> dict[str, Json]:
+    if not has_truth(cohort):
+        return metrics.absent(("median", "p95", "share_below_1mm"), NO_TRUTH)
+    found = [target_errors_mm(layout, cohort, knee, bone) for knee in registered_knees(layout)]
+    accepted = [errors for one in found if one is not None for ok, errors in [one] if ok]
+    refused = sum(one is not None and not one[0] for one in found)
+    return metrics.target_errors(np.concatenate(accepted) if accepted else np.empty(0), refused)
+
+
+def _synthesis(layout: RunLayout) -> dict[str, Json]:
+    table = _table(layout, "registration")
+    if table is None:
+        return metrics.absent(("mae_hu", "psnr_db", "ssim"), "no table of registrations")
+    return metrics.synthesis(table)
+
+
+def _regression(
+    layout: RunLayout, name: str, reference: pd.DataFrame | None, reason: str, seed: int
+) -> dict[str, Json]:
+    predictions = _table(layout, "predictions")
+    if predictions is None or reference is None:
+        why = reason if reference is None else "no table of predictions"
+        empty: Mapping[str, Json] = {model: metrics.absent_regression(why) for model in MODELS}
+        return {name: empty, f"{name}_comparison": metrics.absent(("delta_icc", "delta_icc_ci"), why)}
+    tables: dict[str, pd.DataFrame] = {
+        model: with_reference(predictions[predictions["model"] == model], reference, PARAMETERS) for model in MODELS
+    }
+    held = {model: table for model, table in tables.items() if not table.empty}
+    measures = _table(layout, "measures")
+    if name == "regression_truth" and measures is not None:
+        tables["mr"] = with_reference(measures, reference, PARAMETERS)
+    found = {model: metrics.regression(table, seed) for model, table in tables.items()}
+    return {name: found, f"{name}_comparison": metrics.comparison(held, seed)}
+
+
+def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:
+    table = _table(layout, "diagnosis")
+    if table is None:
+        empty: dict[str, Json] = {m: metrics.absent(("auc", "auc_ci"), "no table of diagnoses") for m in NEVER_NULL}
+        return {**empty, "delong_p": None, "reason": "no table of diagnoses"}
+    known = table[table["label"].notna()]
+    reasons = read_models(layout).not_estimable
+    found: dict[str, Json] = {}
+    for model in MODELS:
+        chosen = known[known["model"] == model]
+        if not chosen.empty:
+            found[model] = metrics.diagnosis(chosen, seed)
+        elif model in NEVER_NULL or model in reasons:
+            found[model] = metrics.absent(("auc", "auc_ci"), reasons.get(model, "no predictions of this model"))
+    return {**found, **metrics.delong(known)}
+
+
+def _cohort(layout: RunLayout, cohort: Path) -> dict[str, Json]:
+    table = _table(layout, "knees")
+    counts: dict[str, Json] = {"simulated": has_truth(cohort)}
+    if table is None:
+        return counts
+    return {**counts, "knees": len(table), "patients": int(table["participant"].nunique())}
+
+
+def _table(layout: RunLayout, name: str) -> pd.DataFrame | None:
+    path = layout.table(name)
+    return read_table(path) if path.is_file() else None

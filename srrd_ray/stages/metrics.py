@@ -1,0 +1,194 @@
+"""The figures of each part of a run, as plain JSON values; what cannot be estimated is null with a reason beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from srrd_ray.errors import NotEstimableError
+from srrd_ray.records import PARAMETERS
+from srrd_ray.statistics import (
+    MIN_POSITIVES,
+    Estimate,
+    auc,
+    auc_ci,
+    bca,
+    bland_altman,
+    brier,
+    calibration,
+    ccc,
+    delong_test,
+    ece,
+    errors,
+    icc,
+    line,
+    require_both_classes,
+)
+from srrd_ray.statistics.regression import Pairs, gain, mean_icc, patient_pairs, region_icc
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Part: TypeAlias = tuple[tuple[str, ...], Callable[[], Mapping[str, Json]]]
+RESAMPLES = 1000
+AGREEMENT = ("icc", "icc_ci")
+REGRESSION = (*AGREEMENT, "icc_consistency", "icc_region", "icc_region_ci", "ccc", "r", "slope")
+ERRORS = ("bias", "bias_percent", "mae", "rmse", "cv_percent", "limits_of_agreement")
+CLASSES = ("auc", "auc_ci", "auc_ci_bootstrap", "brier", "ece", "calibration_intercept", "calibration_slope")
+
+
+def estimated(parts: Sequence[Part]) -> dict[str, Json]:
+    """Return the values of all `parts`; those that raise `NotEstimableError` become null and give a ``reason``."""
+    found: dict[str, Json] = {}
+    reasons: list[str] = []
+    for keys, compute in parts:
+        try:
+            found.update(compute())
+        except NotEstimableError as error:
+            found.update(dict.fromkeys(keys))
+            reasons.append(str(error))
+    return found | ({"reason": "; ".join(dict.fromkeys(reasons))} if reasons else {})
+
+
+def absent(keys: Sequence[str], reason: str) -> dict[str, Json]:
+    """Return null for all `keys`, and why."""
+    return {**dict.fromkeys(keys), "reason": reason}
+
+
+def target_errors(errors_mm: NDArray[np.float64], refused: int) -> dict[str, Json]:
+    """Return the distribution of target registration errors (mm) over the landmarks of accepted transforms."""
+    if errors_mm.size == 0:
+        return {
+            **absent(("median", "p95", "share_below_1mm"), "no accepted transform with a truth"),
+            "refused": refused,
+        }
+    return {
+        "median": float(np.median(errors_mm)),
+        "p95": float(np.percentile(errors_mm, 95)),
+        "share_below_1mm": float((errors_mm < 1).mean()),
+        "landmarks": int(errors_mm.size),
+        "refused": refused,
+    }
+
+
+def synthesis(registration: pd.DataFrame) -> dict[str, Json]:
+    """Return the mean over knees of the image errors of the synthetic CT, with their standard deviations."""
+    names = ["mae_hu", "psnr_db", "ssim"]
+    good = registration[np.isfinite(registration[names].to_numpy(dtype=np.float64)).all(axis=1)]
+    if good.empty:
+        return absent(names, "no synthetic CT could be compared with its CT")
+    knees = good.groupby(["participant", "side"], sort=True)[names].mean()
+    spread = knees.std(ddof=1) if len(knees) > 1 else knees.iloc[0] * 0
+    means = {name: float(knees[name].mean()) for name in names}
+    return {**means, **{f"{name}_sd": float(spread[name]) for name in names}, "knees": len(knees)}
+
+
+def regression(table: pd.DataFrame, seed: int) -> dict[str, Json]:
+    """Return the agreement of each parameter with its reference; `table` as `statistics.regression.with_reference`."""
+    return {name: _parameter(table, name, seed) for name in PARAMETERS}
+
+
+def absent_regression(reason: str) -> dict[str, Json]:
+    """Return the shape of `regression` without values."""
+    return {name: absent(AGREEMENT, reason) for name in PARAMETERS}
+
+
+def comparison(tables: Mapping[str, pd.DataFrame], seed: int) -> dict[str, Json]:
+    """Return the mean ICC over parameters of each model, and the gain of `distilled` over `baseline`."""
+    means = {model: _mean(table, seed) for model, table in tables.items()}
+    keys = ("delta_icc", "delta_icc_ci")
+    if not {"distilled", "baseline"} <= set(tables):
+        return {"mean_icc": means, **absent(keys, "both distilled and baseline are needed")}
+
+    def delta() -> dict[str, Json]:
+        found = gain(tables["distilled"], tables["baseline"], PARAMETERS, seed=seed, resamples=RESAMPLES)
+        return _interval("delta_icc", found)
+
+    return {"mean_icc": means, **estimated([(keys, delta)])}
+
+
+def _mean(table: pd.DataFrame, seed: int) -> dict[str, Json]:
+    return estimated(
+        [(AGREEMENT, lambda: _interval("icc", mean_icc(table, PARAMETERS, seed=seed, resamples=RESAMPLES)))]
+    )
+
+
+def diagnosis(table: pd.DataFrame, seed: int) -> dict[str, Json]:
+    """Return discrimination and calibration of one model; `table` has label, probability and participant."""
+    labels = table["label"].to_numpy(dtype=np.int64)
+    scores, patients = table["probability"].to_numpy(dtype=np.float64), table["participant"].to_numpy(dtype=str)
+
+    def discrimination() -> dict[str, Json]:
+        require_both_classes(labels, MIN_POSITIVES)
+        return _interval("auc", auc_ci(labels, scores, patients))
+
+    def bootstrap() -> dict[str, Json]:
+        require_both_classes(labels, MIN_POSITIVES)
+        found = bca(lambda rows: auc(labels[rows], scores[rows]), patients, seed=seed, resamples=RESAMPLES)
+        return {"auc_ci_bootstrap": [found.low, found.high]}
+
+    def recalibration() -> dict[str, Json]:
+        found = calibration(labels, scores)
+        return {"calibration_intercept": found.intercept, "calibration_slope": found.slope}
+
+    counts: dict[str, Json] = {"positives": int(labels.sum()), "negatives": int((labels == 0).sum())}
+    return counts | estimated(
+        [
+            (("auc", "auc_ci"), discrimination),
+            (("auc_ci_bootstrap",), bootstrap),
+            (("brier", "ece"), lambda: {"brier": brier(labels, scores), "ece": ece(labels, scores)}),
+            (("calibration_intercept", "calibration_slope"), recalibration),
+        ]
+    )
+
+
+def delong(table: pd.DataFrame) -> dict[str, Json]:
+    """Return p and z of distilled against baseline on the knees of both; `table` has a row a knee and model."""
+
+    def compute() -> dict[str, Json]:
+        wide = table.pivot(index=["participant", "side", "label"], columns="model", values="probability").reset_index()
+        missing = {"distilled", "baseline"} - set(wide.columns)
+        if missing:
+            raise NotEstimableError("model-absent", "no predictions of a model", got=", ".join(sorted(missing)))
+        wide = wide.dropna(subset=["distilled", "baseline"])
+        labels = wide["label"].to_numpy(dtype=np.int64)
+        require_both_classes(labels, MIN_POSITIVES)
+        found = delong_test(labels, wide["distilled"], wide["baseline"], wide["participant"].to_numpy(dtype=str))
+        return {"delong_p": found.p, "delong_z": found.z, "delta_auc": found.auc_a - found.auc_b}
+
+    return estimated([(("delong_p", "delong_z", "delta_auc"), compute)])
+
+
+def _parameter(table: pd.DataFrame, name: str, seed: int) -> dict[str, Json]:
+    pairs = patient_pairs(table, name)
+    method, reference = pairs.method, pairs.reference
+
+    def linear() -> dict[str, Json]:
+        found = line(method, reference)
+        return {"r": found.r, "slope": found.slope, "ccc": ccc(method, reference).value}
+
+    def regions() -> dict[str, Json]:
+        return _interval("icc_region", region_icc(table, name, seed=seed, resamples=RESAMPLES))
+
+    counts: dict[str, Json] = {"patients": int(pairs.patients.size), "patches": len(table)}
+    return counts | estimated(
+        [
+            (AGREEMENT, lambda: _interval("icc", icc(method, reference))),
+            (("icc_consistency",), lambda: {"icc_consistency": icc(method, reference, "C,1").value}),
+            (("icc_region", "icc_region_ci"), regions),
+            (("r", "slope", "ccc"), linear),
+            (ERRORS, lambda: _errors(pairs)),
+        ]
+    )
+
+
+def _errors(pairs: Pairs) -> dict[str, Json]:
+    limits = bland_altman(pairs.method, pairs.reference)
+    return {**asdict(errors(pairs.method, pairs.reference)), "limits_of_agreement": [limits.low, limits.high]}
+
+
+def _interval(name: str, found: Estimate) -> dict[str, Json]:
+    return {name: found.value, f"{name}_ci": [found.low, found.high]}

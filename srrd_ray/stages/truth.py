@@ -1,0 +1,102 @@
+"""What a simulated cohort knows of itself; read by evaluation alone, never by training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from srrd_ray.errors import InputError, StoreError
+from srrd_ray.geometry import Points
+from srrd_ray.io.tables import read_table
+from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Patch
+
+SCHEMA = "srrd-truth/1"
+SUMS = ("n_total", "n_bone", "sum_th_mm", "n_marrow", "sum_sp_mm")
+CELLS = ("bone", "x_mm", "y_mm", "z_mm", "cell_mm", *SUMS)
+PATCH_HALF_MM = (6.0, 6.125, 6.125)
+"""Half the edges of a patch along LPS x, y, z: the MR cube of 12 x 12.25 x 12.25 mm."""
+LEAST_COVERAGE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PoseTruth:
+    """The true CT -> MR transform of one bone (4x4, LPS mm) and its landmarks (n, 3) in CT LPS mm."""
+
+    matrix: Points
+    landmarks: Points
+
+
+def truth_folder(cohort: Path, knee: Knee) -> Path:
+    """Return where a simulated cohort keeps the truth of a participant."""
+    return cohort / "derivatives" / "truth" / f"sub-{knee.participant}"
+
+
+def has_truth(cohort: Path) -> bool:
+    """Return whether the cohort is a simulated one."""
+    return (cohort / "derivatives" / "truth").is_dir()
+
+
+def read_poses(cohort: Path, knee: Knee) -> Mapping[Bone, PoseTruth]:
+    """Return the true pose of each bone of a knee.
+
+    Raises
+    ------
+    StoreError
+        `truth-missing`, or `truth-invalid` for another schema or shape.
+    """
+    path = truth_folder(cohort, knee) / f"{knee.key}_truth.json"
+    if not path.is_file():
+        raise StoreError("truth-missing", "no truth for this knee", where=path.name)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {str(data['schema'])[:40]}")
+        return {bone: _pose(data["transforms"][bone], data["landmarks_ct_lps"][bone]) for bone in BONES}
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            "truth-invalid", "not the truth of a knee", where=path.name, got=str(error), expected=SCHEMA
+        ) from error
+
+
+def patch_truth(cohort: Path, patches: tuple[Patch, ...]) -> pd.DataFrame:
+    """Return the true parameters of patches of one knee: store, row, the four parameters and `coverage`.
+
+    Truth is additive over cells: those with their centre inside the cube are summed. `Tb.N` is (BV/TV)/Tb.Th, the plate
+    model. Patches of which less than `LEAST_COVERAGE` is covered by cells, or without bone, are left out.
+    """
+    knee = patches[0].knee
+    if any(patch.knee != knee for patch in patches):
+        raise InputError("patches-mixed", "patches of one knee are wanted", where=knee.key)
+    table = read_table(truth_folder(cohort, knee) / f"{knee.key}_cells.parquet", CELLS)
+    centres = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64)
+    sums = np.column_stack(
+        [table["cell_mm"].to_numpy(dtype=np.float64) ** 3, table[list(SUMS)].to_numpy(dtype=np.float64)]
+    )
+    of_bone = {bone: (table["bone"] == bone).to_numpy() for bone in BONES}
+    rows = []
+    for patch in patches:
+        inside = (np.abs(centres - patch.center_lps_mm) <= PATCH_HALF_MM).all(axis=1) & of_bone[patch.bone]
+        values = _parameters(*sums[inside].sum(axis=0).tolist())
+        rows += [] if values is None else [(patch.store.stem, patch.row, *values)]
+    return pd.DataFrame(rows, columns=["store", "row", *PARAMETERS, "coverage"])
+
+
+def _parameters(
+    mm3: float, total: float, bone: float, th: float, marrow: float, sp: float
+) -> tuple[float, float, float, float, float] | None:
+    coverage = mm3 / float(np.prod(2 * np.array(PATCH_HALF_MM)))
+    if coverage < LEAST_COVERAGE or min(bone, marrow) <= 0:
+        return None
+    return bone / total, th / bone, sp / marrow, bone / total / (th / bone), coverage
+
+
+def _pose(matrix: object, landmarks: object) -> PoseTruth:
+    pose = PoseTruth(matrix=np.asarray(matrix, dtype=np.float64), landmarks=np.asarray(landmarks, dtype=np.float64))
+    if pose.matrix.shape != (4, 4) or pose.landmarks.ndim != 2 or pose.landmarks.shape[1] != 3:
+        raise ValueError(f"shapes {pose.matrix.shape} and {pose.landmarks.shape}")
+    return pose

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from srrd_ray.diagnosis import knee_features
+from srrd_ray.records import PARAMETERS, Knee
+
+
+def patch(bone: str, compartment: str, value: float, participant: str = "1") -> dict[str, object]:
+    return {
+        "participant": participant,
+        "side": "L",
+        "bone": bone,
+        "compartment": compartment,
+        **dict.fromkeys(PARAMETERS, value),
+    }
+
+
+def test_features_are_the_mean_and_the_medial_lateral_contrast() -> None:
+    rows = [
+        patch("femur", "medial", 4),
+        patch("femur", "medial", 6),
+        patch("tibia", "medial", 7),
+        patch("femur", "lateral", 2),
+        patch("tibia", "lateral", 2),
+    ]
+    found = knee_features(pd.DataFrame(rows))
+    assert found.names[:2] == ("BV/TV mean", "BV/TV medial-lateral")
+    assert found.values[0] == pytest.approx([4, 4] * 4)
+    assert found.patients == ("1",)
+
+
+def test_a_region_counts_once_however_many_patches_it_has() -> None:
+    few = [patch("femur", "medial", 4), patch("femur", "lateral", 2)]
+    assert knee_features(pd.DataFrame(few)).values == pytest.approx(
+        knee_features(pd.DataFrame(few + few[:1] * 9)).values
+    )
+
+
+def test_a_missing_bone_leaves_its_compartments_to_the_other() -> None:
+    found = knee_features(pd.DataFrame([patch("tibia", "medial", 3), patch("tibia", "lateral", 1)]))
+    assert found.values[0, :2] == pytest.approx([2, 2])
+
+
+def test_a_knee_without_a_compartment_is_named_and_left_out() -> None:
+    rows = [
+        patch("tibia", "medial", 3, "1"),
+        patch("tibia", "medial", 3, "2"),
+        patch("femur", "lateral", 3, "2"),
+        patch("femur", "lateral", float("nan"), "1"),
+    ]
+    found = knee_features(pd.DataFrame(rows))
+    assert found.knees == (Knee(participant="2", side="L"),)
+    assert found.excluded == (Knee(participant="1", side="L"),)

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from jsonschema import Draft202012Validator
+
+from srrd_ray.diagnosis import DiagnosisConfig
+from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.records import PARAMETERS
+from srrd_ray.stages import metrics
+from srrd_ray.stages.classify import classify
+from srrd_ray.stages.evaluate import evaluate, true_parameters
+from srrd_ray.statistics import delong_test, icc
+from tests.run_folder import Made, make_run
+
+QUICK = DiagnosisConfig(inverse_penalties=(0.03,), inner_folds=2)
+SCHEMA = Path(__file__).resolve().parents[2] / "storage_schemas" / "metrics.schema.json"
+Metrics = dict[str, Any]  # parsed JSON of which the schema is tested here
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "RESAMPLES", 60)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    made = make_run(tmp_path_factory.mktemp("template"), patients=20)
+    classify(made.layout, QUICK, seed=0)
+    return made
+
+
+@pytest.fixture
+def made(template: Made, tmp_path: Path) -> Made:
+    return template.copied(tmp_path / "copy")
+
+
+def figures(made: Made) -> Metrics:
+    text = evaluate(made.layout, made.cohort).read_text()
+    assert "NaN" not in text
+    found: Metrics = json.loads(text)
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    return found
+
+
+def test_a_complete_run_has_every_figure_of_the_design(made: Made) -> None:
+    found = figures(made)
+    for bone in ("femur", "tibia"):
+        tre = found["registration"]["tre_mm"][bone]
+        assert 0 < tre["median"] < tre["p95"] < 1
+    assert found["registration"]["tre_mm"]["tibia"]["refused"] == 1
+    assert found["synthesis"]["mae_hu"] == pytest.approx(80, abs=10)
+    for part in ("regression", "regression_truth"):
+        for model in ("teacher", "distilled", "baseline"):
+            for name in PARAMETERS:
+                one = found[part][model][name]
+                assert one["icc_ci"][0] < one["icc"] < one["icc_ci"][1]
+    for model in ("distilled", "baseline"):
+        one = found["diagnosis"][model]
+        assert one["auc_ci"][0] <= one["auc"] <= one["auc_ci"][1]
+    assert 0 <= found["diagnosis"]["delong_p"] <= 1
+    assert found["cohort"] == {"simulated": True, "knees": 22, "patients": 20}
+
+
+def test_better_predictions_have_the_higher_icc_and_the_gain_is_their_difference(made: Made) -> None:
+    found = figures(made)["regression_truth_comparison"]
+    means = {model: one["icc"] for model, one in found["mean_icc"].items()}
+    assert means["teacher"] > means["distilled"] > means["baseline"]
+    assert found["delta_icc"] == pytest.approx(means["distilled"] - means["baseline"])
+
+
+def test_icc_is_over_patients_each_a_mean_over_regions(made: Made) -> None:
+    keys = ["participant", "side", "bone", "compartment"]
+    predictions, measures = (read_table(made.layout.table(name)) for name in ("predictions", "measures"))
+    chosen = predictions[predictions["model"] == "distilled"].reset_index(drop=True)
+    table = chosen.assign(reference=measures["Tb.Th"]).groupby(keys)[["Tb.Th", "reference"]].mean()
+    patients = table.groupby("participant").mean()
+    expected = icc(patients["Tb.Th"], patients["reference"])
+    one = figures(made)["regression"]["distilled"]["Tb.Th"]
+    assert (one["icc"], *one["icc_ci"]) == pytest.approx(tuple(expected))
+    assert one["patients"] == 20
+
+
+def test_truth_of_a_patch_is_the_sum_of_its_cells(made: Made) -> None:
+    truth = true_parameters(made.layout, made.cohort)
+    assert truth is not None
+    cells = pd.read_parquet(made.cohort / "derivatives/truth/sub-001/sub-001_side-L_cells.parquet")
+    region = cells[(cells["bone"] == "femur") & (cells["compartment"] == "medial")]
+    first = truth[(truth["store"] == "shard-00000") & (truth["row"] == 0)].iloc[0]
+    assert first["BV/TV"] == pytest.approx(region["n_bone"].sum() / region["n_total"].sum())
+    assert first["Tb.Th"] == pytest.approx(region["sum_th_mm"].sum() / region["n_bone"].sum())
+    assert first["Tb.N"] == pytest.approx(first["BV/TV"] / first["Tb.Th"])
+    assert 0.5 <= first["coverage"] <= 1.3
+
+
+def test_target_errors_are_the_distance_at_landmarks(made: Made) -> None:
+    for path in (made.layout.root / "volumes").glob("*/transform_femur.json"):
+        data = json.loads(path.read_text())
+        truth = json.loads(
+            (made.cohort / f"derivatives/truth/{path.parent.name[:7]}/{path.parent.name}_truth.json").read_text()
+        )
+        shifted = np.array(truth["transforms"]["femur"])
+        shifted[0, 3] += 0.25
+        path.write_text(json.dumps(data | {"matrix": shifted.tolist()}))
+    found = figures(made)["registration"]["tre_mm"]["femur"]
+    assert (found["median"], found["p95"], found["share_below_1mm"]) == pytest.approx((0.25, 0.25, 1.0))
+
+
+def test_a_cohort_without_truth_says_so_and_keeps_the_rest(tmp_path: Path) -> None:
+    found = figures(make_run(tmp_path, patients=16, simulated=False))
+    assert found["registration"]["tre_mm"]["femur"]["median"] is None
+    assert "not simulated" in found["registration"]["tre_mm"]["femur"]["reason"]
+    assert "not simulated" in found["regression_truth"]["teacher"]["Tb.N"]["reason"]
+    assert found["regression"]["teacher"]["Tb.N"]["icc"] > 0.5
+
+
+@pytest.mark.parametrize("lost", ["registration", "measures", "predictions", "diagnosis", "knees"])
+def test_a_partial_run_is_evaluated_as_far_as_it_went(made: Made, lost: str) -> None:
+    made.layout.table(lost).unlink()
+    found = figures(made)
+    assert found["regression"]["teacher"]["Tb.N"]["icc"] is None or lost not in ("measures", "predictions")
+    assert (found["synthesis"]["ssim"] is None) == (lost == "registration")
+
+
+def test_an_empty_run_has_nothing_but_reasons(tmp_path: Path) -> None:
+    made = make_run(tmp_path, patients=8)
+    empty = Made(layout=type(made.layout)(root=tmp_path / "other"), cohort=tmp_path / "none", knees=())
+    found = figures(empty)
+    assert found["diagnosis"]["distilled"] == {"auc": None, "auc_ci": None, "reason": "no table of diagnoses"}
+
+
+def test_fewer_than_ten_positives_leave_the_auc_not_estimable(tmp_path: Path) -> None:
+    made = make_run(tmp_path, patients=10)
+    classify(made.layout, QUICK, seed=0)
+    found = figures(made)["diagnosis"]
+    assert found["distilled"]["auc"] is None
+    assert "8 positive, 4 negative, expected at least 10" in found["distilled"]["reason"]
+    assert found["delong_p"] is None
+    assert found["distilled"]["brier"] is not None
+
+
+def test_one_class_is_reported_in_words(made: Made) -> None:
+    knees = read_table(made.layout.table("knees")).assign(oa=0)
+    write_table(made.layout.table("knees"), knees)
+    classify(made.layout, QUICK, seed=0)
+    found = figures(made)["diagnosis"]
+    assert "only one class" in found["baseline"]["reason"]
+    assert found["delong_p"] is None
+
+
+def test_a_collapsed_model_keeps_its_icc_and_loses_only_its_line(made: Made) -> None:
+    table = read_table(made.layout.table("predictions"))
+    table.loc[table["model"] == "baseline", "Tb.Sp"] = 0.65
+    write_table(made.layout.table("predictions"), table)
+    one = figures(made)["regression"]["baseline"]["Tb.Sp"]
+    assert one["icc"] == pytest.approx(0, abs=0.3)
+    assert one["r"] is None
+    assert "constant" in one["reason"]
+
+
+def test_unmeasured_patches_are_left_out(made: Made) -> None:
+    table = read_table(made.layout.table("measures"))
+    table.loc[table["participant"] == "004", list(PARAMETERS)] = np.nan
+    write_table(made.layout.table("measures"), table)
+    assert figures(made)["regression"]["teacher"]["BV/TV"]["patients"] == 19
+
+
+def test_delong_is_that_of_the_table_clustered_by_patient(made: Made) -> None:
+    table = read_table(made.layout.table("diagnosis"))
+    a, b = (table[table["model"] == name] for name in ("distilled", "baseline"))
+    expected = delong_test(
+        a["label"].astype(int), a["probability"], b["probability"], a["participant"].to_numpy(dtype=str)
+    )
+    assert figures(made)["diagnosis"]["delong_p"] == pytest.approx(expected.p)
+
+
+def test_same_run_same_bytes(made: Made) -> None:
+    first = evaluate(made.layout, made.cohort).read_bytes()
+    assert evaluate(made.layout, made.cohort).read_bytes() == first
