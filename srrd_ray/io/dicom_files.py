@@ -264,6 +264,9 @@ def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, 
         text = "/".join(str(part) for part in _many(get(name)))
         if re.fullmatch(pattern, text):
             kept[name] = text
+    effective = _float(get("EffectiveEchoTime"))
+    if effective is not None:
+        kept["EchoTime"] = f"{effective:g}"
     maker = str(dataset.get("Manufacturer", "")).upper()
     known = [name for name in _MAKERS if maker.startswith(name)]
     return kept | ({"Manufacturer": known[0]} if known else {})

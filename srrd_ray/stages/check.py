@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -98,12 +98,14 @@ def _headers(knee: CohortKnee, config: IngestConfig, opened: list[Opened]) -> It
 
 
 def _masks(knee: CohortKnee, modality: Modality, grid: Geometry, config: IngestConfig) -> Iterator[Finding]:
-    for _, of, path in knee.masks:
-        if of == modality:
-            try:
-                read_mask(path, grid, rules=config.rules)
-            except Exception as error:
-                yield _refusal(knee.knee, modality, error)
+    given = [path for _, of, path in knee.masks if of == modality]
+    for path in given:
+        try:
+            read_mask(path, grid, rules=config.rules)
+        except Exception as error:
+            found = _refusal(knee.knee, modality, error)
+            one_of_several = found.code == "mask-empty" and len(given) > 1
+            yield replace(found, severity="FLAG") if one_of_several else found
 
 
 def _voxels(opened: Sequence[Opened], config: IngestConfig) -> Iterator[Finding]:

@@ -364,6 +364,32 @@ def test_20_run_length_compression_is_read(tmp_path: Path) -> None:
     assert_in_place(read_image(tmp_path / "ct", "ct").volume)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_21_enhanced_multiframe_is_read_in_place_whatever_the_order_of_frames(tmp_path: Path, order: int) -> None:
+    makers.enhanced(tmp_path / "ct" / "IM1.dcm", grid(OBLIQUE), order=order)
+    image = read_image(tmp_path / "ct", "ct")
+    np.testing.assert_allclose(image.volume.geometry.affine, grid(OBLIQUE).affine, atol=1e-6)
+    assert_in_place(image.volume)
+    assert image.volume.geometry == read_image(tmp_path / "ct" / "IM1.dcm", "ct").volume.geometry
+
+
+def test_21_of_several_echoes_the_first_is_chosen_and_named(tmp_path: Path) -> None:
+    makers.enhanced(tmp_path / "mr" / "IM1.dcm", echoes=(6.3, 12.6, 18.9))
+    image = read_image(tmp_path / "mr", "mr")
+    assert "1 of 3 stacks chosen: mr, 12 slices" in noted(image, "dicom-series-chosen", "FIX")
+    assert_in_place(image.volume)
+
+
+def test_21_two_stacks_of_one_file_are_refused_where_the_rule_cannot_choose(tmp_path: Path) -> None:
+    path = makers.enhanced(tmp_path / "ct" / "IM1.dcm")
+    dataset = dcmread(path)
+    for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        frame.FrameContentSequence = [Dataset()]
+        frame.FrameContentSequence[0].StackID = str(k // 6)
+    dataset.save_as(path)
+    refused(tmp_path / "ct", "dicom-too-few-slices")
+
+
 def test_22_two_frames_of_reference_are_refused(tmp_path: Path) -> None:
     series(tmp_path / "ct", edit=put("FrameOfReferenceUID", makers.ROOT + "5", lambda k: k > 5))
     assert "2 frames of reference" in refused(tmp_path / "ct", "dicom-frames-of-reference")

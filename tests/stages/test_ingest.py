@@ -67,6 +67,23 @@ def test_masks_that_overlap_are_refused(tmp_path: Path) -> None:
         ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
 
 
+def test_an_empty_mask_leaves_out_that_bone_alone(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    mask(root, "femur", HIGH)
+    mask(root, "tibia", (slice(0), slice(0), slice(0)))
+    labels = ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)[1]
+    assert set(np.unique(omezarr.read_volume(labels.path).array)) == {0, 1}
+    assert "FLAG mask-empty: the mask of the tibia" in (labels.path / "zarr.json").read_text()
+
+
+def test_empty_masks_of_all_bones_are_refused(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    for bone in ("femur", "tibia"):
+        mask(root, bone, (slice(0), slice(0), slice(0)))
+    with pytest.raises(InputError, match="mask-empty"):
+        ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+
+
 def test_a_knee_with_ct_alone_is_taken_and_one_with_nothing_refused(tmp_path: Path) -> None:
     root = makers.cohort(tmp_path / "cohort")
     shutil.rmtree(root / "sub-A1" / "mr")
