@@ -18,7 +18,7 @@ from srrd_ray.geometry import Geometry
 from srrd_ray.io.dicom_choice import choose
 from srrd_ray.io.dicom_decode import stored_values
 from srrd_ray.io.dicom_files import Listing, Slice, read_folder
-from srrd_ray.io.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_memory, spacing_error
+from srrd_ray.io.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_grid, check_memory, spacing_error
 from srrd_ray.records import Modality, Side
 
 JITTER = 0.01
@@ -53,6 +53,7 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
     ordered, distances, more = _order(folder, chosen)
     check_memory((len(ordered), *_shape(ordered)), 4, rules, folder.name)
     geometry, tilt_mm = _geometry(ordered, distances)
+    check_grid(geometry.shape, geometry, folder.name)
     places, spacing_notes = _check_spacing(folder, ordered, distances, rules)
     tilt_notes = _check_tilt(folder, tilt_mm, distances, rules)
     return Stack(

@@ -251,7 +251,7 @@ def test_15_slices_more_than_ten_millimetres_apart_are_refused(tmp_path: Path) -
         dataset.ImagePositionPatient = [0, 0, 12 * k]
 
     series(tmp_path / "ct", edit=spread)
-    assert "got 12.0 mm" in refused(tmp_path / "ct", "spacing-invalid")
+    assert "got (12.0, 0.5, 0.75) mm" in refused(tmp_path / "ct", "spacing-invalid")
 
 
 @pytest.mark.parametrize("count", [1, 7])
@@ -420,6 +420,13 @@ def test_25_the_wrong_modality_is_refused(tmp_path: Path) -> None:
     assert "got mr, expected ct" in refused(tmp_path / "ct", "wrong-modality")
 
 
+def test_25_a_field_of_view_that_no_knee_has_is_refused(tmp_path: Path) -> None:
+    affine = grid().affine
+    affine[:3, :3] *= 0.02
+    series(tmp_path / "ct", geometry=Geometry.make(makers.SHAPE, affine))
+    assert "0.3 × 0.16 × 0.3 mm" in refused(tmp_path / "ct", "not-a-knee")
+
+
 def test_26_burned_in_annotation_is_flagged(tmp_path: Path) -> None:
     series(tmp_path / "ct", edit=put("BurnedInAnnotation", "YES"))
     noted(read_image(tmp_path / "ct", "ct"), "dicom-burned-in", "FLAG")
@@ -461,3 +468,15 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ct").mkdir()
     (tmp_path / "ct" / "a.txt").write_text("x")
     assert "1 files" in refused(tmp_path / "ct", "dicom-empty")
+
+
+def test_69_links_inside_a_series_that_lead_elsewhere_are_not_followed(tmp_path: Path) -> None:
+    files = series(tmp_path / "ct")
+    elsewhere = tmp_path / "elsewhere.dcm"
+    files[3].rename(elsewhere)
+    files[3].symlink_to(elsewhere)
+    assert "IM0003_1.dcm: got 1 of 12 files" in refused(tmp_path / "ct", "path-outside")
+    files[3].unlink()
+    elsewhere.rename(files[3])
+    (tmp_path / "ct" / "IM99.dcm").symlink_to(files[3])
+    noted(read_image(tmp_path / "ct", "ct"), "dicom-copy", "FIX")

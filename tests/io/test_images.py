@@ -64,7 +64,7 @@ def test_fractions_stay_float_and_whole_numbers_become_int16(tmp_path: Path) -> 
 
 
 def test_values_beyond_int16_stay_float(tmp_path: Path) -> None:
-    values = np.array([40000, 0], np.uint16).repeat(500).reshape(10, 10, 10)
+    values = np.array([40000, 0], np.uint16).repeat(2000).reshape(10, 20, 20)
     assert read_image(makers.nifti(tmp_path / "a.nii", values), "mr").volume.array.max() == 40000
 
 
