@@ -91,16 +91,18 @@ def plane(images: KneeImages, view: Plane) -> Geometry:
     points = _bone_points(images.bones)
     x, y = float(np.median(points[:, 0])), float(np.median(points[:, 1]))
     if view == "coronal":
-        return _grid(images, view, y)
+        return _grid(images, view, y, points)
     reach = np.percentile(points[:, 0], 90 if images.side == "R" else 10)
-    return _grid(images, view, (x + float(reach)) / 2)
+    return _grid(images, view, (x + float(reach)) / 2, points)
 
 
-def _grid(images: KneeImages, view: Plane, position_mm: float) -> Geometry:
-    """Return the slice at `position_mm`, cut to the bones with a margin where the CT reaches further."""
-    corners, bones = images.ct.geometry.corners_lps(), _bone_points(images.bones)
-    low = np.maximum(corners.min(axis=0), bones.min(axis=0) - MARGIN_MM)
-    high = np.minimum(corners.max(axis=0), bones.max(axis=0) + MARGIN_MM)
+def _grid(
+    images: KneeImages, view: Plane, position_mm: float, around: Points, margin_mm: float = MARGIN_MM
+) -> Geometry:
+    """Return the slice at `position_mm`, cut to the points `around` and a margin where the CT reaches further."""
+    corners = images.ct.geometry.corners_lps()
+    low = np.maximum(corners.min(axis=0), around.min(axis=0) - margin_mm)
+    high = np.minimum(corners.max(axis=0), around.max(axis=0) + margin_mm)
     nx, ny, nz = (np.floor((high - low) / PIXEL_MM).astype(int) + 1).tolist()
     shape: Shape = (nz, 1, nx) if view == "coronal" else (nz, ny, 1)
     low[1 if view == "coronal" else 0] = position_mm
@@ -119,10 +121,11 @@ def _fullest(images: KneeImages, values: Volume[np.float32], view: Plane) -> Geo
     held = np.argwhere(np.isfinite(values.array))
     if held.size == 0:
         return plane(images, view)
-    points = values.geometry.index_to_lps(held)[:, 1 if view == "coronal" else 0]
-    counts, edges = np.histogram(points, bins=max(int(np.ptp(points) / 1.0), 1))
+    points = values.geometry.index_to_lps(held)
+    across = points[:, 1 if view == "coronal" else 0]
+    counts, edges = np.histogram(across, bins=max(int(np.ptp(across) / 1.0), 1))
     best = int(np.argmax(counts))
-    return _grid(images, view, float(edges[best] + edges[best + 1]) / 2)
+    return _grid(images, view, float(edges[best] + edges[best + 1]) / 2, points, 2 * MARGIN_MM)
 
 
 def _panel(axes: Axes, images: KneeImages, grid: Geometry, title: str, labels: Slice) -> None:
