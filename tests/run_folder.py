@@ -115,7 +115,10 @@ def _patches(
                     values.append(level[knee.participant] + shift)
         write_shard(layout.shard(index), {"ct": np.zeros((len(part), 2, 2, 2), np.int16)}, part)
         patches += part
-    return patches, np.array(values) * list(SPREAD.values()) * 0.7 + list(CENTRE.values())
+    truth = np.array(values) * list(SPREAD.values()) * 0.7 + list(CENTRE.values())
+    truth = np.maximum(truth, 0.05)
+    truth[:, 3] = truth[:, 0] / truth[:, 1]
+    return patches, truth
 
 
 def _region_centre(bone: Bone, compartment: str) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ def probabilities(tables: Mapping[str, pd.DataFrame]) -> Figure:
             colour = COLOURS["tibia"] if label else COLOURS["plain"]
             axes.scatter(grade + spread, part["probability"], c=colour, marker=marker, s=22, alpha=0.85, label=name)
         axes.axhline(0.5, color=COLOURS["pale"], linewidth=0.8)
-        axes.set(xlim=(-0.5, 4.5), ylim=(-0.02, 1.02), xlabel="Kellgren-Lawrence grade", title=_short(model))
+        axes.set(xlim=(-0.5, 4.5), ylim=(-0.02, 1.02), xlabel="KL grade", title=_short(model))
         axes.set_xticks(range(5))
     row[0].set_ylabel("predicted probability of osteoarthritis")
     handles, labels = row[0].get_legend_handles_labels()

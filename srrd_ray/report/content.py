@@ -160,7 +160,7 @@ def regression_table(models: Json, caption: str) -> Grid:
         "slope",
         "bias",
         "RMSE",
-        "limits of agreement",
+        "95 % limits",
         "patients",
     )
     rows = []
@@ -185,7 +185,7 @@ def regression_table(models: Json, caption: str) -> Grid:
                     str(at(one, "patients")),
                 )
             )
-    return Grid(header=header, rows=tuple(rows), caption=caption)
+    return Grid(header=header, rows=tuple(rows), caption=caption, words=2)
 
 
 def diagnosis_table(diagnosis: Json) -> Grid:

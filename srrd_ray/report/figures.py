@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from srrd_ray.errors import NotEstimableError
 from srrd_ray.records import PARAMETERS, Parameter
-from srrd_ray.report.style import COLOURS, NAMES, canvas, with_unit
+from srrd_ray.report.style import COLOURS, NAMES, canvas, panels, with_unit
 from srrd_ray.statistics import bland_altman, icc
 from srrd_ray.statistics.regression import Pairs, patient_pairs, region_pairs
 
@@ -89,7 +89,7 @@ def registration_quality(table: pd.DataFrame) -> Figure:
 
 def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     """Return predicted against reference values: a row a model, a column a parameter; large dots are patients."""
-    figure, grid = canvas(11, 2.65 * len(tables) + 0.3, rows=len(tables), columns=len(PARAMETERS))
+    figure, grid = panels(len(tables), len(PARAMETERS), 3.0)
     limits = {name: _limits(list(tables.values()), name) for name in PARAMETERS}
     for row, (model, table) in zip(grid, tables.items(), strict=True):
         for axes, name in zip(row, PARAMETERS, strict=True):
@@ -131,7 +131,7 @@ def _icc_words(pairs: Pairs) -> str:
 
 def differences(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     """Return Bland-Altman plots of the patients: a row a model, a column a parameter, with bias and 95 % limits."""
-    figure, grid = canvas(11, 2.45 * len(tables) + 0.3, rows=len(tables), columns=len(PARAMETERS))
+    figure, grid = panels(len(tables), len(PARAMETERS), 2.5)
     for row, (model, table) in zip(grid, tables.items(), strict=True):
         for axes, name in zip(row, PARAMETERS, strict=True):
             _bland_altman(axes, patient_pairs(table, name), COLOURS[model])
@@ -157,10 +157,10 @@ def _bland_altman(axes: Axes, pairs: Pairs, colour: str) -> None:
     axes.set_title(f"bias {found.bias:+.3f}, limits ±{half:.3f}", fontweight="normal", fontsize=9)
 
 
-def forest(panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]]) -> Figure:
+def forest(references: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]]) -> Figure:
     """Return ICC with interval by parameter and model: one panel a reference (reference -> model -> parameter)."""
-    figure, [row] = canvas(5.3 * len(panels), 3.1, columns=len(panels))
-    for axes, (reference, models) in zip(row, panels.items(), strict=True):
+    figure, [row] = canvas(5.3 * len(references), 3.1, columns=len(references))
+    for axes, (reference, models) in zip(row, references.items(), strict=True):
         for offset, (model, values) in enumerate(models.items()):
             shift = 0.17 * (offset - (len(models) - 1) / 2)
             for index, name in enumerate(PARAMETERS):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.geometry import Geometry, Shape
+from srrd_ray.geometry import Geometry, Points, Shape
 from srrd_ray.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
 from srrd_ray.report.style import COLOURS, canvas, with_unit
 from srrd_ray.volume import Scalar, Volume
@@ -21,6 +21,7 @@ Plane: TypeAlias = Literal["coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("coronal", "sagittal")
 PIXEL_MM = 0.3
 TILE_MM = 6.0
+MARGIN_MM = 8.0
 CT_WINDOW = (-200.0, 1100.0)
 Slice: TypeAlias = NDArray[np.float32]
 
@@ -46,13 +47,14 @@ def registration(images: KneeImages) -> Figure:
     if images.synthetic is None:
         panels.remove("synthetic CT from MR")
     grids = [plane(images, name) for name in PLANES]
-    width = 2.75 * len(panels)
-    figure, rows = canvas(width, sum(width / len(panels) * _aspect(grid) for grid in grids) + 0.5, 2, len(panels))
+    widest = max(_size_mm(grid)[0] for grid in grids)
+    panel = 11.0 / len(panels)
+    figure, rows = canvas(11.0, sum(panel * _size_mm(grid)[1] / widest for grid in grids) + 0.35, 2, len(panels))
     for row, name, grid in zip(rows, PLANES, grids, strict=True):
         labels = _flat(images.bones.onto(grid, order=0))
         for axes, title in zip(row, panels, strict=True):
             _panel(axes, images, grid, title, labels)
-            _contours(axes, grid, labels)
+            _contours(axes, grid, images.bones)
             axes.set_title(title if name == "coronal" else "", fontsize=9)
         row[0].set_ylabel(name, fontsize=9)
     return figure
@@ -69,7 +71,7 @@ def parameter_maps(
             grid = _fullest(images, maps[name], view)
             axes = row[column]
             _image(axes, grid, _flat(images.ct.onto(grid, fill=-1000)), CT_WINDOW)
-            _contours(axes, grid, _flat(images.bones.onto(grid, order=0)))
+            _contours(axes, grid, images.bones)
             values = _flat(maps[name].onto(grid, order=0, fill=float("nan")))
             low, high = limits[name]
             drawn = axes.imshow(
@@ -86,34 +88,44 @@ def parameter_maps(
 
 def plane(images: KneeImages, view: Plane) -> Geometry:
     """Return the slice along LPS axes through the middle of the bones (coronal) or of the medial side (sagittal)."""
-    held = np.argwhere(np.asarray(images.bones.array) > 0)
-    if held.size == 0:
-        held = np.array([np.array(images.bones.geometry.shape) // 2])
-    points = images.bones.geometry.index_to_lps(held[:: max(len(held) // 20000, 1)])
+    points = _bone_points(images.bones)
     x, y = float(np.median(points[:, 0])), float(np.median(points[:, 1]))
     if view == "coronal":
-        return _grid(images.ct.geometry, view, y)
+        return _grid(images, view, y, points)
     reach = np.percentile(points[:, 0], 90 if images.side == "R" else 10)
-    return _grid(images.ct.geometry, view, (x + float(reach)) / 2)
+    return _grid(images, view, (x + float(reach)) / 2, points)
 
 
-def _grid(around: Geometry, view: Plane, position_mm: float) -> Geometry:
-    corners = around.corners_lps()
-    low, high = corners.min(axis=0), corners.max(axis=0)
+def _grid(
+    images: KneeImages, view: Plane, position_mm: float, around: Points, margin_mm: float = MARGIN_MM
+) -> Geometry:
+    """Return the slice at `position_mm`, cut to the points `around` and a margin where the CT reaches further."""
+    corners = images.ct.geometry.corners_lps()
+    low = np.maximum(corners.min(axis=0), around.min(axis=0) - margin_mm)
+    high = np.minimum(corners.max(axis=0), around.max(axis=0) + margin_mm)
     nx, ny, nz = (np.floor((high - low) / PIXEL_MM).astype(int) + 1).tolist()
     shape: Shape = (nz, 1, nx) if view == "coronal" else (nz, ny, 1)
     low[1 if view == "coronal" else 0] = position_mm
     return Geometry.aligned(shape, (PIXEL_MM,) * 3, low)
 
 
+def _bone_points(bones: Volume[np.uint8]) -> Points:
+    """Return some points (LPS mm) of the bones, everywhere in the volume where there are none."""
+    held = np.argwhere(bones.array > 0)
+    if held.size == 0:
+        return bones.geometry.corners_lps()
+    return bones.geometry.index_to_lps(held[:: max(len(held) // 50000, 1)])
+
+
 def _fullest(images: KneeImages, values: Volume[np.float32], view: Plane) -> Geometry:
     held = np.argwhere(np.isfinite(values.array))
     if held.size == 0:
         return plane(images, view)
-    points = values.geometry.index_to_lps(held)[:, 1 if view == "coronal" else 0]
-    counts, edges = np.histogram(points, bins=max(int(np.ptp(points) / 1.0), 1))
+    points = values.geometry.index_to_lps(held)
+    across = points[:, 1 if view == "coronal" else 0]
+    counts, edges = np.histogram(across, bins=max(int(np.ptp(across) / 1.0), 1))
     best = int(np.argmax(counts))
-    return _grid(images.ct.geometry, view, float(edges[best] + edges[best + 1]) / 2)
+    return _grid(images, view, float(edges[best] + edges[best + 1]) / 2, points, 2 * MARGIN_MM)
 
 
 def _panel(axes: Axes, images: KneeImages, grid: Geometry, title: str, labels: Slice) -> None:
@@ -160,10 +172,11 @@ def _image(axes: Axes, grid: Geometry, values: Slice, window: tuple[float, float
     _frame(axes, grid)
 
 
-def _contours(axes: Axes, grid: Geometry, labels: Slice) -> None:
+def _contours(axes: Axes, grid: Geometry, bones: Volume[np.uint8]) -> None:
     for bone in BONES:
-        inside = labels == BONE_LABELS[bone]
-        if inside.any() and not inside.all():
+        mask = Volume(array=(bones.array == BONE_LABELS[bone]).astype(np.float32), geometry=bones.geometry)
+        inside = _flat(mask.onto(grid))
+        if inside.max() > 0.5 > inside.min():
             axes.contour(inside, levels=[0.5], extent=_extent(grid), colors=[_BRIGHT[bone]], linewidths=0.9)
 
 
@@ -182,9 +195,9 @@ def _extent(grid: Geometry) -> tuple[float, float, float, float]:
     return float(low[across]), float(high[across]), float(low[2]), float(high[2])
 
 
-def _aspect(grid: Geometry) -> float:
+def _size_mm(grid: Geometry) -> tuple[float, float]:
     left, right, bottom, top = _extent(grid)
-    return (top - bottom) / (right - left)
+    return right - left, top - bottom
 
 
 def _flat(drawn: Volume[Scalar]) -> Slice:

@@ -34,12 +34,13 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A table of strings; cells of `numeric` columns are set to the right."""
+    """A table of strings; in a `numeric` one all columns after the first `words` are set to the right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     numeric: bool = True
+    words: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
