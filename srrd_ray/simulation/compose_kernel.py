@@ -199,7 +199,11 @@ def _row(mineral, label, fields, softs, starts, steps, texture, voxel, sharp) ->
             label[i] = _soft(depths, covers, nb, softs, w, n)
             mineral[i] = 0
         if depth > -HALF * voxel:
-            x, y, z = starts[best, 0] + i * steps[best, 0], starts[best, 1] + i * steps[best, 1], starts[best, 2] + i * steps[best, 2]
+            x, y, z = (
+                starts[best, 0] + i * steps[best, 0],
+                starts[best, 1] + i * steps[best, 1],
+                starts[best, 2] + i * steps[best, 2],
+            )
             solid, code = _bone(tile, m, g, roots, fields, best, n, w, depth, voxel, x, y, z, sharp)
             mineral[i] = solid * min(HALF + depth / voxel, ONE)
             if depth > 0:
