@@ -22,7 +22,11 @@ def leave(root: Path, host: str, pid: int, age: float = 0.0) -> None:
 
 
 def test_a_second_job_is_refused_with_owner_and_age(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(StoreError, match=rf"output-locked.*process {os.getpid()} on"), locked(tmp_path):
+    with (
+        locked(tmp_path),
+        pytest.raises(StoreError, match=rf"output-locked.*process {os.getpid()} on"),
+        locked(tmp_path),
+    ):
         pass
 
 
