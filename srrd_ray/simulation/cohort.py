@@ -12,7 +12,7 @@ from srrd_ray.geometry import Geometry, Matrix4, Points, apply, matrix4
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, Bone, Modality
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
+from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.patients import Profile, SimulatedKnee
@@ -34,7 +34,10 @@ class View:
     @property
     def extent(self) -> Extent:
         """The box of anatomical space that tables must cover, whatever the pose."""
-        half = [max(a, b) / 2 + 0.12 * max(self.ct_mm[2], self.ct_mm[1]) + 4 for a, b in zip(self.ct_mm, self.mr_mm, strict=True)]
+        half = [
+            max(a, b) / 2 + 0.12 * max(self.ct_mm[2], self.ct_mm[1]) + 4
+            for a, b in zip(self.ct_mm, self.mr_mm, strict=True)
+        ]
         x, y, z = self.center_mm
         return Extent(low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2]))
 
@@ -66,7 +69,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
     sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
     protocol, grids = ct.PROTOCOLS[plan.hospital], image_grids(plan, view, sessions)
     ct_session, mr_session = _ct_session(plan), _mr_session(plan)
-    from_world = {m: np.linalg.inv(s.world_from_bone) for m, s in sessions.items()}
+    from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
     mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr.PROTOCOLS["bssfp"], mr_session)
     return KneeImages(
@@ -120,9 +123,7 @@ def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geome
     return Volume(array=labels, geometry=grid)
 
 
-def _landmarks(
-    scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]
-) -> dict[Bone, Points]:
+def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]) -> dict[Bone, Points]:
     found: dict[Bone, Points] = {}
     for n, bone in enumerate(BONES):
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]

@@ -50,10 +50,46 @@ class CtProtocol:
 
 
 PROTOCOLS: tuple[CtProtocol, ...] = (
-    CtProtocol(slice_mm=0.6, pixel_mm=0.40, thickness_mm=0.75, psf_mm=0.65, overshoot=0.15, noise_hu=55.0, energy_kev=68, offset_hu=-3.0),
-    CtProtocol(slice_mm=0.8, pixel_mm=0.45, thickness_mm=1.00, psf_mm=0.95, overshoot=0.00, noise_hu=28.0, energy_kev=72, offset_hu=4.0),
-    CtProtocol(slice_mm=1.0, pixel_mm=0.49, thickness_mm=1.00, psf_mm=0.85, overshoot=0.10, noise_hu=35.0, energy_kev=64, offset_hu=8.0),
-    CtProtocol(slice_mm=0.7, pixel_mm=0.35, thickness_mm=0.90, psf_mm=0.75, overshoot=0.08, noise_hu=45.0, energy_kev=75, offset_hu=-7.0),
+    CtProtocol(
+        slice_mm=0.6,
+        pixel_mm=0.40,
+        thickness_mm=0.75,
+        psf_mm=0.65,
+        overshoot=0.15,
+        noise_hu=55.0,
+        energy_kev=68,
+        offset_hu=-3.0,
+    ),
+    CtProtocol(
+        slice_mm=0.8,
+        pixel_mm=0.45,
+        thickness_mm=1.00,
+        psf_mm=0.95,
+        overshoot=0.00,
+        noise_hu=28.0,
+        energy_kev=72,
+        offset_hu=4.0,
+    ),
+    CtProtocol(
+        slice_mm=1.0,
+        pixel_mm=0.49,
+        thickness_mm=1.00,
+        psf_mm=0.85,
+        overshoot=0.10,
+        noise_hu=35.0,
+        energy_kev=64,
+        offset_hu=8.0,
+    ),
+    CtProtocol(
+        slice_mm=0.7,
+        pixel_mm=0.35,
+        thickness_mm=0.90,
+        psf_mm=0.75,
+        overshoot=0.08,
+        noise_hu=45.0,
+        energy_kev=75,
+        offset_hu=-7.0,
+    ),
 )
 """The protocols of the simulated hospitals; fields of view of 180-250 mm on 512 pixels."""
 
@@ -124,7 +160,7 @@ def noiseless(
         (fine_shape[0], fine_shape[1], fine_shape[2])
     )
     dz, dy, dx = grid.spacing_mm
-    kernels = [mtf(np.fft.fftfreq(n, d), protocol.psf_mm, 0.0) for n, d in ((acquired[1], dy), (acquired[2], dx))]
+    kernels = [mtf(frequencies(n, d), protocol.psf_mm, 0.0) for n, d in ((acquired[1], dy), (acquired[2], dx))]
     planes = np.empty((fine_shape[0], acquired[1], acquired[2]), np.complex64)
     for k in range(fine_shape[0]):
         one = fine.crop((k, 0, 0), (1, fine_shape[1], fine_shape[2]))
@@ -132,14 +168,16 @@ def noiseless(
         plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label])[0].astype(np.complex64)
         plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
         planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
-    profile = slice_profile(np.fft.fftfreq(acquired[0], dz), protocol.thickness_mm)
+    profile = slice_profile(frequencies(acquired[0], dz), protocol.thickness_mm)
     image = fourier_crop(planes, 0, OVERSAMPLE_SLICE, profile)
     image = _edge_enhanced(image, (dy, dx), protocol)
     window = tuple(slice(-a, -a + n) for a, n in zip(start, grid.shape, strict=True))
     return np.ascontiguousarray(image[window].real)
 
 
-def _edge_enhanced(image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol) -> NDArray[np.complex64]:
+def _edge_enhanced(
+    image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol
+) -> NDArray[np.complex64]:
     """Return the image with the kernel's bump, which depends on the radial frequency and is not separable."""
     if protocol.overshoot == 0:
         return image
@@ -149,10 +187,15 @@ def _edge_enhanced(image: NDArray[np.complex64], pixel_mm: tuple[float, float], 
     return out
 
 
+def frequencies(count: int, step_mm: float) -> NDArray[np.float64]:
+    """Return the frequencies of a transform of `count` samples, 1/mm."""
+    return np.asarray(np.fft.fftfreq(count, step_mm), np.float64)
+
+
 def radial_frequency(shape: tuple[int, int], pixel_mm: tuple[float, float]) -> NDArray[np.float64]:
     """Return √(fy² + fx²) in 1/mm on the grid of a 2-D transform."""
-    fy, fx = (np.fft.fftfreq(n, d) for n, d in zip(shape, pixel_mm, strict=True))
-    return np.hypot(fy[:, None], fx[None, :])
+    fy, fx = (frequencies(n, d) for n, d in zip(shape, pixel_mm, strict=True))
+    return np.asarray(np.hypot(fy[:, None], fx[None, :]))
 
 
 def noise_power(frequency: NDArray[np.float64], protocol: CtProtocol) -> NDArray[np.float64]:
@@ -166,7 +209,7 @@ def correlated_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProto
     dz, dy, dx = grid.spacing_mm
     spectrum = fft.fftn(rng.standard_normal(shape, np.float32))
     plane = np.sqrt(noise_power(radial_frequency((shape[1], shape[2]), (dy, dx)), protocol)).astype(np.float32)
-    along = slice_profile(np.fft.fftfreq(shape[0], dz), protocol.thickness_mm)
+    along = slice_profile(frequencies(shape[0], dz), protocol.thickness_mm)
     noise = fft.ifftn(spectrum * plane * along[:, None, None], overwrite_x=True).real
     window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, shape, strict=True))
     scale = sigma_hu / np.sqrt(float((plane.astype(np.float64) ** 2).mean() * (along.astype(np.float64) ** 2).mean()))

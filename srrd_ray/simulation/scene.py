@@ -128,9 +128,7 @@ def lesions(
     return water, cyst
 
 
-def _small_bone(
-    rng: np.random.Generator, of: object, a: Anatomy, extent: Extent, reach: tuple[float, float]
-) -> Table:
+def _small_bone(rng: np.random.Generator, of: object, a: Anatomy, extent: Extent, reach: tuple[float, float]) -> Table:
     xyz = extent.nodes(*reach)
     depth = of(a, *xyz)  # type: ignore[operator]
     channels = {"depth": depth, "compact": np.float32(0.7), "fraction": np.float32(0.22), "rod": np.float32(0.4)}

@@ -66,9 +66,7 @@ def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Poi
     return np.array([x, y, surface + half if bone == 0 else surface - half])
 
 
-def _block(
-    scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: Points, voxel_mm: float
-) -> list[Cell]:
+def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: Points, voxel_mm: float) -> list[Cell]:
     per_cell = round(CELL_MM / voxel_mm)
     voxel = CELL_MM / per_cell
     margin = round(0.45 / voxel)
@@ -76,7 +74,7 @@ def _block(
     shape = counts + 2 * margin
     first = middle - (shape[::-1] - 1) / 2 * voxel
     grid = Geometry.aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
-    mineral, label = compose(scene, np.linalg.inv(ct.world_from_bone) @ grid.affine, grid.shape, sharp=True)
+    mineral, label = compose(scene, ct.bone_from_world() @ grid.affine, grid.shape, sharp=True)
     inside = label >= MARROW
     bone = (mineral >= 0.5) & inside
     marrow = inside & ~bone
@@ -86,9 +84,7 @@ def _block(
     inside, bone, marrow = inside[window], bone[window], marrow[window]
     sums = [_cell_sums(v, per_cell) for v in (inside, bone, thickness * bone, marrow, spacing * marrow)]
     centers = middle + (np.indices(BLOCK_CELLS).reshape(3, -1).T - (np.array(BLOCK_CELLS) - 1) / 2)[:, ::-1] * CELL_MM
-    return [
-        _cell(region, position, [float(s.ravel()[n]) for s in sums], voxel) for n, position in enumerate(centers)
-    ]
+    return [_cell(region, position, [float(s.ravel()[n]) for s in sums], voxel) for n, position in enumerate(centers)]
 
 
 def _cell(region: tuple[Bone, Compartment], position: Points, sums: list[float], voxel: float) -> Cell:
