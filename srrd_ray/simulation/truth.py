@@ -125,6 +125,8 @@ def landmarks(table: Table, session_grids: list[tuple[NDArray[np.float64], Geome
         index = grid.lps_to_index(apply(world_from_bone, points))
         border = 3.0 / np.array(grid.spacing_mm)
         points = points[((index > border) & (index < np.array(grid.shape) - 1 - border)).all(axis=1)]
+    if len(points) == 0:
+        return points
     chosen = [int(np.argmin(points.sum(axis=1)))]
     distance = np.full(len(points), np.inf)
     while len(chosen) < min(count, len(points)):
