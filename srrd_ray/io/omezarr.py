@@ -147,12 +147,9 @@ def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool
 
 def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> _Level:
     array = sharded.create(group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES)
-    digest = sharded.digest_of(values.dtype, values.shape, _about(geometry))
-    for window in _slabs(array):
-        slab = np.ascontiguousarray(values[window])
-        array[window] = slab
-        digest.update(slab.data)
-    return _Level(name=str(level), geometry=geometry, sha256=digest.hexdigest())
+    for window in sharded.blocks(values.shape, array.shards or array.chunks):
+        array[window] = np.ascontiguousarray(values[window])
+    return _Level(name=str(level), geometry=geometry, sha256=sharded.sha256_of(values, _about(geometry)))
 
 
 def halving(geometry: Geometry) -> Shape:
