@@ -172,26 +172,38 @@ def coarser(geometry: Geometry, factor: Shape) -> Geometry:
 
 
 def reduce(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Array:
-    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals)."""
-    pad = [(0, -n % f) for n, f in zip(values.shape, factor, strict=True)]
-    padded = np.pad(values, pad, mode="edge") if any(after for _, after in pad) else values
-    if labels:
-        found = np.unique(padded)
-        shares = np.stack([_block_sum((padded == label).view(np.uint8), factor) for label in found])
-        majority: sharded.Array = found[np.argmax(shares, axis=0)]
-        return majority
-    mean = _block_sum(padded, factor) / np.float32(np.prod(factor))
-    return (np.rint(mean) if values.dtype.kind in "iu" else mean).astype(values.dtype)
+    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals).
+
+    One plane of blocks at a time, so that no wide copy of the volume is made.
+    """
+    z, y, x = (-(-n // f) for n, f in zip(values.shape, factor, strict=True))
+    coarse = np.empty((z, y, x), dtype=values.dtype)
+    for k in range(z):
+        planes = values[k * factor[0] : (k + 1) * factor[0]]
+        pad = [(0, f - n if a == 0 else -n % f) for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))]
+        padded = np.pad(planes, pad, mode="edge") if any(after for _, after in pad) else planes
+        coarse[k] = _majority(padded, factor) if labels else _mean(padded, factor)
+    return coarse
 
 
-def _block_sum(values: sharded.Array, factor: Shape) -> NDArray[np.int32] | NDArray[np.float32]:
-    """Return the sum over blocks, a slice of z at a time so that no wide copy of the volume is made."""
-    wide = np.dtype(np.float32 if values.dtype.kind == "f" or values.dtype.itemsize > 2 else np.int32)
+def _mean(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = _block_sum(planes, factor) / np.float32(np.prod(factor))
+    return np.rint(mean) if planes.dtype.kind in "iu" else mean
+
+
+def _majority(planes: sharded.Array, factor: Shape) -> sharded.Array:
+    found = np.unique(planes)
+    shares = np.stack([_block_sum((planes == label).view(np.uint8), factor) for label in found])
+    chosen: sharded.Array = found[np.argmax(shares, axis=0)]
+    return chosen
+
+
+def _block_sum(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    """Return the sums over the blocks of one plane of blocks; exact for integers of 16 bits."""
     z, y, x = factor
-    total = np.zeros(tuple(n // f for n, f in zip(values.shape, factor, strict=True)), dtype=wide)
-    for k in range(len(total)):
-        for dz, dy, dx in product(range(z), range(y), range(x)):
-            total[k] += values[k * z + dz, dy::y, dx::x]
+    total = np.zeros((planes.shape[1] // y, planes.shape[2] // x), dtype=np.float32)
+    for dz, dy, dx in product(range(z), range(y), range(x)):
+        total += planes[dz, dy::y, dx::x]
     return total
 
 
