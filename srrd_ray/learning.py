@@ -70,8 +70,7 @@ class Learning:
 
     def tune(self, unit: Unit) -> Produced:
         """Search temperature and loss weights for every fold, on its own training patients alone."""
-        layout, config = self.acts.layout, self.acts.config
-        plan = self._plan()
+        layout, plan = self.acts.layout, self._plan()
         found = {fold: self._search(plan, fold, unit) for fold in plan.fold_numbers()}
         rows = [row for fold, trials in found.items() for row in _rows(fold, trials)]
         write_table(layout.table("tune"), pd.DataFrame(rows))

@@ -115,7 +115,10 @@ def _patches(
                     values.append(level[knee.participant] + shift)
         write_shard(layout.shard(index), {"ct": np.zeros((len(part), 2, 2, 2), np.int16)}, part)
         patches += part
-    return patches, np.array(values) * list(SPREAD.values()) * 0.7 + list(CENTRE.values())
+    truth = np.array(values) * list(SPREAD.values()) * 0.7 + list(CENTRE.values())
+    truth = np.maximum(truth, 0.05)
+    truth[:, 3] = truth[:, 0] / truth[:, 1]
+    return patches, truth
 
 
 def _region_centre(bone: Bone, compartment: str) -> NDArray[np.float64]:
@@ -239,7 +242,15 @@ def _manifest(knees: list[Knee], rng: np.random.Generator) -> dict[str, object]:
     ]
     return {
         "schema": "srrd-run/1",
+        "software": "0.1.0",
+        "python": "3.11.9",
+        "libraries": {"numpy": np.__version__, "ray": "2.55.0"},
+        "cohort": "c0ffee" * 8,
+        "state": "running",
+        "exit_code": None,
         "config": {"seed": 0, "diagnosis": {"inner_folds": 4}, "distillation": {"epochs": 12, "folds": 3}},
-        "versions": {"srrd_ray": "0.1.0", "python": "3.11.9", "numpy": np.__version__},
+        "stages": [
+            {"stage": stage, "seconds": float(rng.uniform(2, 80))} for stage in (*STAGES, "distil", "tune", "classify")
+        ],
         "outcomes": [json.loads(serial.to_json(outcome)) for outcome in outcomes],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import cos, pi
 
@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from torch.optim import AdamW, Optimizer
 
-from srrd_ray.distillation.augmentation import FLIPS, Augmentation, drawn_flips, mirrored, varied
-from srrd_ray.distillation.bins import gaussian_targets, mean_and_sd
+from srrd_ray.distillation.augmentation import Augmentation, drawn_flips, mirrored, varied
+from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.inference import TeacherOutputs, cubes
 from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
 from srrd_ray.distillation.networks import (
     NetworkConfig,
-    PatchRegressor,
     Reading,
     build,
     build_adapters,
@@ -123,21 +122,6 @@ class DistillationConfig:
     student_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=10.0, scale=0.03, noise=25.0))
     hyper: HyperParameters = field(default_factory=HyperParameters)
     search: SearchConfig = field(default_factory=SearchConfig)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TeacherOutputs:
-    """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
-    block its standardised features (mirror image, n, channel, 4, 4, 4).
-    """
-
-    logits: Tensor
-    features: tuple[Tensor, ...]
-
-    def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
-        """Return the outputs of the rows that `keep` selects."""
-        chosen = torch.from_numpy(np.flatnonzero(keep))
-        return TeacherOutputs(logits=self.logits[chosen], features=tuple(f[:, chosen] for f in self.features))
 
 
 class TeacherLearner:
@@ -270,60 +254,6 @@ class StudentLearner:
         return torch.stack([weights[key] * value for key, value in terms.items()]).sum()
 
 
-def cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Return arrays (n, z, y, x) as tensors with a channel axis; the images keep their storage type."""
-    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(np.ascontiguousarray(masks))[
-        :, None
-    ]
-
-
-@torch.no_grad()
-def predict(
-    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
-    found = []
-    for image, mask in _chunks(cubes(images, masks), batch_size):
-        shown = [_read(network, image, mask, flip).logits for flip in range(len(FLIPS))]
-        found.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
-    mean, sd = mean_and_sd(torch.cat(found))
-    return mean.numpy(), sd.numpy()
-
-
-@torch.no_grad()
-def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
-    """Return what a trained teacher says about the cubes of `data`; features are standardised by channel over the cubes."""
-    views = []
-    for flip in range(len(FLIPS)):
-        pairs = _chunks(cubes(data.mr, data.mr_mask), batch_size)
-        parts = [_read(network, image, mask, flip) for image, mask in pairs]
-        scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
-        views.append(Reading(torch.cat([part.logits for part in parts]), scales))
-    logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
-    stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
-    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked))
-
-
-def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:
-    """Return on the CPU what the network says about mirrored cubes."""
-    device = next(network.parameters()).device
-    seen: Reading = network(mirrored(image.float(), flip).to(device), mirrored(mask.float(), flip).to(device))
-    return Reading(seen.logits.cpu(), tuple(feature.cpu() for feature in seen.features))
-
-
-def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    images, masks = tensors
-    for start in range(0, len(images), size):
-        yield images[start : start + size], masks[start : start + size]
-
-
-def _standardised(features: Tensor) -> Tensor:
-    """Return (mirror, n, channel, z, y, x) with mean 0 and SD 1 in each channel."""
-    over = (0, 1, 3, 4, 5)
-    mean, sd = features.mean(dim=over, keepdim=True), features.std(dim=over, keepdim=True)
-    return (features - mean) / sd.clamp_min(1e-6)
-
-
 def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
     shown = [torch.stack([mirrored(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)]
     return shown[0], shown[1]
@@ -362,14 +292,3 @@ def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: st
         )
     optimizer.step()
     return float(loss.detach())
-
-
-__all__ = [
-    "DistillationConfig",
-    "HyperParameters",
-    "StudentLearner",
-    "TeacherLearner",
-    "TeacherOutputs",
-    "predict",
-    "teacher_outputs",
-]

@@ -37,7 +37,8 @@ def _directions(count: int = 300) -> Real:
     some = np.stack([z, flat * np.cos(turn), flat * np.sin(turn)], axis=1)
     turned = np.concatenate([np.roll(some, shift, axis=1) for shift in range(3)])
     signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]])
-    return (turned[None] * signs[:, None]).reshape(-1, 3)
+    both: Real = turned[None] * signs[:, None]
+    return both.reshape(-1, 3)
 
 
 DIRECTIONS = _directions()

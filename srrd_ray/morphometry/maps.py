@@ -12,8 +12,16 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srrd_ray.errors import InputError
-from srrd_ray.morphometry.thickness import Border, Mode, Spacing, local_thickness, parse_phase, parse_spacing
+from srrd_ray.morphometry.thickness import (
+    Border,
+    Map,
+    Mode,
+    Spacing,
+    local_thickness,
+    parse_phase,
+    parse_region,
+    parse_spacing,
+)
 
 Mask: TypeAlias = NDArray[np.bool_]
 RegionStatus: TypeAlias = Literal["ok", "no-bone", "all-bone", "empty-roi"]
@@ -24,20 +32,20 @@ class BoneMaps:
     """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two."""
 
     bone: Mask
-    diameter_mm: NDArray[np.float32]
+    diameter_mm: Map
     spacing_mm: Spacing
     border: Border
     mode: Mode
 
     @property
-    def thickness_mm(self) -> NDArray[np.float32]:
+    def thickness_mm(self) -> Map:
         """Tb.Th map: local thickness in bone, 0 in marrow."""
-        return np.where(self.bone, self.diameter_mm, np.float32(0))
+        return np.where(self.bone, self.diameter_mm, 0)
 
     @property
-    def separation_mm(self) -> NDArray[np.float32]:
+    def separation_mm(self) -> Map:
         """Tb.Sp map: local thickness in marrow, 0 in bone."""
-        return np.where(self.bone, np.float32(0), self.diameter_mm)
+        return np.where(self.bone, 0, self.diameter_mm)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,39 +79,22 @@ def bone_maps(
     *,
     border: Border = "open",
     mode: Mode = "exact",
+    field: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMaps:
-    """Return the maps of bone and of marrow of a whole volume (z, y, x)."""
+    """Return the maps of bone and of marrow of a whole volume (z, y, x); arguments as in `local_thickness`."""
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
-    diameter: NDArray[np.float32] = local_thickness(
-        phase, steps, border=border, mode=mode, dtype=np.float32, threads=threads
+    diameter, marrow = (
+        local_thickness(part, steps, border=border, mode=mode, field=field, dtype=np.float32, threads=threads)
+        for part in (phase, ~phase)
     )
-    marrow = local_thickness(~phase, steps, border=border, mode=mode, dtype=np.float32, threads=threads)
     np.copyto(diameter, marrow, where=~phase)
     return BoneMaps(bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode)
 
 
-def parse_roi(roi: ArrayLike | None, shape: tuple[int, ...]) -> Mask:
-    """Return the region as a boolean volume of `shape`; all of it where absent.
-
-    Raises
-    ------
-    InputError
-        `roi-mismatch` where the region lies on another grid.
-    """
-    if roi is None:
-        return np.ones(shape, dtype=bool)
-    region = np.asarray(roi) != 0
-    if region.shape != shape:
-        raise InputError(
-            "roi-mismatch", "the region and the image differ in shape", got=str(region.shape), expected=str(shape)
-        )
-    return region
-
-
 def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:
     """Return BV/TV, Tb.Th and Tb.Sp over `roi`, or over the whole volume."""
-    region = parse_roi(roi, maps.bone.shape)
+    region = parse_region(roi, maps.bone.shape)
     total = int(np.count_nonzero(region))
     inside = maps.diameter_mm[region & maps.bone]
     if total == 0:
@@ -118,7 +109,7 @@ def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasu
     )
 
 
-def spread(values: NDArray[np.float32]) -> Spread | None:
+def spread(values: Map) -> Spread | None:
     """Return mean, SD and maximum in double precision; null where there is no value or no wall (infinite)."""
     if values.size == 0 or not np.isfinite(values).all():
         return None

@@ -109,7 +109,8 @@ def noise_sd(image: NDArray[np.float32], spacing_mm: Spacing) -> float:
 
 def _in_blocks(fine: Real) -> Real:
     n, height, width = fine.shape
-    return fine.reshape(n // 2, 2, height // 4, 4, width // 4, 4).mean(axis=(1, 3, 5)).ravel()
+    blocks: Real = fine.reshape(n // 2, 2, height // 4, 4, width // 4, 4).mean(axis=(1, 3, 5))
+    return blocks.ravel()
 
 
 def _block_levels(

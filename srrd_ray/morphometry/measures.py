@@ -13,9 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, Vector, anisotropy
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
-from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, parse_roi, region_measures, spread
+from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, region_measures, spread
 from srrd_ray.morphometry.surface import surface
-from srrd_ray.morphometry.thickness import Border, Mode, Spacing, local_thickness, parse_phase, parse_spacing
+from srrd_ray.morphometry.thickness import (
+    Border,
+    Mode,
+    Spacing,
+    is_isotropic,
+    local_thickness,
+    parse_phase,
+    parse_region,
+    parse_spacing,
+)
 from srrd_ray.morphometry.topology import fractal_dimension, topology
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -87,6 +96,7 @@ def measure(
     *,
     border: Border = "open",
     mode: Mode = "exact",
+    field: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMeasures:
     """Return all measures of a binary volume.
@@ -99,7 +109,7 @@ def measure(
         Region of the same shape, or null for the whole image. It restricts averaging and is never a wall.
     spacing_mm
         Voxel size along (z, y, x), mm, or one number.
-    border, mode, threads
+    border, mode, field, threads
         As in `local_thickness`.
 
     Raises
@@ -108,8 +118,9 @@ def measure(
         `mask-invalid`, `spacing-invalid`, `roi-mismatch`.
     """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
-    region = parse_roi(roi, phase.shape)
-    return measure_maps(bone_maps(phase, steps, border=border, mode=mode, threads=threads), region, threads=threads)
+    region = parse_region(roi, phase.shape)
+    maps = bone_maps(phase, steps, border=border, mode=mode, field=field, threads=threads)
+    return measure_maps(maps, region, threads=threads)
 
 
 def measure_maps(maps: BoneMaps, roi: Mask, *, threads: int = 1) -> BoneMeasures:
@@ -135,7 +146,7 @@ def ridge_of(maps: BoneMaps) -> Mask:
     steps = maps.spacing_mm
     if maps.bone.all():
         return np.zeros_like(maps.bone)
-    if steps[0] == steps[1] == steps[2]:
+    if is_isotropic(steps):
         own: NDArray[np.float64] = 2.0 * steps[0] * np.sqrt(squared_distance_voxels(maps.bone))
     else:
         own = 2.0 * np.sqrt(squared_distance_mm(maps.bone, steps))

@@ -125,7 +125,8 @@ def _vertex_normals(doubled: Real, faces: NDArray[np.int32], count: int) -> Real
     out = np.stack(
         [np.bincount(faces.ravel(), np.repeat(doubled[:, axis], 3), minlength=count) for axis in range(3)], axis=1
     )
-    return out / np.maximum(np.linalg.norm(out, axis=1), 1e-30)[:, None]
+    unit: Real = out / np.maximum(np.linalg.norm(out, axis=1), 1e-30)[:, None]
+    return unit
 
 
 def _growth(corners: Real, normal: Real, moves: Real) -> Real:

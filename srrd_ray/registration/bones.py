@@ -124,7 +124,8 @@ def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
         for sign in (1, -1)
     ]
     dark: Mask = array < config.dip * np.minimum(*both)
-    return dark & (np.minimum(*both) > 2.0 * config.threshold_hu)
+    space: Mask = dark & (np.minimum(*both) > 2.0 * config.threshold_hu)
+    return space
 
 
 def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels:
@@ -144,7 +145,8 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
     cores = np.zeros(tibia.shape, dtype=np.int32)
     for least in config.core_depths_mm[:-1]:
         parts, count = ndimage.label(tibia & (depth >= least))
-        sizes: NDArray[np.float64] = np.bincount(parts.ravel(), minlength=count + 1) * config.spacing_mm**3
+        counts = np.bincount(parts.ravel(), minlength=count + 1).astype(np.float64)
+        sizes: NDArray[np.float64] = counts * config.spacing_mm**3
         sizes[0] = 0.0
         main = int(sizes.argmax())
         behind = [n for n in range(1, count + 1) if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)]
@@ -182,7 +184,8 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
     names[kept], names[femur], names[tibia] = 3, 1, 2
-    return names[parts]
+    named: Labels = names[parts]
+    return named
 
 
 def _upper(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -172,14 +172,37 @@ def refine(
     """
     still, region = _fixed_side(fixed, fixed_mask, spacing_mm, config.surround_mm)
     other = _image(on_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
-    method = _method(region, metric, config.iterations)
+    method = _method(region, metric, config.iterations, spacing_mm)
     pose = _pose(start, region)
     method.SetInitialTransform(pose, inPlace=True)
     initial = float(method.MetricEvaluate(still, other))
     trace: list[float] = []
-    method.AddCommand(sitk.sitkIterationEvent, lambda: trace.append(float(method.GetMetricValue())))
+    path: list[tuple[float, ...]] = [pose.GetParameters()]
+
+    def note() -> None:
+        trace.append(float(method.GetMetricValue()))
+        path.append(method.GetOptimizerPosition())
+
+    method.AddCommand(sitk.sitkIterationEvent, note)
     method.Execute(still, other)
-    return RigidResult(matrix=_matrix(pose), trace=(*trace, float(method.GetMetricValue())), initial=initial)
+    return _best(method, (still, other), pose, path, (initial, *trace))
+
+
+def _best(
+    method: sitk.ImageRegistrationMethod,
+    images: tuple[sitk.Image, sitk.Image],
+    pose: sitk.VersorRigid3DTransform,
+    path: list[tuple[float, ...]],
+    values: tuple[float, ...],
+) -> RigidResult:
+    """Return the end of the optimizer's path, or the best pose on it where the end is worse than the start."""
+    method.SetInitialTransform(pose, inPlace=True)
+    final = float(method.MetricEvaluate(*images))
+    best = min(range(len(values)), key=lambda n: values[n])
+    if not final <= values[0] and best < len(path):
+        pose.SetParameters(path[best])
+        final = float(method.MetricEvaluate(*images))
+    return RigidResult(matrix=_matrix(pose), trace=(*values[1:], final), initial=values[0])
 
 
 def _fixed_side(
@@ -205,7 +228,7 @@ def _image(volume: Volume[Scalar]) -> sitk.Image:
     return image
 
 
-def _method(region: sitk.Image, metric: str, iterations: int) -> sitk.ImageRegistrationMethod:
+def _method(region: sitk.Image, metric: str, iterations: int, spacing_mm: float) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     match metric:
@@ -213,11 +236,14 @@ def _method(region: sitk.Image, metric: str, iterations: int) -> sitk.ImageRegis
             method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
         case _:
             method.SetMetricAsCorrelation()
+    # ITK's default smooths the gradient but not the metric: it then walks past trabecular bone by up to 1 mm
+    method.MetricUseMovingImageGradientFilterOff()
+    method.MetricUseFixedImageGradientFilterOff()
     method.SetMetricFixedMask(region)
     method.SetMetricSamplingStrategy(method.NONE)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=1.0, minStep=0.003, numberOfIterations=iterations, relaxationFactor=0.6,
+        learningRate=0.7 * spacing_mm, minStep=0.003, numberOfIterations=iterations, relaxationFactor=0.6,
         gradientMagnitudeTolerance=1e-8,
     )  # fmt: skip
     method.SetOptimizerScalesFromPhysicalShift()

@@ -43,7 +43,7 @@ class View:
 
 
 VIEWS: dict[Profile, View] = {
-    "quick": View(ct_mm=(78.0, 38.0, 48.0), mr_mm=(75.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.075),
+    "quick": View(ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.075),
     "paper": View(ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=0.05),
 }
 
@@ -66,7 +66,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
     view = view or VIEWS[plan.profile]
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent)
-    sessions = sample_sessions(plan, scene.bones)
+    sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
     protocol, grids = ct.PROTOCOLS[plan.hospital], image_grids(plan, view, sessions)
     ct_session, mr_session = _ct_session(plan), _mr_session(plan)
     from_world = {m: np.linalg.inv(s.world_from_bone) for m, s in sessions.items()}

@@ -13,8 +13,12 @@ CYST_RIM_MM = np.float32(0.45)
 HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 BLEND_EDGE, BLEND_FULL = np.float32(0.02), np.float32(np.pi / 2 - 0.02)
 
+_FLOATS = {"nnan", "ninf", "nsz"}
+_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATS)
+_inlined = njit(cache=True, error_model="numpy", fastmath=_FLOATS, forceinline=True)
 
-@njit(cache=True)
+
+@_compiled
 def _sample(table, x, y, z, out) -> None:  # type: ignore[no-untyped-def]
     """Read all channels of `table` at (x, y, z) mm into the vector `out`; the border value outside."""
     values = table.values
@@ -27,17 +31,21 @@ def _sample(table, x, y, z, out) -> None:  # type: ignore[no-untyped-def]
     w00, w01 = np.float32((1 - w) * (1 - v)), np.float32((1 - w) * v)
     w10, w11 = np.float32(w * (1 - v)), np.float32(w * v)
     b, a = np.float32(u), np.float32(1 - u)
-    for c in range(nc):
-        if c == 1 and out[0] < FAR_MM:
-            break
-        low = w00 * values[k, j, i, c] + w01 * values[k, j + 1, i, c]
-        low += w10 * values[k + 1, j, i, c] + w11 * values[k + 1, j + 1, i, c]
-        high = w00 * values[k, j, i + 1, c] + w01 * values[k, j + 1, i + 1, c]
-        high += w10 * values[k + 1, j, i + 1, c] + w11 * values[k + 1, j + 1, i + 1, c]
+    row000, row001 = values[k, j, i], values[k, j, i + 1]
+    row010, row011 = values[k, j + 1, i], values[k, j + 1, i + 1]
+    row100, row101 = values[k + 1, j, i], values[k + 1, j, i + 1]
+    row110, row111 = values[k + 1, j + 1, i], values[k + 1, j + 1, i + 1]
+    first = a * (w00 * row000[0] + w01 * row010[0] + w10 * row100[0] + w11 * row110[0])
+    out[0] = first + b * (w00 * row001[0] + w01 * row011[0] + w10 * row101[0] + w11 * row111[0])
+    if out[0] < FAR_MM and nc > 4:
+        return
+    for c in range(1, nc):
+        low = w00 * row000[c] + w01 * row010[c] + w10 * row100[c] + w11 * row110[c]
+        high = w00 * row001[c] + w01 * row011[c] + w10 * row101[c] + w11 * row111[c]
         out[c] = a * low + b * high
 
 
-@njit(cache=True)
+@_compiled
 def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[no-untyped-def]
     """Fill `fields` (bones, knots, channels) and `softs` (knots, channels) along one row."""
     for n in range(softs.shape[0]):
@@ -51,7 +59,7 @@ def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[n
         _sample(soft, x, y, z, softs[n])
 
 
-@njit(cache=True)
+@_inlined
 def _trilinear(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
     """Return field `c` of the tile and its derivatives along x, y, z at a fraction of the cell (k, j, i)."""
     a000, a001, a010, a011 = tile[k, j, i, c], tile[k, j, i + 1, c], tile[k, j + 1, i, c], tile[k, j + 1, i + 1, c]
@@ -65,16 +73,16 @@ def _trilinear(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
     return c0 + z * (c1 - c0), dx0 + z * (dx1 - dx0), e0 + z * (e1 - e0), c1 - c0
 
 
-@njit(cache=True)
+@_inlined
 def _fields(tile, m, g, bone, side, x, y, z):  # type: ignore[no-untyped-def]
     """Return f1, f2 and their derivatives along the grid's (i, j, k) for one compartment's texture: 8 numbers."""
     n = tile.shape[0] - 1
     px = m[bone, side, 0, 0] * x + m[bone, side, 0, 1] * y + m[bone, side, 0, 2] * z + m[bone, side, 0, 3]
     py = m[bone, side, 1, 0] * x + m[bone, side, 1, 1] * y + m[bone, side, 1, 2] * z + m[bone, side, 1, 3]
     pz = m[bone, side, 2, 0] * x + m[bone, side, 2, 1] * y + m[bone, side, 2, 2] * z + m[bone, side, 2, 3]
-    fx, fy, fz = np.floor(px), np.floor(py), np.floor(pz)
-    i, j, k = int(fx) % n, int(fy) % n, int(fz) % n
-    tx, ty, tz = np.float32(px - fx), np.float32(py - fy), np.float32(pz - fz)
+    px, py, pz = px - n * np.floor(px / n), py - n * np.floor(py / n), pz - n * np.floor(pz / n)
+    i, j, k = min(int(px), n - 1), min(int(py), n - 1), min(int(pz), n - 1)
+    tx, ty, tz = np.float32(px - i), np.float32(py - j), np.float32(pz - k)
     u, ux, uy, uz = _trilinear(tile, 0, k, j, i, tx, ty, tz)
     v, vx, vy, vz = _trilinear(tile, 1, k, j, i, tx, ty, tz)
     g00, g01, g02 = g[bone, side, 0, 0], g[bone, side, 0, 1], g[bone, side, 0, 2]
@@ -86,7 +94,7 @@ def _fields(tile, m, g, bone, side, x, y, z):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@njit(cache=True)
+@_inlined
 def _root(table, fraction, rod):  # type: ignore[no-untyped-def]
     """Return √t of `trabeculae.threshold_table` for one fraction and λ."""
     u = min(max(fraction * np.float32(100), ZERO), np.float32(94.99))
@@ -98,8 +106,8 @@ def _root(table, fraction, rod):  # type: ignore[no-untyped-def]
     return low + s * (high - low)
 
 
-@njit(cache=True)
-def _trabecular(tile, m, g, bone, x, y, z, blend, rod, root_t):  # type: ignore[no-untyped-def]
+@_inlined
+def _trabecular(tile, m, g, bone, x, y, z, blend, rod, root_t, sharp):  # type: ignore[no-untyped-def]
     """Return the anti-aliased mineral fraction of trabecular bone: clip(½ + (√t − √g) / |∇√g|)."""
     side = 1 if blend > BLEND_FULL else 0
     u, ui, uj, uk, v, vi, vj, vk = _fields(tile, m, g, bone, side, x, y, z)
@@ -110,12 +118,14 @@ def _trabecular(tile, m, g, bone, x, y, z, blend, rod, root_t):  # type: ignore[
         v, vi, vj, vk = c * v + s * b, c * vi + s * bi, c * vj + s * bj, c * vk + s * bk
     v *= rod * rod
     root = np.sqrt(u * u + v * v / max(rod * rod, np.float32(1e-6))) + np.float32(1e-6)
+    if sharp:
+        return ONE if root < root_t else ZERO
     si, sj, sk = u * ui + v * vi, u * uj + v * vj, u * uk + v * vk
     width = np.sqrt(si * si + sj * sj + sk * sk) / root + np.float32(1e-6)
     return min(max(HALF + (root_t - root) / width, ZERO), ONE)
 
 
-@njit(cache=True)
+@_inlined
 def _soft(depths, covers, bone_count, soft, w, n):  # type: ignore[no-untyped-def]
     """Return the label of a point outside every bone."""
     for b in range(bone_count):
@@ -133,13 +143,13 @@ def _soft(depths, covers, bone_count, soft, w, n):  # type: ignore[no-untyped-de
     return 2 if soft[n, 2] + w * (soft[n + 1, 2] - soft[n, 2]) > 0 else 1
 
 
-@njit(cache=True)
+@_inlined
 def _lerp(fields, b, n, w, c):  # type: ignore[no-untyped-def]
     return fields[b, n, c] + w * (fields[b, n + 1, c] - fields[b, n, c])
 
 
-@njit(cache=True)
-def _bone(tile, m, g, roots, fields, b, n, w, depth, voxel, x, y, z):  # type: ignore[no-untyped-def]
+@_inlined
+def _bone(tile, m, g, roots, fields, b, n, w, depth, voxel, x, y, z, sharp):  # type: ignore[no-untyped-def]
     """Return mineral fraction and label of a point of bone `b` at (x, y, z) mm in its frame."""
     shell = HALF + (_lerp(fields, b, n, w, 2) - depth) / voxel
     if shell >= 1:
@@ -152,7 +162,7 @@ def _bone(tile, m, g, roots, fields, b, n, w, depth, voxel, x, y, z):  # type: i
     y += _lerp(fields, b, n, w, 9)
     z += _lerp(fields, b, n, w, 10)
     blend = _lerp(fields, b, n, w, 5)
-    mineral = _trabecular(tile, m, g, b, x, y, z, blend, rod, _root(roots, fraction, rod))
+    mineral = _trabecular(tile, m, g, b, x, y, z, blend, rod, _root(roots, fraction, rod), sharp)
     if shell > 0:
         mineral = max(mineral, shell * COMPACT_MINERAL)
         if shell > HALF:
@@ -161,45 +171,71 @@ def _bone(tile, m, g, roots, fields, b, n, w, depth, voxel, x, y, z):  # type: i
     return mineral, 64 + 16 * water + int(min(max(fraction * np.float32(25) + HALF, ZERO), np.float32(15)))
 
 
-@njit(cache=True, nogil=True)
-def compose_rows(mineral, label, bones, soft, maps, texture) -> None:  # type: ignore[no-untyped-def]
-    """Fill `mineral` and `label` (z, y, x); `maps` (bones, 3, 4) from (i, j, k, 1) to each bone's frame."""
-    tile, m, g, roots = texture
+@_compiled
+def _mix(low, high, t, out) -> None:  # type: ignore[no-untyped-def]
+    """Fill the flat `out` with the mean of `low` and `high`, weights 1 − t and t."""
+    for n in range(out.size):
+        out[n] = low[n] + t * (high[n] - low[n])
+
+
+@_compiled
+def _row(mineral, label, fields, softs, starts, steps, texture, voxel, sharp) -> None:  # type: ignore[no-untyped-def]
+    """Fill one row of `mineral` and `label` from the channels at its knots."""
+    tile, m, g, roots, stride = texture
+    nb = fields.shape[0]
+    depths, covers = np.empty(nb, np.float32), np.empty(nb, np.float32)
+    for i in range(mineral.shape[0]):
+        n = i // stride
+        w = np.float32(i - n * stride) / np.float32(stride)
+        best = 0
+        for b in range(nb):
+            depths[b] = _lerp(fields, b, n, w, 0)
+            if depths[b] > depths[best]:
+                best = b
+        depth = depths[best]
+        if depth <= 0:
+            for b in range(nb):
+                covers[b] = _lerp(fields, b, n, w, 1)
+            label[i] = _soft(depths, covers, nb, softs, w, n)
+            mineral[i] = 0
+        if depth > -HALF * voxel:
+            x, y, z = (
+                starts[best, 0] + i * steps[best, 0],
+                starts[best, 1] + i * steps[best, 1],
+                starts[best, 2] + i * steps[best, 2],
+            )
+            solid, code = _bone(tile, m, g, roots, fields, best, n, w, depth, voxel, x, y, z, sharp)
+            mineral[i] = solid * min(HALF + depth / voxel, ONE)
+            if depth > 0:
+                label[i] = code
+
+
+@_compiled
+def compose_rows(mineral, label, bones, soft, maps, texture, sharp) -> None:  # type: ignore[no-untyped-def]
+    """Fill `mineral` and `label` (z, y, x); `maps` (bones, 3, 4) from (i, j, k, 1) to each bone's frame.
+
+    Knots lie `KNOT_MM` apart at most along rows and across them; rows between two rows of knots take their mean.
+    """
     nk, nj, ni = mineral.shape
-    nb = len(bones)
+    nb, nc, ns = len(bones), bones[0].values.shape[3], soft.values.shape[3]
     size = np.sqrt((maps[0, :, :3] ** 2).sum(axis=0))
     voxel = np.float32((size[0] * size[1] * size[2]) ** (1 / 3))
-    stride = max(int(KNOT_MM / size[0]), 1)
-    fields = np.empty((nb, ni // stride + 2, bones[0].values.shape[3]), np.float32)
-    softs = np.empty((ni // stride + 2, soft.values.shape[3]), np.float32)
-    depths, covers, starts = np.empty(nb, np.float32), np.empty(nb, np.float32), np.empty((nb, 3))
+    stride, across = max(int(KNOT_MM / size[0]), 1), max(int(KNOT_MM / size[1]), 1)
+    knots = (ni - 1) // stride + 2
+    fields, softs = np.zeros((3, nb, knots, nc), np.float32), np.zeros((3, knots, ns), np.float32)
     steps = np.ascontiguousarray(maps[:, :, 0])
-    knot_steps = steps * stride
+    line = (texture[0], texture[1], texture[2], texture[3], stride)
     for k in range(nk):
         for j in range(nj):
-            for b in range(nb):
-                for a in range(3):
-                    starts[b, a] = maps[b, a, 1] * j + maps[b, a, 2] * k + maps[b, a, 3]
-            _knots(bones, soft, starts, knot_steps, fields, softs)
-            for i in range(ni):
-                n = i // stride
-                w = np.float32(i - n * stride) / np.float32(stride)
-                best = 0
-                for b in range(nb):
-                    depths[b] = _lerp(fields, b, n, w, 0)
-                    if depths[b] > depths[best]:
-                        best = b
-                depth = depths[best]
-                if depth <= 0:
-                    for b in range(nb):
-                        covers[b] = _lerp(fields, b, n, w, 1)
-                    label[k, j, i] = _soft(depths, covers, nb, softs, w, n)
-                    mineral[k, j, i] = 0
-                if depth > -HALF * voxel:
-                    x = starts[best, 0] + i * steps[best, 0]
-                    y = starts[best, 1] + i * steps[best, 1]
-                    z = starts[best, 2] + i * steps[best, 2]
-                    solid, code = _bone(tile, m, g, roots, fields, best, n, w, depth, voxel, x, y, z)
-                    mineral[k, j, i] = solid * min(HALF + depth / voxel, ONE)
-                    if depth > 0:
-                        label[k, j, i] = code
+            starts = maps[:, :, 1] * j + maps[:, :, 2] * k + maps[:, :, 3]
+            behind = j % across
+            if behind == 0:
+                if j == 0:
+                    _knots(bones, soft, starts, steps * stride, fields[1], softs[1])
+                fields[0], softs[0] = fields[1], softs[1]
+                ahead = starts + maps[:, :, 1] * across
+                _knots(bones, soft, ahead, steps * stride, fields[1], softs[1])
+            t = np.float32(behind) / np.float32(across)
+            _mix(fields[0].reshape(-1), fields[1].reshape(-1), t, fields[2].reshape(-1))
+            _mix(softs[0].reshape(-1), softs[1].reshape(-1), t, softs[2].reshape(-1))
+            _row(mineral[k, j], label[k, j], fields[2], softs[2], starts, steps, line, voxel, sharp)

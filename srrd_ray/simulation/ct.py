@@ -15,8 +15,8 @@ from srrd_ray.simulation.sampling import fourier_crop, padded
 from srrd_ray.volume import Volume
 
 Floats = NDArray[np.float32]
-OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 4
-MARGIN = 6
+OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
+MARGIN = 4
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
 SOFT_HU: dict[int, float] = {

@@ -69,12 +69,12 @@ def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Poi
 def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: Points, voxel_mm: float) -> list[Cell]:
     per_cell = round(CELL_MM / voxel_mm)
     voxel = CELL_MM / per_cell
-    margin = round(0.6 / voxel)
+    margin = round(0.45 / voxel)
     counts = np.array(BLOCK_CELLS) * per_cell
     shape = counts + 2 * margin
     first = middle - (shape[::-1] - 1) / 2 * voxel
     grid = Geometry.aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
-    mineral, label = compose(scene, np.linalg.inv(ct.world_from_bone) @ grid.affine, grid.shape)
+    mineral, label = compose(scene, np.linalg.inv(ct.world_from_bone) @ grid.affine, grid.shape, sharp=True)
     inside = label >= MARROW
     bone = (mineral >= 0.5) & inside
     marrow = inside & ~bone

@@ -15,7 +15,7 @@ from srrd_ray.errors import StoreError
 from srrd_ray.geometry import apply
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.patch_store import read_index
-from srrd_ray.io.tables import read_table
+from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, PARAMETERS, Bone, BoneTransform, Knee, Patch
@@ -33,15 +33,20 @@ NEVER_NULL: tuple[Model, ...] = ("distilled", "baseline")
 def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     """Return the path of ``metrics.json``, written from the tables of a run that may be partial.
 
-    What cannot be estimated is null, with a ``reason`` beside it. `seed` is that of the bootstrap intervals.
+    What cannot be estimated is null, with a ``reason`` beside it. `seed` is that of the bootstrap intervals. For a
+    simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a landmark) for the report.
     """
     seed = seed_from(seed, "evaluate")
     reference = _table(layout, "measures")
     truth = true_parameters(layout, cohort)
+    errors = target_error_table(layout, cohort) if has_truth(cohort) else None
+    for name, table in (("truth", truth), ("target_errors", errors)):
+        if table is not None:
+            write_table(layout.table(name), table)
     found: dict[str, Json] = {
         "schema": SCHEMA,
         "cohort": _cohort(layout, cohort),
-        "registration": {"tre_mm": {bone: _target_errors(layout, cohort, bone) for bone in BONES}},
+        "registration": {"tre_mm": {bone: _target_errors(errors, bone) for bone in BONES}},
         "synthesis": _synthesis(layout),
         **_regression(layout, "regression", reference, "no measured MR parameters", seed),
         **_regression(layout, "regression_truth", truth, NO_TRUTH if truth is None else "", seed),
@@ -87,13 +92,25 @@ def registered_knees(layout: RunLayout) -> tuple[Knee, ...]:
     return tuple(Knee.parse(name) for name in sorted(folders))
 
 
-def _target_errors(layout: RunLayout, cohort: Path, bone: Bone) -> dict[str, Json]:
-    if not has_truth(cohort):
+def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
+    """Return the target registration error (mm) at each landmark of each registered bone of a simulated cohort."""
+    rows = []
+    for knee in registered_knees(layout):
+        for bone in BONES:
+            found = target_errors_mm(layout, cohort, knee, bone)
+            if found is not None:
+                rows += [(knee.participant, knee.side, bone, found[0], float(error)) for error in found[1]]
+    return pd.DataFrame(rows, columns=["participant", "side", "bone", "accepted", "error_mm"])
+
+
+def _target_errors(table: pd.DataFrame | None, bone: Bone) -> dict[str, Json]:
+    if table is None:
         return metrics.absent(("median", "p95", "share_below_1mm"), NO_TRUTH)
-    found = [target_errors_mm(layout, cohort, knee, bone) for knee in registered_knees(layout)]
-    accepted = [errors for one in found if one is not None for ok, errors in [one] if ok]
-    refused = sum(one is not None and not one[0] for one in found)
-    return metrics.target_errors(np.concatenate(accepted) if accepted else np.empty(0), refused)
+    mine = table[table["bone"] == bone]
+    refused = mine[~mine["accepted"].astype(bool)][["participant", "side"]].drop_duplicates()
+    return metrics.target_errors(
+        mine.loc[mine["accepted"].astype(bool), "error_mm"].to_numpy(dtype=np.float64), len(refused)
+    )
 
 
 def _synthesis(layout: RunLayout) -> dict[str, Json]:

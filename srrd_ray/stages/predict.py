@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
-from srrd_ray.distillation.step import predict
+from srrd_ray.distillation.inference import predict
 from srrd_ray.errors import InputError
 from srrd_ray.io import patch_store
 from srrd_ray.io.tables import read_table, write_table

@@ -22,6 +22,7 @@ from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.registration.bias import flattened
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, refine, register_bone
@@ -37,10 +38,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KneeImages:
-    """What the registration of a knee looks at."""
+    """What the registration of a knee looks at; `flat_mr` is the MR over its local marrow level."""
 
     ct: Hu
-    mr: Hu
+    flat_mr: Hu
     sct: Hu
     ct_bones: Labels
     sct_bones: Labels
@@ -66,7 +67,7 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
         found = [_transform(knee, bone, np.eye(4), refused(f"synthetic-{error.code}")) for bone in BONES]
         _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
         return found
-    images = KneeImages(ct=ct, mr=mr, sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
+    images = KneeImages(ct=ct, flat_mr=flattened(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
     found = [register_one(knee, bone, images, config) for bone in BONES]
     figures = [_figures(transform, images) for transform in found]
     _write(knee, layout, found, figures, ct_bones)
@@ -102,7 +103,7 @@ def register_one(knee: Knee, bone: Bone, images: KneeImages, config: Registratio
 
 def _on_mr(images: KneeImages, mask: NDArray[np.bool_], result: RigidResult, config: RegistrationConfig) -> RigidResult:
     """Return the pose refined on the MR by mutual information; the old one where the new one strays from it."""
-    new = refine(images.ct, images.mr, mask, result.matrix, config.refine_mm, config, metric="information")
+    new = refine(images.ct, images.flat_mr, mask, result.matrix, config.refine_mm, config, metric="information")
     points = images.ct.geometry.index_to_lps(np.argwhere(mask)[::1000])
     moved = np.linalg.norm(apply(new.matrix, points) - apply(result.matrix, points), axis=1).max()
     improved = np.isfinite(new.trace[-1]) and new.trace[-1] <= new.initial

@@ -54,7 +54,7 @@ class CycleGanConfig:
     """Relative SD of the MR gain drawn for each slice in training."""
     hu_limits: tuple[float, float] = (-400.0, 2600.0)
     """HU outside which a synthetic CT is refused."""
-    bone_share: tuple[float, float] = (0.05, 0.85)
+    bone_share: tuple[float, float] = (0.05, 0.97)
     """Share of voxels over 150 HU outside which a synthetic CT is refused."""
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ def sagittal(volume: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float3
     )
     if not np.isfinite(source).all():
         raise InputError("voxels-not-finite", "the image holds NaN or infinite voxels", todo="Repair or exclude it.")
-    index = grid.index_to_lps(np.stack(np.indices(grid.shape), axis=-1))
+    index = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
     at = np.moveaxis(volume.geometry.lps_to_index(index), -1, 0)
     array: NDArray[np.float32] = ndimage.map_coordinates(source, at, order=1, mode="nearest", output=np.float32)
     return Volume(array=array, geometry=grid)
@@ -75,7 +75,8 @@ def scale_mr(array: Slices) -> Slices:
     level = float(np.percentile(array[array > 0.05 * float(array.max())], 95)) if float(array.max()) > 0 else 0.0
     if level <= 0 or float(array.std()) < 1e-3 * level:
         raise InputError("image-constant", "an MR image without contrast", todo="Check the series of this knee.")
-    return (2.0 * np.clip(array / level, 0.0, 1.5) - 1.0).astype(np.float32)
+    scaled: Slices = (2.0 * np.clip(array / level, 0.0, 1.5) - 1.0).astype(np.float32)
+    return scaled
 
 
 def scale_hu(array: Slices) -> Slices:
@@ -102,4 +103,4 @@ def tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
 def _corners(have: int, want: int) -> list[int]:
     """Return evenly placed starts of the fewest windows of `want` that leave no gap of half a window."""
     count = max(round(have / want), 1)
-    return np.linspace(0, have - want, count).round().astype(int).tolist()
+    return [int(start) for start in np.linspace(0, have - want, count).round()]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from srrd_ray.distillation.fingerprint import fingerprint_distance
-from srrd_ray.distillation.step import predict
+from srrd_ray.distillation.inference import predict
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io.tables import read_table

@@ -1,0 +1,286 @@
+"""What the report says: tables and metrics of a run to sections of a page. Numbers in, words and figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from srrd_ray.records import BONES, PARAMETERS, Outcome
+from srrd_ray.report.page import Card, Grid, Note, Tone
+from srrd_ray.report.style import NAMES, with_unit
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+MISSING = "not estimable"
+
+
+def at(data: Json, *keys: str) -> Json:
+    """Return the value under nested keys, None where one is absent."""
+    for key in keys:
+        if not isinstance(data, Mapping):
+            return None
+        data = data.get(key)
+    return data
+
+
+def number(value: Json, digits: int = 2, unit: str = "") -> str:
+    """Return a number in words, `MISSING` for null."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return MISSING
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
+def interval(value: Json, digits: int = 2) -> str:
+    """Return ``95 % CI 0.61 to 0.83``; nothing where there is none."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return ""
+    low, high = value
+    return f"95 % CI {number(low, digits)} to {number(high, digits)}"
+
+
+def cards(metrics: Json, outcomes: Sequence[Outcome]) -> tuple[Card, ...]:
+    """Return the headline figures of a run."""
+    return (
+        _knees(metrics, outcomes),
+        *(_registration(metrics, bone) for bone in BONES),
+        _synthesis(metrics),
+        _agreement(metrics),
+        _gain(metrics),
+        *(_area(metrics, model) for model in ("distilled", "baseline")),
+    )
+
+
+def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
+    lost = {outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None}
+    broken = sum(outcome.status == "failed" and outcome.knee is None for outcome in outcomes)
+    knees, patients = at(metrics, "cohort", "knees"), at(metrics, "cohort", "patients")
+    note = f"{len(lost)} failed in some stage" if lost else "none failed"
+    note += f"; {broken} stages over the cohort failed" if broken else ""
+    return Card(
+        title="Knees",
+        value="n/a" if knees is None else str(knees),
+        interval="" if patients is None else f"of {patients} patients",
+        note=note,
+        tone="warning" if lost or broken else "good",
+    )
+
+
+def _registration(metrics: Json, bone: str) -> Card:
+    one = at(metrics, "registration", "tre_mm", bone)
+    median = at(one, "median")
+    tone: Tone = "plain"
+    if isinstance(median, float):
+        tone = "good" if median <= 0.5 else "warning" if median <= 1 else "bad"
+    p95 = at(one, "p95")
+    return Card(
+        title=f"Registration error, {bone}",
+        value=number(median, 2, "mm"),
+        interval="" if p95 is None else f"median; 95th percentile {number(p95, 2, 'mm')}",
+        note=_reason(one) or f"{at(one, 'landmarks')} landmarks, {at(one, 'refused')} knees refused",
+        tone=tone,
+    )
+
+
+def _synthesis(metrics: Json) -> Card:
+    one = at(metrics, "synthesis")
+    rest = f"PSNR {number(at(one, 'psnr_db'), 1, 'dB')}, SSIM {number(at(one, 'ssim'))}"
+    return Card(
+        title="Synthetic CT, mean error",
+        value=number(at(one, "mae_hu"), 0, "HU"),
+        interval="" if at(one, "mae_hu") is None else rest,
+        note=_reason(one) or f"in and round the bones of {at(one, 'knees')} knees",
+    )
+
+
+def _agreement(metrics: Json) -> Card:
+    means = at(metrics, "regression_comparison", "mean_icc")
+    one = at(means, "distilled")
+    others = [
+        f"{NAMES[m]} {number(at(means, m, 'icc'))}" for m in ("baseline", "teacher") if at(means, m, "icc") is not None
+    ]
+    return Card(
+        title="Mean ICC(A,1), CT against MR",
+        value=number(at(one, "icc")),
+        interval=interval(at(one, "icc_ci")),
+        note=_reason(one) or _reason(at(metrics, "regression_comparison")) or "; ".join(others),
+    )
+
+
+def _gain(metrics: Json) -> Card:
+    one = at(metrics, "regression_comparison")
+    delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
+    clear = (
+        isinstance(bounds, Sequence) and not isinstance(bounds, str) and isinstance(bounds[0], float) and bounds[0] > 0
+    )
+    note = "the interval excludes zero" if clear else "the interval includes zero: no gain shown"
+    return Card(
+        title="Gain from MR guidance, mean ICC",
+        value=f"{delta:+.3f}" if isinstance(delta, float) else MISSING,
+        interval=interval(bounds, 3),
+        note=_reason(one) or note,
+        tone="good" if clear else "plain",
+    )
+
+
+def _area(metrics: Json, model: str) -> Card:
+    one = at(metrics, "diagnosis", model)
+    p = at(metrics, "diagnosis", "delong_p")
+    note = f"DeLong against baseline: p = {p:.3f}" if isinstance(p, float) and model == "distilled" else ""
+    counts = f"{at(one, 'positives')} with, {at(one, 'negatives')} without osteoarthritis"
+    return Card(
+        title=f"AUC of osteoarthritis, {model}",
+        value=number(at(one, "auc")),
+        interval=interval(at(one, "auc_ci")),
+        note=_reason(one, "auc") or note or counts,
+    )
+
+
+def _reason(one: Json, key: str = "") -> str:
+    """Return why something is not estimable, without its code; only where `key` itself is null, if one is given."""
+    reason = at(one, "reason")
+    if not isinstance(reason, str) or (key and at(one, key) is not None):
+        return ""
+    return plain(reason)
+
+
+def plain(reason: str) -> str:
+    """Return an error's text without the code in brackets."""
+    return "; ".join(part.partition("] ")[2] or part for part in reason.split("; "))
+
+
+def regression_table(models: Json, caption: str) -> Grid:
+    """Return the agreement of each model and parameter as a table."""
+    header = (
+        "Parameter",
+        "Model",
+        "ICC(A,1)",
+        "95 % CI",
+        "ICC(C,1)",
+        "CCC",
+        "r",
+        "slope",
+        "bias",
+        "RMSE",
+        "95 % limits",
+        "patients",
+    )
+    rows = []
+    for name in PARAMETERS:
+        for model in ("teacher", "baseline", "distilled", "mr"):
+            one = at(models, model, name)
+            if not isinstance(one, Mapping):
+                continue
+            values = [number(at(one, key)) for key in ("icc_consistency", "ccc", "r", "slope")]
+            values += [number(at(one, key), 3) for key in ("bias", "rmse")]
+            bounds, limits = (
+                _range(at(one, key), digits) for key, digits in (("icc_ci", 2), ("limits_of_agreement", 3))
+            )
+            rows.append(
+                (
+                    with_unit(name),
+                    NAMES[model],
+                    number(at(one, "icc")),
+                    bounds,
+                    *values,
+                    limits,
+                    str(at(one, "patients")),
+                )
+            )
+    return Grid(header=header, rows=tuple(rows), caption=caption, words=2)
+
+
+def diagnosis_table(diagnosis: Json) -> Grid:
+    """Return discrimination and calibration of each model as a table."""
+    header = (
+        "Parameters from",
+        "AUC",
+        "95 % CI (DeLong)",
+        "95 % CI (bootstrap)",
+        "Brier",
+        "ECE",
+        "calibration slope",
+        "knees with / without",
+    )
+    rows = []
+    for model in ("teacher", "baseline", "distilled"):
+        one = at(diagnosis, model)
+        if not isinstance(one, Mapping):
+            continue
+        counts = f"{at(one, 'positives')} / {at(one, 'negatives')}" if "positives" in one else ""
+        values = [number(at(one, key)) for key in ("brier", "ece", "calibration_slope")]
+        bounds = [_range(at(one, key), 2) for key in ("auc_ci", "auc_ci_bootstrap")]
+        rows.append((NAMES[model], number(at(one, "auc")), *bounds, *values, counts))
+    return Grid(header=header, rows=tuple(rows))
+
+
+def outcome_table(outcomes: Sequence[Outcome]) -> Grid:
+    """Return how many units each stage did, skipped and failed."""
+    stages = list(dict.fromkeys(outcome.stage for outcome in outcomes))
+    rows = []
+    for stage in stages:
+        mine = [outcome.status for outcome in outcomes if outcome.stage == stage]
+        rows.append((str(stage), *(str(mine.count(status)) for status in ("done", "skipped", "failed"))))
+    return Grid(header=("Stage", "done", "skipped as done before", "failed"), rows=tuple(rows))
+
+
+def failure_table(outcomes: Sequence[Outcome]) -> Grid | Note:
+    """Return each failure with its code and message; a note where there is none."""
+    rows = tuple(
+        (
+            o.knee.key if o.knee else "cohort",
+            str(o.stage),
+            o.error.code,
+            o.error.message.partition("] ")[2] or o.error.message,
+        )
+        for o in outcomes
+        if o.error is not None
+    )
+    if not rows:
+        return Note(text="No stage failed for any knee.", tone="good")
+    return Grid(header=("Knee", "Stage", "Code", "What happened, and what to do"), rows=rows, numeric=False)
+
+
+def limits(metrics: Json) -> tuple[Note, ...]:
+    """Return what a reader has to know before quoting a figure."""
+    simulated = at(metrics, "cohort", "simulated")
+    patients = at(metrics, "cohort", "patients")
+    texts = []
+    if simulated is True:
+        texts.append(
+            "The cohort is simulated: every image comes from a model of bone, MR and CT physics, and figures say nothing about patients. Truth (poses, parameters) is known and is used for evaluation only."
+        )
+    elif simulated is False:
+        texts.append(
+            "The cohort has no truth: registration error at landmarks and agreement with true parameters cannot be given, and agreement is agreement with MR, which has an error of its own."
+        )
+    if isinstance(patients, int) and patients < 80:
+        texts.append(
+            f"With {patients} patients intervals are wide: an ICC of 0.74 has a 95 % interval of about 0.41 to 0.90 with 16 patients and 0.62 to 0.82 with 80. Differences inside the intervals are no findings."
+        )
+    texts.append(
+        "The four parameters depend on each other (Tb.N is computed from BV/TV and Tb.Th): their ICCs are not four independent pieces of evidence."
+    )
+    texts.append(
+        "Every prediction comes from a model that never saw its patient. The classifier learns from out-of-fold predictions; the regressors behind those of its training patients may have seen the MR values, never the diagnosis, of its test patients."
+    )
+    texts += [f"{name}: {reason}." for name, reason in _reasons(metrics)]
+    return tuple(Note(text=text) for text in texts)
+
+
+def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Return where in the metrics something is not estimable, and why; equal reasons of siblings are said once."""
+    if not isinstance(data, Mapping):
+        return []
+    found = []
+    reason = data.get("reason")
+    if isinstance(reason, str):
+        found.append((f"Not estimable in {' / '.join(path) or 'this run'}", plain(reason).rstrip(".")))
+    children = [one for key, value in data.items() if key != "reason" for one in _reasons(value, (*path, key))]
+    by_reason = {reason: name for name, reason in reversed(children)}
+    kept = list(dict.fromkeys((by_reason[reason], reason) for _, reason in children))
+    return found + kept
+
+
+def _range(value: Json, digits: int) -> str:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return "–"
+    return f"{number(value[0], digits)} to {number(value[1], digits)}"

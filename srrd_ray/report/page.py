@@ -1,0 +1,94 @@
+"""The parts of a page, and the page as one self-contained HTML file: no script, no network, everything escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeAlias
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+Tone: TypeAlias = Literal["good", "plain", "warning", "bad"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """One headline figure: its name, its value, its interval, and what it is compared with."""
+
+    title: str
+    value: str
+    interval: str = ""
+    note: str = ""
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """A figure as a data URI, with its caption; `alt` is read out where it cannot be seen."""
+
+    source: str
+    alt: str
+    caption: str
+    wide: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """A table of strings; in a `numeric` one all columns after the first `words` are set to the right."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+    numeric: bool = True
+    words: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """A sentence that stands out: what is missing and why, or what has to be known to read the rest."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+Block: TypeAlias = Picture | Grid | Note
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A titled part of the page; `anchor` is its id, `intro` one paragraph."""
+
+    anchor: str
+    title: str
+    intro: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A whole page."""
+
+    title: str
+    subtitle: str
+    banner: Note | None
+    cards: tuple[Card, ...]
+    sections: tuple[Section, ...]
+    footer: str
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML; every string in it is escaped."""
+    return _template().render(page=page, kinds={Picture: "picture", Grid: "grid", Note: "note"})
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("srrd_ray.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("template.html")

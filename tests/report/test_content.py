@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+
+from srrd_ray.records import Fault, Knee, Outcome
+from srrd_ray.report.content import (
+    Json,
+    cards,
+    diagnosis_table,
+    failure_table,
+    interval,
+    limits,
+    number,
+    outcome_table,
+    regression_table,
+)
+from srrd_ray.report.page import Grid, Note
+
+METRICS: dict[str, Json] = {
+    "cohort": {"simulated": True, "knees": 18, "patients": 16},
+    "registration": {
+        "tre_mm": {
+            "femur": {"median": 0.213, "p95": 0.6, "landmarks": 216, "refused": 0},
+            "tibia": {"median": None, "p95": None, "reason": "no accepted transform with a truth"},
+        }
+    },
+    "synthesis": {"mae_hu": 81.4, "psnr_db": 27.0, "ssim": 0.85, "knees": 18},
+    "regression": {"distilled": {"BV/TV": {"icc": 0.7, "icc_ci": [0.5, 0.9], "patients": 16}}},
+    "regression_comparison": {
+        "mean_icc": {"distilled": {"icc": 0.7, "icc_ci": [0.5, 0.8]}, "baseline": {"icc": 0.6, "icc_ci": [0.4, 0.7]}},
+        "delta_icc": 0.1,
+        "delta_icc_ci": [-0.05, 0.2],
+    },
+    "diagnosis": {
+        "distilled": {
+            "auc": None,
+            "auc_ci": None,
+            "positives": 9,
+            "negatives": 9,
+            "reason": "[too-few-positives] too few positives: got 9 positive, 9 negative, expected at least 10",
+        },
+        "delong_p": None,
+    },
+}
+LOST = Outcome(
+    knee=Knee(participant="7", side="L"), stage="register", status="failed", seconds=1.0,
+    error=Fault(code="no-overlap", message="[no-overlap] the volumes do not overlap. Check the side."),
+)  # fmt: skip
+DONE = Outcome(knee=Knee(participant="8", side="L"), stage="register", status="done", seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.1234, "0.12 mm"), (3, "3.00 mm"), (None, "not estimable"), (True, "not estimable")]
+)
+def test_numbers_have_units_and_missing_ones_have_words(value: Json, words: str) -> None:
+    assert number(value, 2, "mm") == words
+
+
+def test_an_interval_that_is_missing_leaves_nothing_behind() -> None:
+    assert interval([0.1, 0.2]) == "95 % CI 0.10 to 0.20"
+    assert interval(None) == ""
+
+
+def test_headline_cards_say_value_interval_or_reason() -> None:
+    found = {card.title: card for card in cards(METRICS, (LOST, DONE))}
+    assert found["Knees"].note == "1 failed in some stage"
+    assert found["Registration error, femur"].value == "0.21 mm"
+    assert found["Registration error, tibia"].note == "no accepted transform with a truth"
+    assert found["AUC of osteoarthritis, distilled"].value == "not estimable"
+    assert "9 positive" in found["AUC of osteoarthritis, distilled"].note
+    assert "[" not in found["AUC of osteoarthritis, distilled"].note
+
+
+def test_a_gain_whose_interval_holds_zero_is_not_called_one() -> None:
+    gain = next(card for card in cards(METRICS, ()) if card.title.startswith("Gain"))
+    assert (gain.value, gain.tone) == ("+0.100", "plain")
+    assert "no gain shown" in gain.note
+
+
+def test_cards_of_an_empty_run_do_not_fail() -> None:
+    assert all(card.value in ("n/a", "not estimable") for card in cards({}, ()))
+
+
+def test_failures_are_listed_with_code_and_remedy() -> None:
+    found = failure_table((DONE, LOST))
+    assert isinstance(found, Grid)
+    assert found.rows == (("sub-7_side-L", "register", "no-overlap", "the volumes do not overlap. Check the side."),)
+    assert isinstance(failure_table((DONE,)), Note)
+
+
+def test_outcomes_are_counted_by_stage() -> None:
+    assert outcome_table((DONE, LOST)).rows == (("register", "1", "0", "1"),)
+
+
+def test_limits_name_simulation_size_and_every_reason_once() -> None:
+    texts = " ".join(note.text for note in limits(METRICS))
+    assert "simulated" in texts
+    assert "With 16 patients" in texts
+    assert texts.count("too few positives") == 1
+    assert "tre_mm / tibia" in texts
+
+
+def test_tables_show_what_there_is() -> None:
+    assert regression_table(METRICS["regression"], "").rows[0][:4] == (
+        "BV/TV",
+        "CT, distilled from MR",
+        "0.70",
+        "0.50 to 0.90",
+    )
+    assert diagnosis_table(METRICS["diagnosis"]).rows[0][1] == "not estimable"
