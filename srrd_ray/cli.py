@@ -10,15 +10,14 @@ from typing import Annotated, Literal
 import tyro
 
 from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+from srrd_ray.records import StageName
 
 app = tyro.extras.SubcommandApp()
-
-Argument = tyro.conf.Positional
 
 
 @app.command
 def simulate(
-    out: Argument[Path],
+    out: tyro.conf.Positional[Path],
     /,
     *,
     knees: int = 18,
@@ -35,13 +34,14 @@ def simulate(
         profile: quick takes seconds a knee, paper is full size.
         cpus: CPUs of the local cluster; 0 takes all.
     """
-    from srrd_ray.pipeline import simulate_cohort
+    from srrd_ray.cluster.session import ClusterConfig
+    from srrd_ray.simulate import simulate_cohort
 
-    return simulate_cohort(out, knees=knees, seed=seed, profile=profile, cpus=cpus)
+    return simulate_cohort(out, knees=knees, seed=seed, profile=profile, cluster=ClusterConfig(cpus=cpus))
 
 
 @app.command
-def check(cohort: Argument[Path], /, *, json: Path | None = None) -> int:
+def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) -> int:
     """List every fault of a cohort and write nothing: 0 where there is none, 1 where a knee has one.
 
     Args:
@@ -49,16 +49,15 @@ def check(cohort: Argument[Path], /, *, json: Path | None = None) -> int:
         json: also write the findings to this file.
     """
     from srrd_ray.stages.check import check as check_cohort
-    from srrd_ray.stages.check import table
 
     report = check_cohort(cohort)
-    sys.stdout.write(table(report))
+    sys.stdout.write(report.table() + "\n")
     if json is not None:
         from srrd_ray import serial
         from srrd_ray.io.atomic import write_text
 
         write_text(json, serial.to_json(report))
-    return 1 if any(finding.severity == "error" for finding in report.findings) else 0
+    return 1 if report.faulty else 0
 
 
 @app.command
@@ -67,7 +66,7 @@ def run(
     cohort: Path,
     out: Path,
     config: Path | None = None,
-    until: str = "report",
+    until: StageName = "report",
     overwrite: bool = False,
 ) -> int:
     """Run the whole pipeline; the same command again resumes.
@@ -86,7 +85,7 @@ def run(
 
 @app.command
 def measure(
-    image: Argument[Path],
+    image: tyro.conf.Positional[Path],
     /,
     *,
     roi: Path | None = None,
@@ -132,7 +131,7 @@ def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = 
 
 
 @app.command
-def report(run: Argument[Path], /) -> int:
+def report(run: tyro.conf.Positional[Path], /) -> int:
     """Rebuild the report of a run from its tables.
 
     Args:

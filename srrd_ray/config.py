@@ -11,9 +11,9 @@ from srrd_ray.cluster.tuning import TuneConfig
 from srrd_ray.diagnosis import DiagnosisConfig
 from srrd_ray.distillation.step import DistillationConfig
 from srrd_ray.errors import ConfigError
-from srrd_ray.morphometry import MorphometryConfig
+from srrd_ray.morphometry.resolve import MorphometryConfig
 from srrd_ray.patches import PatchConfig
-from srrd_ray.registration import RegistrationConfig
+from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.ingest import IngestConfig
 from srrd_ray.synthesis.step import CycleGanConfig
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import time
@@ -14,6 +15,7 @@ from srrd_ray import __version__, serial
 from srrd_ray.config import RunConfig
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
+from srrd_ray.io.schemas import validate
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee, Outcome
 
@@ -93,7 +95,9 @@ class Ledger:
             stages=tuple(self.stages),
             outcomes=tuple(self.outcomes),
         )
-        write_text(self.layout.run_json, serial.to_json(record))
+        text = serial.to_json(record)
+        validate("run", json.loads(text), where=self.layout.run_json.name)
+        write_text(self.layout.run_json, text)
 
     def failed(self) -> list[Outcome]:
         """Return the failed outcomes."""

@@ -18,6 +18,10 @@ Image: TypeAlias = Literal["ct", "mr", "sct", "ct_bones", "mr_bones"]
 Unit: TypeAlias = Literal["HU", "au", "label"]
 Parameter: TypeAlias = Literal["BV/TV", "Tb.Th", "Tb.Sp", "Tb.N"]
 Status: TypeAlias = Literal["done", "skipped", "failed"]
+StageName: TypeAlias = Literal[
+    "ingest", "learn-synthesis", "synthesize", "register", "patches", "measure", "tables",
+    "teach", "tune", "distil", "predict", "classify", "evaluate", "report",
+]  # fmt: skip
 
 BONES: tuple[Bone, ...] = get_args(Bone)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ class DistillationData:
         (n, 16, 32, 32): HU, and whether a voxel is bone.
     mr, mr_mask
         (n, 56, 56, 16): bone fraction (see `bone_fraction`), and whether a voxel is bone.
+    ct_spacing_mm
+        (n, 3): the voxel (z, y, x) of the CT volume that the cube was cut from, mm.
     targets
         (n, 4): BV/TV, Tb.Th (mm), Tb.Sp (mm), Tb.N (1/mm) measured in MR.
     patients, regions
@@ -28,11 +31,12 @@ class DistillationData:
     Raises
     ------
     InputError
-        `rows-differ` where the arrays disagree, `patches-none` where there is no row.
+        `rows-differ` where the arrays disagree.
     """
 
     ct: NDArray[np.int16]
     ct_mask: NDArray[np.uint8]
+    ct_spacing_mm: NDArray[np.float32]
     mr: NDArray[np.float16]
     mr_mask: NDArray[np.uint8]
     targets: NDArray[np.float32]
@@ -40,31 +44,22 @@ class DistillationData:
     regions: NDArray[np.str_]
 
     def __post_init__(self) -> None:
-        arrays = (self.ct, self.ct_mask, self.mr, self.mr_mask, self.targets, self.patients, self.regions)
-        counts = {len(array) for array in arrays}
+        counts = {len(getattr(self, each.name)) for each in fields(self)}
         if len(counts) != 1:
             raise InputError("rows-differ", "arrays of one data set have as many rows", got=str(sorted(counts)))
-        if counts == {0}:
-            raise InputError(
-                "patches-none",
-                "no cube has both MR and measured parameters",
-                todo="Look at the outcomes of registration, patches and measure.",
-            )
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> DistillationData:
         """Return the rows that `keep` selects."""
-        return DistillationData(
-            ct=self.ct[keep],
-            ct_mask=self.ct_mask[keep],
-            mr=self.mr[keep],
-            mr_mask=self.mr_mask[keep],
-            targets=self.targets[keep],
-            patients=self.patients[keep],
-            regions=self.regions[keep],
-        )
+        return DistillationData(**{each.name: getattr(self, each.name)[keep] for each in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[DistillationData]) -> DistillationData:
+        """Return the rows of all `parts`, in order."""
+        names = [each.name for each in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     def of_patients(self, patients: set[str]) -> DistillationData:
         """Return the rows of some patients."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from srrd_ray.distillation.bins import BINS
+from srrd_ray.distillation.bins import BINS, centres, widths
 from srrd_ray.distillation.texture import Lag, masked_mean, texture
 from srrd_ray.geometry import Shape
 from srrd_ray.provenance import seed_from
@@ -87,6 +87,39 @@ class ResidualBlock(nn.Module):
         return rest + short
 
 
+class HistogramHead(nn.Module):
+    """Logits of four histograms: a Gaussian whose centre and log SD are linear in the features, and a linear residue.
+
+    The Gaussian makes few cubes enough: its centre is an ordinary regression. The residue, 0 at first, lets a histogram
+    take any other shape. The buffers `middle` and `unit` are mean and SD of the training targets.
+    """
+
+    middle: Tensor
+    unit: Tensor
+    at: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        count = len(PARAMETERS)
+        self.centre = nn.Linear(features, count)
+        self.log_sd = nn.Linear(features, count)
+        self.residue = nn.Linear(features, count * BINS)
+        for layer in (self.centre, self.log_sd, self.residue):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("middle", centres().mean(dim=1))
+        self.register_buffer("unit", widths() * BINS / 6)
+        self.register_buffer("at", centres())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (b, parameter, BINS)."""
+        mean = self.middle + self.unit * self.centre(features)
+        sd = self.unit * self.log_sd(features).clamp(-4, 2).exp()
+        residue: Tensor = self.residue(features).view(-1, len(PARAMETERS), BINS)
+        gaussian: Tensor = -(((self.at - mean[..., None]) / sd[..., None]) ** 2) / 2
+        return gaussian + residue
+
+
 class PatchRegressor(nn.Module):
     """Cubes (b, 1, z, y, x) and bone masks of the same shape in, a `Reading` out."""
 
@@ -105,7 +138,7 @@ class PatchRegressor(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(a, b, config.groups) for a, b in pairwise(widths))
         self.norm = nn.GroupNorm(config.groups, widths[-1])
         statistics = 3 + len(config.lags)
-        self.head = nn.Linear(widths[-1] + statistics, len(PARAMETERS) * BINS)
+        self.head = HistogramHead(widths[-1] + statistics)
         self.register_buffer("input_mean", torch.zeros(()))
         self.register_buffer("input_sd", torch.ones(()))
         self.register_buffer("texture_mean", torch.zeros(statistics))
@@ -131,8 +164,8 @@ class PatchRegressor(nn.Module):
         weights = F.adaptive_avg_pool3d(mask, tuple(x.shape[2:]))
         pooled = masked_mean(F.relu(self.norm(x)), weights)
         seen = (texture(shown, mask, self.config.lags) - self.texture_mean) / self.texture_sd
-        logits = self.head(torch.cat([pooled, seen.clamp(-5, 5)], dim=1))
-        return Reading(logits.view(-1, len(PARAMETERS), BINS), tuple(features))
+        logits = self.head(torch.cat([seen.clamp(-5, 5), pooled], dim=1))
+        return Reading(logits, tuple(features))
 
 
 class Adapters(nn.Module):
@@ -152,9 +185,7 @@ def build(config: NetworkConfig, seed: int) -> PatchRegressor:
     """Return a network with weights that depend on `config` and `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from(seed, "weights", config.input))
-        network = PatchRegressor(config)
-        nn.init.normal_(network.head.weight, std=0.01)
-    return network
+        return PatchRegressor(config)
 
 
 def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) -> Adapters:
@@ -166,9 +197,9 @@ def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) ->
 
 @torch.no_grad()
 def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> None:
-    """Set the normalisation from training cubes, and the head's bias to their mean histogram (`targets`: n, parameter, BINS).
+    """Set the normalisation from training cubes, and start the head at the ridge regression of `targets` (n, parameter).
 
-    The untrained network therefore predicts the training mean, and learning starts from there.
+    The untrained network therefore predicts what the texture statistics alone can tell; training adds the rest.
     """
     inside = image[mask > 0.5]
     network.input_mean.copy_(inside.mean())
@@ -176,4 +207,20 @@ def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets:
     seen = network.statistics(image, mask)
     network.texture_mean.copy_(seen.mean(dim=0))
     network.texture_sd.copy_(seen.std(dim=0, correction=0).clamp_min(1e-3))
-    network.head.bias.copy_(targets.mean(dim=0).clamp_min(1e-4).log().flatten())
+    standard = ((seen - network.texture_mean) / network.texture_sd).clamp(-5, 5)
+    head = network.head
+    head.middle.copy_(targets.mean(dim=0))
+    head.unit.copy_(targets.std(dim=0, correction=0).clamp_min(widths() / 2))
+    wanted = (targets - head.middle) / head.unit
+    weights = ridge(standard, wanted)
+    head.centre.weight[:, : standard.shape[1]] = weights.T
+    left = (wanted - standard @ weights).std(dim=0, correction=0)
+    head.log_sd.bias.copy_(left.clamp_min(0.1).log())
+
+
+def ridge(features: Tensor, targets: Tensor, penalty: float = 0.01) -> Tensor:
+    """Return W (k, parameter) that minimises |features W - targets|² / n + penalty |W|²; both have mean 0."""
+    x, y = features.double(), targets.double()
+    square = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=torch.float64)
+    solved: Tensor = torch.linalg.solve(square, x.T @ y / len(x))
+    return solved.float()

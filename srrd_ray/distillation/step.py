@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import cos, pi
 
@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from torch.optim import AdamW, Optimizer
 
-from srrd_ray.distillation.augmentation import FLIPS, Augmentation, drawn_flips, mirrored, varied
-from srrd_ray.distillation.bins import gaussian_targets, mean_and_sd
+from srrd_ray.distillation.augmentation import Augmentation, drawn_flips, mirrored, varied
+from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.inference import TeacherOutputs, cubes
 from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
 from srrd_ray.distillation.networks import (
     NetworkConfig,
-    PatchRegressor,
     Reading,
     build,
     build_adapters,
@@ -65,6 +64,28 @@ class HyperParameters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """What is searched inside the training patients of a fold (ranges: Hinton 2015, RepDistiller).
+
+    Parameters
+    ----------
+    epochs
+        Epochs of a trial that is not stopped.
+    inner_folds
+        One in so many training patients validates.
+    temperature, kd_weight, feature_weight, relation_weight
+        Lowest and highest value; kd_weight is uniform, the others log-uniform.
+    """
+
+    epochs: int = 5
+    inner_folds: int = 3
+    temperature: tuple[float, float] = (1.0, 8.0)
+    kd_weight: tuple[float, float] = (0.0, 0.9)
+    feature_weight: tuple[float, float] = (0.03, 3.0)
+    relation_weight: tuple[float, float] = (0.01, 10.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DistillationConfig:
     """How teacher and students learn.
 
@@ -85,34 +106,22 @@ class DistillationConfig:
     student_nuisance
         Augmentation of CT, in HU.
     hyper
-        Loss weights and optimisation; the winner of the search takes their place.
+        Loss weights and optimisation; the winner of a fold's search takes their place.
+    search
+        The search.
     """
 
     folds: int = 3
-    teacher_epochs: int = 14
-    student_epochs: int = 16
+    teacher_epochs: int = 8
+    student_epochs: int = 10
     batch_size: int = 16
     sigma_bins: float = 1.5
-    teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr", width=16))
-    student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct", width=8))
+    teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr"))
+    student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct"))
     teacher_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=0.02, scale=0.05, noise=0.05))
     student_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=10.0, scale=0.03, noise=25.0))
     hyper: HyperParameters = field(default_factory=HyperParameters)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TeacherOutputs:
-    """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
-    block its standardised features (mirror image, n, channel, 4, 4, 4).
-    """
-
-    logits: Tensor
-    features: tuple[Tensor, ...]
-
-    def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
-        """Return the outputs of the rows that `keep` selects."""
-        chosen = torch.from_numpy(np.flatnonzero(keep))
-        return TeacherOutputs(logits=self.logits[chosen], features=tuple(f[:, chosen] for f in self.features))
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 class TeacherLearner:
@@ -123,7 +132,7 @@ class TeacherLearner:
         self._images, self._masks = cubes(data.mr, data.mr_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.teacher, seed)
-        fit_constants(self.network, self._images.float(), self._masks.float(), self._targets)
+        fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
         self._optimizer = _optimizer(self.network, config.hyper)
 
     @property
@@ -148,12 +157,12 @@ class TeacherLearner:
         """Run one epoch; returns the mean ``loss``."""
         _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
         flips = drawn_flips(len(self._targets), self._seed, epoch)
-        losses = []
+        losses, device = [], next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
             images = varied(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
-            reading: Reading = wrapped["network"](images, masks)
-            loss = histogram_loss(reading.logits, self._targets[rows])
+            reading: Reading = wrapped["network"](images.to(device), masks.to(device))
+            loss = histogram_loss(reading.logits, self._targets[rows].to(device))
             losses.append(_step(loss, self._optimizer, [self.network], self._name))
         return {"loss": float(np.mean(losses))}
 
@@ -175,7 +184,7 @@ class StudentLearner:
         self._images, self._masks = cubes(data.ct, data.ct_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.student, seed)
-        fit_constants(self.network, self._images.float(), self._masks.float(), self._targets)
+        fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
         self._adapters = (
             build_adapters(config.student, config.teacher, seed) if self._hyper.feature_weight > 0 else None
         )
@@ -205,10 +214,11 @@ class StudentLearner:
         _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
         flips = drawn_flips(len(self._targets), self._seed, epoch)
         sums: dict[str, list[float]] = {}
+        device = next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
             images = varied(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
-            terms = self._terms(wrapped["network"](images, masks), rows, flips, wrapped)
+            terms = self._terms(wrapped["network"](images.to(device), masks.to(device)), rows, flips, wrapped)
             loss = _step(self._weighed(terms), self._optimizer, list(self.modules().values()), self._name)
             for key, value in {**{k: float(v.detach()) for k, v in terms.items()}, "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
@@ -217,13 +227,14 @@ class StudentLearner:
     def _terms(
         self, reading: Reading, rows: NDArray[np.intp], flips: NDArray[np.intp], wrapped: Mapping[str, nn.Module]
     ) -> dict[str, Tensor]:
-        terms = {"labels": histogram_loss(reading.logits, self._targets[rows])}
+        device = reading.logits.device
+        terms = {"labels": histogram_loss(reading.logits, self._targets[rows].to(device))}
         hyper, teacher = self._hyper, self._teacher
         if teacher is None:
             return terms
-        shown = [features[flips[rows], rows] for features in teacher.features]
+        shown = [features[flips[rows], rows].to(device) for features in teacher.features]
         if hyper.kd_weight > 0:
-            terms["soft"] = soft_targets(reading.logits, teacher.logits[rows], hyper.temperature)
+            terms["soft"] = soft_targets(reading.logits, teacher.logits[rows].to(device), hyper.temperature)
         if hyper.feature_weight > 0:
             adapted: tuple[Tensor, ...] = wrapped["adapters"](reading.features)
             pairs = [feature_distance(s, t) for s, t in zip(adapted, shown, strict=True)]
@@ -241,53 +252,6 @@ class StudentLearner:
             "relations": hyper.relation_weight,
         }
         return torch.stack([weights[key] * value for key, value in terms.items()]).sum()
-
-
-def cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Return arrays (n, z, y, x) as tensors with a channel axis; the images keep their storage type."""
-    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(np.ascontiguousarray(masks))[
-        :, None
-    ]
-
-
-@torch.no_grad()
-def predict(
-    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
-    found = []
-    for image, mask in _chunks(cubes(images, masks), batch_size):
-        shown = [network(mirrored(image.float(), f), mirrored(mask.float(), f)).logits for f in range(len(FLIPS))]
-        found.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
-    mean, sd = mean_and_sd(torch.cat(found))
-    return mean.numpy(), sd.numpy()
-
-
-@torch.no_grad()
-def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
-    """Return what a trained teacher says about the cubes of `data`; features are standardised by channel over the cubes."""
-    views = []
-    for flip in range(len(FLIPS)):
-        pairs = _chunks(cubes(data.mr, data.mr_mask), batch_size)
-        parts: list[Reading] = [network(mirrored(i.float(), flip), mirrored(m.float(), flip)) for i, m in pairs]
-        scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
-        views.append(Reading(torch.cat([part.logits for part in parts]), scales))
-    logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
-    stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
-    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked))
-
-
-def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    images, masks = tensors
-    for start in range(0, len(images), size):
-        yield images[start : start + size], masks[start : start + size]
-
-
-def _standardised(features: Tensor) -> Tensor:
-    """Return (mirror, n, channel, z, y, x) with mean 0 and SD 1 in each channel."""
-    over = (0, 1, 3, 4, 5)
-    mean, sd = features.mean(dim=over, keepdim=True), features.std(dim=over, keepdim=True)
-    return (features - mean) / sd.clamp_min(1e-6)
 
 
 def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
@@ -323,19 +287,8 @@ def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: st
             "loss-not-finite",
             "the loss or its gradient is not finite",
             where=name,
-            got=f"loss {float(loss):g}",
+            got=f"loss {float(loss.detach()):g}",
             todo="The last good checkpoint is kept; lower the learning rate.",
         )
     optimizer.step()
     return float(loss.detach())
-
-
-__all__ = [
-    "DistillationConfig",
-    "HyperParameters",
-    "StudentLearner",
-    "TeacherLearner",
-    "TeacherOutputs",
-    "predict",
-    "teacher_outputs",
-]

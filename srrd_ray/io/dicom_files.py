@@ -84,15 +84,18 @@ class Listing:
     files: int
 
 
-def read_folder(folder: Path) -> Listing:
+def read_folder(folder: Path, root: Path | None = None) -> Listing:
     """Return every CT and MR slice below `folder` (or of one file), from headers alone.
+
+    Links are followed where they stay inside `root`, the folder itself where none is given.
 
     Raises
     ------
     InputError
-        `dicom-truncated` for an empty or short ``.dcm`` file, `dicom-codec` for a compression nobody here can decode.
+        `path-outside` for a link that leads elsewhere, `dicom-truncated` for an empty or short ``.dcm`` file, `dicom-codec` for a compression nobody here can decode.
     """
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    _check_links(folder, files, (root or folder).resolve())
     ignored: Counter[str] = Counter()
     slices: list[Slice] = []
     for path in files:
@@ -103,6 +106,18 @@ def read_folder(folder: Path) -> Listing:
             continue
         slices += _slices(path, name, dataset)
     return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
+
+
+def _check_links(folder: Path, files: list[Path], root: Path) -> None:
+    outside = [path for path in files if path.is_symlink() and not path.resolve().is_relative_to(root)]
+    if outside:
+        raise InputError(
+            "path-outside",
+            "a link leads out of the folder of the input",
+            where=f"{folder.name}, {safe_name(outside[0], files)}",
+            got=f"{len(outside)} of {len(files)} files",
+            todo="Copy the series into the cohort.",
+        )
 
 
 def _open(path: Path, name: str) -> tuple[FileDataset | None, str]:
@@ -264,6 +279,9 @@ def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, 
         text = "/".join(str(part) for part in _many(get(name)))
         if re.fullmatch(pattern, text):
             kept[name] = text
+    effective = _float(get("EffectiveEchoTime"))
+    if effective is not None:
+        kept["EchoTime"] = f"{effective:g}"
     maker = str(dataset.get("Manufacturer", "")).upper()
     known = [name for name in _MAKERS if maker.startswith(name)]
     return kept | ({"Manufacturer": known[0]} if known else {})

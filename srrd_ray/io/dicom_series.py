@@ -1,14 +1,11 @@
 """A DICOM folder as one stack of slices: chosen by a stated rule, checked for every gap, its geometry exact.
 
-Slices are ordered by position alone. The rule where a folder holds several stacks: the modality asked for, no localiser,
-at least eight slices; then original before derived, then the thinnest slices, then a bone kernel, then the most slices.
-Of several echoes the first. Two stacks equal in all of that are refused.
+Slices are ordered by position alone; which stack of several is meant, `srrd_ray.io.dicom_choice` decides.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +15,13 @@ from numpy.typing import NDArray
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
+from srrd_ray.io.dicom_choice import choose
 from srrd_ray.io.dicom_decode import stored_values
 from srrd_ray.io.dicom_files import Listing, Slice, read_folder
-from srrd_ray.io.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_memory, spacing_error
+from srrd_ray.io.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_grid, check_memory, spacing_error
 from srrd_ray.records import Modality, Side
 
 JITTER = 0.01
-PARALLEL = 0.01
 TILT_DEGREES = 0.1
 KNEE_PARTS = {"", "KNEE", "LKNEE", "RKNEE", "KNEELEFT", "KNEERIGHT", "EXTREMITY", "LEG", "LOWEREXTREMITY", "LOWERLIMB"}
 
@@ -50,12 +47,13 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
         `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`, `spacing-invalid` or `image-too-large`.
     """
     listing = read_folder(folder)
-    chosen, notes = _choose(folder, listing, modality)
+    chosen, notes = choose(folder, listing, modality)
     chosen, copies = _drop_copies(chosen)
     _check_header(folder, chosen, side)
     ordered, distances, more = _order(folder, chosen)
     check_memory((len(ordered), *_shape(ordered)), 4, rules, folder.name)
     geometry, tilt_mm = _geometry(ordered, distances)
+    check_grid(geometry.shape, geometry, folder.name)
     places, spacing_notes = _check_spacing(folder, ordered, distances, rules)
     tilt_notes = _check_tilt(folder, tilt_mm, distances, rules)
     return Stack(
@@ -66,84 +64,6 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
         places=places,
         notes=(*_ignored(listing), *notes, *copies, *more, *spacing_notes, *tilt_notes, *_flags(ordered)),
     )
-
-
-def _choose(folder: Path, listing: Listing, modality: Modality | None) -> tuple[list[Slice], tuple[Note, ...]]:
-    wanted = [s for s in listing.slices if modality in (None, s.modality)]
-    if not wanted:
-        found = sorted({s.modality for s in listing.slices})
-        raise InputError(
-            "wrong-modality" if found else "dicom-empty",
-            f"no {modality or 'CT or MR'} image in the folder",
-            where=folder.name,
-            got=", ".join(found) or f"{listing.files} files, ignored: {listing.ignored}",
-            expected=modality or "ct or mr",
-        )
-    stacks = _stacks(wanted)
-    useful = [stack for stack in stacks if len(stack) >= MIN_SLICES and "LOCALIZER" not in stack[0].kinds]
-    if not useful:
-        counts = sorted((len(stack) for stack in stacks), reverse=True)
-        raise InputError(
-            "dicom-too-few-slices",
-            "no stack has enough slices",
-            where=folder.name,
-            got=f"stacks of {counts[:8]} slices",
-            expected=f"at least {MIN_SLICES} parallel slices",
-            todo="Give the whole series; no spacing is invented.",
-        )
-    useful.sort(key=_rank)
-    if len(useful) > 1 and _rank(useful[0]) == _rank(useful[1]):
-        raise InputError(
-            "dicom-series-tie",
-            "several series fit equally well",
-            where=folder.name,
-            got="; ".join(_describe(stack) for stack in useful[:4]),
-            todo="Leave one of them in the folder.",
-        )
-    if len(stacks) == 1:
-        return useful[0], ()
-    text = f"1 of {len(stacks)} stacks chosen: {_describe(useful[0])}"
-    return useful[0], (Note(severity="FIX", code="dicom-series-chosen", message=text),)
-
-
-def _stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Split by series, echo and orientation; a localiser inside a series falls away by its orientation."""
-    groups: dict[tuple[str, str], list[list[Slice]]] = defaultdict(list)
-    for item in slices:
-        stacks = groups[(item.series, item.echo)]
-        for stack in stacks:
-            if _parallel(stack[0], item):
-                stack.append(item)
-                break
-        else:
-            stacks.append([item])
-    return [stack for stacks in groups.values() for stack in stacks]
-
-
-def _parallel(a: Slice, b: Slice) -> bool:
-    if a.orientation is None or b.orientation is None:
-        return a.orientation == b.orientation
-    return bool(np.abs(np.subtract(a.orientation, b.orientation)).max() < PARALLEL)
-
-
-def _rank(stack: list[Slice]) -> tuple[object, ...]:
-    first = stack[0]
-    kernel = first.technique.get("ConvolutionKernel", "")
-    sharp = kernel.startswith(("BONE", "EDGE")) or any(
-        kernel.startswith(f"B{c}{n}") for c in ("", "r") for n in (5, 6, 7)
-    )
-    echo = first.technique.get("EchoTime", "inf")
-    return ("ORIGINAL" not in first.kinds, _thickness(first), not sharp, -len(stack), float(echo))
-
-
-def _thickness(item: Slice) -> float:
-    return float(item.technique.get("SliceThickness", "inf"))
-
-
-def _describe(stack: list[Slice]) -> str:
-    first = stack[0]
-    kernel = first.technique.get("ConvolutionKernel", "kernel unknown")
-    return f"{first.modality}, {len(stack)} slices, {_thickness(first):g} mm, {kernel}"
 
 
 def _drop_copies(stack: list[Slice]) -> tuple[list[Slice], tuple[Note, ...]]:

@@ -6,6 +6,7 @@ never opened.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io import dicom_pixels, dicom_series, foreign_zarr, nifti, nrrd_mha
+from srrd_ray.geometry import Geometry, Shape
+from srrd_ray.io import both_knees, dicom_pixels, dicom_seg, dicom_series, foreign_zarr, nifti, nrrd_mha
 from srrd_ray.io.dicom_pixels import compact
 from srrd_ray.io.source import (
     AIR_HU,
@@ -114,8 +115,17 @@ def read_image(
         As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`.
     """
     if image_format(path) == "dicom":
-        return _read_dicom(path, dicom_series.read_stack(path, modality, side, rules))
-    header = read_header(path, modality, side=side, rules=rules)
+        image = _read_dicom(path, dicom_series.read_stack(path, modality, side, rules))
+    else:
+        image = _read_plain(path, modality, rules)
+    if modality is None:
+        return image
+    volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
+    return replace(image, volume=volume, notes=image.notes + notes)
+
+
+def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
+    header = read_header(path, modality, rules=rules)
     geometry, _ = _plain_geometry(path, header.format, modality, rules)
     values, notes = _finite(path, _plain_values(path, header.format, rules), modality)
     _check_content(path, values, modality)
@@ -137,27 +147,21 @@ def _read_dicom(path: Path, stack: dicom_series.Stack) -> SourceImage:
 
 
 def read_mask(path: Path, like: Geometry | None = None, *, rules: ReadRules = DEFAULT_RULES) -> Volume[np.bool_]:
-    """Return where a mask is not zero; where `like` is given the mask has to lie on that grid.
+    """Return where a mask is not zero; where `like` is given the mask has to cover that grid voxel by voxel.
 
     Raises
     ------
     InputError
-        `mask-grid` (another shape or affine than its image, both are named), `mask-values` (more than one label) or
-        `mask-empty`.
+        `mask-grid` (another shape or affine than its image, both are named), `mask-values` (more than one label),
+        `mask-format` or `mask-empty`.
     """
     kind = image_format(path)
     if kind == "dicom":
-        raise InputError("mask-format", "masks are read from NIfTI, NRRD, MHA or OME-Zarr", where=path.name)
+        if like is None:
+            raise InputError("mask-format", "a DICOM segmentation needs the image it was drawn on", where=path.name)
+        return _not_empty(path, dicom_seg.read_segmentation(path, like))
     geometry, _ = _plain_geometry(path, kind, None, rules)
-    if like is not None and not like.matches(geometry, tolerance_mm=0.01):
-        raise InputError(
-            "mask-grid",
-            "the mask lies on another grid than its image",
-            where=path.name,
-            got=_grid_text(geometry),
-            expected=_grid_text(like),
-            todo="Resample the mask (nearest neighbour) onto its image.",
-        )
+    start = _inside(path, geometry, like) if like is not None else (0, 0, 0)
     values = _plain_values(path, kind, rules)
     found = np.unique(values)
     if len(found) > 2 or not np.isfinite(found.astype(np.float64)).all():
@@ -168,10 +172,33 @@ def read_mask(path: Path, like: Geometry | None = None, *, rules: ReadRules = DE
             got=f"labels {found[:8].tolist()}",
             expected="0 and one other",
         )
-    mask = values != 0
-    if not mask.any():
-        raise InputError("mask-empty", "the mask is empty", where=path.name, got=_grid_text(geometry))
-    return Volume(array=mask, geometry=like or geometry)
+    whole = Volume(array=values != 0, geometry=geometry)
+    if like is None:
+        return _not_empty(path, whole)
+    return _not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
+
+
+def _not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
+    if not mask.array.any():
+        raise InputError("mask-empty", "the mask is empty", where=path.name, got=_grid_text(mask.geometry))
+    return mask
+
+
+def _inside(path: Path, geometry: Geometry, like: Geometry) -> Shape:
+    """Return where `like` begins in a mask that covers it on the same lattice (both knees are masked in one file)."""
+    offset = geometry.lps_to_index(like.index_to_lps((0, 0, 0)))
+    z, y, x = (int(v) for v in np.rint(offset))
+    fits = min(z, y, x) >= 0 and all(a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True))
+    if not fits or not geometry.crop((z, y, x), like.shape).matches(like, tolerance_mm=0.01):
+        raise InputError(
+            "mask-grid",
+            "the mask lies on another grid than its image",
+            where=path.name,
+            got=_grid_text(geometry),
+            expected=_grid_text(like),
+            todo="Resample the mask (nearest neighbour) onto its image.",
+        )
+    return z, y, x
 
 
 def _plain_geometry(

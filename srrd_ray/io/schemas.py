@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator
 
 from srrd_ray.errors import StoreError
 
-Name: TypeAlias = Literal["cohort", "volume", "transform", "patches", "morphometry", "model", "predictions", "run"]
+Name: TypeAlias = Literal[
+    "cohort", "volume", "transform", "patches", "morphometry", "model", "predictions", "run", "metrics"
+]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 
 

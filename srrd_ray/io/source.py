@@ -24,6 +24,7 @@ Pixels: TypeAlias = NDArray[np.int16] | NDArray[np.float32]
 AIR_HU = -1000
 MIN_SLICES = 8
 MAX_SPACING_MM = 10.0
+LEAST_EXTENT_MM, MOST_EXTENT_MM = 12.0, 1500.0
 _HARMLESS = re.compile(
     r"(?:image|img|im|slice|dicom|dcm|ct|mr|series|ser|se|frame|file|axial|sagittal|coronal|[eisz]|\d{1,5}|[-_.])+",
     re.I,
@@ -112,7 +113,7 @@ def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, rules: ReadRules,
 
 
 def check_grid(shape: Shape, geometry: Geometry, where: str) -> None:
-    """Refuse too few slices (`image-too-thin`) and spacings beyond 10 mm (`spacing-invalid`)."""
+    """Refuse too few slices (`image-too-thin`), spacings beyond 10 mm and fields of view that no knee has."""
     if min(shape) < MIN_SLICES:
         raise InputError(
             "image-too-thin",
@@ -124,6 +125,16 @@ def check_grid(shape: Shape, geometry: Geometry, where: str) -> None:
         )
     if max(geometry.spacing_mm) > MAX_SPACING_MM:
         raise spacing_error(where, geometry.spacing_mm)
+    extent = [n * step for n, step in zip(shape, geometry.spacing_mm, strict=True)]
+    if max(extent) < LEAST_EXTENT_MM or max(extent) > MOST_EXTENT_MM:
+        raise InputError(
+            "not-a-knee",
+            "the field of view is not that of a knee",
+            where=where,
+            got=" × ".join(f"{side:.4g}" for side in extent) + " mm (z, y, x)",
+            expected=f"the longest side between {LEAST_EXTENT_MM:g} and {MOST_EXTENT_MM:g} mm",
+            todo="Check the unit of the spacing.",
+        )
 
 
 def spacing_error(where: str, got: object) -> InputError:

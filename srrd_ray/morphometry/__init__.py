@@ -1,5 +1,20 @@
 """Exact trabecular morphometry: arrays in, numbers and maps out."""
 
+from srrd_ray.morphometry.maps import BoneMaps, bone_maps, region_measures
+from srrd_ray.morphometry.marrow import mr_bone_fraction
+from srrd_ray.morphometry.measures import BoneMeasures, measure, measure_maps
+from srrd_ray.morphometry.resolve import MorphometryConfig, super_resolve
 from srrd_ray.morphometry.thickness import local_thickness
 
-__all__ = ["local_thickness"]
+__all__ = [
+    "BoneMaps",
+    "BoneMeasures",
+    "MorphometryConfig",
+    "bone_maps",
+    "local_thickness",
+    "measure",
+    "measure_maps",
+    "mr_bone_fraction",
+    "region_measures",
+    "super_resolve",
+]

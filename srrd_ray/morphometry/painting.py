@@ -38,8 +38,11 @@ def over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> N
             done.result()
 
 
-def paint_voxels(squared: NDArray[np.int32], *, threads: int) -> None:
-    """Replace integer squared distances by the largest squared radius that covers each voxel of the phase (> 0)."""
+def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> None:
+    """Replace integer squared distances by the largest squared radius that covers each voxel of the phase (> 0).
+
+    `beyond`: balls also paint the voxels of the other phase that they reach (their rim, at a distance of just D).
+    """
     limit = int(squared.max(initial=0))
     if limit == 0:
         return
@@ -47,18 +50,20 @@ def paint_voxels(squared: NDArray[np.int32], *, threads: int) -> None:
     cover = _cover_table(limit)
     over_slabs(lambda a, b: _mark_voxels(squared, cover, keep, a, b), squared.shape[0], threads)
     order, radii = _descending(squared, keep, limit)
-    words = pack(squared)
+    words = pack(squared, beyond=beyond)
     root = np.sqrt(np.arange(limit + 1)).astype(np.int32)
     over_slabs(lambda a, b: _paint_voxels(order, radii, words, root, squared, a, b), squared.shape[0], threads)
 
 
-def paint_mm(squared: NDArray[np.float64], spacing_mm: tuple[float, float, float], *, threads: int) -> None:
-    """Replace squared distances in mm² by the largest squared radius that covers each voxel of the phase (> 0)."""
+def paint_mm(
+    squared: NDArray[np.float64], spacing_mm: tuple[float, float, float], *, beyond: bool, threads: int
+) -> None:
+    """Replace squared distances in mm² by the largest squared radius that covers each voxel; see `paint_voxels`."""
     flat = squared.ravel()
     kept = np.flatnonzero(flat)
     order = kept[np.argsort(-flat[kept], kind="stable")]
     radii = flat[order]
-    words = pack(squared)
+    words = pack(squared, beyond=beyond)
     steps = np.asarray(spacing_mm, dtype=np.float64)
     over_slabs(lambda a, b: _paint_mm(order, radii, words, steps, squared, a, b), squared.shape[0], threads)
 
@@ -143,9 +148,11 @@ def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[n
             cursor[at] += 1
 
 
-def pack(squared: Squared) -> Words:
-    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive."""
+def pack(squared: Squared, *, beyond: bool = False) -> Words:
+    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; everywhere where `beyond`."""
     nz, ny, nx = squared.shape
+    if beyond:
+        return np.full((nz, ny, (nx + 63) // 64), 2**64 - 1, dtype=np.uint64)
     words = np.zeros((nz, ny, (nx + 63) // 64), dtype=np.uint64)
     _pack(squared, words)
     return words

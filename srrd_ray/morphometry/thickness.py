@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from srrd_ray.errors import InputError
-from srrd_ray.morphometry.distance import FAR, squared_distance_mm, squared_distance_voxels
+from srrd_ray.morphometry.compiled import compiled
+from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.painting import paint_mm, paint_voxels
 
 Border: TypeAlias = Literal["open", "closed"]
 Spacing: TypeAlias = tuple[float, float, float]
+Mode: TypeAlias = Literal["exact", "bonej"]
 Map: TypeAlias = NDArray[np.float64]
 
 
@@ -25,6 +27,8 @@ def local_thickness(
     spacing_mm: float | ArrayLike,
     *,
     border: Border = "open",
+    mode: Mode = "exact",
+    field: ArrayLike | None = None,
     dtype: DTypeLike = np.float64,
     threads: int = 1,
 ) -> Map:
@@ -38,6 +42,12 @@ def local_thickness(
         Voxel size along (z, y, x), mm, or one number.
     border
         ``open``: the image edge is no wall. ``closed``: as if padded with one voxel of the other phase.
+    mode
+        ``exact``, or ``bonej``: balls reach over the phase, every voxel on the surface of what they cover takes the mean
+        of its interior 26-neighbours, and the map is masked last, as BoneJ2 does; it reads 0-5 % higher.
+    field
+        Where the image was scanned, of the same shape; null for everywhere. Outside there are no balls' centres and no
+        thickness, and its edge is no wall either: an image edge of any shape.
     dtype
         float64, or float32 to halve the memory.
     threads
@@ -55,9 +65,15 @@ def local_thickness(
         `mask-invalid` where the mask is not a volume, `spacing-invalid` where a spacing is not positive and finite.
     """
     phase, steps = parse_phase(mask), parse_spacing(spacing_mm)
-    if border == "closed":
-        return _inside(_open_thickness(np.pad(phase, 1), steps, dtype, threads))
-    return _open_thickness(phase, steps, dtype, threads)
+    seen = None if field is None else parse_region(field, phase.shape)
+    inner = np.pad(phase, 1) if border == "closed" else phase
+    if border == "closed" and seen is not None:
+        seen = np.pad(seen, 1)
+    squared, factor = squared_radii(inner, steps, seen, beyond=mode == "bonej", threads=threads)
+    diameter = _diameter(squared, 2.0 * factor, dtype)
+    if mode == "bonej":
+        diameter = trim_surface(diameter) * inner
+    return np.ascontiguousarray(diameter[1:-1, 1:-1, 1:-1]) if border == "closed" else diameter
 
 
 def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:
@@ -68,6 +84,24 @@ def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError("mask-invalid", "a mask has no NaN", todo="Threshold the image first.")
     return np.ascontiguousarray(array != 0)
+
+
+def parse_region(roi: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the region as a boolean volume of `shape`; all of it where absent.
+
+    Raises
+    ------
+    InputError
+        `roi-mismatch` where the region lies on another grid.
+    """
+    if roi is None:
+        return np.ones(shape, dtype=np.bool_)
+    region: NDArray[np.bool_] = np.asarray(roi) != 0
+    if region.shape != shape:
+        raise InputError(
+            "roi-mismatch", "the region and the image differ in shape", got=str(region.shape), expected=str(shape)
+        )
+    return region
 
 
 def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
@@ -81,20 +115,71 @@ def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
     return z, y, x
 
 
-def _inside(padded: Map) -> Map:
-    return np.ascontiguousarray(padded[1:-1, 1:-1, 1:-1])
+def trim_surface(diameter: Map) -> Map:
+    """Return the map with each surface voxel replaced by the mean of its interior 26-neighbours (kept where it has none).
+
+    The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it; the image edge is no surface.
+    """
+    out = diameter.copy()
+    surface = np.zeros(diameter.shape, dtype=np.bool_)
+    _mark_surface(diameter, surface)
+    _trim(diameter, surface, out)
+    return out
 
 
-def _open_thickness(phase: NDArray[np.bool_], steps: Spacing, dtype: DTypeLike, threads: int) -> Map:
+@compiled
+def _mark_surface(diameter: Map, surface: NDArray[np.bool_]) -> None:
+    nz, ny, nx = diameter.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if diameter[z, y, x] > 0:
+                    near = diameter[
+                        max(z - 1, 0) : min(z + 2, nz), max(y - 1, 0) : min(y + 2, ny), max(x - 1, 0) : min(x + 2, nx)
+                    ]
+                    surface[z, y, x] = near.min() == 0
+
+
+@compiled
+def _trim(diameter: Map, surface: NDArray[np.bool_], out: Map) -> None:
+    nz, ny, nx = diameter.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if not surface[z, y, x]:
+                    continue
+                total, count = 0.0, 0
+                for k in range(max(z - 1, 0), min(z + 2, nz)):
+                    for j in range(max(y - 1, 0), min(y + 2, ny)):
+                        for i in range(max(x - 1, 0), min(x + 2, nx)):
+                            if diameter[k, j, i] > 0 and not surface[k, j, i]:
+                                total += diameter[k, j, i]
+                                count += 1
+                if count > 0:
+                    out[z, y, x] = total / count
+
+
+def squared_radii(
+    phase: NDArray[np.bool_], steps: Spacing, seen: NDArray[np.bool_] | None, *, beyond: bool, threads: int
+) -> tuple[NDArray[np.int32] | NDArray[np.float64], float]:
+    """Return the largest squared radius that covers each voxel, and the mm of its unit; inf where there is no wall."""
+    inside = phase if seen is None else phase & seen
     if phase.all():
-        return np.full(phase.shape, np.inf, dtype=dtype)
-    if steps[0] == steps[1] == steps[2]:
+        return np.where(inside, np.inf, 0.0), 1.0
+    if is_isotropic(steps):
         voxels = squared_distance_voxels(phase)
-        paint_voxels(voxels, threads=threads)
-        return _diameter(voxels, 2.0 * steps[0], dtype)
+        np.copyto(voxels, 0, where=~inside)
+        paint_voxels(voxels, beyond=beyond, threads=threads)
+        return voxels, steps[0]
     squared = squared_distance_mm(phase, steps)
-    paint_mm(squared, steps, threads=threads)
-    return _diameter(squared, 2.0, dtype)
+    np.copyto(squared, 0, where=~inside)
+    paint_mm(squared, steps, beyond=beyond, threads=threads)
+    return squared, 1.0
+
+
+def is_isotropic(steps: Spacing) -> bool:
+    """Return whether the voxel is a cube, to a part in 10⁹ (headers hold rounded numbers)."""
+    return max(steps) - min(steps) <= 1e-9 * max(steps)
 
 
 def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, dtype: DTypeLike) -> Map:
@@ -103,6 +188,3 @@ def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, d
     for plane, source in zip(out, squared, strict=True):
         plane[...] = factor * np.sqrt(source, dtype=np.float64)
     return out
-
-
-__all__ = ["FAR", "Border", "Map", "Spacing", "local_thickness", "parse_phase", "parse_spacing"]

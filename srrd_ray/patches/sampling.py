@@ -78,11 +78,12 @@ def holds(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike | None = 
 def place_cubes(
     ct: Volume[Scalar], bones: Volume[np.uint8], points: tuple[SubchondralPoint, ...], config: PatchConfig
 ) -> Placement:
-    """Return the first `config.per_region` cubes of each region that lie inside the CT and inside the bone."""
+    """Return the first `config.per_region` cubes of each region that lie inside CT and bone, `config.apart_mm` apart."""
     kept: list[SubchondralPoint] = []
     outside_volume = outside_bone = 0
     for point in points:
-        if sum((p.bone, p.compartment) == (point.bone, point.compartment) for p in kept) == config.per_region:
+        others = [p for p in kept if (p.bone, p.compartment) == (point.bone, point.compartment)]
+        if len(others) == config.per_region or _nearest_mm(point, others) < config.apart_mm:
             continue
         grid = ct_grid(point.center_lps_mm)
         if not holds(ct, grid):
@@ -111,6 +112,11 @@ def cut_mask(bones: Volume[np.uint8], bone: Bone, grid: Geometry) -> NDArray[np.
     window = _window(bones, grid, np.eye(4))
     mask = Volume(array=window.array == BONE_LABELS[bone], geometry=window.geometry)
     return mask.onto(grid, order=1).array >= 0.5
+
+
+def _nearest_mm(point: SubchondralPoint, others: list[SubchondralPoint]) -> float:
+    gaps = np.array([other.center_lps_mm for other in others]).reshape(-1, 3) - np.array(point.center_lps_mm)
+    return float(np.linalg.norm(gaps, axis=1).min(initial=np.inf))
 
 
 def _centred(shape: Shape, spacing_mm: tuple[float, float, float], center: ArrayLike) -> Geometry:

@@ -31,6 +31,8 @@ class PatchConfig:
         Distance between candidate centres along ML and AP, mm.
     radius_mm
         Candidates lie within this ML and AP distance of the weight-bearing centre, mm.
+    apart_mm
+        Cubes of a region that are kept have centres at least so far apart, mm.
     depth_mm
         Depth of the first layer of centres under the joint surface, mm.
     layers
@@ -42,8 +44,9 @@ class PatchConfig:
     """
 
     per_region: int = 4
-    pitch_mm: float = 6.0
-    radius_mm: float = 4.0
+    pitch_mm: float = 3.0
+    radius_mm: float = 7.5
+    apart_mm: float = 5.0
     depth_mm: float = 7.5
     layers: int = 1
     min_bone_fraction: float = 0.85
@@ -74,11 +77,27 @@ class JointSurface:
         """Sign of LPS z going from the joint into the bone: up in the femur, down in the tibia."""
         return 1.0 if self.bone == "femur" else -1.0
 
+    def height_at(self, x: float, y: float) -> float:
+        """Return the surface height (mm) of the column at (x, y); NaN beside the bone."""
+        ix, iy = round((x - self.x_mm[0]) / _COLUMN_MM), round((y - self.y_mm[0]) / _COLUMN_MM)
+        inside = 0 <= ix < self.x_mm.size and 0 <= iy < self.y_mm.size
+        return float(self.z_mm[iy, ix]) if inside else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Plateau:
+    """The plane z = a + b·x + c·y through the tibial plateau, and the columns (y, x) that belong to it."""
+
+    plane: tuple[float, float, float]
+    columns: NDArray[np.bool_]
+
     @property
-    def depth_below_peak_mm(self) -> Heights:
-        """How far (mm) each column's surface lies from the point that reaches farthest towards the joint."""
-        depth: Heights = self.into_bone * self.z_mm
-        return depth - np.nanmin(depth)
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector from the tibia towards the femur (x, y, z)."""
+        _, b, c = self.plane
+        upward = np.array([-b, -c, 1.0])
+        unit: NDArray[np.float64] = upward / np.linalg.norm(upward)
+        return unit
 
 
 def joint_surface(bones: Volume[np.uint8], bone: Bone) -> JointSurface:
@@ -110,30 +129,61 @@ def subchondral_points(bones: Volume[np.uint8], side: Side, config: PatchConfig)
     InputError
         `bone-missing` where femur or tibia is absent.
     """
+    femur, tibia = (joint_surface(bones, bone) for bone in BONES)
+    plateau = tibial_plateau(tibia)
     points: list[SubchondralPoint] = []
-    for bone in BONES:
-        surface = joint_surface(bones, bone)
+    for surface in (femur, tibia):
         for compartment in COMPARTMENTS:
-            centre = weight_bearing_centre(surface, compartment, side)
-            points += _under(surface, compartment, centre, config)
+            centre = weight_bearing_centre(tibia, plateau, compartment, side)
+            if surface.bone == "femur":
+                centre = facing(surface, centre, plateau.normal)
+            points += _under(surface, compartment, (centre, plateau.normal), config)
     return tuple(points)
 
 
-def weight_bearing_centre(surface: JointSurface, compartment: Compartment, side: Side) -> tuple[float, float]:
-    """Return LPS (x, y), mm, of the middle of the compartment's load-bearing surface.
+def tibial_plateau(tibia: JointSurface) -> Plateau:
+    """Return the plateau: a plane fitted to the top of the tibia, without what lies more than 6 mm below it.
 
-    ML: a quarter of the joint's width to either side of its middle. AP: the middle of the plateau in the tibia; the most
-    distal part of the condyle in the femur. Medial is +x in a right knee and -x in a left one.
+    Its slope makes everything else independent of how the leg lay in the scanner.
     """
-    near = surface.depth_below_peak_mm <= (8.0 if surface.bone == "tibia" else 12.0)
-    columns = surface.x_mm[near.any(axis=0)]
+    x, y = np.meshgrid(tibia.x_mm, tibia.y_mm)
+    design = np.stack([np.ones_like(x), x, y], axis=-1)
+    columns = np.isfinite(tibia.z_mm) & (tibia.z_mm > np.nanmedian(tibia.z_mm) - 20.0)
+    for _ in range(4):
+        plane = np.linalg.lstsq(design[columns], tibia.z_mm[columns], rcond=None)[0]
+        columns = np.nan_to_num(tibia.z_mm - design @ plane, nan=-np.inf) > -6.0
+    a, b, c = (float(v) for v in plane)
+    return Plateau(plane=(a, b, c), columns=columns)
+
+
+def weight_bearing_centre(
+    tibia: JointSurface, plateau: Plateau, compartment: Compartment, side: Side
+) -> tuple[float, float, float]:
+    """Return the LPS point (mm) on the tibial surface in the middle of a compartment's load-bearing area.
+
+    ML: 0.28 of the plateau's width to either side of its middle (half the plateau without the spines, halved). AP: the
+    middle of the plateau there. Medial is +x in a right knee and -x in a left one.
+    """
+    across = tibia.x_mm[plateau.columns.any(axis=0)]
     towards = 1.0 if (compartment == "medial") == (side == "R") else -1.0
-    x = float((columns[0] + columns[-1]) / 2 + towards * (columns[-1] - columns[0]) / 4)
-    band = np.abs(surface.x_mm - x) <= 4.0
-    depth = np.where(near, surface.depth_below_peak_mm, np.nan)[:, band]
-    reach = np.inf if surface.bone == "tibia" else float(np.nanmin(depth)) + 1.5
-    rows = np.nonzero(depth <= reach)[0]
-    return x, float(surface.y_mm[[rows.min(), rows.max()]].mean())
+    x = float((across[0] + across[-1]) / 2 + towards * 0.28 * (across[-1] - across[0]))
+    band = np.abs(tibia.x_mm - x) <= 4.0
+    rows = np.flatnonzero(plateau.columns[:, band].any(axis=1))
+    y = float(tibia.y_mm[[rows[0], rows[-1]]].mean())
+    near = band[None, :] & (np.abs(tibia.y_mm - y) <= 4.0)[:, None] & plateau.columns
+    return x, y, float(np.median(tibia.z_mm[near]))
+
+
+def facing(
+    femur: JointSurface, point: tuple[float, float, float], normal: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """Return the point on the femur that `point` of the tibia faces along `normal`, within 30 mm; else `point` itself."""
+    for step in np.arange(0.0, 30.0, 0.5):
+        x, y, z = (float(v) for v in np.asarray(point) + step * normal)
+        height = femur.height_at(x, y)
+        if np.isfinite(height) and z >= height:
+            return x, y, height
+    return point
 
 
 def _column_grid(mask: Volume[np.bool_]) -> Geometry:
@@ -147,20 +197,22 @@ def _column_grid(mask: Volume[np.bool_]) -> Geometry:
 
 
 def _under(
-    surface: JointSurface, compartment: Compartment, centre: tuple[float, float], config: PatchConfig
+    surface: JointSurface,
+    compartment: Compartment,
+    frame: tuple[tuple[float, float, float], NDArray[np.float64]],
+    config: PatchConfig,
 ) -> list[SubchondralPoint]:
-    """Return the candidates of one region: a lattice round `centre`, each at its depth under its own column's surface."""
-    offsets = _offsets(config)
-    depths = [config.depth_mm + layer * config.pitch_mm for layer in range(config.layers)]
+    """Return the candidates of one region: a lattice round the centre, each at its depth under its own column's surface."""
+    centre, normal = frame
     points = []
-    for depth in depths:
-        for dx, dy in offsets:
+    for depth in (config.depth_mm + layer * config.pitch_mm for layer in range(config.layers)):
+        for dx, dy in _offsets(config):
             x, y = centre[0] + dx, centre[1] + dy
-            z = _height(surface, x, y) + surface.into_bone * depth
-            if np.isfinite(z):
-                center = (float(x), float(y), float(z))
+            inside = np.array([x, y, surface.height_at(x, y)]) + surface.into_bone * depth * normal
+            if np.isfinite(inside).all():
+                at = (float(inside[0]), float(inside[1]), float(inside[2]))
                 points.append(
-                    SubchondralPoint(bone=surface.bone, compartment=compartment, center_lps_mm=center, depth_mm=depth)
+                    SubchondralPoint(bone=surface.bone, compartment=compartment, center_lps_mm=at, depth_mm=depth)
                 )
     return points
 
@@ -172,10 +224,3 @@ def _offsets(config: PatchConfig) -> list[tuple[float, float]]:
     line = line[np.abs(line) <= config.radius_mm]
     pairs = [(float(dx), float(dy)) for dx in line for dy in line]
     return sorted(pairs, key=lambda pair: (round(float(np.hypot(*pair)), 6), pair))
-
-
-def _height(surface: JointSurface, x: float, y: float) -> float:
-    """Return the surface height (mm) of the column at (x, y); NaN beside the bone."""
-    ix, iy = round((x - surface.x_mm[0]) / _COLUMN_MM), round((y - surface.y_mm[0]) / _COLUMN_MM)
-    inside = 0 <= ix < surface.x_mm.size and 0 <= iy < surface.y_mm.size
-    return float(surface.z_mm[iy, ix]) if inside else float("nan")

@@ -28,11 +28,19 @@ class BoneConfig:
 
     threshold_hu: float = 150.0
     """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
-    sigma_mm: float = 0.8
+    surface_hu: float = 330.0
+    """HU of the smoothed image at the outer surface of a cortex."""
+    rim_mm: float = 1.5
+    """How far the surface may lie inside the first threshold, mm."""
+    sigma_mm: float = 0.7
     """Gaussian before the threshold, mm."""
+    dip: float = 0.75
+    """A voxel darker than this share of what lies above and below it belongs to a joint space."""
+    reach_mm: float = 4.0
+    """How far above and below it is compared, mm: half the widest joint space that may look closed."""
     spacing_mm: float = 1.0
     """Working grid, mm."""
-    core_depths_mm: tuple[float, ...] = (2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
+    core_depths_mm: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
     """Depths under the surface tried, in order, until the cores of femur and tibia are apart, mm."""
     gap_mm: float = 3.0
     """Half the widest gap of a thin cortex that is bridged within an axial slice, mm."""
@@ -58,7 +66,8 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     config = config or BoneConfig()
     work = _around_bone(on_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
     bone = _bone(work.array, config)
-    depth: NDArray[np.float32] = ndimage.distance_transform_edt(bone, sampling=config.spacing_mm).astype(np.float32)
+    open_bone = bone & ~_joint_space(work.array, config)
+    depth = ndimage.distance_transform_edt(open_bone, sampling=config.spacing_mm).astype(np.float32)
     markers = _markers(bone, depth, config)
     height = -(depth + np.clip(work.array, 0.0, 1500.0) / 1000.0)
     basins: Labels = watershed(height, markers, mask=bone)
@@ -67,7 +76,8 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
         lower: Labels = watershed(height, apart, mask=basins == 2)
         basins = np.where(basins == 2, lower, basins)
     _check_side(basins, side, config)
-    solid = [_solid(basins == label, basins, label, config) for label in BONE_LABELS.values()]
+    others = basins * ~_thin_rim(bone, work.array, config)
+    solid = [_solid(others == label, others, label, config) for label in BONE_LABELS.values()]
     return _on_grid(solid, work, ct)
 
 
@@ -106,6 +116,18 @@ def _marrow(bone: Mask, radius: float) -> Mask:
     return inner
 
 
+def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
+    """Return the voxels between two bright plates, one above and one below: a joint space too narrow to be dark."""
+    reach = max(round(config.reach_mm / config.spacing_mm), 1)
+    both = [
+        ndimage.maximum_filter1d(array, 2 * (reach // 2) + 1, axis=0, origin=sign * (reach // 2), mode="nearest")
+        for sign in (1, -1)
+    ]
+    dark: Mask = array < config.dip * np.minimum(*both)
+    space: Mask = dark & (np.minimum(*both) > 2.0 * config.threshold_hu)
+    return space
+
+
 def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels:
     """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia are apart."""
     for least in config.core_depths_mm:
@@ -123,10 +145,11 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
     cores = np.zeros(tibia.shape, dtype=np.int32)
     for least in config.core_depths_mm[:-1]:
         parts, count = ndimage.label(tibia & (depth >= least))
-        sizes: NDArray[np.float64] = np.bincount(parts.ravel(), minlength=count + 1) * config.spacing_mm**3
+        counts = np.bincount(parts.ravel(), minlength=count + 1).astype(np.float64)
+        sizes: NDArray[np.float64] = counts * config.spacing_mm**3
         sizes[0] = 0.0
         main = int(sizes.argmax())
-        behind = [n for n in range(1, count + 1) if 100.0 < sizes[n] and _is_behind(parts, n, main, config.spacing_mm)]
+        behind = [n for n in range(1, count + 1) if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)]
         if behind:
             cores[cores == 2] = 0
             cores[parts == main] = 2
@@ -161,7 +184,8 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
     names[kept], names[femur], names[tibia] = 3, 1, 2
-    return names[parts]
+    named: Labels = names[parts]
+    return named
 
 
 def _upper(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:
@@ -174,6 +198,13 @@ def _upper(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64
     above = [n for n in others if centres[n][0] > top]
     largest = max((int(sizes[n]) for n in above), default=0)
     return [n for n in above if sizes[n] > 0.5 * largest or centres[n][1] > front]
+
+
+def _thin_rim(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mask:
+    """Return the voxels near the surface that are darker than half a cortex: blur of the cortex, not bone."""
+    depth: NDArray[np.float64] = ndimage.distance_transform_edt(bone, sampling=config.spacing_mm)
+    rim: Mask = bone & (depth <= config.rim_mm) & (array < config.surface_hu)
+    return rim
 
 
 def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.geometry import Geometry, apply
@@ -47,9 +47,13 @@ def on_working_grid(volume: Volume[Scalar], spacing_mm: float, sigma_mm: float) 
     return Volume(array=array, geometry=grid)
 
 
-def inside(grid: Geometry, field: Geometry) -> NDArray[np.bool_]:
-    """Return which voxels of `grid` lie within the voxel centres of `field`."""
-    ijk = np.linalg.inv(field.affine) @ grid.affine
+def inside(grid: Geometry, field: Geometry, to_field: ArrayLike | None = None) -> NDArray[np.bool_]:
+    """Return which voxels of `grid` lie within the voxel centres of `field`.
+
+    `to_field` is the 4×4 transform from the world of `grid` to that of `field`, LPS mm; the identity where absent.
+    """
+    world = np.eye(4) if to_field is None else np.asarray(to_field, dtype=np.float64)
+    ijk = np.linalg.inv(field.affine) @ world @ grid.affine
     index = np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij", sparse=True)
     result = np.ones(grid.shape, dtype=bool)
     for axis, size in zip(range(3), field.shape[::-1], strict=True):

@@ -46,11 +46,9 @@ def surface_of(mask: Volume[np.bool_], field: Geometry, count: int = 800, margin
     chosen = shell[np.linspace(0, len(shell) - 1, min(count, len(shell))).astype(int)] if len(shell) else shell
     grid = mask.geometry
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(np.clip(distance, -FAR_MM, FAR_MM), 0.7, mode="nearest")
-    gradient = np.stack(np.gradient(smooth, spacing)).astype(np.float32)
+    gradient = np.stack([np.gradient(smooth, spacing, axis=axis) for axis in range(3)]).astype(np.float32)
     centroid = grid.index_to_lps(np.argwhere(mask.array).mean(axis=0))
-    return Surface(
-        points=grid.index_to_lps(chosen), distance=smooth, gradient=gradient, centroid=centroid, grid=grid
-    )
+    return Surface(points=grid.index_to_lps(chosen), distance=smooth, gradient=gradient, centroid=centroid, grid=grid)
 
 
 def signed_distance_mm(mask: NDArray[np.bool_], spacing: float) -> NDArray[np.float32]:
@@ -124,9 +122,9 @@ def _step(fixed: Surface, moving: Surface, matrix: Vector, damping: float) -> Ve
     arm = points - apply(matrix, fixed.centroid)
     jacobian = np.hstack([np.cross(arm, normal), normal])
     weighted = jacobian * weight[:, None]
-    normal_matrix = weighted.T @ jacobian
+    normal_matrix: Vector = weighted.T @ jacobian
     normal_matrix += damping * np.diag(np.diag(normal_matrix) + 1e-6 * len(points))
-    step: Vector = -np.linalg.solve(normal_matrix, weighted.T @ np.nan_to_num(distance))
+    step = -np.linalg.solve(normal_matrix, weighted.T @ np.nan_to_num(distance)).astype(np.float64)
     step[:3] = np.clip(step[:3], -0.15, 0.15)
     step[3:] = np.clip(step[3:], -4.0, 4.0)
     return step

@@ -18,7 +18,7 @@ Field = NDArray[np.float32]
 AXIS_Y_MM, AXIS_Z_MM = 6.0, 20.0
 """The flexion axis: along x through the centre of the posterior condyles."""
 
-JOINT_SPACE_MM = {"medial": (4.8, 4.6, 4.2, 2.8, 1.2), "lateral": (5.8, 5.8, 5.6, 5.4, 5.2)}
+JOINT_SPACE_MM = {"medial": (4.5, 4.4, 4.0, 2.8, 1.2), "lateral": (5.4, 5.4, 5.3, 5.2, 5.0)}
 CARTILAGE_LEFT = (1.0, 0.97, 0.95, 0.75, 0.45)
 OSTEOPHYTE_MM = (0.0, 1.0, 2.0, 4.0, 7.0)
 
@@ -44,7 +44,7 @@ class Anatomy:
 
     @property
     def centers_x(self) -> tuple[float, float]:
-        """x of the medial and of the lateral condyle's middle, mm."""
+        """X of the medial and of the lateral condyle's middle, mm."""
         return 0.29 * self.width, -0.29 * self.width
 
 
@@ -63,15 +63,15 @@ def sample_anatomy(plan: SimulatedKnee) -> Anatomy:
     left[worn] = CARTILAGE_LEFT[grade]
     spur = [0.4 * OSTEOPHYTE_MM[grade]] * 2
     spur[worn] = OSTEOPHYTE_MM[grade] * float(np.clip(knee.normal(1, 0.4), 0.2, 2))
-    thick = np.clip(own.normal(1, 0.13), 0.65, 1.35)
+    thick = float(np.clip(own.normal(1, 0.13), 0.75, 1.3))
     sclerosis = [1.0 + 0.06 * grade, 1.0 + 0.06 * grade]
     sclerosis[worn] = 1.0 + (0.0, 0.1, 0.25, 0.55, 0.9)[grade] * float(np.clip(knee.normal(1, 0.25), 0.3, 2))
     return Anatomy(
         width=float(width),
         depth=float(own.normal(60.0, 2.0) * size),
         joint_space=(space[0], space[1]),
-        femoral_cartilage=_capped(1.9 * thick, 1.9 * thick, left, space),
-        tibial_cartilage=_capped(1.75 * thick, 2.1 * thick, left, space),
+        femoral_cartilage=_cartilage((1.9 * thick, 1.9 * thick), left, space),
+        tibial_cartilage=_cartilage((1.75 * thick, 2.1 * thick), left, space),
         condyle_half_width=(float(own.normal(13.4, 0.8) * size), float(own.normal(13.9, 0.8) * size)),
         notch_half_width=float(own.normal(10.2, 0.7) * size),
         posterior_radius=float(own.normal(20.5, 0.8) * size),
@@ -84,9 +84,9 @@ def sample_anatomy(plan: SimulatedKnee) -> Anatomy:
     )
 
 
-def _capped(medial: float, lateral: float, left: list[float], space: list[float]) -> tuple[float, float]:
-    """Return cartilage thickness that leaves a film between the surfaces."""
-    a, b = (float(min(t * f, 0.43 * s)) for t, f, s in zip((medial, lateral), left, space, strict=True))
+def _cartilage(healthy: tuple[float, float], left: list[float], space: list[float]) -> tuple[float, float]:
+    """Return cartilage thickness: at least enough that the surfaces nearly touch, at most what the joint space holds."""
+    a, b = (float(np.clip(t * f, 0.42 * s, 0.47 * s)) for t, f, s in zip(healthy, left, space, strict=True))
     return a, b
 
 

@@ -52,7 +52,7 @@ class Scene:
 
 
 def compose(
-    scene: Scene, bones_from_index: NDArray[np.float64], shape: Shape
+    scene: Scene, bones_from_index: NDArray[np.float64], shape: Shape, *, sharp: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return the mineral fraction and the tissue label of a grid, both (z, y, x).
 
@@ -60,13 +60,15 @@ def compose(
     ----------
     bones_from_index
         (bones, 4, 4): from the column (i, j, k, 1) of the grid to each bone's frame, mm.
+    sharp
+        Trabecular bone is 0 or 1 by the centre of the voxel, not the part of the voxel that it fills.
     """
     mineral = np.empty(shape, np.float32)
     label = np.empty(shape, np.uint8)
     maps = np.ascontiguousarray(bones_from_index[:, :3, :], dtype=np.float64)
-    per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3])
+    per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3], dtype=np.float32)
     texture = (scene.tile, scene.tile_from_bone, per_index, threshold_table())
-    compose_rows(mineral, label, scene.bones, scene.soft, maps, texture)
+    compose_rows(mineral, label, scene.bones, scene.soft, maps, texture, sharp)
     return mineral, label
 
 

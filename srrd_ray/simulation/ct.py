@@ -15,8 +15,8 @@ from srrd_ray.simulation.sampling import fourier_crop, padded
 from srrd_ray.volume import Volume
 
 Floats = NDArray[np.float32]
-OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 4
-MARGIN = 6
+OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
+MARGIN = 4
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
 SOFT_HU: dict[int, float] = {
@@ -50,10 +50,46 @@ class CtProtocol:
 
 
 PROTOCOLS: tuple[CtProtocol, ...] = (
-    CtProtocol(slice_mm=0.6, pixel_mm=0.40, thickness_mm=0.75, psf_mm=0.65, overshoot=0.15, noise_hu=55.0, energy_kev=68, offset_hu=-3.0),
-    CtProtocol(slice_mm=0.8, pixel_mm=0.45, thickness_mm=1.00, psf_mm=0.95, overshoot=0.00, noise_hu=28.0, energy_kev=72, offset_hu=4.0),
-    CtProtocol(slice_mm=1.0, pixel_mm=0.49, thickness_mm=1.00, psf_mm=0.85, overshoot=0.10, noise_hu=35.0, energy_kev=64, offset_hu=8.0),
-    CtProtocol(slice_mm=0.7, pixel_mm=0.35, thickness_mm=0.90, psf_mm=0.75, overshoot=0.08, noise_hu=45.0, energy_kev=75, offset_hu=-7.0),
+    CtProtocol(
+        slice_mm=0.6,
+        pixel_mm=0.40,
+        thickness_mm=0.75,
+        psf_mm=0.65,
+        overshoot=0.15,
+        noise_hu=55.0,
+        energy_kev=68,
+        offset_hu=-3.0,
+    ),
+    CtProtocol(
+        slice_mm=0.8,
+        pixel_mm=0.45,
+        thickness_mm=1.00,
+        psf_mm=0.95,
+        overshoot=0.00,
+        noise_hu=28.0,
+        energy_kev=72,
+        offset_hu=4.0,
+    ),
+    CtProtocol(
+        slice_mm=1.0,
+        pixel_mm=0.49,
+        thickness_mm=1.00,
+        psf_mm=0.85,
+        overshoot=0.10,
+        noise_hu=35.0,
+        energy_kev=64,
+        offset_hu=8.0,
+    ),
+    CtProtocol(
+        slice_mm=0.7,
+        pixel_mm=0.35,
+        thickness_mm=0.90,
+        psf_mm=0.75,
+        overshoot=0.08,
+        noise_hu=45.0,
+        energy_kev=75,
+        offset_hu=-7.0,
+    ),
 )
 """The protocols of the simulated hospitals; fields of view of 180-250 mm on 512 pixels."""
 
@@ -139,7 +175,9 @@ def noiseless(
     return np.ascontiguousarray(image[window].real)
 
 
-def _edge_enhanced(image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol) -> NDArray[np.complex64]:
+def _edge_enhanced(
+    image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol
+) -> NDArray[np.complex64]:
     """Return the image with the kernel's bump, which depends on the radial frequency and is not separable."""
     if protocol.overshoot == 0:
         return image

@@ -14,8 +14,8 @@ MEAN_FRACTION = ((0.24, 0.21), (0.25, 0.19))
 """Healthy weight-bearing BV/TV: (femur, tibia) × (medial, lateral). Priors of method notes C2."""
 MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 """Healthy Tb.N, 1/mm."""
-WAVELENGTH_TB_N = 1.11
-"""Tb.N · wavelength, measured on this generator (method notes C3)."""
+WAVELENGTH_TB_N = 1.36
+"""Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
 GRADE_EFFECT = (0.0, 0.05, 0.12, 0.25, 0.40)
 """A of Δ ln BV/TV by KL grade in the worn compartment (method notes C2)."""
@@ -112,9 +112,9 @@ def volume_fraction(
     depth = np.maximum(shape.under_joint, 0)
     near = np.exp(-depth / 2.5) - 0.6 * (1 - np.exp(-depth / 5))
     middle = np.exp(-((np.abs(xyz[0]) - 4) ** 2) / 60) * 0.15
-    loss = -0.35 * (1 - np.exp(-depth / 12)) - middle
+    loss = -0.6 * (1 - np.exp(-depth / 14)) - middle
     log = np.log(medial.fraction) * (1 - weight) + np.log(lateral.fraction) * weight
-    log = log + near * (medial.effect * (1 - weight) + lateral.effect * weight) + loss + 0.1
-    log = log + 0.08 * smooth_noise(rng, xyz, 8.0)
+    log = log + near * (medial.effect * (1 - weight) + lateral.effect * weight) + loss + 0.10
+    log = log + 0.12 * smooth_noise(rng, xyz, 8.0)
     out: Field = np.clip(np.exp(log), 0.04, 0.8).astype(np.float32)
     return out

@@ -19,8 +19,8 @@ Complex = NDArray[np.complex64]
 FAT_SHIFT_HZ = -440.0
 """Chemical shift of fat at 3 T."""
 OFFSETS_HZ = np.arange(-80.0, 81.0, 2.0)
-OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 4
-MARGIN = 5
+OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
+MARGIN = 4
 """Voxels acquired beyond each side of the image and cut off: foldover suppression."""
 R2_PRIME_PER_FRACTION = 17.0
 """R2' of marrow between trabeculae, 1/s per unit of BV/TV (method notes C4: 10–25)."""

@@ -71,9 +71,7 @@ def simulate_cohort_plan(knees: int, seed: int, profile: Profile = "quick") -> t
 def _grades(patients: int) -> list[int]:
     """Return grades: half below two, half from two on, alternating so that every prefix is balanced."""
     healthy, diseased = (0, 1, 0, 0, 1), (2, 3, 4, 3, 2, 4)
-    return [
-        healthy[n // 2 % len(healthy)] if n % 2 == 0 else diseased[n // 2 % len(diseased)] for n in range(patients)
-    ]
+    return [healthy[n // 2 % len(healthy)] if n % 2 == 0 else diseased[n // 2 % len(diseased)] for n in range(patients)]
 
 
 def _patient(participant: str, grade: int, seed: int, profile: Profile) -> SimulatedKnee:

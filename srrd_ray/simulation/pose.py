@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from srrd_ray.geometry import Points, apply
@@ -16,7 +17,6 @@ from srrd_ray.simulation.patients import SimulatedKnee
 
 Matrix = NDArray[np.float64]
 FEMUR, TIBIA, FIBULA, PATELLA = range(4)
-LEAST_GAP_MM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +47,11 @@ class Session:
         return np.asarray(femur @ middle)
 
 
-def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...]) -> dict[Modality, Session]:
-    """Return the CT and the MR session of a knee; differences as published (method notes C6)."""
+def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...], gap_mm: float) -> dict[Modality, Session]:
+    """Return the CT and the MR session of a knee; differences as published (method notes C6).
+
+    `gap_mm` is the least distance of the bones at rest: cartilage keeps it in every pose, but for a little compression.
+    """
     rng = plan.generator("pose")
     bent = float(np.clip(abs(rng.normal(2, 1.5)), 0, 5))
     ct = JointPose(flexion=bent, axial=rng.normal(2, 2), varus=0.0, shift=(0.0, 0.0, 0.0))
@@ -56,20 +59,23 @@ def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...]) -> dict[Modal
         flexion=bent + float(np.clip(rng.normal(12, 7), 0, 30)),
         axial=ct.axial + rng.normal(-5, 3),
         varus=rng.normal(1.5, 1.5),
-        shift=(rng.normal(0, 0.8), rng.normal(1.5, 1.5), rng.normal(0, 0.7)),
+        shift=(rng.normal(0, 0.8), rng.normal(1.5, 1.5), 0.0),
     )
+    gaps = gap_mm * np.clip(rng.normal(1, 0.06, 2), 0.85, 1.15)
     return {
-        "ct": _session(rng, plan.knee.side, ct, bones),
-        "mr": _session(rng, plan.knee.side, mr, bones),
+        "ct": _session(rng, plan.knee.side, ct, bones, gaps[0]),
+        "mr": _session(rng, plan.knee.side, mr, bones, gaps[1]),
     }
 
 
-def _session(rng: np.random.Generator, side: Side, joint: JointPose, bones: tuple[Table, ...]) -> Session:
+def _session(
+    rng: np.random.Generator, side: Side, joint: JointPose, bones: tuple[Table, ...], gap_mm: float
+) -> Session:
     leg = np.eye(4)
     leg[:3, :3] = Rotation.from_euler("xyz", rng.normal(0, 6, 3), degrees=True).as_matrix()
     leg[:3, 3] = rng.normal(0, 15, 3)
     mirror = np.diag([1.0 if side == "R" else -1.0, 1.0, 1.0, 1.0])
-    femur_from_tibia = without_collision(tibia_pose(joint), bones)
+    femur_from_tibia = in_contact(tibia_pose(joint), bones, gap_mm)
     world = [leg @ mirror @ m for m in (np.eye(4), femur_from_tibia, femur_from_tibia, patella_pose(joint))]
     return Session(joint=joint, world_from_bone=np.stack(world))
 
@@ -90,25 +96,25 @@ def patella_pose(joint: JointPose) -> Matrix:
     return pose
 
 
-def without_collision(pose: Matrix, bones: tuple[Table, ...]) -> Matrix:
-    """Return `pose` with the tibia moved distally as far as the bones would come nearer than `LEAST_GAP_MM`."""
-    surface = _surface_points(bones[TIBIA])
-    gap = -float(depth_at(bones[FEMUR], apply(pose, surface)).max())
+def in_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:
+    """Return `pose` with the tibia moved along z so that the bones' least distance at the plateaus is `gap_mm`."""
+    surface = _plateau_points(bones[TIBIA])
     moved = pose.copy()
-    moved[2, 3] -= max(LEAST_GAP_MM - gap, 0.0)
+    for _ in range(3):
+        moved[2, 3] += -float(depth_at(bones[FEMUR], apply(moved, surface)).max()) - gap_mm
     return moved
 
 
-def _surface_points(table: Table) -> Points:
-    """Return nodes of a bone's table within half a step of its surface."""
-    near = np.argwhere(np.abs(table.values[..., 0]) < 0.5 * table.step_mm)[::3]
-    return table.origin_mm + near[:, ::-1] * table.step_mm
+def _plateau_points(table: Table) -> Points:
+    """Return nodes within half a step of the upper tibial surface, away from the spines."""
+    near = np.argwhere(np.abs(table.values[..., 0]) < 0.5 * table.step_mm)
+    points = table.origin_mm + near[:, ::-1] * table.step_mm
+    level = (np.abs(points[:, 0]) > 12) & (points[:, 2] > -12)
+    return np.asarray(points[level])
 
 
 def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
     """Return depth under the bone's surface at points (…, 3) of its frame, mm; the border value outside the table."""
-    from scipy import ndimage
-
     index = np.moveaxis((points - table.origin_mm) / table.step_mm, -1, 0)[::-1]
     out: NDArray[np.float32] = ndimage.map_coordinates(
         np.ascontiguousarray(table.values[..., 0]), index, order=1, mode="nearest"

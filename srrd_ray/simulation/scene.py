@@ -128,9 +128,7 @@ def lesions(
     return water, cyst
 
 
-def _small_bone(
-    rng: np.random.Generator, of: object, a: Anatomy, extent: Extent, reach: tuple[float, float]
-) -> Table:
+def _small_bone(rng: np.random.Generator, of: object, a: Anatomy, extent: Extent, reach: tuple[float, float]) -> Table:
     xyz = extent.nodes(*reach)
     depth = of(a, *xyz)  # type: ignore[operator]
     channels = {"depth": depth, "compact": np.float32(0.7), "fraction": np.float32(0.22), "rod": np.float32(0.4)}
@@ -146,11 +144,11 @@ def _soft_table(rng: np.random.Generator, a: Anatomy, extent: Extent) -> Table:
     for side in (0, 1):
         r = np.hypot((x - a.centers_x[side]) * 1.15, y * 0.95)
         opening = 9.0 - (np.abs(x) - 8.0) * 2
-        wedge = 2.2 + 0.55 * (r - 9.0) - (z - top)
-        ring = np.minimum(np.minimum(r - 9.0, 18.5 - r), np.minimum(wedge, -opening))
+        wedge = 1.0 + 0.9 * (r - 7.5) - (z - top)
+        ring = np.minimum(np.minimum(r - 8.0, 18.5 - r), np.minimum(wedge, -opening))
         meniscus = np.maximum(meniscus, ring)
-    cruciate = 3.6 - np.hypot(x + 2.5 - 0.35 * z, y - 0.55 * z + 1.0)
-    posterior = 4.0 - np.hypot(x - 2.0 + 0.2 * z, y - 12.0 + 0.5 * z)
+    cruciate = 2.9 - np.hypot(x + 2.5 - 0.35 * z, y - 0.55 * z + 1.0)
+    posterior = 3.2 - np.hypot(x - 2.0 + 0.2 * z, y - 12.0 + 0.5 * z)
     collateral = 1.6 - np.abs(np.abs(x) - 0.515 * a.width - 0.01 * z)
     ligament = np.maximum(np.maximum(cruciate, posterior), np.minimum(collateral, 9 - np.abs(y)))
     rough = smooth_noise(rng, xyz, 5.0)

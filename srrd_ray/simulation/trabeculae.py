@@ -24,7 +24,9 @@ ROD_WEIGHTS = np.linspace(0.0, 1.0, 21)
 
 
 def random_tile(rng: np.random.Generator, nodes: int = TILE_NODES) -> NDArray[np.float32]:
-    """Return two independent periodic fields of mean 0 and variance 1, float32 (nodes, nodes, nodes, 2).
+    """Return two independent periodic fields of mean 0 and variance 1, float32 (nodes + 1, nodes + 1, nodes + 1, 2).
+
+    The last plane along each axis repeats the first, so that a cell's far corner needs no wrapping.
 
     The spectrum is a Gaussian ring of radius ``nodes / SAMPLES_PER_WAVELENGTH`` cycles, cut at 1.75 of it: the real and
     the imaginary part of one complex transform of uncorrelated complex amplitudes are the two fields.
@@ -38,9 +40,10 @@ def random_tile(rng: np.random.Generator, nodes: int = TILE_NODES) -> NDArray[np
     noise = rng.standard_normal((2, *power.shape), dtype=np.float32)
     spectrum = np.zeros((nodes, nodes, nodes), np.complex64)
     spectrum[np.ix_(cycles, cycles, cycles)] = power * (noise[0] + 1j * noise[1])
-    tile = fft.ifftn(spectrum, overwrite_x=True).view(np.float32).reshape(nodes, nodes, nodes, 2)
-    tile /= tile.std(axis=(0, 1, 2), dtype=np.float64).astype(np.float32)
-    return np.ascontiguousarray(tile)
+    fields = fft.ifftn(spectrum, overwrite_x=True)
+    fields *= np.float32(1 / np.sqrt(np.mean(fields.real**2, dtype=np.float64)))
+    tile = np.pad(fields, (0, 1), mode="wrap")
+    return tile.view(np.float32).reshape(*tile.shape, 2)
 
 
 @lru_cache(maxsize=1)

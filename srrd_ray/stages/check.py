@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -51,8 +51,8 @@ class CheckReport:
     def table(self) -> str:
         """Return the findings as text, one line each, and a last line of counts."""
         lines = [_line(finding) for finding in self.findings]
-        faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS}
-        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} with a fault, {len(lines)} findings"])
+        faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS and f.participant}
+        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"])
 
 
 Opened: TypeAlias = tuple[Series, SourceHeader]
@@ -98,12 +98,14 @@ def _headers(knee: CohortKnee, config: IngestConfig, opened: list[Opened]) -> It
 
 
 def _masks(knee: CohortKnee, modality: Modality, grid: Geometry, config: IngestConfig) -> Iterator[Finding]:
-    for _, of, path in knee.masks:
-        if of == modality:
-            try:
-                read_mask(path, grid, rules=config.rules)
-            except Exception as error:
-                yield _refusal(knee.knee, modality, error)
+    given = [path for _, of, path in knee.masks if of == modality]
+    for path in given:
+        try:
+            read_mask(path, grid, rules=config.rules)
+        except Exception as error:
+            found = _refusal(knee.knee, modality, error)
+            one_of_several = found.code == "mask-empty" and len(given) > 1
+            yield replace(found, severity="FLAG") if one_of_several else found
 
 
 def _voxels(opened: Sequence[Opened], config: IngestConfig) -> Iterator[Finding]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +66,7 @@ def _ingest_masks(knee: CohortKnee, image: StoredVolume, layout: RunLayout, conf
     given = {bone: path for bone, modality, path in knee.masks if modality == image.image}
     if not given:
         return []
-    masks = {bone: read_mask(path, image.geometry, rules=config.rules).array for bone, path in given.items()}
+    masks, empty = _read_masks(given, image, config)
     name: Image = "ct_bones" if image.image == "ct" else "mr_bones"
     stored = omezarr.write_volume(
         layout.volume(knee.knee, name),
@@ -73,8 +75,25 @@ def _ingest_masks(knee: CohortKnee, image: StoredVolume, layout: RunLayout, conf
         image=name,
         unit="label",
         sources={f"{name}_{bone}": hash_file(path) for bone, path in given.items()},
+        notes=[f"FLAG mask-empty: the mask of the {bone} is empty, that bone is left out" for bone in empty],
     )
     return [stored]
+
+
+def _read_masks(
+    given: Mapping[Bone, Path], image: StoredVolume, config: IngestConfig
+) -> tuple[dict[Bone, NDArray[np.bool_]], list[Bone]]:
+    """Return the masks, and the bones whose mask is empty; where all are empty the knee is refused."""
+    masks: dict[Bone, NDArray[np.bool_]] = {}
+    empty: list[Bone] = []
+    for bone, path in given.items():
+        try:
+            masks[bone] = read_mask(path, image.geometry, rules=config.rules).array
+        except InputError as error:
+            if error.code != "mask-empty" or len(empty) + 1 == len(given):
+                raise
+            empty.append(bone)
+    return masks, empty
 
 
 def _labels(masks: dict[Bone, NDArray[np.bool_]], image: StoredVolume) -> NDArray[np.uint8]:

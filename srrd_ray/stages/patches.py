@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from srrd_ray import serial
 from srrd_ray.errors import InputError
+from srrd_ray.geometry import Geometry
 from srrd_ray.io import omezarr, patch_store
 from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
-from srrd_ray.records import Bone, BoneTransform, Fault, Knee, Outcome, Patch, Status
+from srrd_ray.records import BONES, Bone, BoneTransform, Fault, Knee, Outcome, Patch, Status
 from srrd_ray.volume import Volume
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
@@ -42,6 +43,20 @@ class KneeCubes:
     outside_volume: int
     outside_bone: int
     without_mr: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PairedMr:
+    """The MR of a knee, the CT -> MR transforms of the bones that were registered, and its scale (99.5th percentile)."""
+
+    volume: Volume[np.generic]
+    transforms: dict[Bone, NDArray[np.float64]]
+    scale: float
+
+    def sees(self, point: SubchondralPoint) -> bool:
+        """Return whether the cube at `point` lies inside the MR's field of view."""
+        to_mr = self.transforms.get(point.bone)
+        return to_mr is not None and holds(self.volume, mr_grid(point.center_lps_mm), to_mr)
 
 
 def plan_shards(knees: Sequence[Knee], config: PatchConfig) -> tuple[ShardPlan, ...]:
@@ -75,7 +90,7 @@ def write_shard_of(plan: ShardPlan, layout: RunLayout, config: PatchConfig) -> l
 
 
 def cut_knee(knee: Knee, layout: RunLayout, config: PatchConfig) -> KneeCubes:
-    """Return the cubes of one knee from its stored volumes.
+    """Return the cubes of one knee from its stored volumes; in each region those that MR also shows come first.
 
     Arrays (one row a cube): `ct` int16 HU, `ct_mask` and `mr_mask` uint8, `mr` float16 in units of `mr_scale`, `has_mr`,
     `ct_spacing_mm` (the CT's own voxel, z y x). A cube has no MR where there is none, where the registration of its bone
@@ -89,11 +104,13 @@ def cut_knee(knee: Knee, layout: RunLayout, config: PatchConfig) -> KneeCubes:
     ct = omezarr.read_volume(layout.volume(knee, "ct"))
     stored = omezarr.read_volume(layout.volume(knee, "ct_bones"))
     bones = Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
-    placement = place_cubes(ct, bones, subchondral_points(bones, knee.side, config), config)
+    paired = _paired(knee, layout)
+    points = sorted(subchondral_points(bones, knee.side, config), key=lambda point: not paired.sees(point))
+    placement = place_cubes(ct, bones, tuple(points), config)
     if not placement.kept:
         seen = f"{placement.outside_volume} outside the volume, {placement.outside_bone} outside the bone"
         raise InputError("patches-none", "no cube fits into the subchondral bone", where=knee.key, got=seen)
-    arrays = _ct_rows(ct, bones, placement.kept) | _mr_rows(knee, layout, bones, placement.kept)
+    arrays = _ct_rows(ct, bones, placement.kept) | _mr_rows(paired, bones, placement.kept)
     return KneeCubes(
         points=placement.kept,
         arrays=arrays,
@@ -113,34 +130,37 @@ def _ct_rows(ct: Volume[np.generic], bones: Volume[np.uint8], points: Sequence[S
     }
 
 
-def _mr_rows(knee: Knee, layout: RunLayout, bones: Volume[np.uint8], points: Sequence[SubchondralPoint]) -> Arrays:
+def _mr_rows(paired: PairedMr, bones: Volume[np.uint8], points: Sequence[SubchondralPoint]) -> Arrays:
     count = len(points)
+    has_mr = np.array([paired.sees(point) for point in points], dtype=np.bool_)
     rows: Arrays = {
         "mr": np.zeros((count, *MR_SHAPE), dtype=np.float16),
         "mr_mask": np.zeros((count, *MR_SHAPE), dtype=np.uint8),
-        "mr_scale": np.ones(count, dtype=np.float32),
-        "has_mr": np.zeros(count, dtype=np.bool_),
+        "mr_scale": np.full(count, paired.scale, dtype=np.float32),
+        "has_mr": has_mr,
     }
-    transforms = dict(_accepted(knee, layout, {point.bone for point in points}))
-    if not transforms:
-        return rows
-    mr = omezarr.read_volume(layout.volume(knee, "mr"))
-    scale = max(float(np.percentile(mr.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)
-    for row, point in enumerate(points):
-        to_mr = transforms.get(point.bone)
-        if to_mr is not None and holds(mr, mr_grid(point.center_lps_mm), to_mr):
-            cube = cut_mr(mr, to_mr, bones, point)
-            rows["mr"][row] = (cube.image / scale).clip(-60000, 60000)
-            rows["mr_mask"][row] = cube.mask
-            rows["mr_scale"][row], rows["has_mr"][row] = scale, True
+    for row in np.flatnonzero(has_mr).tolist():
+        cube = cut_mr(paired.volume, paired.transforms[points[row].bone], bones, points[row])
+        rows["mr"][row] = (cube.image / paired.scale).clip(-60000, 60000)
+        rows["mr_mask"][row] = cube.mask
     return rows
 
 
-def _accepted(knee: Knee, layout: RunLayout, bones: set[Bone]) -> Iterator[tuple[Bone, NDArray[np.float64]]]:
+def _paired(knee: Knee, layout: RunLayout) -> PairedMr:
+    """Return the MR of a knee with its accepted transforms; without any, an empty one that sees nothing."""
+    path = layout.volume(knee, "mr")
+    transforms = dict(_accepted(knee, layout)) if path.exists() else {}
+    if not transforms:
+        nothing = Volume(array=np.zeros((1, 1, 1), dtype=np.float32), geometry=Geometry.aligned((1, 1, 1), (1, 1, 1)))
+        return PairedMr(volume=nothing, transforms={}, scale=1.0)
+    volume = omezarr.read_volume(path)
+    scale = max(float(np.percentile(volume.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)
+    return PairedMr(volume=volume, transforms=transforms, scale=scale)
+
+
+def _accepted(knee: Knee, layout: RunLayout) -> Iterator[tuple[Bone, NDArray[np.float64]]]:
     """Yield the CT -> MR transforms whose registration was accepted."""
-    if not layout.volume(knee, "mr").exists():
-        return
-    for bone in sorted(bones):
+    for bone in BONES:
         path = layout.transform(knee, bone)
         if path.exists():
             found = serial.from_json(BoneTransform, path.read_bytes())

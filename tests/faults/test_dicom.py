@@ -251,7 +251,7 @@ def test_15_slices_more_than_ten_millimetres_apart_are_refused(tmp_path: Path) -
         dataset.ImagePositionPatient = [0, 0, 12 * k]
 
     series(tmp_path / "ct", edit=spread)
-    assert "got 12.0 mm" in refused(tmp_path / "ct", "spacing-invalid")
+    assert "got (12.0, 0.5, 0.75) mm" in refused(tmp_path / "ct", "spacing-invalid")
 
 
 @pytest.mark.parametrize("count", [1, 7])
@@ -364,6 +364,32 @@ def test_20_run_length_compression_is_read(tmp_path: Path) -> None:
     assert_in_place(read_image(tmp_path / "ct", "ct").volume)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_21_enhanced_multiframe_is_read_in_place_whatever_the_order_of_frames(tmp_path: Path, order: int) -> None:
+    makers.enhanced(tmp_path / "ct" / "IM1.dcm", grid(OBLIQUE), order=order)
+    image = read_image(tmp_path / "ct", "ct")
+    np.testing.assert_allclose(image.volume.geometry.affine, grid(OBLIQUE).affine, atol=1e-6)
+    assert_in_place(image.volume)
+    assert image.volume.geometry == read_image(tmp_path / "ct" / "IM1.dcm", "ct").volume.geometry
+
+
+def test_21_of_several_echoes_the_first_is_chosen_and_named(tmp_path: Path) -> None:
+    makers.enhanced(tmp_path / "mr" / "IM1.dcm", echoes=(6.3, 12.6, 18.9))
+    image = read_image(tmp_path / "mr", "mr")
+    assert "1 of 3 stacks chosen: mr, 12 slices" in noted(image, "dicom-series-chosen", "FIX")
+    assert_in_place(image.volume)
+
+
+def test_21_two_stacks_of_one_file_are_refused_where_the_rule_cannot_choose(tmp_path: Path) -> None:
+    path = makers.enhanced(tmp_path / "ct" / "IM1.dcm")
+    dataset = dcmread(path)
+    for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        frame.FrameContentSequence = [Dataset()]
+        frame.FrameContentSequence[0].StackID = str(k // 6)
+    dataset.save_as(path)
+    refused(tmp_path / "ct", "dicom-too-few-slices")
+
+
 def test_22_two_frames_of_reference_are_refused(tmp_path: Path) -> None:
     series(tmp_path / "ct", edit=put("FrameOfReferenceUID", makers.ROOT + "5", lambda k: k > 5))
     assert "2 frames of reference" in refused(tmp_path / "ct", "dicom-frames-of-reference")
@@ -392,6 +418,13 @@ def test_25_another_body_part_is_refused(tmp_path: Path, part: str) -> None:
 def test_25_the_wrong_modality_is_refused(tmp_path: Path) -> None:
     series(tmp_path / "ct", kind=MR)
     assert "got mr, expected ct" in refused(tmp_path / "ct", "wrong-modality")
+
+
+def test_25_a_field_of_view_that_no_knee_has_is_refused(tmp_path: Path) -> None:
+    affine = grid().affine
+    affine[:3, :3] *= 0.02
+    series(tmp_path / "ct", geometry=Geometry.make(makers.SHAPE, affine))
+    assert "0.3 × 0.16 × 0.3 mm" in refused(tmp_path / "ct", "not-a-knee")
 
 
 def test_26_burned_in_annotation_is_flagged(tmp_path: Path) -> None:
@@ -435,3 +468,15 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ct").mkdir()
     (tmp_path / "ct" / "a.txt").write_text("x")
     assert "1 files" in refused(tmp_path / "ct", "dicom-empty")
+
+
+def test_69_links_inside_a_series_that_lead_elsewhere_are_not_followed(tmp_path: Path) -> None:
+    files = series(tmp_path / "ct")
+    elsewhere = tmp_path / "elsewhere.dcm"
+    files[3].rename(elsewhere)
+    files[3].symlink_to(elsewhere)
+    assert "IM0003_1.dcm: got 1 of 12 files" in refused(tmp_path / "ct", "path-outside")
+    files[3].unlink()
+    elsewhere.rename(files[3])
+    (tmp_path / "ct" / "IM99.dcm").symlink_to(files[3])
+    noted(read_image(tmp_path / "ct", "ct"), "dicom-copy", "FIX")

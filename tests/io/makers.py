@@ -176,3 +176,55 @@ def cohort(root: Path, people: Sequence[str] = ("A1", "B2"), sides: Sequence[str
 def uid() -> UID:
     """Return a new UID."""
     return generate_uid()
+
+
+def enhanced(path: Path, geometry: Geometry | None = None, *, echoes: Sequence[float] = (6.3,), order: int = 1) -> Path:
+    """Write one enhanced multiframe file: geometry in functional groups, frames interleaved by echo."""
+    geometry = geometry or grid()
+    ct = len(echoes) == 1
+    base = _slice(geometry, voxels(geometry)[0], 0, CT if ct else MR, "1")
+    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(base, tag)
+    for tag in ("RescaleSlope", "RescaleIntercept", "EchoTime"):
+        if tag in base:
+            delattr(base, tag)
+    kind = "1.2.840.10008.5.1.4.1.1.2.1" if ct else "1.2.840.10008.5.1.4.1.1.4.1"
+    base.SOPClassUID = base.file_meta.MediaStorageSOPClassUID = UID(kind)
+    frames = [(k, echo) for k in range(geometry.shape[0])[::order] for echo in echoes]
+    base.SharedFunctionalGroupsSequence = [_shared(geometry)]
+    base.PerFrameFunctionalGroupsSequence = [_frame(geometry, k, echo, ct) for k, echo in frames]
+    base.NumberOfFrames = len(frames)
+    stored = np.stack([voxels(geometry)[k] + int(10 * (echo - echoes[0])) for k, echo in frames])
+    put_pixels(base, stored)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _group(**values: object) -> list[Dataset]:
+    group = Dataset()
+    for tag, value in values.items():
+        setattr(group, tag, value)
+    return [group]
+
+
+def _shared(geometry: Geometry) -> Dataset:
+    template = Dataset()
+    _place(template, geometry, 0)
+    shared = Dataset()
+    shared.PlaneOrientationSequence = _group(ImageOrientationPatient=template.ImageOrientationPatient)
+    shared.PixelMeasuresSequence = _group(PixelSpacing=template.PixelSpacing, SliceThickness="1.25")
+    return shared
+
+
+def _frame(geometry: Geometry, k: int, echo: float, ct: bool) -> Dataset:
+    template = Dataset()
+    _place(template, geometry, k)
+    frame = Dataset()
+    frame.PlanePositionSequence = _group(ImagePositionPatient=template.ImagePositionPatient)
+    if ct:
+        values = {"RescaleSlope": "1", "RescaleIntercept": "0", "RescaleType": "HU"}
+        frame.PixelValueTransformationSequence = _group(**values)
+    else:
+        frame.MREchoSequence = _group(EffectiveEchoTime=echo)
+    return frame

@@ -75,7 +75,7 @@ def test_a_cube_that_leaves_the_bone_is_excluded_and_counted() -> None:
     shallow = PatchConfig(depth_mm=1.0)
     points = subchondral_points(LABELS, "R", shallow)
     placement = place_cubes(ramp_volume(LABELS.geometry), LABELS, points, shallow)
-    assert (len(placement.kept), placement.outside_bone) == (0, len(points))
+    assert (placement.kept, placement.outside_bone) == ((), len(points))
 
 
 def test_a_cube_that_leaves_the_volume_is_excluded_and_counted() -> None:
@@ -83,8 +83,8 @@ def test_a_cube_that_leaves_the_volume_is_excluded_and_counted() -> None:
     half = ramp_volume(LABELS.geometry).crop((0, 0, 0), (71, 71, 50))
     placement = place_cubes(half, LABELS, points, PatchConfig())
     assert placement.outside_volume >= 8
+    assert {p.compartment for p in placement.kept} <= {"lateral"}
     assert all(np.isfinite(cut_ct(half, LABELS, p).image).all() for p in placement.kept)
-    assert len(placement.kept) + placement.outside_volume == 16
 
 
 def test_no_region_gets_more_cubes_than_asked_for() -> None:
@@ -92,3 +92,11 @@ def test_no_region_gets_more_cubes_than_asked_for() -> None:
     points = subchondral_points(LABELS, "L", config)
     placement = place_cubes(ramp_volume(LABELS.geometry), LABELS, points, config)
     assert len(placement.kept) == 8
+
+
+def test_cubes_of_a_region_keep_their_distance() -> None:
+    config = PatchConfig(pitch_mm=1.0, radius_mm=5.0, apart_mm=4.0)
+    placement = place_cubes(ramp_volume(LABELS.geometry), LABELS, subchondral_points(LABELS, "R", config), config)
+    centres = np.array([p.center_lps_mm for p in placement.kept if (p.bone, p.compartment) == ("tibia", "medial")])
+    gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
+    assert gaps[np.triu_indices(len(centres), 1)].min() >= 4.0

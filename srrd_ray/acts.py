@@ -1,0 +1,117 @@
+"""What each stage does with one unit: the stage functions, bound to a run, saying which files they wrote. No Ray here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from srrd_ray.config import RunConfig
+from srrd_ray.errors import InputError
+from srrd_ray.io.cohort import Cohort, CohortKnee
+from srrd_ray.layout import RunLayout
+from srrd_ray.records import BONES, Knee, Outcome
+from srrd_ray.stages import classify as classify_stage
+from srrd_ray.stages import evaluate as evaluate_stage
+from srrd_ray.stages import report
+from srrd_ray.stages.ingest import ingest
+from srrd_ray.stages.measure import measure_knee
+from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
+from srrd_ray.stages.predict import predict_shard
+from srrd_ray.stages.register import register_knee
+from srrd_ray.stages.synthesize import synthesize_knee
+from srrd_ray.work import Produced, Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acts:
+    """The stages of one run. Every method takes a unit and returns what it wrote; all are safe to run twice."""
+
+    layout: RunLayout
+    cohort: Cohort
+    config: RunConfig
+
+    @cached_property
+    def shards(self) -> dict[str, ShardPlan]:
+        """The shards of the cohort by name. They depend on the cohort's list alone, not on which knees fail."""
+        plans = plan_shards([knee.knee for knee in self.cohort.knees], self.config.patches)
+        return {self.layout.shard(plan.index).stem: plan for plan in plans}
+
+    @cached_property
+    def shard_of(self) -> dict[Knee, str]:
+        """The name of the shard of every knee."""
+        return {knee: name for name, plan in self.shards.items() for knee in plan.knees}
+
+    def shards_of(self, knees: Sequence[Knee]) -> tuple[str, ...]:
+        """Return the names of the shards that hold any of `knees`, in order."""
+        return tuple(sorted({self.shard_of[knee] for knee in knees}))
+
+    @cached_property
+    def _rows(self) -> Mapping[str, CohortKnee]:
+        return {knee.knee.key: knee for knee in self.cohort.knees}
+
+    def ingest(self, unit: Unit) -> Produced:
+        """Read CT and MR of a knee."""
+        knee = self._rows[unit.name]
+        missing = " and ".join(name for name in ("ct", "mr") if getattr(knee, name) is None)
+        if missing:
+            raise InputError(
+                "pair-incomplete",
+                f"no {missing.upper()} of this knee",
+                where=unit.name,
+                expected="CT and MR",
+                todo="The pipeline learns from pairs; for CT alone use srrd infer.",
+            )
+        return Produced(paths=tuple(v.path for v in ingest(knee, self.layout, self.config.ingest)))
+
+    def synthesize(self, unit: Unit) -> Produced:
+        """Turn the MR of a knee into synthetic CT."""
+        model = self.layout.model("synthesis")
+        stored = synthesize_knee(unit.knees[0], self.layout, model, self.config.synthesis)
+        return Produced(paths=(stored.path,))
+
+    def register(self, unit: Unit) -> Produced:
+        """Align femur and tibia of a knee."""
+        knee = unit.knees[0]
+        register_knee(knee, self.layout, self.config.registration)
+        written = [self.layout.transform(knee, bone) for bone in BONES]
+        written += [self.layout.volume(knee, "ct_bones"), self.layout.volume(knee, "mr_bones")]
+        return Produced(paths=(*written, self.layout.part("registration", knee)))
+
+    def patches(self, unit: Unit) -> Produced:
+        """Cut the cubes of the knees of a shard that are left, and write the shard."""
+        plan = ShardPlan(index=self.shards[unit.name].index, knees=unit.knees)
+        outcomes = write_shard_of(plan, self.layout, self.config.patches)
+        shard = self.layout.shard(plan.index)
+        return Produced(paths=(shard, shard.with_suffix(".parquet")), failed=_failed(outcomes))
+
+    def measure(self, unit: Unit) -> Produced:
+        """Measure the bone of a knee in MR under each of its cubes."""
+        knee = unit.knees[0]
+        shard = self.layout.root / "patches" / f"{self.shard_of[knee]}.zarr"
+        measure_knee(knee, self.layout, shard, self.config.morphometry)
+        return Produced(paths=(self.layout.part("measures", knee),))
+
+    def predict(self, unit: Unit) -> Produced:
+        """Predict the cubes of a shard by models that never saw their patients."""
+        path = self.layout.root / "tables" / "parts" / "predictions" / f"{unit.name}.parquet"
+        predict_shard(self.layout, self.layout.root / "patches" / f"{unit.name}.zarr", path)
+        return Produced(paths=(path,))
+
+    def classify(self, _: Unit) -> Produced:
+        """Tell osteoarthritis from healthy by the predicted parameters."""
+        classify_stage.classify(self.layout, self.config.diagnosis, self.config.seed)
+        return Produced(paths=(self.layout.table("diagnosis"), self.layout.model("diagnosis")))
+
+    def evaluate(self, _: Unit) -> Produced:
+        """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
+        evaluate_stage.evaluate(self.layout, self.cohort.root)
+        return Produced(paths=(self.layout.metrics,))
+
+    def report(self, _: Unit) -> Produced:
+        """Write the report."""
+        return Produced(paths=(report.build_report(self.layout),))
+
+
+def _failed(outcomes: list[Outcome]) -> tuple[Outcome, ...]:
+    return tuple(outcome for outcome in outcomes if outcome.status == "failed")

@@ -1,0 +1,76 @@
+"""What the CT cubes of a training set look like, so that a scan from elsewhere is noticed and flagged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from srrd_ray.distillation.networks import CT_LAGS
+from srrd_ray.distillation.texture import texture
+
+FLAG_AT = 4.0
+"""A scan is flagged where one feature lies further than this from the training mean, in training SDs."""
+
+_AXES = ("si", "ap", "ml")
+NAMES = (
+    "mean_hu",
+    "log_sd",
+    "skewness",
+    *(f"log_variogram_{_AXES[axis]}_{lag}" for axis, lag in CT_LAGS),
+    "log_voxel_si",
+    "log_voxel_ap",
+    "log_voxel_ml",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fingerprint:
+    """Mean and SD of each feature over training cubes (`names`, in order)."""
+
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    cubes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distance:
+    """How far a scan lies from the training set: the largest feature distance (SDs), and which features exceed `FLAG_AT`."""
+
+    largest: float
+    flagged: bool
+    reasons: tuple[str, ...]
+
+
+def features(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the features (n, len(NAMES)) of CT cubes (HU) and of the voxels (n, 3) they were cut from."""
+    images, masks = (torch.from_numpy(np.ascontiguousarray(a)).float()[:, None] for a in (ct, mask))
+    with torch.no_grad():
+        seen = texture(images, masks, CT_LAGS).double().numpy()
+    return np.concatenate([seen, np.log(spacing_mm.astype(np.float64))], axis=1)
+
+
+def fit_fingerprint(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> Fingerprint:
+    """Return the fingerprint of training cubes. An SD is at least 0.05: 5 % of a voxel size or of a spread never flags."""
+    seen = features(ct, mask, spacing_mm)
+    sd = np.maximum(seen.std(axis=0), 0.05)
+    return Fingerprint(names=NAMES, mean=tuple(seen.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(seen))
+
+
+def fingerprint_distance(
+    fingerprint: Fingerprint, ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
+) -> Distance:
+    """Return how far the mean cube of a scan lies from the training cubes, feature by feature."""
+    seen = features(ct, mask, spacing_mm).mean(axis=0)
+    scores = (seen - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
+    far = [
+        f"{name} {value:.3g} (training {mean:.3g} ± {sd:.2g})"
+        for name, value, score, mean, sd in zip(
+            fingerprint.names, seen, scores, fingerprint.mean, fingerprint.sd, strict=True
+        )
+        if not abs(score) <= FLAG_AT
+    ]
+    return Distance(largest=float(np.abs(scores).max()), flagged=bool(far), reasons=tuple(far))

@@ -1,0 +1,86 @@
+"""What a trained network says about cubes: parameters with their spread, and what a student may learn from a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from srrd_ray.distillation.augmentation import FLIPS, mirrored
+from srrd_ray.distillation.bins import mean_and_sd
+from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.networks import PatchRegressor, Reading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TeacherOutputs:
+    """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
+    block its standardised features (mirror image, n, channel, 4, 4, 4).
+    """
+
+    logits: Tensor
+    features: tuple[Tensor, ...]
+
+    def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
+        """Return the outputs of the rows that `keep` selects."""
+        chosen = torch.from_numpy(np.flatnonzero(keep))
+        return TeacherOutputs(logits=self.logits[chosen], features=tuple(f[:, chosen] for f in self.features))
+
+
+def cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Return arrays (n, z, y, x) as tensors with a channel axis; the images keep their storage type."""
+    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(np.ascontiguousarray(masks))[
+        :, None
+    ]
+
+
+@torch.no_grad()
+def predict(
+    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
+    found = []
+    for image, mask in _chunks(cubes(images, masks), batch_size):
+        shown = [_read(network, image, mask, flip).logits for flip in range(len(FLIPS))]
+        found.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
+    mean, sd = mean_and_sd(torch.cat(found))
+    return mean.numpy(), sd.numpy()
+
+
+@torch.no_grad()
+def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
+    """Return what a trained teacher says about the cubes of `data`; features are standardised by channel over the cubes."""
+    views = []
+    for flip in range(len(FLIPS)):
+        pairs = _chunks(cubes(data.mr, data.mr_mask), batch_size)
+        parts = [_read(network, image, mask, flip) for image, mask in pairs]
+        scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
+        views.append(Reading(torch.cat([part.logits for part in parts]), scales))
+    logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
+    stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
+    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked))
+
+
+def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:
+    """Return on the CPU what the network says about mirrored cubes."""
+    device = next(network.parameters()).device
+    seen: Reading = network(mirrored(image.float(), flip).to(device), mirrored(mask.float(), flip).to(device))
+    return Reading(seen.logits.cpu(), tuple(feature.cpu() for feature in seen.features))
+
+
+def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    images, masks = tensors
+    for start in range(0, len(images), size):
+        yield images[start : start + size], masks[start : start + size]
+
+
+def _standardised(features: Tensor) -> Tensor:
+    """Return (mirror, n, channel, z, y, x) with mean 0 and SD 1 in each channel."""
+    over = (0, 1, 3, 4, 5)
+    mean, sd = features.mean(dim=over, keepdim=True), features.std(dim=over, keepdim=True)
+    return (features - mean) / sd.clamp_min(1e-6)

@@ -1,0 +1,92 @@
+"""What one trial of the search does: train a student on some patients of a fold, score it on the others, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.inference import TeacherOutputs, predict
+from srrd_ray.distillation.step import DistillationConfig, HyperParameters, SearchConfig, StudentLearner
+from srrd_ray.provenance import seed_from
+from srrd_ray.statistics.agreement import icc_value
+from srrd_ray.training import Shard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrialInputs:
+    """The cubes of the training patients of one fold, and what the fold's teacher says about them."""
+
+    data: DistillationData
+    outputs: TeacherOutputs
+
+
+def drawn(search: SearchConfig, default: HyperParameters, trials: int, seed: int) -> tuple[HyperParameters, ...]:
+    """Return the settings of a search: no teacher, the default, and random draws; the same for the same seed.
+
+    Learning rate and weight decay stay, so that baseline and distilled have the same optimisation.
+    """
+    rng = np.random.default_rng(seed_from(seed, "tune"))
+    settings = [default.without_teacher(), default]
+    for _ in range(trials - 2):
+        spans = (search.temperature, search.feature_weight, search.relation_weight)
+        temperature, feature, relation = (float(np.exp(rng.uniform(*np.log(span)))) for span in spans)
+        settings.append(
+            replace(
+                default,
+                temperature=temperature,
+                kd_weight=float(rng.uniform(*search.kd_weight)),
+                feature_weight=feature,
+                relation_weight=relation,
+            )
+        )
+    return tuple(settings[:trials])
+
+
+def trial(inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfig, seed: int) -> Iterator[float]:
+    """Yield the mean ICC(A,1) of the four parameters after each epoch, on inner validation patients.
+
+    The student never sees these patients; the fold's teacher did, so that scores of guided trials may be a little high.
+    The patients of the outer fold take no part.
+
+    Raises
+    ------
+    TrainingError
+        `loss-not-finite`: the trial has failed, the others go on.
+    """
+    held = validation_rows(inputs.data.patients, config.search.inner_folds, seed)
+    settings = replace(config, hyper=hyper, student_epochs=config.search.epochs)
+    data, outputs = inputs.data.rows(~held), inputs.outputs.rows(~held)
+    student = StudentLearner("trial", data, settings, seed, outputs)
+    rest = inputs.data.rows(held)
+    for epoch in range(config.search.epochs):
+        student.train_epoch(epoch, Shard(), student.modules())
+        yield agreement(predict(student.network, rest.ct, rest.ct_mask)[0], rest)
+
+
+def validation_rows(patients: NDArray[np.str_], inner_folds: int, seed: int) -> NDArray[np.bool_]:
+    """Return which rows belong to the inner validation patients: one patient in `inner_folds`, one at least."""
+    order = sorted({str(p) for p in patients}, key=lambda patient: seed_from(seed, "inner", patient))
+    return np.isin(patients, order[: max(len(order) // inner_folds, 1)])
+
+
+def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
+    """Return the mean over parameters of ICC(A,1) between predicted and measured means of each patient's regions.
+
+    A parameter without a value (e.g. fewer than three regions) counts as 0.
+    """
+    mine, theirs = (region_means(values, data) for values in (predicted, data.targets))
+    values = [icc_value(mine[:, p], theirs[:, p]) if len(mine) > 2 else 0.0 for p in range(mine.shape[1])]
+    return float(np.nan_to_num(values).mean())
+
+
+def region_means(values: NDArray[np.float32], data: DistillationData) -> NDArray[np.float64]:
+    """Return the means of `values` (n, parameter) over the cubes of each patient's region, in sorted order."""
+    keys = np.array([f"{p}/{r}" for p, r in zip(data.patients, data.regions, strict=True)])
+    _, group = np.unique(keys, return_inverse=True)
+    sums = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(sums, group, values.astype(np.float64))
+    return sums / np.bincount(group)[:, None]

@@ -1,0 +1,155 @@
+"""What is learnt over the whole cohort: synthesis, teacher and baseline, the search, the distilled student."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from srrd_ray import serial
+from srrd_ray.acts import Acts
+from srrd_ray.cluster.training import Programme, Training, discard, fit
+from srrd_ray.cluster.tuning import Search, Trial, search, winner
+from srrd_ray.distillation.search import drawn, trial
+from srrd_ray.distillation.step import HyperParameters
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.provenance import seed_from
+from srrd_ray.records import Knee
+from srrd_ray.stages import distil, gather, synthesize
+from srrd_ray.stages.distil import DistilPlan
+from srrd_ray.stages.models import ModelName
+from srrd_ray.training import Learner
+from srrd_ray.work import Produced, Unit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Winners:
+    """``models/winners.json``: the settings that the search chose, by outer fold."""
+
+    folds: dict[int, HyperParameters]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """The trainings of one run, over the knees that are left."""
+
+    acts: Acts
+    knees: Sequence[Knee]
+
+    def synthesis(self, unit: Unit) -> Produced:
+        """Train the CycleGAN on unaligned slices of every knee."""
+        layout, config = self.acts.layout, self.acts.config
+        mr, ct = ([layout.volume(knee, image) for knee in self.knees] for image in ("mr", "ct"))
+        seed = seed_from(config.seed, "synthesis")
+        training = self._training(
+            "synthesis", unit, partial(synthesize.training_learners, mr, ct, config.synthesis, seed)
+        )
+        weights = self._fit("learn-synthesis", training)
+        synthesize.save_model(weights, layout.model("synthesis"), config.synthesis)
+        discard(training)
+        return Produced(paths=(layout.model("synthesis"),))
+
+    def tables(self, _: Unit) -> Produced:
+        """Gather the rows of all knees, and deal the patients out to folds."""
+        layout, config = self.acts.layout, self.acts.config
+        paths = [gather.gather_parts(layout, name, self.knees) for name in ("registration", "measures")]
+        seed = seed_from(config.seed, "folds")
+        knees = gather.write_knees(layout, self.acts.cohort, self.knees, config.distillation.folds, seed)
+        return Produced(paths=(*paths, knees))
+
+    def teach(self, unit: Unit) -> Produced:
+        """Train the teacher and the student without MR, one of each for every fold."""
+        return self._regressors("teach", unit, distil.programme_teacher_baseline, ("teacher", "baseline"))
+
+    def tune(self, unit: Unit) -> Produced:
+        """Search temperature and loss weights for every fold, on its own training patients alone."""
+        layout, plan = self.acts.layout, self._plan()
+        found = {fold: self._search(plan, fold, unit) for fold in plan.fold_numbers()}
+        rows = [row for fold, trials in found.items() for row in _rows(fold, trials)]
+        write_table(layout.table("tune"), pd.DataFrame(rows))
+        winners = Winners(folds={fold: winner(trials).setting for fold, trials in found.items()})
+        write_text(self._winners, serial.to_json(winners))
+        log.info("%-16s winners: %s", "tune", "; ".join(_words(fold, one) for fold, one in winners.folds.items()))
+        return Produced(paths=(layout.table("tune"), self._winners))
+
+    def distil(self, unit: Unit) -> Produced:
+        """Train the student under the teacher's guidance, with the settings that the search chose for its fold."""
+        return self._regressors("distil", unit, distil.programme_distilled, ("distilled",))
+
+    @property
+    def _winners(self) -> Path:
+        return self.acts.layout.model("winners.json")
+
+    def _plan(self) -> DistilPlan:
+        layout, config = self.acts.layout, self.acts.config
+        table = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset="fold")
+        winners = serial.from_json(Winners, self._winners.read_bytes()).folds if self._winners.is_file() else {}
+        return DistilPlan(
+            layout=layout,
+            shards=tuple(layout.root / "patches" / f"{name}.zarr" for name in self.acts.shards_of(self.knees)),
+            folds={str(p): int(f) for p, f in zip(table["participant"], table["fold"], strict=True)},
+            config=config.distillation,
+            seed=config.seed,
+            winners=winners,
+        )
+
+    def _regressors(
+        self, name: str, unit: Unit, programme: Callable[[DistilPlan], Iterator[Learner]], models: tuple[ModelName, ...]
+    ) -> Produced:
+        plan = self._plan()
+        training = self._training(name, unit, partial(programme, plan))
+        weights = self._fit(name, training)
+        folders = distil.save_models(plan, weights, models)
+        discard(training)
+        return Produced(paths=folders)
+
+    def _search(self, plan: DistilPlan, fold: int, unit: Unit) -> tuple[Trial[HyperParameters], ...]:
+        config = self.acts.config
+        span, default = config.distillation.search, config.distillation.hyper
+        study = Search(
+            name=f"fold-{fold}-{unit.key[:16]}",
+            settings=drawn(span, default, config.tune.trials, seed_from(config.seed, "tune", fold)),
+            run=partial(_scores, plan, fold),
+            epochs=span.epochs,
+            storage=self.acts.layout.tune,
+        )
+        trials = search(study, config.tune)
+        for one in trials:
+            state = "stopped" if one.stopped else "completed"
+            log.info("%-16s fold %d trial %d %s: ICC %.3f", "tune", fold, one.number, state, one.scores[-1])
+        return trials
+
+    def _training(self, name: str, unit: Unit, programme: Programme) -> Training:
+        """Return a training whose name stands for its inputs, so that only the very same one is resumed."""
+        storage = self.acts.layout.root / ".training"
+        return Training(name=f"{name}-{unit.key[:16]}", programme=programme, storage=storage)
+
+    def _fit(self, stage: str, training: Training) -> Path:
+        return fit(training, self.acts.config.cluster, lambda line: log.info("%-16s %s", stage, line))
+
+
+def _scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:
+    """Yield the inner validation score of one setting after every epoch."""
+    inputs = distil.trial_inputs(plan, fold)
+    yield from trial(inputs, hyper, plan.config, seed_from(plan.seed, "trial", fold))
+
+
+def _rows(fold: int, trials: Sequence[Trial[HyperParameters]]) -> Iterator[dict[str, object]]:
+    """Yield the rows of ``tables/tune.parquet``: one for each epoch of each trial."""
+    best = winner(trials).number
+    for one in trials:
+        status = "winner" if one.number == best else "stopped" if one.stopped else "completed"
+        facts = {"fold": fold, "trial": one.number, **asdict(one.setting), "status": status}
+        yield from ({**facts, "epoch": epoch, "icc": score} for epoch, score in enumerate(one.scores, start=1))
+
+
+def _words(fold: int, chosen: HyperParameters) -> str:
+    weights = f"KD {chosen.kd_weight:.2f}, features {chosen.feature_weight:.2f}, relations {chosen.relation_weight:.2f}"
+    return f"fold {fold}: T {chosen.temperature:.1f}, {weights}"

@@ -1,0 +1,34 @@
+"""From grey values to bone: thresholds for microCT and other images that resolve trabeculae."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from srrd_ray.errors import InputError
+
+Real = NDArray[np.float64]
+
+
+def smooth_one_voxel(image: ArrayLike) -> Real:
+    """Return `image` after a Gaussian of one voxel, float64."""
+    smooth: Real = ndimage.gaussian_filter(np.asarray(image, dtype=np.float64), 1.0)
+    return smooth
+
+
+def otsu_threshold(smooth: ArrayLike) -> float:
+    """Return the threshold of Otsu (256 bins) of an image already smoothed.
+
+    Raises
+    ------
+    InputError
+        `image-constant` where the image has one value only: there is nothing to separate.
+    """
+    values = np.asarray(smooth, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise InputError("image-not-finite", "the image has NaN or infinite voxels", todo="Repair or crop the image.")
+    if values.min() == values.max():
+        raise InputError("image-constant", "every voxel has one value", got=str(values.flat[0]))
+    return float(threshold_otsu(values))

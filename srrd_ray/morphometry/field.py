@@ -1,0 +1,52 @@
+"""The part of an image that was scanned, where a scanner writes zeros round it (the cylinder of a microCT)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Mask = NDArray[np.bool_]
+Real = NDArray[np.float64]
+
+LEAST_EMPTY = 0.05
+"""Share of the image that has to lie outside the hulls before the zeros count as 'not scanned'."""
+
+
+def scanned_field(image: ArrayLike) -> Mask | None:
+    """Return the convex hull of the non-zero voxels of every plane; null where it leaves out less than `LEAST_EMPTY`.
+
+    Outside this field there is no marrow and no wall: the image ends there, as it does at the faces of a box.
+    """
+    seen = np.asarray(image) != 0
+    field = np.zeros_like(seen)
+    for plane, source in zip(field, seen, strict=True):
+        _fill_hull(plane, source)
+    return field if field.any() and 1.0 - field.mean() > LEAST_EMPTY else None
+
+
+def _fill_hull(plane: Mask, seen: Mask) -> None:
+    rows = np.flatnonzero(seen.any(axis=1))
+    if rows.size == 0:
+        return
+    width = seen.shape[1]
+    first = seen[rows].argmax(axis=1).astype(np.float64)
+    last = width - 1.0 - seen[rows, ::-1].argmax(axis=1)
+    spanned = np.arange(rows[0], rows[-1] + 1)
+    left = np.ceil(_convex_below(rows, first, spanned) - 1e-9)
+    right = np.floor(-_convex_below(rows, -last, spanned) + 1e-9)
+    x = np.arange(width)
+    plane[spanned] = (x >= left[:, None]) & (x <= right[:, None])
+
+
+def _convex_below(at: NDArray[np.intp], values: Real, spanned: NDArray[np.intp]) -> Real:
+    """Return the greatest convex function below the points (`at`, `values`), at `spanned` (Andrew's monotone chain)."""
+    chain: list[tuple[float, float]] = []
+    for p in zip(at.tolist(), values.tolist(), strict=True):
+        while len(chain) > 1 and _turn(chain[-2], chain[-1], p) <= 0:
+            chain.pop()
+        chain.append(p)
+    return np.interp(spanned, [p[0] for p in chain], [p[1] for p in chain])
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

@@ -1,0 +1,120 @@
+"""Thickness and spacing maps of a volume, and their means over regions of it.
+
+One map serves many regions: distances and balls see the whole image, a region only restricts the averaging, so the mean
+over a patch is that of the volume it was cut from, and the patch edge is no wall.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srrd_ray.morphometry.thickness import (
+    Border,
+    Map,
+    Mode,
+    Spacing,
+    local_thickness,
+    parse_phase,
+    parse_region,
+    parse_spacing,
+)
+
+Mask: TypeAlias = NDArray[np.bool_]
+RegionStatus: TypeAlias = Literal["ok", "no-bone", "all-bone", "empty-roi"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BoneMaps:
+    """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two."""
+
+    bone: Mask
+    diameter_mm: Map
+    spacing_mm: Spacing
+    border: Border
+    mode: Mode
+
+    @property
+    def thickness_mm(self) -> Map:
+        """Tb.Th map: local thickness in bone, 0 in marrow."""
+        return np.where(self.bone, self.diameter_mm, 0)
+
+    @property
+    def separation_mm(self) -> Map:
+        """Tb.Sp map: local thickness in marrow, 0 in bone."""
+        return np.where(self.bone, 0, self.diameter_mm)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """Mean, population standard deviation and maximum of local thickness over a region, mm."""
+
+    mean: float
+    sd: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionMeasures:
+    """What one region of the maps holds. `thickness` and `separation` are null where `status` says that they have no value."""
+
+    status: RegionStatus
+    n_voxels: int
+    bvtv: float | None
+    thickness: Spread | None
+    separation: Spread | None
+
+    @property
+    def tb_n_per_mm(self) -> float | None:
+        """Tb.N of the plate model: (BV/TV)/Tb.Th, 1/mm."""
+        return self.bvtv / self.thickness.mean if self.bvtv and self.thickness else None
+
+
+def bone_maps(
+    bone: ArrayLike,
+    spacing_mm: float | ArrayLike,
+    *,
+    border: Border = "open",
+    mode: Mode = "exact",
+    field: ArrayLike | None = None,
+    threads: int = 1,
+) -> BoneMaps:
+    """Return the maps of bone and of marrow of a whole volume (z, y, x); arguments as in `local_thickness`."""
+    phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
+    diameter, marrow = (
+        local_thickness(part, steps, border=border, mode=mode, field=field, dtype=np.float32, threads=threads)
+        for part in (phase, ~phase)
+    )
+    np.copyto(diameter, marrow, where=~phase)
+    return BoneMaps(bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode)
+
+
+def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:
+    """Return BV/TV, Tb.Th and Tb.Sp over `roi`, or over the whole volume."""
+    region = parse_region(roi, maps.bone.shape)
+    total = int(np.count_nonzero(region))
+    inside = maps.diameter_mm[region & maps.bone]
+    if total == 0:
+        return RegionMeasures(status="empty-roi", n_voxels=0, bvtv=None, thickness=None, separation=None)
+    status: RegionStatus = "no-bone" if inside.size == 0 else "all-bone" if inside.size == total else "ok"
+    return RegionMeasures(
+        status=status,
+        n_voxels=total,
+        bvtv=inside.size / total,
+        thickness=spread(inside),
+        separation=spread(maps.diameter_mm[region & ~maps.bone]),
+    )
+
+
+def spread(values: Map) -> Spread | None:
+    """Return mean, SD and maximum in double precision; null where there is no value or no wall (infinite)."""
+    if values.size == 0 or not np.isfinite(values).all():
+        return None
+    return Spread(
+        mean=float(values.mean(dtype=np.float64)),
+        sd=float(values.std(dtype=np.float64)),
+        max=float(values.max()),
+    )

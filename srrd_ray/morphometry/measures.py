@@ -1,0 +1,204 @@
+"""Everything that is measured on one binary volume, under the names and in the units of the field.
+
+Nomenclature: Bouxsein et al., JBMR 25:1468 (2010); Dempster et al., JBMR 28:2 (2013).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srrd_ray.morphometry.anisotropy import DIRECTIONS, Vector, anisotropy
+from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
+from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, region_measures, spread
+from srrd_ray.morphometry.surface import surface
+from srrd_ray.morphometry.thickness import (
+    Border,
+    Mode,
+    Spacing,
+    is_isotropic,
+    local_thickness,
+    parse_phase,
+    parse_region,
+    parse_spacing,
+)
+from srrd_ray.morphometry.topology import fractal_dimension, topology
+
+Mask: TypeAlias = NDArray[np.bool_]
+Number: TypeAlias = float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoneMeasures:
+    """Trabecular parameters of a region. A field is null where it has no value on this input; `status` says why.
+
+    Parameters
+    ----------
+    status
+        ``ok``; ``no-bone``, ``all-bone`` or ``empty-roi`` for degenerate input.
+    n_voxels, coverage
+        Voxels of the region, and their share of the image.
+    spacing_mm, border, mode
+        Voxel size (z, y, x), border policy and definition of the thickness.
+    bvtv
+        Bone voxels / region voxels.
+    tb_th_mm, tb_sp_mm (``_sd``, ``_max``)
+        Local thickness of bone and of marrow: mean, population SD and maximum over the region, mm.
+    tb_n_per_mm, tb_n_spacing_per_mm, tb_n_ridge_per_mm
+        Tb.N = (BV/TV)/Tb.Th; 1/(Tb.Th + Tb.Sp); 1/mean distance between the ridges of bone (`ridge_distance_mm`).
+    bs_mm2, bs_bv_per_mm, bs_tv_per_mm
+        Bone surface by marching cubes, without faces on the image border, and its ratios.
+    euler, euler_corrected, conn_d_per_mm3
+        χ (26-connected) of the bone in the region; the region's share of the whole structure's χ; (1 - that)/TV.
+    da, da_eigenvalues_per_mm2, da_axes
+        Degree of anisotropy by mean intercept length, 1 - λmin/λmax; see `anisotropy.Anisotropy`.
+    smi, tb_pf_per_mm, fractal_dimension
+        Structure model index, trabecular pattern factor, box-counting dimension of the surface.
+    """
+
+    status: RegionStatus
+    n_voxels: int
+    coverage: float
+    spacing_mm: Spacing
+    border: Border
+    mode: Mode
+    bvtv: Number = None
+    tb_th_mm: Number = None
+    tb_th_sd_mm: Number = None
+    tb_th_max_mm: Number = None
+    tb_sp_mm: Number = None
+    tb_sp_sd_mm: Number = None
+    tb_sp_max_mm: Number = None
+    tb_n_per_mm: Number = None
+    tb_n_spacing_per_mm: Number = None
+    tb_n_ridge_per_mm: Number = None
+    bs_mm2: Number = None
+    bs_bv_per_mm: Number = None
+    bs_tv_per_mm: Number = None
+    euler: int | None = None
+    euler_corrected: Number = None
+    conn_d_per_mm3: Number = None
+    da: Number = None
+    da_eigenvalues_per_mm2: Vector | None = None
+    da_axes: tuple[Vector, Vector, Vector] | None = None
+    smi: Number = None
+    tb_pf_per_mm: Number = None
+    fractal_dimension: Number = None
+
+
+def measure(
+    bone: ArrayLike,
+    roi: ArrayLike | None,
+    spacing_mm: float | ArrayLike,
+    *,
+    border: Border = "open",
+    mode: Mode = "exact",
+    field: ArrayLike | None = None,
+    threads: int = 1,
+) -> BoneMeasures:
+    """Return all measures of a binary volume.
+
+    Parameters
+    ----------
+    bone
+        (z, y, x); non-zero is bone.
+    roi
+        Region of the same shape, or null for the whole image. It restricts averaging and is never a wall.
+    spacing_mm
+        Voxel size along (z, y, x), mm, or one number.
+    border, mode, field, threads
+        As in `local_thickness`.
+
+    Raises
+    ------
+    InputError
+        `mask-invalid`, `spacing-invalid`, `roi-mismatch`.
+    """
+    phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
+    region = parse_region(roi, phase.shape)
+    maps = bone_maps(phase, steps, border=border, mode=mode, field=field, threads=threads)
+    return measure_maps(maps, region, threads=threads)
+
+
+def measure_maps(maps: BoneMaps, roi: Mask, *, threads: int = 1) -> BoneMeasures:
+    """Return all measures of a region of maps already made."""
+    basic = region_measures(maps, roi)
+    about = BoneMeasures(
+        status=basic.status,
+        n_voxels=basic.n_voxels,
+        coverage=basic.n_voxels / roi.size,
+        spacing_mm=maps.spacing_mm,
+        border=maps.border,
+        mode=maps.mode,
+        bvtv=basic.bvtv,
+    )
+    if basic.status == "empty-roi":
+        return about
+    with_surface = _with_surface(_with_thickness(about, basic.thickness, basic.separation), maps, roi)
+    return _with_topology(_with_ridges(with_surface, maps, roi, threads), maps, roi)
+
+
+def ridge_of(maps: BoneMaps) -> Mask:
+    """Return the ridge of bone: the voxels that lie in no larger ball than the one round themselves."""
+    steps = maps.spacing_mm
+    if maps.bone.all():
+        return np.zeros_like(maps.bone)
+    if is_isotropic(steps):
+        own: NDArray[np.float64] = 2.0 * steps[0] * np.sqrt(squared_distance_voxels(maps.bone))
+    else:
+        own = 2.0 * np.sqrt(squared_distance_mm(maps.bone, steps))
+    return maps.bone & (own >= maps.diameter_mm * (1 - 1e-5))
+
+
+def _with_thickness(about: BoneMeasures, bone: Spread | None, marrow: Spread | None) -> BoneMeasures:
+    if bone is not None:
+        about = replace(about, tb_th_mm=bone.mean, tb_th_sd_mm=bone.sd, tb_th_max_mm=bone.max)
+    if marrow is not None:
+        about = replace(about, tb_sp_mm=marrow.mean, tb_sp_sd_mm=marrow.sd, tb_sp_max_mm=marrow.max)
+    if bone is None or about.bvtv is None:
+        return about
+    spacing = 1.0 / (bone.mean + marrow.mean) if marrow else None
+    return replace(about, tb_n_per_mm=about.bvtv / bone.mean, tb_n_spacing_per_mm=spacing)
+
+
+def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -> BoneMeasures:
+    ridge = ridge_of(maps)
+    if about.status != "ok" or not ridge.any():
+        return about
+    between = local_thickness(~ridge, maps.spacing_mm, border=maps.border, dtype=np.float32, threads=threads)
+    found = spread(between[roi & ~ridge])
+    return replace(about, tb_n_ridge_per_mm=1.0 / found.mean) if found else about
+
+
+def _with_surface(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasures:
+    if about.bvtv is None or about.status == "no-bone":
+        return replace(about, bs_mm2=0.0, bs_tv_per_mm=0.0)
+    found = surface(maps.bone, roi, maps.spacing_mm, DIRECTIONS)
+    total = about.n_voxels * float(np.prod(maps.spacing_mm))
+    axes = anisotropy(found.orientation, total)
+    return replace(
+        about,
+        bs_mm2=found.bs_mm2,
+        bs_bv_per_mm=found.bs_mm2 / (about.bvtv * total),
+        bs_tv_per_mm=found.bs_mm2 / total,
+        smi=found.smi,
+        tb_pf_per_mm=found.tb_pf_per_mm,
+        da=axes.da if axes else None,
+        da_eigenvalues_per_mm2=axes.eigenvalues if axes else None,
+        da_axes=axes.axes if axes else None,
+    )
+
+
+def _with_topology(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasures:
+    found = topology(maps.bone, roi)
+    total = about.n_voxels * float(np.prod(maps.spacing_mm))
+    return replace(
+        about,
+        euler=found.euler,
+        euler_corrected=found.corrected,
+        conn_d_per_mm3=found.connectivity_density(total) if about.status != "no-bone" else None,
+        fractal_dimension=fractal_dimension(maps.bone, roi) if about.status != "no-bone" else None,
+    )

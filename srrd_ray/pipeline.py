@@ -1,0 +1,185 @@
+"""The order of the stages, from a cohort on disk to a report; each stage names the units that it needs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from srrd_ray.acts import Acts
+from srrd_ray.config import read_config
+from srrd_ray.engine import COHORT, Engine, Stage, Token
+from srrd_ray.errors import ClusterError, ConfigError, SrrdError, StoreError
+from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
+from srrd_ray.layout import RunLayout
+from srrd_ray.learning import Learning
+from srrd_ray.ledger import Ledger, refuse_other_run
+from srrd_ray.lock import locked
+from srrd_ray.provenance import hash_of
+from srrd_ray.records import Fault, Outcome, StageName
+from srrd_ray.summary import summary
+from srrd_ray.work import Unit
+
+log = logging.getLogger(__name__)
+
+STAGES: tuple[StageName, ...] = get_args(StageName)
+
+
+def run(cohort_root: Path, out: Path, config_path: Path | None, *, until: StageName, overwrite: bool) -> int:
+    """Return the exit code of a whole run: 0 all done, 1 some knee failed, 3 cluster or storage.
+
+    Raises
+    ------
+    ConfigError, CohortError
+        Before any work, for a wrong configuration, cohort or folder.
+    """
+    config = read_config(config_path)
+    if out.resolve().is_relative_to(cohort_root.resolve()):
+        raise ConfigError("output-in-input", "the run would lie inside the cohort", todo="Choose another --out.")
+    cohort = read_cohort(cohort_root)
+    layout = RunLayout(root=out.resolve())
+    identity = hash_of([(k.knee.key, k.oa, k.kl_grade, k.age, k.sex) for k in cohort.knees])
+    with locked(layout.root):
+        refuse_other_run(layout, config, identity, overwrite=overwrite)
+        ledger = Ledger(layout=layout, config=config, cohort=identity)
+        code = _run_stages(ledger, cohort, until)
+    sys.stdout.write(summary(ledger))
+    return code
+
+
+def _run_stages(ledger: Ledger, cohort: Cohort, until: StageName) -> int:
+    ledger.write("running", None)
+    engine = Engine(ledger=ledger, knees=[knee.knee for knee in cohort.knees])
+    acts = Acts(layout=ledger.layout, cohort=cohort, config=ledger.config)
+    pipeline = Pipeline(engine=engine, acts=acts)
+    with engine.cluster:
+        for name in STAGES[: STAGES.index(until) + 1]:
+            try:
+                pipeline.step(name)
+            except SrrdError as error:
+                return _stop(pipeline, name, error)
+    code = 1 if ledger.failed() else 0
+    ledger.write("finished", code)
+    return code
+
+
+def _stop(pipeline: Pipeline, name: StageName, error: SrrdError) -> int:
+    """Return the exit code of a run that cannot go on, after recording why and reporting what there is."""
+    log.error("%-16s stopped: %s", name, error)
+    ledger = pipeline.engine.ledger
+    code = 3 if isinstance(error, StoreError | ClusterError) else 1
+    ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
+    ledger.write("stopped", code)
+    if name not in ("report", "ingest"):
+        pipeline.acts.report(Unit(name=COHORT, key=""))
+    return code
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pipeline:
+    """Every stage with its settings and needs."""
+
+    engine: Engine
+    acts: Acts
+
+    def step(self, name: StageName) -> None:
+        """Carry out one stage; those before it stand."""
+        match name:
+            case "ingest" | "synthesize" | "register" | "patches" | "measure" | "predict":
+                self._spread(name)
+            case "learn-synthesis" | "tables" | "teach" | "tune" | "distil":
+                self._learn(name)
+            case "classify" | "evaluate" | "report":
+                self._conclude(name)
+
+    def _spread(self, name: StageName) -> None:
+        """Stages over knees and shards."""
+        engine, acts, config = self.engine, self.acts, self.acts.config
+        shards = {shard: plan.knees for shard, plan in acts.shards.items()}
+        match name:
+            case "ingest":
+                sources = {knee.knee.key: _fingerprint(knee) for knee in acts.cohort.knees}
+                engine.each_knee(self._stage(name, config.ingest, sources=sources), acts.ingest)
+            case "synthesize":
+                engine.each_knee(
+                    self._stage(name, config.synthesis, "ingest", cohort="learn-synthesis"), acts.synthesize
+                )
+            case "register":
+                engine.each_knee(self._stage(name, config.registration, "ingest", "synthesize"), acts.register)
+            case "patches":
+                engine.each_shard(self._stage(name, config.patches, "ingest", "register"), shards, acts.patches)
+            case "measure":
+                stage = self._stage(name, config.morphometry, "ingest", "register", shard="patches")
+                engine.each_knee(stage, acts.measure)
+            case _:
+                stage = self._stage(name, config.seed, shard="patches", cohort="distil")
+                engine.each_shard(stage, shards, acts.predict)
+
+    def _learn(self, name: StageName) -> None:
+        """Stages over the whole cohort that train, and the tables before them."""
+        engine, config = self.engine, self.acts.config
+        learning = Learning(acts=self.acts, knees=tuple(engine.knees))
+        workers = config.cluster.training_workers
+        match name:
+            case "learn-synthesis":
+                engine.once(self._whole(name, (config.synthesis, config.seed, workers), "ingest"), learning.synthesis)
+            case "tables":
+                folds = config.distillation.folds
+                engine.once(self._whole(name, (folds, config.seed), "register", "measure"), learning.tables)
+            case "teach":
+                stage = self._whole(name, (config.distillation, config.seed, workers), "patches", "tables")
+                engine.once(stage, learning.teach)
+            case "tune":
+                engine.once(self._whole(name, (config.distillation, config.tune, config.seed), "teach"), learning.tune)
+            case _:
+                stage = self._whole(name, (config.distillation, config.seed, workers), "tune")
+                engine.once(stage, learning.distil)
+
+    def _conclude(self, name: StageName) -> None:
+        """Stages over tables."""
+        engine, acts, config = self.engine, self.acts, self.acts.config
+        match name:
+            case "classify":
+                engine.once(self._whole(name, (config.diagnosis, config.seed), "tables", "predict"), acts.classify)
+            case "evaluate":
+                engine.once(self._whole(name, None, "tables", "classify"), acts.evaluate)
+            case _:
+                engine.once(self._whole(name, None, "evaluate"), acts.report)
+
+    def _stage(
+        self,
+        name: StageName,
+        settings: object,
+        *needs: StageName,
+        shard: StageName | None = None,
+        cohort: StageName | None = None,
+        sources: dict[str, str] | None = None,
+    ) -> Stage:
+        """Return a stage over knees or shards: its units need the same knees in `needs`, their `shard`, the `cohort`."""
+
+        def tokens(unit: Unit) -> Iterable[Token]:
+            yield from ((need, knee.key) for need in needs for knee in unit.knees)
+            if shard is not None:
+                yield from ((shard, name) for name in sorted({self.acts.shard_of[knee] for knee in unit.knees}))
+            if cohort is not None:
+                yield cohort, COHORT
+
+        return Stage(name=name, settings=settings, needs=tokens, sources=sources or {})
+
+    def _whole(self, name: StageName, settings: object, *needs: StageName) -> Stage:
+        """Return a stage over the cohort: it needs every unit of `needs` that stands."""
+
+        def tokens(_: Unit) -> Iterable[Token]:
+            return [token for token in self.engine.hashes if token[0] in needs]
+
+        return Stage(name=name, settings=settings, needs=tokens)
+
+
+def _fingerprint(knee: CohortKnee) -> str:
+    """Return what identifies the source files of a knee without reading them: names, sizes, times of change."""
+    roots = [series.path for series in (knee.ct, knee.mr) if series is not None] + [path for *_, path in knee.masks]
+    files = [file for root in roots for file in ([root] if root.is_file() else sorted(root.rglob("*")))]
+    return hash_of([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()])

@@ -1,0 +1,166 @@
+"""Whether the pose of a bone may be used: shape, place and inner structure have to agree (fault 49).
+
+A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair Dice, above
+all where the field of view shows little of it; but its trabecular structure does not follow. So the correlation of the
+inner structure, free of the outline, is part of every judgement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from srrd_ray.geometry import Matrix4, apply
+from srrd_ray.records import RegistrationQuality
+from srrd_ray.registration.grids import inside, on_working_grid
+from srrd_ray.registration.rigid import RegistrationConfig, RigidResult
+from srrd_ray.registration.surfaces import signed_distance_mm
+from srrd_ray.volume import Scalar, Volume
+
+Mask = NDArray[np.bool_]
+FLOOR_MM = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Agreement:
+    """How two images of a bone agree under a pose: share of the bone seen by both, Dice and mean surface distance (mm)
+    in the common field of view, correlation in bone and surround, correlation of the inner structure of the bone.
+    """
+
+    overlap: float
+    dice: float
+    surface_mm: float
+    correlation: float
+    texture: float
+
+
+def assess(
+    fixed: Volume[Scalar],
+    moving: Volume[np.float32],
+    masks: tuple[Mask, Mask],
+    result: RigidResult,
+    config: RegistrationConfig,
+) -> RegistrationQuality:
+    """Return the judgement of a pose, with its reason where it is refused.
+
+    Parameters
+    ----------
+    fixed, moving
+        CT and synthetic CT, Hounsfield units.
+    masks
+        The bone on the grid of each.
+    result
+        The pose, CT to synthetic CT, and how the metric went.
+    """
+    if not np.isfinite([*result.trace, result.initial]).all():
+        return RegistrationQuality(
+            accepted=False, reason="metric-not-finite", dice=0.0, surface_mm=0.0, correlation=0.0
+        )
+    seen = agreement(fixed, moving, masks, result.matrix, config)
+    reason = _bounds(fixed, masks[0], result, config) or _doubts(seen, config)
+    return RegistrationQuality(
+        accepted=not reason,
+        reason=reason,
+        dice=seen.dice,
+        surface_mm=seen.surface_mm,
+        correlation=seen.correlation,
+    )
+
+
+def refused(reason: str) -> RegistrationQuality:
+    """Return the judgement of a bone for which there is no pose to look at."""
+    return RegistrationQuality(accepted=False, reason=reason, dice=0.0, surface_mm=0.0, correlation=0.0)
+
+
+def agreement(
+    fixed: Volume[Scalar],
+    moving: Volume[np.float32],
+    masks: tuple[Mask, Mask],
+    matrix: Matrix4,
+    config: RegistrationConfig,
+) -> Agreement:
+    """Return how the two images of the bone agree under the pose `matrix`, on an isotropic grid of the fixed image."""
+    spacing = config.surface_mm
+    soft = on_working_grid(Volume(array=masks[0], geometry=fixed.geometry), spacing, 0.3)
+    bone: Mask = soft.array > 0.5
+    pose = np.array(matrix)
+    other = Volume(array=masks[1].astype(np.float32), geometry=moving.geometry).onto(soft.geometry, pose).array > 0.5
+    common = inside(soft.geometry, fixed.geometry) & inside(soft.geometry, moving.geometry, pose)
+    still = on_working_grid(fixed, spacing, 0.7).array
+    there = on_working_grid(moving, spacing, 0.7).onto(soft.geometry, pose).array
+    near = signed_distance_mm(bone, spacing)
+    around = common & (near <= config.surround_mm)
+    within = common & (near <= -FLOOR_MM) & ndimage.binary_erosion(common, iterations=2)
+    return Agreement(
+        overlap=float((common & bone).sum() / max(int(bone.sum()), 1)),
+        dice=_dice(bone & common, other & common),
+        surface_mm=_surface_mm(bone, other, common, spacing),
+        correlation=_correlation(still, there, around),
+        texture=_correlation(_structure(still, bone), _structure(there, bone), within),
+    )
+
+
+def _dice(first: Mask, second: Mask) -> float:
+    total = int(first.sum()) + int(second.sum())
+    return 2.0 * int((first & second).sum()) / total if total else 0.0
+
+
+def _surface_mm(first: Mask, second: Mask, common: Mask, spacing: float) -> float:
+    """Return the mean distance between two surfaces, both ways, where both images see."""
+    if not (first & common).any() or not (second & common).any():
+        return float("inf")
+    near, far = signed_distance_mm(first, spacing), signed_distance_mm(second, spacing)
+    there = np.abs(far[(np.abs(near) < 0.75 * spacing) & common])
+    back = np.abs(near[(np.abs(far) < 0.75 * spacing) & common])
+    both = np.concatenate([there, back])
+    return float(both.mean()) if both.size else float("inf")
+
+
+def _structure(image: NDArray[np.float32], bone: Mask) -> NDArray[np.float32]:
+    """Return the image less its local mean within the bone (normalised convolution, 3 voxels)."""
+    weight: NDArray[np.float32] = ndimage.gaussian_filter(bone.astype(np.float32), 3.0)
+    mean: NDArray[np.float32] = ndimage.gaussian_filter(np.where(bone, image, 0.0).astype(np.float32), 3.0)
+    return np.where(bone, image - mean / np.maximum(weight, 1e-3), 0.0).astype(np.float32)
+
+
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], where: Mask) -> float:
+    if where.sum() < 100:
+        return 0.0
+    a, b = first[where].astype(np.float64), second[where].astype(np.float64)
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 and np.isfinite(norm) else 0.0
+
+
+def _bounds(fixed: Volume[Scalar], mask: Mask, result: RigidResult, config: RegistrationConfig) -> str:
+    """Return why the pose itself is out of bounds, or nothing."""
+    matrix = np.array(result.matrix)
+    degrees = np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude())
+    centre = fixed.geometry.index_to_lps(np.argwhere(mask).mean(axis=0))
+    shift = float(np.linalg.norm(apply(matrix, centre) - centre))
+    if degrees > config.bound_deg:
+        return f"rotation-out-of-bounds: {degrees:.0f} deg"
+    if shift > config.bound_mm:
+        return f"shift-out-of-bounds: {shift:.0f} mm"
+    if result.trace[-1] > result.initial + 0.02 * abs(result.initial):
+        return f"metric-not-improving: {result.initial:.3f} to {result.trace[-1]:.3f}"
+    return ""
+
+
+def _doubts(seen: Agreement, config: RegistrationConfig) -> str:
+    """Return the first measure of agreement that is too poor, or nothing."""
+    if seen.overlap < config.minimum_overlap:
+        return f"no-overlap: {seen.overlap:.2f} of the bone seen, at least {config.minimum_overlap:.2f}"
+    if seen.dice < config.minimum_dice:
+        return f"dice-low: {seen.dice:.2f}, at least {config.minimum_dice:.2f}"
+    if seen.surface_mm > config.maximum_surface_mm:
+        return f"surface-far: {seen.surface_mm:.2f} mm, at most {config.maximum_surface_mm:.2f}"
+    if seen.correlation < config.minimum_correlation:
+        return f"correlation-low: {seen.correlation:.2f}, at least {config.minimum_correlation:.2f}"
+    if seen.texture < config.minimum_texture:
+        return f"structure-differs: {seen.texture:.2f}, at least {config.minimum_texture:.2f}; another side or bone"
+    return ""

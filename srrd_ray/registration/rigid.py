@@ -1,0 +1,273 @@
+"""The rigid pose of one bone: by its surfaces from many starts, then by grey values inside the bone and just around it.
+
+Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT and
+synthetic CT share their grey values, so that correlation is the metric. The last stage may use the MR itself
+(Mattes mutual information), which does not inherit the errors of the synthesis. SimpleITK, one thread, every voxel of
+the mask: the same input gives the same matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from srrd_ray.errors import RegistrationError
+from srrd_ray.geometry import Matrix4, apply, matrix4
+from srrd_ray.registration.bones import BoneConfig
+from srrd_ray.registration.grids import on_working_grid
+from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
+from srrd_ray.volume import Scalar, Volume
+
+Vector = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegistrationConfig:
+    """How bones are found, aligned and judged."""
+
+    bones: BoneConfig = field(default_factory=BoneConfig)
+    """How femur and tibia are found in CT and synthetic CT."""
+    flexions_deg: tuple[float, ...] = (-30.0, -15.0, 0.0, 15.0, 30.0)
+    """Starts: rotations about the medio-lateral axis, degrees."""
+    twists_deg: tuple[float, ...] = (-12.0, 0.0, 12.0)
+    """Starts: rotations about the long axis, degrees."""
+    candidates: int = 3
+    """Best distinct surface fits that go on to grey values."""
+    surface_mm: float = 1.0
+    """Grid of the surfaces, mm."""
+    surround_mm: float = 2.0
+    """Soft tissue around the bone that takes part, mm."""
+    levels_mm: tuple[float, ...] = (2.0, 1.0)
+    """Grids of the grey values, coarse to fine, mm."""
+    refine_on_mr: bool = True
+    """Refine on the MR itself by mutual information after the synthetic CT."""
+    refine_mm: float = 0.7
+    """Grid of that refinement, mm."""
+    stray_mm: float = 3.0
+    """Farthest that refinement on the MR may move a point of the bone; beyond, it is not used, mm."""
+    iterations: int = 60
+    """Most iterations a level."""
+    bound_deg: float = 50.0
+    """Rotation beyond which a pose is refused, degrees."""
+    bound_mm: float = 80.0
+    """Shift of the bone's centre beyond which a pose is refused, mm."""
+    minimum_overlap: float = 0.5
+    """Share of the bone in the CT that the MR has to see."""
+    minimum_dice: float = 0.8
+    """Dice of the bone within the common field of view."""
+    maximum_surface_mm: float = 1.2
+    """Mean distance of the bone surfaces, mm."""
+    minimum_correlation: float = 0.25
+    """Correlation of grey values inside bone and surround."""
+    minimum_texture: float = 0.1
+    """Correlation of the inner structure of the bone: what tells this bone from another one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RigidResult:
+    """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is better),
+    and the metric before it.
+    """
+
+    matrix: Matrix4
+    trace: tuple[float, ...]
+    initial: float
+
+
+def register_bone(
+    fixed: Volume[Scalar],
+    moving: Volume[np.float32],
+    fixed_mask: Mask,
+    moving_mask: Mask,
+    config: RegistrationConfig | None = None,
+) -> RigidResult:
+    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`).
+
+    Parameters
+    ----------
+    fixed, moving
+        Hounsfield units.
+    fixed_mask, moving_mask
+        The bone on the grid of each image.
+
+    Raises
+    ------
+    RegistrationError
+        `surface-not-seen` where one image shows no surface of the bone away from its edges.
+    """
+    config = config or RegistrationConfig()
+    starts = surface_starts(fixed, moving, fixed_mask, moving_mask, config)
+    coarse = [refine(fixed, moving, fixed_mask, start, config.levels_mm[0], config) for start in starts]
+    best = min(coarse, key=lambda result: result.trace[-1])
+    for level in config.levels_mm[1:]:
+        best = refine(fixed, moving, fixed_mask, best.matrix, level, config)
+    return best
+
+
+def surface_starts(
+    fixed: Volume[Scalar],
+    moving: Volume[np.float32],
+    fixed_mask: Mask,
+    moving_mask: Mask,
+    config: RegistrationConfig,
+) -> list[Matrix4]:
+    """Return the best distinct surface fits over all starts, the lowest cost first."""
+    there = _surface(Volume(array=fixed_mask, geometry=fixed.geometry), config)
+    here = _surface(Volume(array=moving_mask, geometry=moving.geometry), config)
+    fits = [align_surfaces(there, here, start) for start in _starts(there, here, config)]
+    kept: list[Vector] = []
+    for matrix, _ in sorted(fits, key=lambda fit: fit[1]):
+        apart = [
+            np.linalg.norm(apply(matrix, there.points) - apply(other, there.points), axis=1).max() for other in kept
+        ]
+        if len(kept) < config.candidates and all(distance > 2.0 for distance in apart):
+            kept.append(matrix)
+    return [matrix4(matrix) for matrix in kept]
+
+
+def _surface(mask: Volume[np.bool_], config: RegistrationConfig) -> Surface:
+    soft = on_working_grid(mask, config.surface_mm, 0.4 * config.surface_mm)
+    surface = surface_of(Volume(array=soft.array > 0.5, geometry=soft.geometry), mask.geometry)
+    if len(surface.points) < 50:
+        raise RegistrationError(
+            "surface-not-seen",
+            "no surface of the bone away from the edge of the image",
+            got=f"{len(surface.points)} points",
+            expected="at least 50",
+        )
+    return surface
+
+
+def _starts(fixed: Surface, moving: Surface, config: RegistrationConfig) -> list[Vector]:
+    starts = []
+    for flexion in config.flexions_deg:
+        for twist in config.twists_deg:
+            turn = np.eye(4)
+            turn[:3, :3] = Rotation.from_euler("xz", [flexion, twist], degrees=True).as_matrix()
+            turn[:3, 3] = moving.centroid - turn[:3, :3] @ fixed.centroid
+            starts.append(turn)
+    return starts
+
+
+def refine(
+    fixed: Volume[Scalar],
+    moving: Volume[Scalar],
+    fixed_mask: Mask,
+    start: Matrix4,
+    spacing_mm: float,
+    config: RegistrationConfig,
+    *,
+    metric: str = "correlation",
+) -> RigidResult:
+    """Return the pose nearest `start` that the grey values agree on, on a grid of `spacing_mm`.
+
+    `metric` is ``correlation`` (CT with synthetic CT) or ``information`` (CT with MR). Only voxels of the bone and its
+    surround take part, `surround_mm` wide.
+    """
+    still, region = _fixed_side(fixed, fixed_mask, spacing_mm, config.surround_mm)
+    other = _image(on_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
+    method = _method(region, metric, config.iterations, spacing_mm)
+    pose = _pose(start, region)
+    method.SetInitialTransform(pose, inPlace=True)
+    initial = float(method.MetricEvaluate(still, other))
+    trace: list[float] = []
+    path: list[tuple[float, ...]] = [pose.GetParameters()]
+
+    def note() -> None:
+        trace.append(float(method.GetMetricValue()))
+        path.append(method.GetOptimizerPosition())
+
+    method.AddCommand(sitk.sitkIterationEvent, note)
+    method.Execute(still, other)
+    return _best(method, (still, other), pose, path, (initial, *trace))
+
+
+def _best(
+    method: sitk.ImageRegistrationMethod,
+    images: tuple[sitk.Image, sitk.Image],
+    pose: sitk.VersorRigid3DTransform,
+    path: list[tuple[float, ...]],
+    values: tuple[float, ...],
+) -> RigidResult:
+    """Return the end of the optimizer's path, or the best pose on it where the end is worse than the start."""
+    method.SetInitialTransform(pose, inPlace=True)
+    final = float(method.MetricEvaluate(*images))
+    best = min(range(len(values)), key=lambda n: values[n])
+    if not final <= values[0] and best < len(path):
+        pose.SetParameters(path[best])
+        final = float(method.MetricEvaluate(*images))
+    return RigidResult(matrix=_matrix(pose), trace=(*values[1:], final), initial=values[0])
+
+
+def _fixed_side(
+    fixed: Volume[Scalar], mask: Mask, spacing_mm: float, surround_mm: float
+) -> tuple[sitk.Image, sitk.Image]:
+    """Return the fixed image around the bone, and the mask of bone and surround on the same grid."""
+    soft = on_working_grid(Volume(array=mask, geometry=fixed.geometry), spacing_mm, 0.3)
+    region: Mask = ndimage.distance_transform_edt(soft.array <= 0.5) * spacing_mm <= surround_mm
+    image = on_working_grid(fixed, spacing_mm, 0.45 * spacing_mm)
+    box = ndimage.find_objects(region.astype(np.int32))[0]
+    start = (box[0].start, box[1].start, box[2].start)
+    z, y, x = (s.stop - s.start for s in box)
+    near = Volume(array=region, geometry=soft.geometry).crop(start, (z, y, x))
+    return _image(image.crop(start, (z, y, x))), _image(near)
+
+
+def _image(volume: Volume[Scalar]) -> sitk.Image:
+    """Return the volume as a SimpleITK image; its grid lies along LPS."""
+    kind = np.uint8 if volume.array.dtype == np.bool_ else np.float32
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array, dtype=kind))
+    image.SetSpacing(volume.geometry.spacing_mm[::-1])
+    image.SetOrigin(tuple(float(v) for v in volume.geometry.affine[:3, 3]))
+    return image
+
+
+def _method(region: sitk.Image, metric: str, iterations: int, spacing_mm: float) -> sitk.ImageRegistrationMethod:
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)
+    match metric:
+        case "information":
+            method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=32)
+        case _:
+            method.SetMetricAsCorrelation()
+    # ITK's default smooths the gradient but not the metric: it then walks past trabecular bone by up to 1 mm
+    method.MetricUseMovingImageGradientFilterOff()
+    method.MetricUseFixedImageGradientFilterOff()
+    method.SetMetricFixedMask(region)
+    method.SetMetricSamplingStrategy(method.NONE)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=0.7 * spacing_mm, minStep=0.003, numberOfIterations=iterations, relaxationFactor=0.6,
+        gradientMagnitudeTolerance=1e-8,
+    )  # fmt: skip
+    method.SetOptimizerScalesFromPhysicalShift()
+    return method
+
+
+def _pose(start: Matrix4, region: sitk.Image) -> sitk.VersorRigid3DTransform:
+    matrix = np.array(start)
+    size = np.array(region.GetSize(), dtype=np.float64)
+    centre = np.array(region.TransformContinuousIndexToPhysicalPoint(tuple((size - 1) / 2)))
+    pose = sitk.VersorRigid3DTransform()
+    pose.SetCenter(tuple(centre))
+    pose.SetMatrix(tuple(_orthonormal(matrix[:3, :3]).ravel()), 1e-6)
+    pose.SetTranslation(tuple(apply(matrix, centre) - centre))
+    return pose
+
+
+def _orthonormal(turn: Vector) -> Vector:
+    rotation: Vector = Rotation.from_matrix(turn).as_matrix()
+    return rotation
+
+
+def _matrix(pose: sitk.VersorRigid3DTransform) -> Matrix4:
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(pose.GetMatrix()).reshape(3, 3)
+    matrix[:3, 3] = pose.TransformPoint((0.0, 0.0, 0.0))
+    return matrix4(matrix)

@@ -1,0 +1,74 @@
+"""A simulated cohort on disk, its knees made in parallel; the same command again goes on where it stopped."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from srrd_ray.cluster.foreach import foreach
+from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.errors import ConfigError
+from srrd_ray.layout import RunLayout
+from srrd_ray.lock import locked
+from srrd_ray.records import Outcome
+from srrd_ray.resume import finished, key_of
+from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
+from srrd_ray.stages.simulate import simulate_knee, write_tables
+from srrd_ray.work import Produced, Task, Unit
+
+log = logging.getLogger(__name__)
+
+STAGE = "simulate"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Simulate:
+    """Makes the knee that a unit names."""
+
+    out: Path
+    plans: dict[str, SimulatedKnee]
+
+    def __call__(self, unit: Unit) -> Produced:
+        return Produced(paths=tuple(simulate_knee(self.plans[unit.name], self.out)))
+
+
+def simulate_cohort(
+    out: Path, *, knees: int, seed: int, profile: Literal["quick", "paper"], cluster: ClusterConfig
+) -> int:
+    """Return the exit code of simulating a cohort of `knees` into `out`: 0, or 1 where a knee failed.
+
+    Raises
+    ------
+    ConfigError
+        `knees-invalid` for fewer than two knees.
+    """
+    if knees < 2:
+        raise ConfigError("knees-invalid", "a cohort has two knees at least", got=str(knees))
+    root = out.resolve()
+    with locked(root):
+        plans = {plan.knee.key: plan for plan in simulate_cohort_plan(knees, seed, profile)}
+        todo = [unit for unit in _units(plans) if finished(RunLayout(root=root), STAGE, unit.name, unit.key) is None]
+        failed = _make(root, plans, todo, cluster) if todo else []
+        write_tables(tuple(plans.values()), root)
+    log.info(
+        "simulate: %d knees in %s (%d were there, %d failed)", len(plans), out, len(plans) - len(todo), len(failed)
+    )
+    return 1 if failed else 0
+
+
+def _units(plans: dict[str, SimulatedKnee]) -> list[Unit]:
+    return [Unit(name=name, key=key_of(STAGE, plan, []), knees=(plan.knee,)) for name, plan in plans.items()]
+
+
+def _make(root: Path, plans: dict[str, SimulatedKnee], todo: list[Unit], cluster: ClusterConfig) -> list[Outcome]:
+    task = Task(stage=STAGE, layout=RunLayout(root=root), act=_Simulate(out=root, plans=plans))
+    failed: list[Outcome] = []
+    with session(cluster):
+        for number, (outcome,) in enumerate(foreach(task, todo, cluster), start=1):
+            words = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
+            knee = outcome.knee.key if outcome.knee else ""
+            log.info("simulate %3d/%d  %s  %s  %s", number, len(todo), knee, outcome.status, words)
+            failed += [outcome] if outcome.error else []
+    return failed

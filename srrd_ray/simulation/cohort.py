@@ -1,0 +1,175 @@
+"""One simulated knee as arrays: the profile's fields of view, the sessions, both images and the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.errors import InputError
+from srrd_ray.geometry import Geometry, Matrix4, Points, apply, matrix4
+from srrd_ray.provenance import seed_from
+from srrd_ray.records import BONES, Bone, Modality
+from srrd_ray.simulation import ct, mr
+from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
+from srrd_ray.simulation.compose import Scene
+from srrd_ray.simulation.microstructure import sample_microstructure
+from srrd_ray.simulation.patients import Profile, SimulatedKnee
+from srrd_ray.simulation.pose import Session, ct_to_mr, depth_at, sample_sessions
+from srrd_ray.simulation.scene import Extent, build_scene
+from srrd_ray.simulation.truth import Cell, landmarks, truth_cells
+from srrd_ray.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """What a profile images: fields of view (ML, AP, SI) in mm, their centre in the joint's frame, the truth's voxel."""
+
+    ct_mm: tuple[float, float, float]
+    mr_mm: tuple[float, float, float]
+    center_mm: tuple[float, float, float]
+    truth_voxel_mm: float
+
+    @property
+    def extent(self) -> Extent:
+        """The box of anatomical space that tables must cover, whatever the pose."""
+        half = [
+            max(a, b) / 2 + 0.12 * max(self.ct_mm[2], self.ct_mm[1]) + 4
+            for a, b in zip(self.ct_mm, self.mr_mm, strict=True)
+        ]
+        x, y, z = self.center_mm
+        return Extent(low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2]))
+
+
+VIEWS: dict[Profile, View] = {
+    "quick": View(ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.075),
+    "paper": View(ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=0.05),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class KneeImages:
+    """Both images of a knee, the bones on the CT's grid, and the truth."""
+
+    ct: Volume[np.int16]
+    mr: Volume[np.uint16]
+    ct_labels: Volume[np.uint8]
+    transforms: dict[Bone, Matrix4]
+    landmarks_ct_lps: dict[Bone, Points]
+    cells: list[Cell]
+    nuisance: dict[str, float | str]
+
+
+def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
+    """Return the images and the truth of one knee, all of it a function of the plan alone (and of `view` where given)."""
+    view = view or VIEWS[plan.profile]
+    a = sample_anatomy(plan)
+    scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent)
+    sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
+    protocol, grids = ct.PROTOCOLS[plan.hospital], image_grids(plan, view, sessions)
+    ct_session, mr_session = _ct_session(plan), _mr_session(plan)
+    from_world = {m: np.linalg.inv(s.world_from_bone) for m, s in sessions.items()}
+    ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
+    mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr.PROTOCOLS["bssfp"], mr_session)
+    return KneeImages(
+        ct=ct_image,
+        mr=mr_image,
+        ct_labels=bone_labels(scene, from_world["ct"], grids["ct"]),
+        transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
+        landmarks_ct_lps=_landmarks(scene, sessions, grids),
+        cells=truth_cells(scene, sessions["ct"], a, view.truth_voxel_mm),
+        nuisance=_nuisance(sessions, protocol, ct_session, mr_session),
+    )
+
+
+def image_grids(plan: SimulatedKnee, view: View, sessions: dict[Modality, Session]) -> dict[Modality, Geometry]:
+    """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee, both centred on the joint."""
+    protocol = ct.PROTOCOLS[plan.hospital]
+    spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
+    counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
+    center = apply(sessions["ct"].joint_line(), np.array(view.center_mm))
+    axial = np.diag([*spacing[::-1], 1.0])
+    return {
+        "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
+        "mr": _sagittal(plan, view, sessions["mr"]),
+    }
+
+
+def _sagittal(plan: SimulatedKnee, view: View, session: Session) -> Geometry:
+    """Array axes (slice, row, column) run along (left to right, head to foot, front to back) of the knee."""
+    protocol, joint = mr.PROTOCOLS["bssfp"], session.joint_line()
+    axes = joint[:3, :3] * (1 if plan.knee.side == "R" else np.array([-1.0, 1.0, 1.0]))
+    counts = [round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)]
+    linear = np.eye(4)
+    linear[:3, 0] = axes[:, 1] * protocol.pixel_mm
+    linear[:3, 1] = -axes[:, 2] * protocol.pixel_mm
+    linear[:3, 2] = -axes[:, 0] * protocol.slice_mm
+    return _centered((counts[0], counts[2], counts[1]), linear, apply(joint, np.array(view.center_mm)))
+
+
+def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: Points) -> Geometry:
+    affine = linear.copy()
+    affine[:3, 3] = center - linear[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
+    return Geometry.make(shape, affine)
+
+
+def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry) -> Volume[np.uint8]:
+    """Return 1 femur, 2 tibia, 3 fibula, 4 patella on `grid`, by the centre of each voxel."""
+    labels = np.zeros(grid.shape, np.uint8)
+    points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
+    for n, table in enumerate(scene.bones):
+        labels[depth_at(table, apply(bones_from_world[n], points)) > 0] = n + 1
+    return Volume(array=labels, geometry=grid)
+
+
+def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]) -> dict[Bone, Points]:
+    found: dict[Bone, Points] = {}
+    for n, bone in enumerate(BONES):
+        views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]
+        points = landmarks(scene.bones[n], views)
+        if len(points) < 12:
+            raise InputError("simulated-view", f"the {bone} leaves the field of view", got=f"{len(points)} landmarks")
+        found[bone] = apply(sessions["ct"].world_from_bone[n], points)
+    return found
+
+
+def _ct_session(plan: SimulatedKnee) -> ct.CtSession:
+    own, knee = plan.patient_generator("ct"), plan.generator("ct")
+    return ct.CtSession(
+        mineral_density=float(np.clip(own.normal(1, 0.08), 0.8, 1.2)),
+        marrow_hu=float(own.normal(-50, 35)),
+        noise_factor=float(np.clip(own.normal(1, 0.12) + 0.01 * (plan.bmi - 26), 0.7, 1.5)),
+        seed=seed_from(plan.seed, plan.knee.key, "ct noise", int(knee.integers(2**31))),
+    )
+
+
+def _mr_session(plan: SimulatedKnee) -> mr.MrSession:
+    own, knee = plan.patient_generator("mr"), plan.generator("mr")
+    return mr.MrSession(
+        snr=float(np.clip(knee.normal(18, 4), 10, 25)),
+        bias=float(knee.uniform(0.25, 0.40)),
+        field_hz=float(knee.uniform(5, 20)),
+        gain=float(knee.uniform(0.6, 1.4)),
+        red_marrow=float(np.clip(own.normal(0.12, 0.06), 0, 0.35)),
+        seed=seed_from(plan.seed, plan.knee.key, "mr noise"),
+    )
+
+
+def _nuisance(
+    sessions: dict[Modality, Session], protocol: ct.CtProtocol, ct_session: ct.CtSession, mr_session: mr.MrSession
+) -> dict[str, float | str]:
+    pose, base = sessions["mr"].joint, sessions["ct"].joint
+    return {
+        "flexion_ct_deg": float(base.flexion),
+        "flexion_mr_deg": float(pose.flexion),
+        "ct_psf_mm": protocol.psf_mm,
+        "ct_noise_hu": protocol.noise_hu * ct_session.noise_factor,
+        "ct_energy_kev": protocol.energy_kev,
+        "mineral_density": ct_session.mineral_density,
+        "marrow_hu": ct_session.marrow_hu,
+        "mr_snr": mr_session.snr,
+        "mr_bias": mr_session.bias,
+        "mr_gain": mr_session.gain,
+        "red_marrow": mr_session.red_marrow,
+    }

@@ -1,0 +1,188 @@
+"""One knee from CT alone: maps of the predicted parameters, a table by region, and a page; flagged where out of place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from srrd_ray import serial
+from srrd_ray.diagnosis import knee_features
+from srrd_ray.errors import InputError
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.images import read_image
+from srrd_ray.io.nifti_writer import write_nifti
+from srrd_ray.io.tables import write_table
+from srrd_ray.patches import PatchConfig, SubchondralPoint
+from srrd_ray.patches.sampling import CT_SHAPE, CT_SPACING_MM
+from srrd_ray.records import BONE_LABELS, PARAMETERS, Parameter, Side
+from srrd_ray.registration.bones import segment_ct_bones
+from srrd_ray.report.inference import Inference, render_inference
+from srrd_ray.stages.classify import DiagnosisModels
+from srrd_ray.stages.predict import KneeReading, read_knee
+from srrd_ray.volume import Volume
+
+DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
+"""Cubes of an inference overlap, so that the maps are smooth where bone allows."""
+
+FILE_NAMES: dict[Parameter, str] = {"BV/TV": "bvtv", "Tb.Th": "tb_th_mm", "Tb.Sp": "tb_sp_mm", "Tb.N": "tb_n_per_mm"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InferenceRecord:
+    """``inference.json``: what was read, by which model, and whether it may be trusted.
+
+    Parameters
+    ----------
+    in_distribution
+        False where the scan lies outside the training images; `flags` says in what.
+    probability
+        Of osteoarthritis, by the diagnosis model beside `model`; null where there is none or a compartment is missing.
+    """
+
+    schema: Literal["srrd-inference/1"]
+    side: Side
+    model_sha256: dict[str, str]
+    in_distribution: bool
+    distance: float
+    flags: tuple[str, ...]
+    cubes: int
+    cubes_outside_volume: int
+    cubes_outside_bone: int
+    probability: float | None
+
+
+def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
+    """Return the page written for one knee; beside it the maps (NIfTI), `table.csv`, `cubes.parquet`, `inference.json`.
+
+    Parameters
+    ----------
+    ct
+        NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
+    model
+        ``RUN/models/distilled`` (or ``baseline``) of a run.
+    side
+        L or R; where None, the side on which the bones are found.
+
+    Raises
+    ------
+    InputError
+        Any fault of the image; `bone-not-found`, `side-mismatch`, `patches-none`.
+    StoreError
+        `model-missing`, `model-altered`.
+    """
+    source = read_image(ct, "ct", side=side)
+    found, bones = _bones(source.volume, side)
+    reading = read_knee(source.volume, bones, found, model, DENSE)
+    record = _record(reading, model, found, tuple(str(note) for note in source.notes))
+    maps = parameter_maps(bones, reading)
+    _write(out, reading, record, maps, bones)
+    page = render_inference(
+        Inference(ct=source.volume, bones=bones, maps=maps, regions=regions(reading), record=json.loads(_text(record)))
+    )
+    write_text(out / "report.html", page)
+    return out / "report.html"
+
+
+def parameter_maps(bones: Volume[np.uint8], reading: KneeReading) -> dict[Parameter, Volume[np.float32]]:
+    """Return each parameter on the CT grid: in bone, the mean of the cubes that hold a voxel; NaN elsewhere."""
+    total = {parameter: np.zeros(bones.array.shape, dtype=np.float32) for parameter in PARAMETERS}
+    count = np.zeros(bones.array.shape, dtype=np.float32)
+    for point, row in zip(reading.points, reading.table.to_dict("records"), strict=True):
+        window, inside = _voxels_of(bones, point)
+        count[window] += inside
+        for parameter in PARAMETERS:
+            total[parameter][window] += inside * np.float32(row[parameter])
+    known = count > 0
+    return {
+        parameter: Volume(
+            array=np.where(known, values / np.maximum(count, 1), np.float32("nan")).astype(np.float32),
+            geometry=bones.geometry,
+        )
+        for parameter, values in total.items()
+    }
+
+
+def regions(reading: KneeReading) -> pd.DataFrame:
+    """Return one row a bone and compartment: number of cubes, and mean and SD of each parameter over them."""
+    groups = reading.table.groupby(["bone", "compartment"], sort=True)
+    means, spreads = groups[list(PARAMETERS)].mean(), groups[list(PARAMETERS)].std(ddof=0).add_suffix(".SD")
+    table: pd.DataFrame = pd.concat([groups.size().rename("cubes"), means, spreads], axis=1).reset_index()
+    return table
+
+
+def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.uint8]]:
+    """Return the labels of the bones, and the side given or found."""
+    if side is not None:
+        return side, segment_ct_bones(ct, side)
+    try:
+        return "R", segment_ct_bones(ct, "R")
+    except InputError as error:
+        if error.code != "side-mismatch":
+            raise
+        return "L", segment_ct_bones(ct, "L")
+
+
+def _voxels_of(bones: Volume[np.uint8], point: SubchondralPoint) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+    """Return the window of the CT grid round a cube, and 1 where a voxel of its bone lies inside the cube."""
+    half = (np.array(CT_SHAPE) * np.array(CT_SPACING_MM))[::-1] / 2
+    signs = np.array(list(np.ndindex(2, 2, 2))) * 2 - 1
+    index = bones.geometry.lps_to_index(np.array(point.center_lps_mm) + signs * half)
+    first = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
+    last = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, bones.array.shape)
+    window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in window), indexing="ij"), axis=-1)
+    offset = np.abs(bones.geometry.index_to_lps(grid) - np.array(point.center_lps_mm))
+    inside = (offset <= half).all(axis=-1) & (bones.array[window] == BONE_LABELS[point.bone])
+    return window, inside.astype(np.float32)
+
+
+def _record(reading: KneeReading, model: Path, side: Side, notes: tuple[str, ...]) -> InferenceRecord:
+    card = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    return InferenceRecord(
+        schema="srrd-inference/1",
+        side=side,
+        model_sha256=dict(card["weights"]),
+        in_distribution=not reading.distance.flagged,
+        distance=reading.distance.largest,
+        flags=(*reading.distance.reasons, *notes),
+        cubes=len(reading.points),
+        cubes_outside_volume=reading.outside_volume,
+        cubes_outside_bone=reading.outside_bone,
+        probability=_probability(reading, model, side),
+    )
+
+
+def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
+    path = model.parent / "diagnosis" / "model.json"
+    if not path.is_file():
+        return None
+    final = serial.from_json(DiagnosisModels, path.read_text(encoding="utf-8")).final.get(model.name)
+    features = knee_features(reading.table.assign(participant="this", side=side))
+    if final is None or not features.knees:
+        return None
+    return float(final.probability(features.values)[0])
+
+
+def _text(record: InferenceRecord) -> str:
+    return serial.to_json(record)
+
+
+def _write(
+    out: Path,
+    reading: KneeReading,
+    record: InferenceRecord,
+    maps: dict[Parameter, Volume[np.float32]],
+    bones: Volume[np.uint8],
+) -> None:
+    for parameter, volume in maps.items():
+        write_nifti(out / f"{FILE_NAMES[parameter]}.nii.gz", volume)
+    write_nifti(out / "bones.nii.gz", bones)
+    write_table(out / "cubes.parquet", reading.table)
+    write_text(out / "table.csv", regions(reading).to_csv(index=False, float_format="%.5f"))
+    write_text(out / "inference.json", _text(record))

@@ -1,0 +1,145 @@
+"""Measure: the trabecular parameters of one knee's bone in MR under each of its patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from srrd_ray import serial
+from srrd_ray.io import omezarr, patch_store
+from srrd_ray.io.tables import write_table
+from srrd_ray.layout import RunLayout
+from srrd_ray.morphometry.maps import bone_maps, region_measures
+from srrd_ray.morphometry.marrow import mr_bone_fraction
+from srrd_ray.morphometry.paper import paper_measures
+from srrd_ray.morphometry.resolve import MorphometryConfig, box_corners, box_mask, super_resolve, window_round
+from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, BoneTransform, Knee, Patch
+from srrd_ray.volume import Volume
+
+Row = dict[str, str | int | float | None]
+COLUMNS = (
+    "participant", "side", "bone", "compartment", "store", "row",
+    "BV/TV", "Tb.Th", "Tb.Sp", "Tb.N", "coverage", "method",
+)  # fmt: skip
+
+
+def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: MorphometryConfig) -> Path:
+    """Return the table written for one knee: a row for each of its patches in `shard` that MR shows.
+
+    Columns: participant, side, bone, compartment, store, row, BV/TV, Tb.Th and Tb.Sp (mm), Tb.N (1/mm), coverage (share of
+    the patch inside bone and image) and method. A bone whose registration was refused, and a patch with less than
+    `min_coverage`, have no row; a parameter without a value (no bone in the patch) is null.
+
+    Raises
+    ------
+    NotEstimableError
+        `marrow-unknown` where a bone of the MR gives no marrow reference.
+    """
+    patches = [patch for patch in patch_store.read_index(shard) if patch.knee == knee]
+    rows: list[Row] = []
+    if layout.volume(knee, "mr").exists() and layout.volume(knee, "mr_bones").exists():
+        mr, labels = (omezarr.read_volume(layout.volume(knee, image)) for image in ("mr", "mr_bones"))
+        image = Volume(array=mr.array.astype(np.float32), geometry=mr.geometry)
+        for bone in BONES:
+            own = [patch for patch in patches if patch.bone == bone]
+            to_mr = _accepted(layout, knee, bone)
+            if own and to_mr is not None:
+                rows += _bone_rows(image, labels.array == BONE_LABELS[bone], to_mr, own, config)
+    path = layout.part("measures", knee)
+    ordered = sorted(rows, key=lambda row: int(row["row"] or 0))
+    write_table(path, pd.DataFrame(ordered, columns=list(COLUMNS)).astype({"row": np.int64, "coverage": np.float64}))
+    return path
+
+
+def _accepted(layout: RunLayout, knee: Knee, bone: Bone) -> NDArray[np.float64] | None:
+    path = layout.transform(knee, bone)
+    if not path.exists():
+        return None
+    found = serial.from_json(BoneTransform, path.read_bytes())
+    return np.asarray(found.matrix, dtype=np.float64) if found.quality.accepted else None
+
+
+def _bone_rows(
+    image: Volume[np.float32],
+    inside: NDArray[np.bool_],
+    to_mr: NDArray[np.float64],
+    patches: Sequence[Patch],
+    config: MorphometryConfig,
+) -> Iterator[Row]:
+    """Yield the rows of one bone: one bone fraction for all of it, one pair of maps for each compartment."""
+    fraction = image.array
+    if config.method == "marrow":
+        fraction = mr_bone_fraction(image.array, inside, image.geometry.spacing_mm)
+    for compartment in COMPARTMENTS:
+        own = [patch for patch in patches if patch.compartment == compartment]
+        if own:
+            yield from _region_rows(Volume(array=fraction, geometry=image.geometry), inside, to_mr, own, config)
+
+
+def _region_rows(
+    fraction: Volume[np.float32],
+    inside: NDArray[np.bool_],
+    to_mr: NDArray[np.float64],
+    patches: Sequence[Patch],
+    config: MorphometryConfig,
+) -> Iterator[Row]:
+    corners = np.stack([box_corners(patch.center_lps_mm, config.box_mm, to_mr) for patch in patches])
+    start, shape = window_round(fraction.geometry, corners, config.halo_mm)
+    mask = Volume(array=inside.astype(np.float32), geometry=fraction.geometry).crop(start, shape)
+    if config.method == "paper":
+        yield from _paper_rows(fraction.crop(start, shape), mask.array > 0.5, to_mr, patches, config)
+        return
+    fine = super_resolve(fraction.crop(start, shape), config.target_mm)
+    seen = super_resolve(mask, config.target_mm).array > 0.5
+    bone = (fine.array > config.bone_above) & seen
+    maps = bone_maps(bone, config.target_mm, field=seen, threads=config.threads)
+    method = f"apparent, marrow reference, {config.target_mm:g} mm, open border"
+    for patch in patches:
+        box = box_mask(fine.geometry, np.linalg.inv(to_mr), patch.center_lps_mm, config.box_mm)
+        roi = box & seen
+        coverage = float(np.count_nonzero(roi)) * config.target_mm**3 / float(np.prod(config.box_mm))
+        if coverage < config.min_coverage:
+            continue
+        found = region_measures(maps, roi)
+        bvtv = float(np.clip(fine.array[roi].mean(dtype=np.float64), 0.0, 1.0))
+        thickness = found.thickness.mean if found.thickness else None
+        separation = found.separation.mean if found.separation else None
+        yield _row(patch, (bvtv, thickness, separation), coverage, method)
+
+
+def _paper_rows(
+    image: Volume[np.float32],
+    inside: NDArray[np.bool_],
+    to_mr: NDArray[np.float64],
+    patches: Sequence[Patch],
+    config: MorphometryConfig,
+) -> Iterator[Row]:
+    for patch in patches:
+        roi = inside & box_mask(image.geometry, np.linalg.inv(to_mr), patch.center_lps_mm, config.box_mm)
+        coverage = float(np.count_nonzero(roi)) * image.geometry.voxel_mm3 / float(np.prod(config.box_mm))
+        if coverage >= config.min_coverage:
+            found = paper_measures(image.array, roi, image.geometry.spacing_mm)
+            row = _row(patch, (found.bvtv, found.tb_th_mm, found.tb_sp_mm), coverage, "published 2D algorithm")
+            yield row | {"Tb.N": found.tb_n_per_mm}
+
+
+def _row(patch: Patch, values: tuple[float, float | None, float | None], coverage: float, method: str) -> Row:
+    bvtv, thickness, separation = values
+    return {
+        "participant": patch.knee.participant,
+        "side": patch.knee.side,
+        "bone": patch.bone,
+        "compartment": patch.compartment,
+        "store": patch.store.stem,
+        "row": patch.row,
+        "BV/TV": bvtv,
+        "Tb.Th": thickness,
+        "Tb.Sp": separation,
+        "Tb.N": bvtv / thickness if thickness else None,
+        "coverage": min(coverage, 1.0),
+        "method": method,
+    }

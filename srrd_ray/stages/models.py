@@ -1,0 +1,142 @@
+"""A trained model on disk: one file of weights a fold, and a card that says what it is, written last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from srrd_ray import serial
+from srrd_ray.distillation.fingerprint import Fingerprint
+from srrd_ray.distillation.networks import NetworkConfig, PatchRegressor, build
+from srrd_ray.distillation.step import DistillationConfig, HyperParameters
+from srrd_ray.errors import StoreError
+from srrd_ray.io import schemas
+from srrd_ray.io.atomic import replacing
+from srrd_ray.io.weights import load_into, load_tensors, save_tensors
+from srrd_ray.provenance import hash_file
+
+ModelName: TypeAlias = Literal["teacher", "baseline", "distilled"]
+
+SCHEMA = "srrd-model/1"
+CARD = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldCard:
+    """One network of the ensemble: the settings it was trained with, its normalisation (HU, or bone fraction) and the
+    fingerprint of the CT it was trained beside.
+    """
+
+    fold: int
+    file: str
+    hyper: HyperParameters
+    input_mean: float
+    input_sd: float
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """``model.json``: everything needed to use the weights, and their hashes. It names no participant."""
+
+    schema: str
+    name: ModelName
+    config: DistillationConfig
+    folds: tuple[FoldCard, ...]
+    weights: dict[str, str]
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The architecture of its networks."""
+        return self.config.teacher if self.name == "teacher" else self.config.student
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class StoredFold:
+    """A trained network of one fold, to be stored."""
+
+    fold: int
+    network: PatchRegressor
+    hyper: HyperParameters
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Model:
+    """A model read back: its card, and a network for each fold that tests with it."""
+
+    card: ModelCard
+    networks: dict[int, PatchRegressor]
+
+
+def store_model(folder: Path, name: ModelName, config: DistillationConfig, folds: Sequence[StoredFold]) -> Path:
+    """Return `folder` after writing the networks and their card, whole or not at all."""
+    with replacing(folder) as beside:
+        beside.mkdir()
+        cards = tuple(_store_fold(beside, one) for one in folds)
+        hashes = {card.file: hash_file(beside / card.file) for card in cards}
+        card = ModelCard(schema=SCHEMA, name=name, config=config, folds=cards, weights=hashes)
+        text = serial.to_json(card)
+        schemas.validate("model", json.loads(text), CARD)
+        (beside / CARD).write_text(text, encoding="utf-8")
+    return folder
+
+
+def load_model(folder: Path) -> Model:
+    """Return the model stored in `folder`.
+
+    Raises
+    ------
+    StoreError
+        `model-missing`, `model-altered` (a file of weights is not the one of the card), `schema-version`,
+        `schema-invalid`, `weights-mismatch`.
+    ConfigError
+        `record-invalid` or `key-unknown` for a card of another version.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise StoreError(
+            "model-missing", "no model.json", where=folder.name, todo="Name the folder RUN/models/<name> of a run."
+        )
+    text = path.read_text(encoding="utf-8")
+    schemas.validate("model", _parsed(text, folder.name), folder.name)
+    card = serial.from_json(ModelCard, text)
+    return Model(card=card, networks={one.fold: _load_fold(folder, card, one) for one in card.folds})
+
+
+def _store_fold(folder: Path, one: StoredFold) -> FoldCard:
+    file = f"fold-{one.fold}.safetensors"
+    save_tensors(folder / file, one.network.state_dict(), {"schema": SCHEMA})
+    return FoldCard(
+        fold=one.fold,
+        file=file,
+        hyper=one.hyper,
+        input_mean=float(one.network.input_mean),
+        input_sd=float(one.network.input_sd),
+        fingerprint=one.fingerprint,
+    )
+
+
+def _load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:
+    path = folder / Path(one.file).name
+    if not path.is_file() or hash_file(path) != card.weights.get(one.file):
+        raise StoreError(
+            "model-altered",
+            "weights are missing or not those that model.json names",
+            where=f"{folder.name}/{path.name}",
+            todo="Copy the whole folder again, or run the same command again.",
+        )
+    network = build(card.network, 0)
+    load_into(network, load_tensors(path)[0], path.name)
+    return network.eval()
+
+
+def _parsed(text: str, where: str) -> object:
+    try:
+        data: object = json.loads(text)
+    except ValueError as error:
+        raise StoreError("schema-invalid", f"model.json is not JSON: {error}", where=where) from error
+    return data

@@ -1,0 +1,166 @@
+"""The pose of femur and tibia of one knee, CT to MR, with the bones' labels in both images and the figures of the synthesis.
+
+Order of trust: surfaces of the bones in CT and synthetic CT find the pose from any flexion; grey values of the synthetic
+CT refine it; mutual information with the MR itself refines it further (`RegistrationConfig.refine_on_mr`), and is kept
+only where it stays close to the pose of the synthetic CT. A bone without a trustworthy pose is written with
+`accepted` false and the reason: the matrix of such a record is no result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from srrd_ray import serial
+from srrd_ray.errors import InputError, RegistrationError
+from srrd_ray.geometry import Matrix4, apply, matrix4
+from srrd_ray.io import omezarr
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.tables import write_table
+from srrd_ray.layout import RunLayout
+from srrd_ray.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.registration.bias import flattened
+from srrd_ray.registration.bones import segment_ct_bones
+from srrd_ray.registration.quality import assess, refused
+from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, refine, register_bone
+from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
+from srrd_ray.volume import Volume
+
+Hu = Volume[np.float32]
+Labels = Volume[np.uint8]
+COLUMNS = (
+    "participant", "side", "bone", "accepted", "reason", "dice", "surface_mm", "correlation", "mae_hu", "psnr_db", "ssim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class KneeImages:
+    """What the registration of a knee looks at; `flat_mr` is the MR over its local marrow level."""
+
+    ct: Hu
+    flat_mr: Hu
+    sct: Hu
+    ct_bones: Labels
+    sct_bones: Labels
+
+
+def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> list[BoneTransform]:
+    """Return one transform a bone, accepted or refused with its reason; writes transforms, labels and a table part.
+
+    Written: ``ct_bones`` (where absent), ``transform_<bone>.json``, ``mr_bones`` (labels of the accepted bones on the MR
+    grid, mapped from CT), and the part of the table ``registration``.
+
+    Raises
+    ------
+    InputError
+        `bone-not-found`, `side-mismatch` where the CT itself cannot be used. A poor synthetic CT is no error: its bones
+        are refused.
+    """
+    ct_bones = ct_labels(knee, layout, config)
+    ct, mr, sct = (_read(knee, layout, image) for image in ("ct", "mr", "sct"))
+    try:
+        sct_bones = segment_ct_bones(sct, knee.side, config.bones)
+    except InputError as error:
+        found = [_transform(knee, bone, np.eye(4), refused(f"synthetic-{error.code}")) for bone in BONES]
+        _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
+        return found
+    images = KneeImages(ct=ct, flat_mr=flattened(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
+    found = [register_one(knee, bone, images, config) for bone in BONES]
+    figures = [_figures(transform, images) for transform in found]
+    _write(knee, layout, found, figures, ct_bones)
+    return found
+
+
+def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labels:
+    """Return the bones of the CT: the stored labels, or found now and stored."""
+    path = layout.volume(knee, "ct_bones")
+    if path.exists():
+        stored = omezarr.read_volume(path)
+        return Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
+    labels = segment_ct_bones(_read(knee, layout, "ct"), knee.side, config.bones)
+    sources = {"ct": omezarr.read_stored(layout.volume(knee, "ct")).sha256}
+    omezarr.write_volume(path, labels, knee=knee, image="ct_bones", unit="label", sources=sources)
+    return labels
+
+
+def register_one(knee: Knee, bone: Bone, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
+    """Return the pose of one bone and its judgement."""
+    masks = images.ct_bones.array == BONE_LABELS[bone], images.sct_bones.array == BONE_LABELS[bone]
+    if not (masks[0].any() and masks[1].any()):
+        return _transform(knee, bone, np.eye(4), refused("bone-missing"))
+    try:
+        result = register_bone(images.ct, images.sct, masks[0], masks[1], config)
+        result = _on_mr(images, masks[0], result, config) if config.refine_on_mr else result
+    except RegistrationError as error:
+        return _transform(knee, bone, np.eye(4), refused(error.code))
+    except RuntimeError:
+        return _transform(knee, bone, np.eye(4), refused("optimizer-failed"))
+    return _transform(knee, bone, result.matrix, assess(images.ct, images.sct, masks, result, config))
+
+
+def _on_mr(images: KneeImages, mask: NDArray[np.bool_], result: RigidResult, config: RegistrationConfig) -> RigidResult:
+    """Return the pose refined on the MR by mutual information; the old one where the new one strays from it."""
+    new = refine(images.ct, images.flat_mr, mask, result.matrix, config.refine_mm, config, metric="information")
+    points = images.ct.geometry.index_to_lps(np.argwhere(mask)[::1000])
+    moved = np.linalg.norm(apply(new.matrix, points) - apply(result.matrix, points), axis=1).max()
+    improved = np.isfinite(new.trace[-1]) and new.trace[-1] <= new.initial
+    return new if improved and moved <= config.stray_mm else result
+
+
+def _transform(
+    knee: Knee, bone: Bone, matrix: Matrix4 | NDArray[np.float64], quality: RegistrationQuality
+) -> BoneTransform:
+    return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(matrix), quality=quality)
+
+
+def _read(knee: Knee, layout: RunLayout, image: Image) -> Hu:
+    stored = omezarr.read_volume(layout.volume(knee, image))
+    return Volume(array=stored.array.astype(np.float32), geometry=stored.geometry)
+
+
+def _figures(transform: BoneTransform, images: KneeImages) -> SynthesisMetrics:
+    """Return how the synthetic CT compares with the CT inside the bone and its surround; unknown without a pose."""
+    if not transform.quality.accepted:
+        return SynthesisMetrics.unknown()
+    mask = images.ct_bones.array == BONE_LABELS[transform.bone]
+    return compare(images.ct, images.sct, mask, transform.matrix)
+
+
+def _write(
+    knee: Knee, layout: RunLayout, found: list[BoneTransform], figures: list[SynthesisMetrics], ct_bones: Labels
+) -> None:
+    for transform in found:
+        write_text(layout.transform(knee, transform.bone), serial.to_json(transform))
+    _write_mr_bones(knee, layout, found, ct_bones)
+    rows = [_row(transform, figure) for transform, figure in zip(found, figures, strict=True)]
+    write_table(layout.part("registration", knee), pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _row(transform: BoneTransform, figures: SynthesisMetrics) -> tuple[object, ...]:
+    quality, knee = transform.quality, transform.knee
+    return (
+        knee.participant, knee.side, transform.bone, quality.accepted, quality.reason, quality.dice, quality.surface_mm,
+        quality.correlation, figures.mae_hu, figures.psnr_db, figures.ssim,
+    )  # fmt: skip
+
+
+def _write_mr_bones(knee: Knee, layout: RunLayout, found: list[BoneTransform], ct_bones: Labels) -> None:
+    """Write the CT's bones on the grid of the MR, each mapped by its own pose; refused bones are left out."""
+    stored = omezarr.read_stored(layout.volume(knee, "mr"))
+    labels = np.zeros(stored.geometry.shape, dtype=np.uint8)
+    for transform in found:
+        if transform.quality.accepted:
+            mask = Volume(
+                array=(ct_bones.array == BONE_LABELS[transform.bone]).astype(np.float32), geometry=ct_bones.geometry
+            )
+            to_ct = np.linalg.inv(np.array(transform.matrix))
+            labels[mask.onto(stored.geometry, to_ct).array > 0.5] = BONE_LABELS[transform.bone]
+    sources = {"mr": stored.sha256, "ct_bones": omezarr.read_stored(layout.volume(knee, "ct_bones")).sha256}
+    omezarr.write_volume(
+        layout.volume(knee, "mr_bones"),
+        Volume(array=labels, geometry=stored.geometry),
+        knee=knee, image="mr_bones", unit="label", sources=sources,
+    )  # fmt: skip

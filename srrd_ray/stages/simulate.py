@@ -1,0 +1,109 @@
+"""Simulate: one planned knee in, its files of a cohort out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+
+from srrd_ray.geometry import Geometry
+from srrd_ray.io.atomic import replacing, write_text
+from srrd_ray.io.tables import write_table
+from srrd_ray.records import Knee
+from srrd_ray.simulation.cohort import KneeImages, View, simulate
+from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
+from srrd_ray.volume import Scalar, Volume
+
+TRUTH_SCHEMA = "srrd-truth/1"
+_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def simulate_knee(plan: SimulatedKnee, out: Path, view: View | None = None) -> list[Path]:
+    """Write the images and the truth of one knee under the cohort root `out`; return the paths, the truth's last.
+
+    Each file is whole or absent, and the same bytes for a plan whatever the order or the worker.
+    """
+    images = simulate(plan, view)
+    paths = knee_paths(plan.knee, out)
+    ct, mr, labels, cells, truth = paths
+    write_nifti(ct, images.ct)
+    write_nifti(mr, images.mr)
+    write_nifti(labels, images.ct_labels)
+    write_table(cells, pd.DataFrame([asdict(cell) for cell in images.cells]))
+    write_text(truth, truth_json(plan, images))
+    return paths
+
+
+def knee_paths(knee: Knee, out: Path) -> list[Path]:
+    """Return where the CT, MR, CT labels, cells and truth of a knee go under the cohort root."""
+    sub = f"sub-{knee.participant}"
+    truth = out / "derivatives" / "truth" / sub
+    return [
+        out / sub / "ct" / f"{knee.key}_ct.nii.gz",
+        out / sub / "mr" / f"{knee.key}_mr.nii.gz",
+        truth / f"{knee.key}_ct-labels.nii.gz",
+        truth / f"{knee.key}_cells.parquet",
+        truth / f"{knee.key}_truth.json",
+    ]
+
+
+def write_tables(plans: Sequence[SimulatedKnee], out: Path) -> list[Path]:
+    """Write participants.tsv and knees.tsv, sorted by participant and side; return their paths."""
+    people = {p.knee.participant: (p.knee.participant, p.age, p.sex, p.bmi) for p in plans}
+    knees = sorted((p.knee.participant, p.knee.side, p.kl_grade, p.oa) for p in plans)
+    return [
+        _write_tsv(out / "participants.tsv", ("participant_id", "age", "sex", "bmi"), sorted(people.values())),
+        _write_tsv(out / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), knees),
+    ]
+
+
+def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    lines = ["\t".join(str(v) for v in row) for row in (header, *rows)]
+    write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def write_nifti(path: Path, volume: Volume[Scalar]) -> None:
+    """Write a volume as NIfTI-1, axes (i, j, k) = array (x, y, z), world RAS, qform and sform alike, in mm."""
+    image = nib.Nifti1Image(volume.array.transpose(2, 1, 0), nifti_affine(volume.geometry))
+    image.set_qform(image.affine, code=1)
+    image.set_sform(image.affine, code=1)
+    image.header.set_xyzt_units("mm")
+    with replacing(path) as beside:
+        beside = beside.with_name(beside.name)
+        beside.write_bytes(_gzip(image.to_bytes()))
+
+
+def nifti_affine(geometry: Geometry) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return the RAS affine of a grid."""
+    return np.asarray(_RAS_FROM_LPS @ geometry.affine, np.float64)
+
+
+def _gzip(data: bytes) -> bytes:
+    import gzip
+
+    return gzip.compress(data, compresslevel=1, mtime=0)
+
+
+def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
+    """Return the truth of a knee as JSON: transforms CT LPS -> MR LPS, landmarks, grade, covariates, nuisance."""
+    truth = {
+        "schema": TRUTH_SCHEMA,
+        "participant": plan.knee.participant,
+        "side": plan.knee.side,
+        "kl_grade": plan.kl_grade,
+        "oa": plan.oa,
+        "hospital": plan.hospital,
+        "transforms": images.transforms,
+        "landmarks_ct_lps": {bone: np.round(points, 4).tolist() for bone, points in images.landmarks_ct_lps.items()},
+        "nuisance": images.nuisance,
+    }
+    return json.dumps(truth, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+__all__ = ["SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_nifti", "write_tables"]

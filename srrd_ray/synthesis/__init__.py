@@ -1,0 +1,1 @@
+"""Synthetic CT from MR: an unpaired CycleGAN with structure terms: numerics."""

@@ -1,0 +1,78 @@
+"""Whole synthetic CT volumes from a trained generator, and their refusal where they cannot be CT (fault 51)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from srrd_ray.errors import InputError
+from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
+from srrd_ray.volume import Scalar, Volume
+
+
+def synthesize(
+    generator: nn.Module, mr: Volume[Scalar], config: CycleGanConfig, limits: CycleGanConfig | None = None
+) -> Volume[np.float32]:
+    """Return synthetic HU on the grid of `mr`.
+
+    The generator sees sagittal slices at the working pixel, at least as close as the MR slices; what it makes is
+    interpolated back. The result holds no detail finer than the working pixel. `limits` holds the bounds of
+    plausibility where they are not those of `config`, with which the generator was trained.
+
+    Raises
+    ------
+    InputError
+        `synthesis-not-finite`, `synthesis-range`, `synthesis-bone` where the result cannot be a CT of a knee.
+    """
+    slices = sagittal(mr, config)
+    made = _translated(generator, scale_mr(slices.array), config)
+    check(made, limits or config)
+    grid = slices.geometry
+    wide = np.pad(made, 2, mode="edge")
+    around = grid.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))
+    return Volume(array=wide, geometry=around).onto(mr.geometry)
+
+
+def _translated(generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig) -> NDArray[np.float32]:
+    """Return HU slices of the same shape; the edge is continued so that borders meet no padding of zeros."""
+    unit = 2**config.downs
+    margin = 2 * unit
+    rows, columns = slices.shape[1:]
+    after = [margin + (-n) % unit for n in (rows, columns)]
+    wide = np.pad(slices, ((0, 0), (margin, after[0]), (margin, after[1])), mode="symmetric")
+    generator.eval()
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            generator(torch.from_numpy(wide[start : start + 16, None]).to(device)).cpu().numpy()[:, 0]
+            for start in range(0, len(wide), 16)
+        ]
+    made = np.concatenate(parts)[:, margin : margin + rows, margin : margin + columns]
+    return unscale_hu(made)
+
+
+def check(hu: NDArray[np.float32], config: CycleGanConfig) -> None:
+    """Refuse what cannot be CT of a knee: not finite, HU out of range, or an amount of bone that no knee has."""
+    if not np.isfinite(hu).all():
+        raise InputError("synthesis-not-finite", "the synthetic CT holds NaN", todo="Train the synthesis again.")
+    low, high = (float(v) for v in np.percentile(hu, [0.1, 99.9]))
+    if low < config.hu_limits[0] or high > config.hu_limits[1]:
+        raise InputError(
+            "synthesis-range",
+            "the synthetic CT leaves the range of a knee",
+            got=f"{low:.0f} to {high:.0f} HU",
+            expected=f"{config.hu_limits[0]:.0f} to {config.hu_limits[1]:.0f} HU",
+            todo="This MR may differ from those of the training; exclude it, or train with its kind.",
+        )
+    share = float((hu > 150.0).mean())
+    if not config.bone_share[0] <= share <= config.bone_share[1]:
+        raise InputError(
+            "synthesis-bone",
+            "the synthetic CT holds an implausible amount of bone",
+            got=f"{share:.0%} of the image",
+            expected=f"{config.bone_share[0]:.0%} to {config.bone_share[1]:.0%}",
+            todo="This MR may differ from those of the training; exclude it, or train with its kind.",
+        )

@@ -1,0 +1,106 @@
+"""Sagittal slices at a working pixel from whole volumes, and the scaled units that networks see.
+
+MR is divided by the level of its bright marrow (gain is arbitrary); CT keeps Hounsfield units as floats, shifted and
+scaled by constants: nothing is quantised to 8 bits as in the published code (method, defect 17).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from srrd_ray.errors import InputError
+from srrd_ray.geometry import Geometry
+from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.volume import Scalar, Volume
+
+Slices = NDArray[np.float32]
+HU_CENTRE = 400.0
+HU_SCALE = 600.0
+HU_FLOOR = -200.0
+
+
+def slices_from_mr(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
+    """Return scaled sagittal tiles (n, height, width) of an MR volume for training; rows run from foot to head."""
+    return tiles(scale_mr(sagittal(volume, config).array), config.tile)
+
+
+def slices_from_ct(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
+    """Return scaled sagittal tiles (n, height, width) of a CT volume for training; rows run from foot to head."""
+    return tiles(scale_hu(sagittal(volume, config).array), config.tile)
+
+
+def sagittal(volume: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float32]:
+    """Return the volume on a grid along LPS whose array is (x, z, y)-ordered as (slice, row, column).
+
+    Pixels are `config.pixel_mm`, slices `config.slice_mm` apart. Points outside the field of view continue its edge.
+    """
+    grid = sagittal_grid(volume.geometry, config)
+    blur = [0.4 * config.pixel_mm / spacing for spacing in volume.geometry.spacing_mm]
+    source: NDArray[np.float32] = ndimage.gaussian_filter(
+        volume.array.astype(np.float32), [s if s > 0.3 else 0.0 for s in blur], mode="nearest", truncate=3.0
+    )
+    if not np.isfinite(source).all():
+        raise InputError("voxels-not-finite", "the image holds NaN or infinite voxels", todo="Repair or exclude it.")
+    index = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
+    at = np.moveaxis(volume.geometry.lps_to_index(index), -1, 0)
+    array: NDArray[np.float32] = ndimage.map_coordinates(source, at, order=1, mode="nearest", output=np.float32)
+    return Volume(array=array, geometry=grid)
+
+
+def sagittal_grid(geometry: Geometry, config: CycleGanConfig) -> Geometry:
+    """Return the grid of sagittal slices over `geometry`: array axes are x (slices), z (rows), y (columns)."""
+    corners = geometry.corners_lps()
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    steps = np.array([config.slice_mm, config.pixel_mm, config.pixel_mm])
+    extent = (high - low)[[0, 2, 1]]
+    slices, rows, columns = (int(n) + 1 for n in np.floor(extent / steps + 1e-6))
+    affine = np.zeros((4, 4))
+    affine[1, 0] = affine[2, 1] = config.pixel_mm
+    affine[0, 2], affine[3, 3] = config.slice_mm, 1.0
+    rest = extent - (np.array([slices, rows, columns]) - 1) * steps
+    affine[:3, 3] = low + rest[[0, 2, 1]] / 2
+    return Geometry.make((slices, rows, columns), affine)
+
+
+def scale_mr(array: Slices) -> Slices:
+    """Return MR in units of its marrow level, shifted to about -1…1: the level is the 95th percentile of what is not air.
+
+    Raises
+    ------
+    InputError
+        `image-constant` where there is nothing to scale by.
+    """
+    level = float(np.percentile(array[array > 0.05 * float(array.max())], 95)) if float(array.max()) > 0 else 0.0
+    if level <= 0 or float(array.std()) < 1e-3 * level:
+        raise InputError("image-constant", "an MR image without contrast", todo="Check the series of this knee.")
+    scaled: Slices = (2.0 * np.clip(array / level, 0.0, 1.5) - 1.0).astype(np.float32)
+    return scaled
+
+
+def scale_hu(array: Slices) -> Slices:
+    """Return Hounsfield units as the networks see them; air is raised to the background of the paper, -200 HU."""
+    return ((np.clip(array, HU_FLOOR, 2200.0) - HU_CENTRE) / HU_SCALE).astype(np.float32)
+
+
+def unscale_hu(array: Slices) -> Slices:
+    """Return Hounsfield units of what a network made."""
+    return (array * HU_SCALE + HU_CENTRE).astype(np.float32)
+
+
+def tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
+    """Return tiles of one shape that cover the slices; smaller slices are continued at their edges."""
+    short = [max(want - have, 0) for want, have in zip(tile, slices.shape[1:], strict=True)]
+    padding = [(0, 0)] + [(n // 2, n - n // 2) for n in short]
+    wide = np.pad(slices, padding, mode="edge")
+    corners = [_corners(have, want) for have, want in zip(wide.shape[1:], tile, strict=True)]
+    return np.concatenate(
+        [wide[:, row : row + tile[0], column : column + tile[1]] for row in corners[0] for column in corners[1]]
+    ).astype(np.float32)
+
+
+def _corners(have: int, want: int) -> list[int]:
+    """Return evenly placed starts of the fewest windows of `want` that leave no gap of half a window."""
+    count = max(round(have / want), 1)
+    return [int(start) for start in np.linspace(0, have - want, count).round()]

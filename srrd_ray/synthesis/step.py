@@ -1,0 +1,167 @@
+"""The CycleGAN as a learner: one epoch of alternating generator and judge steps, the same on one worker or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from srrd_ray.errors import InputError, TrainingError
+from srrd_ray.provenance import seed_from
+from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.losses import Losses, level_distance
+from srrd_ray.synthesis.networks import networks
+from srrd_ray.training import Shard, batches
+
+__all__ = ["CycleGanConfig", "CycleGanLearner"]
+
+GENERATORS = ("mr_to_ct", "ct_to_mr")
+JUDGES = ("judge_ct", "judge_mr")
+Slices = NDArray[np.float32]
+
+
+class CycleGanLearner:
+    """Learns MR -> CT and back from unpaired slices (`srrd_ray.training.Learner`).
+
+    No order, position or patient links the two sets of slices. All randomness comes from (seed, epoch, step), so there
+    is no pool of past images as in the paper: it would be a state beside the weights.
+
+    Parameters
+    ----------
+    mr, ct
+        Scaled slices (n, height, width) from `slices_from_mr` and `slices_from_ct`.
+    seed
+        Seed of weights, order and jitter.
+    """
+
+    def __init__(self, mr: Slices, ct: Slices, config: CycleGanConfig, seed: int) -> None:
+        for name, slices in (("MR", mr), ("CT", ct)):
+            if slices.ndim != 3 or len(slices) == 0 or slices.shape[1:] != tuple(config.tile):
+                raise InputError(
+                    "slices-invalid",
+                    f"no {name} slices to learn from",
+                    got=str(slices.shape),
+                    expected=str(config.tile),
+                )
+        self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
+        self._config, self._seed = config, seed
+        self._modules = networks(config, seed_from(seed, "cyclegan", "weights"))
+        self._losses = Losses(config)
+        self._optimizers = {
+            "generators": self._adam(GENERATORS),
+            "judges": self._adam(JUDGES),
+        }
+
+    def _adam(self, names: tuple[str, ...]) -> Optimizer:
+        parameters = [p for name in names for p in self._modules[name].parameters()]
+        return Adam(parameters, lr=self._config.learning_rate, betas=(0.5, 0.99))
+
+    @property
+    def name(self) -> str:
+        """``cyclegan``."""
+        return "cyclegan"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the configuration."""
+        return self._config.epochs
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Both generators and both judges."""
+        return self._modules
+
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """One for the generators, one for the judges."""
+        return self._optimizers
+
+    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Run the steps of one epoch and return mean losses: ``generators``, ``judges``, ``cycle``."""
+        device = next(wrapped["mr_to_ct"].parameters()).device
+        self._losses.to(device)
+        sums: dict[str, float] = {}
+        for step, (mr, ct) in enumerate(self._pairs(epoch, shard)):
+            for optimizer in self._optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = self._rate(epoch, step)
+            losses = self._step(mr.to(device), ct.to(device), wrapped)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value / self._config.steps
+        return sums
+
+    def _pairs(self, epoch: int, shard: Shard) -> list[tuple[Tensor, Tensor]]:
+        """Return this rank's slices of every step: the two modalities in orders that know nothing of each other."""
+        config = self._config
+        orders = []
+        for name, slices in (("mr", self._mr), ("ct", self._ct)):
+            seed = seed_from(self._seed, "cyclegan", name)
+            own = [slices[torch.from_numpy(rows)] for rows in self._rows(len(slices), seed, epoch, shard)]
+            orders.append(own)
+        noise = np.random.default_rng(seed_from(self._seed, "gain", epoch, shard.rank))
+        pairs = list(zip(*orders, strict=True))
+        gains = [noise.normal(1.0, config.gain_jitter, (len(mr), 1, 1, 1)) for mr, _ in pairs]
+        return [
+            ((mr + 1.0) * torch.from_numpy(gain.astype(np.float32)) - 1.0, ct)
+            for (mr, ct), gain in zip(pairs, gains, strict=True)
+        ]
+
+    def _rows(self, count: int, seed: int, epoch: int, shard: Shard) -> list[NDArray[np.intp]]:
+        """Return rows for `steps` batches, walking through the slices again where they are few."""
+        rows: list[NDArray[np.intp]] = []
+        lap = 0
+        while len(rows) < self._config.steps:
+            rows.extend(batches(count, self._config.batch, seed=seed_from(seed, lap), epoch=epoch, shard=shard))
+            lap += 1
+        return rows[: self._config.steps]
+
+    def _rate(self, epoch: int, step: int) -> float:
+        """Return the learning rate: constant, then falling to zero over the second half."""
+        done = (epoch + step / self._config.steps) / self._config.epochs
+        return self._config.learning_rate * min(1.0, 2.0 * (1.0 - done) + 0.02)
+
+    def _step(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+        for name in JUDGES:
+            wrapped[name].requires_grad_(False)
+        fake_ct, fake_mr, cycle, loss = self._generate(mr, ct, wrapped)
+        self._update("generators", loss)
+        for name in JUDGES:
+            wrapped[name].requires_grad_(True)
+        judged = self._judge(wrapped["judge_ct"], ct, fake_ct) + self._judge(wrapped["judge_mr"], mr, fake_mr)
+        self._update("judges", judged)
+        return {"generators": float(loss.detach()), "judges": float(judged.detach()), "cycle": float(cycle.detach())}
+
+    def _generate(
+        self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return both translations, the cycle loss and the whole loss of the generators."""
+        fake_ct: Tensor = wrapped["mr_to_ct"](mr)
+        fake_mr: Tensor = wrapped["ct_to_mr"](ct)
+        cycle = (wrapped["ct_to_mr"](fake_ct) - mr).abs().mean() + (wrapped["mr_to_ct"](fake_mr) - ct).abs().mean()
+        fooled = self._losses.fools(wrapped["judge_ct"](fake_ct)[-1]) + self._losses.fools(
+            wrapped["judge_mr"](fake_mr)[-1]
+        )
+        structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)
+        levels = level_distance(fake_ct, ct) + level_distance(fake_mr, mr)
+        loss = fooled + self._config.cycle_weight * cycle + structure + self._config.level_weight * levels
+        return fake_ct, fake_mr, cycle, loss
+
+    def _judge(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        scores = judge(torch.cat([real, fake.detach()]))[-1]
+        return self._losses.judges(scores[: len(real)], scores[len(real) :])
+
+    def _update(self, name: str, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                "loss-not-finite",
+                f"the loss of the {name} is not finite",
+                where="cyclegan",
+                todo="Lower synthesis.learning_rate, or look for damaged images.",
+            )
+        optimizer = self._optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
+        optimizer.step()

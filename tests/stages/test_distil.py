@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from srrd_ray.distillation.search import drawn, trial, validation_rows
+from srrd_ray.distillation.step import HyperParameters, SearchConfig
+from srrd_ray.errors import ConfigError, InputError, StoreError
+from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.io.weights import load_tensors
+from srrd_ray.layout import RunLayout
+from srrd_ray.stages.distil import (
+    programme_distilled,
+    programme_teacher_baseline,
+    read_data,
+    save_models,
+    training_part,
+    trial_inputs,
+)
+from srrd_ray.stages.models import load_model
+from tests.distillation.toys import toy
+from tests.stages.small_run import FOLDS, PATIENTS, drive, plan_of, write_run
+
+
+def train_all(layout: RunLayout) -> Path:
+    plan, weights = plan_of(layout), layout.root / "weights"
+    drive(programme_teacher_baseline(plan), weights)
+    save_models(plan, weights, ("teacher", "baseline"))
+    drive(programme_distilled(plan), weights)
+    save_models(plan, weights, ("distilled",))
+    return weights
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
+    layout = write_run(tmp_path_factory.mktemp("run"))
+    train_all(layout)
+    return layout
+
+
+def test_cubes_without_mr_value_or_coverage_are_not_learnt_from(trained: RunLayout) -> None:
+    data, whole = read_data(plan_of(trained)), toy(8 * PATIENTS)
+    assert len(data) == len(whole) - 3
+    np.testing.assert_array_equal(data.targets, whole.targets[3:])
+    np.testing.assert_array_equal(data.ct, whole.ct[3:])
+
+
+def test_a_cohort_with_nothing_to_learn_from_says_where_to_look(tmp_path: Path) -> None:
+    layout = write_run(tmp_path)
+    table = read_table(layout.table("measures"))
+    write_table(layout.table("measures"), table.assign(coverage=0.0))
+    with pytest.raises(InputError, match=r"\[patches-none\].*registration"):
+        read_data(plan_of(layout))
+
+
+def test_every_fold_has_its_three_models_in_order(trained: RunLayout, tmp_path: Path) -> None:
+    plan = plan_of(trained)
+    first = drive(programme_teacher_baseline(plan), tmp_path, epochs=0)
+    assert first == [f"fold-{k}_{name}" for k in range(3) for name in ("teacher", "baseline")]
+    assert drive(programme_distilled(plan), tmp_path, epochs=0) == [f"fold-{k}_distilled" for k in range(3)]
+
+
+def test_nothing_of_a_fold_depends_on_the_patients_that_it_tests(trained: RunLayout, tmp_path: Path) -> None:
+    changed, other = toy(8 * PATIENTS), toy(8 * PATIENTS, seed=9)
+    tested = np.array([FOLDS[str(p)] == 0 for p in changed.patients])
+    for name in ("ct", "mr", "targets"):
+        getattr(changed, name)[tested] = getattr(other, name)[tested]
+    layout = write_run(tmp_path, changed)
+    train_all(layout)
+    for name in ("teacher", "baseline", "distilled"):
+        before, after = (load_tensors(run.model(name) / "fold-0.safetensors")[0] for run in (trained, layout))
+        assert all(torch.equal(after[key], value) for key, value in before.items())
+        cards = [load_model(run.model(name)).card.folds for run in (trained, layout)]
+        assert cards[0][0] == cards[1][0]
+        assert cards[0][1] != cards[1][1]
+
+
+def test_training_again_gives_the_same_files(trained: RunLayout, tmp_path: Path) -> None:
+    layout = write_run(tmp_path)
+    train_all(layout)
+    for name in ("teacher", "baseline", "distilled"):
+        assert load_model(layout.model(name)).card == load_model(trained.model(name)).card
+
+
+def test_baseline_and_distilled_start_at_the_same_weights(trained: RunLayout) -> None:
+    plan = plan_of(trained)
+    assert plan.seed_of(1, "baseline") == plan.seed_of(1, "distilled") != plan.seed_of(1, "teacher")
+
+
+def test_the_winner_of_a_fold_is_used_and_recorded_for_that_fold_alone(trained: RunLayout, tmp_path: Path) -> None:
+    winner = HyperParameters(temperature=5.0, kd_weight=0.8, feature_weight=0.0, relation_weight=0.0)
+    plan = replace(plan_of(trained), winners={1: winner})
+    drive(programme_distilled(plan), tmp_path, epochs=0)
+    save_models(replace(plan, layout=write_run(tmp_path / "run")), tmp_path, ("distilled",))
+    card = load_model(tmp_path / "run" / "models" / "distilled").card
+    assert [fold.hyper == winner for fold in card.folds] == [False, True, False]
+
+
+def test_a_plan_travels_to_another_process(trained: RunLayout) -> None:
+    plan = plan_of(trained)
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+def test_a_model_card_names_no_participant(trained: RunLayout) -> None:
+    text = (trained.model("distilled") / "model.json").read_text()
+    assert not any(f'"{patient}"' in text for patient in FOLDS)
+
+
+def test_weights_that_are_not_those_of_the_card_are_refused(trained: RunLayout, tmp_path: Path) -> None:
+    layout = write_run(tmp_path)
+    plan = plan_of(layout)
+    drive(programme_teacher_baseline(plan), tmp_path / "w", epochs=0)
+    (folder,) = save_models(plan, tmp_path / "w", ("baseline",))
+    with (folder / "fold-1.safetensors").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(StoreError, match=r"\[model-altered\].*fold-1"):
+        load_model(folder)
+
+
+def test_a_card_with_an_unknown_key_or_version_is_refused(trained: RunLayout, tmp_path: Path) -> None:
+    card = json.loads((trained.model("baseline") / "model.json").read_text())
+    for change, error in (({"pickle": "x"}, ConfigError), ({"schema": "srrd-model/9"}, StoreError)):
+        (tmp_path / "model.json").write_text(json.dumps(card | change))
+        with pytest.raises(error):
+            load_model(tmp_path)
+
+
+def test_a_folder_without_a_card_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"\[model-missing\]"):
+        load_model(tmp_path)
+
+
+def test_a_trial_scores_every_epoch_and_repeats_itself(trained: RunLayout) -> None:
+    plan = plan_of(trained)
+    inputs = trial_inputs(plan, 0)
+    assert set(inputs.data.patients) == {p for p, fold in FOLDS.items() if fold != 0}
+    config = replace(plan.config, search=SearchConfig(epochs=2))
+    scores = [list(trial(inputs, config.hyper, config, seed=1)) for _ in range(2)]
+    assert len(scores[0]) == 2
+    assert scores[0] == scores[1]
+    assert all(-1 <= score <= 1 for score in scores[0])
+
+
+def test_a_trial_validates_on_whole_patients(trained: RunLayout) -> None:
+    data = training_part(read_data(plan_of(trained)), FOLDS, 2)
+    held = validation_rows(data.patients, 3, seed=4)
+    assert 0 < held.sum() < len(data)
+    assert not set(data.patients[held]) & set(data.patients[~held])
+
+
+def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisation() -> None:
+    default = HyperParameters(lr=1e-3)
+    settings = drawn(SearchConfig(), default, trials=6, seed=3)
+    assert settings[0] == default.without_teacher()
+    assert settings[1] == default
+    assert len(set(settings)) == 6
+    assert {s.lr for s in settings} == {1e-3}
+    assert all(1 <= s.temperature <= 8 and 0 <= s.kd_weight <= 0.9 for s in settings)
+    assert settings == drawn(SearchConfig(), default, trials=6, seed=3)

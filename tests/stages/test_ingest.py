@@ -1,0 +1,122 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srrd_ray.errors import InputError
+from srrd_ray.io import omezarr
+from srrd_ray.io.cohort import CohortKnee, read_cohort
+from srrd_ray.layout import RunLayout
+from srrd_ray.provenance import hash_file
+from srrd_ray.stages.ingest import IngestConfig, ingest
+from tests.io import makers
+
+CONFIG = IngestConfig()
+
+
+def one_knee(root: Path) -> CohortKnee:
+    return read_cohort(root).knees[0]
+
+
+def mask(root: Path, bone: str, box: tuple[slice, slice, slice], space: str = "ct") -> None:
+    values = np.zeros((20, 24, 16), np.uint8)
+    values[box] = 1
+    makers.nifti(root / "derivatives/masks/sub-A1" / f"sub-A1_side-L_desc-{bone}_space-{space}_mask.nii.gz", values)
+
+
+LOW, HIGH = (slice(5, 12), slice(6, 20), slice(1, 5)), (slice(5, 12), slice(6, 20), slice(7, 12))
+
+
+def test_ct_and_mr_become_volumes_of_the_run_with_unit_and_source(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    layout = RunLayout(root=tmp_path / "run")
+    ct, mr = ingest(one_knee(root), layout, CONFIG)
+    assert (ct.image, ct.unit, mr.image, mr.unit) == ("ct", "HU", "mr", "au")
+    assert ct.path == layout.volume(ct.knee, "ct")
+    np.testing.assert_array_equal(omezarr.read_volume(ct.path).array, makers.bone().T)
+    assert omezarr.read_volume(mr.path).array.dtype == np.int16
+    assert hash_file(root / "sub-A1/ct/sub-A1_side-L_ct.nii.gz") in (ct.path / "zarr.json").read_text()
+
+
+def test_ingest_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    for name in "ab":
+        ingest(one_knee(root), RunLayout(root=tmp_path / name), CONFIG)
+    assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
+
+
+def test_given_masks_become_labels_on_the_grid_of_their_image(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    mask(root, "femur", HIGH)
+    mask(root, "tibia", LOW)
+    stored = ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+    assert [volume.image for volume in stored] == ["ct", "ct_bones", "mr"]
+    labels = omezarr.read_volume(stored[1].path)
+    assert labels.geometry == stored[0].geometry
+    assert (labels.array.T[HIGH] == 1).all()
+    assert (labels.array.T[LOW] == 2).all()
+    assert np.count_nonzero(labels.array) == 7 * 14 * 9
+
+
+def test_masks_that_overlap_are_refused(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    mask(root, "femur", HIGH)
+    mask(root, "tibia", HIGH)
+    with pytest.raises(InputError, match="490 voxels"):
+        ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+
+
+def test_an_empty_mask_leaves_out_that_bone_alone(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    mask(root, "femur", HIGH)
+    mask(root, "tibia", (slice(0), slice(0), slice(0)))
+    labels = ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)[1]
+    assert set(np.unique(omezarr.read_volume(labels.path).array)) == {0, 1}
+    assert "FLAG mask-empty: the mask of the tibia" in (labels.path / "zarr.json").read_text()
+
+
+def test_empty_masks_of_all_bones_are_refused(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    for bone in ("femur", "tibia"):
+        mask(root, bone, (slice(0), slice(0), slice(0)))
+    with pytest.raises(InputError, match="mask-empty"):
+        ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+
+
+def test_a_knee_with_ct_alone_is_taken_and_one_with_nothing_refused(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    shutil.rmtree(root / "sub-A1" / "mr")
+    assert [v.image for v in ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)] == ["ct"]
+    shutil.rmtree(root / "sub-A1" / "ct")
+    with pytest.raises(InputError, match="knee-no-image"):
+        ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+
+
+def test_what_was_corrected_is_recorded_with_the_volume(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    folder = root / "sub-A1/ct/sub-A1_side-L_ct"
+    (root / "sub-A1/ct/sub-A1_side-L_ct.nii.gz").unlink()
+    files = makers.series(folder)
+    (folder / "IM99.dcm").write_bytes(files[0].read_bytes())
+    ct = ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)[0]
+    text = (ct.path / "zarr.json").read_text()
+    assert "FIX dicom-copy: 1 second copies" in text
+    assert '"KVP": "120"' in text
+
+
+def test_nothing_of_the_patient_is_in_any_byte_of_the_run(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    for modality, kind in (("ct", makers.CT), ("mr", makers.MR)):
+        (root / f"sub-A1/{modality}/sub-A1_side-L_{modality}.nii.gz").unlink()
+        makers.series(root / f"sub-A1/{modality}/sub-A1_side-L_{modality}", kind=kind)
+    ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+    ingest(read_cohort(root).knees[1], RunLayout(root=tmp_path / "run"), CONFIG)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(files) > 8
+    source = (root / "sub-A1/ct/sub-A1_side-L_ct/IM0000_1.dcm").read_bytes()
+    for planted in (*makers.PLANTED, "ELSEWHERE", "alert", str(tmp_path)):
+        assert planted.encode() in source or planted == str(tmp_path)
+        for file in files:
+            assert planted.encode() not in file.read_bytes()
+            assert planted not in str(file.relative_to(tmp_path))

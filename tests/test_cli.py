@@ -1,0 +1,87 @@
+"""The command line: what it prints, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.cli import main
+
+PARTICIPANTS = "participant_id\tage\tsex\n001\t60\tF\n"
+KNEES = "participant_id\tside\tkl_grade\toa\n001\tR\t1\t0\n"
+
+
+def code_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def cohort(root: Path, participants: str = PARTICIPANTS, knees: str = KNEES) -> Path:
+    root.mkdir()
+    (root / "participants.tsv").write_text(participants)
+    (root / "knees.tsv").write_text(knees)
+    return root
+
+
+def test_a_wrong_flag_is_a_usage_error() -> None:
+    assert code_of("run", "--cohrt", "x", "--out", "y") == 2
+
+
+def test_a_missing_cohort_stops_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("run", "--cohort", str(tmp_path / "none"), "--out", str(tmp_path / "out")) == 2
+    assert "participants.tsv" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_inside_its_cohort_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = cohort(tmp_path / "cohort")
+    assert code_of("run", "--cohort", str(root), "--out", str(root / "run")) == 2
+    assert "output-in-input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("distilation:\n  folds: 2\n", "Did you mean 'distillation'?"),
+        ("seed: !!python/object/apply:os.getcwd []\n", "tags such as !!python are refused"),
+        ("seed: many\n", "RunConfig.seed"),
+    ],
+)
+def test_a_wrong_configuration_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(text)
+    root = cohort(tmp_path / "cohort")
+    assert code_of("run", "--cohort", str(root), "--out", str(tmp_path / "out"), "--config", str(config)) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_check_ends_with_one_where_a_knee_has_a_fault_and_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = cohort(tmp_path / "cohort")
+    before = sorted(root.rglob("*"))
+    assert code_of("check", str(root)) == 1
+    assert "001 R" in capsys.readouterr().out
+    assert sorted(root.rglob("*")) == before
+
+
+def test_the_module_is_the_command() -> None:
+    ended = subprocess.run([sys.executable, "-m", "srrd_ray.cli", "--help"], capture_output=True, text=True, check=True)
+    for name in ("simulate", "check", "run", "measure", "infer", "report"):
+        assert name in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "job", sorted((Path(__file__).resolve().parents[1] / "jobs").glob("*.py")), ids=lambda p: p.stem
+)
+def test_every_job_parses_its_arguments(job: Path) -> None:
+    ended = subprocess.run([sys.executable, str(job), "--help"], capture_output=True, text=True, cwd=job.parents[1], check=False,
+                           env={"PYTHONPATH": str(job.parents[1]), "PATH": "/usr/bin:/bin"})  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "--out" in ended.stdout

@@ -1,0 +1,92 @@
+"""The engine skips what stands, redoes what is gone and all that depends on it, and leaves failed knees behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.config import RunConfig
+from srrd_ray.engine import COHORT, Engine, Stage
+from srrd_ray.errors import InputError
+from srrd_ray.layout import RunLayout
+from srrd_ray.ledger import Ledger, refuse_other_run
+from srrd_ray.records import Knee
+from srrd_ray.work import Produced, Unit
+
+KNEES = [Knee(participant=f"{i}", side="L") for i in range(3)]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Writes a file a unit; `bad` is refused."""
+
+    root: Path
+    name: str
+    bad: str = ""
+
+    def __call__(self, unit: Unit) -> Produced:
+        if unit.name == self.bad:
+            raise InputError("toy-fault", "bad knee", where=unit.name)
+        path = self.root / f"{self.name}-{unit.name}.txt"
+        path.write_text(unit.name)
+        return Produced(paths=(path,))
+
+
+def run(root: Path, bad: str = "", seed: int = 1) -> Ledger:
+    """Run two stages over knees and one over the cohort."""
+    ledger = Ledger(layout=RunLayout(root=root), config=RunConfig(seed=seed), cohort="c")
+    engine = Engine(ledger=ledger, knees=list(KNEES))
+    first = Stage(name="first", settings=seed, needs=lambda unit: [])
+    second = Stage(name="second", settings=None, needs=lambda unit: [("first", unit.name)])
+    last = Stage(name="last", settings=None, needs=lambda unit: [t for t in engine.hashes if t[0] == "second"])
+    engine.each_knee(first, Toy(root, "first", bad))
+    engine.each_knee(second, Toy(root, "second"))
+    engine.once(last, Toy(root, "last"))
+    ledger.write("finished", 0)
+    return ledger
+
+
+def statuses(ledger: Ledger) -> dict[str, str]:
+    return {f"{o.stage} {o.knee.participant if o.knee else COHORT}": o.status for o in ledger.outcomes}
+
+
+ALL = {f"{stage} {knee.participant}" for stage in ("first", "second") for knee in KNEES} | {f"last {COHORT}"}
+
+
+def test_a_second_run_skips_everything(cluster: ClusterConfig, tmp_path: Path) -> None:
+    assert statuses(run(tmp_path)) == dict.fromkeys(ALL, "done")
+    assert statuses(run(tmp_path)) == dict.fromkeys(ALL, "skipped")
+
+
+def test_a_deleted_output_is_redone_with_what_depends_on_it(cluster: ClusterConfig, tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / f"first-{KNEES[1].key}.txt").unlink()
+    found = statuses(run(tmp_path))
+    assert {name for name, status in found.items() if status == "done"} == {"first 1", "second 1", f"last {COHORT}"}
+
+
+def test_another_setting_redoes_its_stage(cluster: ClusterConfig, tmp_path: Path) -> None:
+    run(tmp_path)
+    found = statuses(run(tmp_path, seed=2))
+    assert found == dict.fromkeys(ALL, "done")
+
+
+def test_a_failed_knee_is_left_behind_and_tried_again(cluster: ClusterConfig, tmp_path: Path) -> None:
+    found = statuses(run(tmp_path, bad=KNEES[0].key))
+    assert found["first 0"] == "failed"
+    assert "second 0" not in found
+    assert found[f"last {COHORT}"] == "done"
+    mended = statuses(run(tmp_path))
+    assert mended["first 0"] == mended["second 0"] == mended[f"last {COHORT}"] == "done"
+    assert mended["second 1"] == "skipped"
+
+
+def test_a_folder_with_another_configuration_is_refused(cluster: ClusterConfig, tmp_path: Path) -> None:
+    ledger = run(tmp_path)
+    refuse_other_run(ledger.layout, RunConfig(seed=1), "c", overwrite=False)
+    with pytest.raises(ValueError, match="--overwrite"):
+        refuse_other_run(ledger.layout, RunConfig(seed=5), "c", overwrite=False)
+    refuse_other_run(ledger.layout, RunConfig(seed=5), "c", overwrite=True)
