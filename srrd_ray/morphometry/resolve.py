@@ -36,7 +36,7 @@ class MorphometryConfig:
         cannot fall below two voxels of the MR, and Tb.N = (BV/TV)/Tb.Th.
     solid_above
         Bone fraction, averaged over `solid_mm` (SD of a Gaussian), above which a place is no trabecular bone but compact
-        bone, a cyst's rim or a dark marrow lesion: it is left out.
+        bone, a cyst's rim or a dark marrow lesion: it is left out, with all within `solid_mm` of it.
     target_mm
         Isotropic grid on which trabeculae are told from marrow, mm.
     halo_mm
@@ -56,7 +56,7 @@ class MorphometryConfig:
     target_mm: float = 0.125
     halo_mm: float = 1.5
     box_mm: tuple[float, float, float] = (12.25, 12.25, 12.0)
-    min_coverage: float = 0.6
+    min_coverage: float = 0.5
     threads: int = 1
 
 
@@ -86,11 +86,15 @@ def _spline_weights(count: int, at: ArrayLike) -> Fraction:
 
 
 def trabecular(fraction: Volume[np.float32], inside: Mask, config: MorphometryConfig) -> Mask:
-    """Return the voxels of `inside` that are not solid: see `MorphometryConfig.solid_above`."""
+    """Return the voxels of `inside` that are not solid, nor near it: see `MorphometryConfig.solid_above`."""
     sigma = [config.solid_mm / s for s in fraction.geometry.spacing_mm]
     weight: Fraction = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
     mean: Fraction = ndimage.gaussian_filter(np.where(inside, fraction.array, 0), sigma)
-    return inside & (mean <= config.solid_above * np.maximum(weight, 1e-6))
+    solid = inside & (mean > config.solid_above * np.maximum(weight, 1e-6))
+    if not solid.any():
+        return inside
+    away: Real = ndimage.distance_transform_edt(~solid, sampling=fraction.geometry.spacing_mm)
+    return inside & (away > config.solid_mm)
 
 
 def conserving_level(fraction: Fraction, roi: Mask) -> float:

@@ -22,6 +22,7 @@ from srrd_ray.morphometry.resolve import (
     box_mask,
     conserving_level,
     super_resolve,
+    trabecular,
     window_round,
 )
 from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, BoneTransform, Knee, Patch
