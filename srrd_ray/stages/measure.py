@@ -13,10 +13,18 @@ from srrd_ray import serial
 from srrd_ray.io import omezarr, patch_store
 from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.morphometry.maps import bone_maps, region_measures
+from srrd_ray.morphometry.maps import RegionMeasures, bone_maps, region_measures
 from srrd_ray.morphometry.marrow import mr_bone_fraction
 from srrd_ray.morphometry.paper import paper_measures
-from srrd_ray.morphometry.resolve import MorphometryConfig, box_corners, box_mask, super_resolve, window_round
+from srrd_ray.morphometry.resolve import (
+    MorphometryConfig,
+    box_corners,
+    box_mask,
+    conserving_level,
+    super_resolve,
+    trabecular,
+    window_round,
+)
 from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, BoneTransform, Knee, Patch
 from srrd_ray.volume import Volume
 
@@ -89,26 +97,30 @@ def _region_rows(
 ) -> Iterator[Row]:
     corners = np.stack([box_corners(patch.center_lps_mm, config.box_mm, to_mr) for patch in patches])
     start, shape = window_round(fraction.geometry, corners, config.halo_mm)
-    mask = Volume(array=inside.astype(np.float32), geometry=fraction.geometry).crop(start, shape)
+    near = fraction.crop(start, shape)
+    mask = Volume(array=inside, geometry=fraction.geometry).crop(start, shape).array
     if config.method == "paper":
-        yield from _paper_rows(fraction.crop(start, shape), mask.array > 0.5, to_mr, patches, config)
+        yield from _paper_rows(near, mask, to_mr, patches, config)
         return
-    fine = super_resolve(fraction.crop(start, shape), config.target_mm)
-    seen = super_resolve(mask, config.target_mm).array > 0.5
-    bone = (fine.array > config.bone_above) & seen
-    maps = bone_maps(bone, config.target_mm, field=seen, threads=config.threads)
-    method = f"apparent, marrow reference, {config.target_mm:g} mm, open border"
-    for patch in patches:
-        box = box_mask(fine.geometry, np.linalg.inv(to_mr), patch.center_lps_mm, config.box_mm)
-        roi = box & seen
+    fine = super_resolve(near, config.target_mm)
+    kept = Volume(array=trabecular(near, mask, config).astype(np.float32), geometry=near.geometry)
+    seen = super_resolve(kept, config.target_mm).array > 0.5
+    rois = [seen & box_mask(fine.geometry, np.linalg.inv(to_mr), p.center_lps_mm, config.box_mm) for p in patches]
+    level = conserving_level(fine.array, np.logical_or.reduce(rois))
+    maps = bone_maps((fine.array > level) & seen, config.target_mm, field=seen, threads=config.threads)
+    method = f"apparent, marrow reference, {config.thickness} Tb.Th, {config.target_mm:g} mm, open border"
+    for patch, roi in zip(patches, rois, strict=True):
         coverage = float(np.count_nonzero(roi)) * config.target_mm**3 / float(np.prod(config.box_mm))
-        if coverage < config.min_coverage:
-            continue
-        found = region_measures(maps, roi)
-        bvtv = float(np.clip(fine.array[roi].mean(dtype=np.float64), 0.0, 1.0))
-        thickness = found.thickness.mean if found.thickness else None
-        separation = found.separation.mean if found.separation else None
-        yield _row(patch, (bvtv, thickness, separation), coverage, method)
+        if coverage >= config.min_coverage:
+            bvtv = float(np.clip(fine.array[roi].mean(dtype=np.float64), 0.0, 1.0))
+            yield _row(patch, _values(bvtv, region_measures(maps, roi), config), coverage, method)
+
+
+def _values(bvtv: float, found: RegionMeasures, config: MorphometryConfig) -> tuple[float, float | None, float | None]:
+    if found.thickness is None or found.separation is None:
+        return bvtv, None, found.separation.mean if found.separation else None
+    thickness, separation = found.thickness.mean, found.separation.mean
+    return bvtv, bvtv * (thickness + separation) if config.thickness == "derived" else thickness, separation
 
 
 def _paper_rows(
