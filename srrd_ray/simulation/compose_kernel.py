@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-KNOT_MM = 0.9
+KNOT_MM = 1.25
 FAR_MM = np.float32(-4.5)
 """A knot deeper outside a bone than this needs no channel but the depth: cartilage ends before."""
 COMPACT_MINERAL = np.float32(0.93)
