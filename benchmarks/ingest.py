@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import patch_store
 from srrd_ray.io.cohort import read_cohort
+from srrd_ray.io.sharded import ZSTD_LEVEL
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee, Patch
 from srrd_ray.stages.check import check
@@ -41,7 +42,8 @@ def anatomy(shape: tuple[int, int, int], low: int, high: int, noise: float) -> N
     body = ((y - shape[1] / 2) / (0.4 * shape[1])) ** 2 + ((x - shape[2] / 2) / (0.4 * shape[2])) ** 2 < 1
     wave = np.sin(z / 31) + np.sin(y / 47) + np.sin(x / 53)
     values = np.where(body, high + 0.3 * high * wave, low) + rng.normal(0, noise, shape).astype(np.float32)
-    return np.rint(values).astype(np.int16)
+    rounded: NDArray[np.int16] = np.rint(values).astype(np.int16)
+    return rounded
 
 
 def write_pair(root: Path, scale: int) -> None:
@@ -144,7 +146,7 @@ def write_plain(path: Path, like: Path, arrays: dict[str, NDArray[np.generic]]) 
         assert isinstance(twin, zarr.Array)
         array = group.create_array(
             name, shape=values.shape, dtype=values.dtype, chunks=twin.chunks, shards=twin.shards,
-            compressors=[ZstdCodec(level=patch_store.sharded.ZSTD_LEVEL, checksum=True)],
+            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
         )  # fmt: skip
         array[:] = values
 
