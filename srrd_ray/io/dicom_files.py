@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pydicom
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
@@ -128,14 +129,31 @@ def read_folder(folder: Path, root: Path | None = None) -> Listing:
     ignored: Counter[str] = Counter()
     slices: list[Slice] = []
     known: Known = {}
-    for path in files:
-        name = safe_name(path, files)
+    with disable_value_validation():  # its warnings repeat values, which may be a name
+        for path in files:
+            found, reason = _read(path, safe_name(path, files), known)
+            slices += found
+            ignored.update([reason] if reason else [])
+    return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
+
+
+def _read(path: Path, name: str, known: Known) -> tuple[list[Slice], str]:
+    """Return the slices of one file, or why it is set aside; what breaks a parser is refused without its value."""
+    try:
         dataset, stored, reason = _open(path, name)
         if dataset is None or stored is None:
-            ignored[reason] += 1
-            continue
-        slices += _slices(path, name, dataset, stored, known)
-    return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
+            return [], reason
+        return list(_slices(path, name, dataset, stored, known)), ""
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, NotImplementedError) as error:
+        raise InputError(
+            "dicom-header",
+            "a DICOM header cannot be understood",
+            where=name,
+            got=type(error).__name__,
+            todo="Export the series again from its source.",
+        ) from None
 
 
 def _check_links(folder: Path, files: list[Path], root: Path) -> None:
@@ -247,7 +265,7 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
 
     def get(keyword: str) -> object:
         for source in sources:
-            value: object = source.get(keyword)
+            value = _value(source, keyword)
             if value is not None and value != "":
                 return value
         return None
@@ -282,6 +300,15 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         stored=origin.stored,
         technique=technique,
     )
+
+
+def _value(source: Dataset, keyword: str) -> object:
+    """Return the value of a tag, none where it is absent or no value of its kind (a name in place of a number)."""
+    try:
+        value: object = source.get(keyword)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return value
 
 
 def _many(value: object) -> list[object]:

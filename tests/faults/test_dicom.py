@@ -240,10 +240,10 @@ def test_14_a_missing_tag_is_refused_by_name(tmp_path: Path, tag: str) -> None:
     assert tag in refused(tmp_path / "ct", "dicom-tag-missing")
 
 
-@pytest.mark.parametrize("spacing", [["0", "0.5"], ["-0.5", "0.5"], ["11", "11"]])
+@pytest.mark.parametrize("spacing", [["0", "0.5"], ["-0.5", "0.5"], ["11", "11"], ["NaN", "NaN"]])
 def test_15_a_senseless_pixel_spacing_is_refused(tmp_path: Path, spacing: list[str]) -> None:
     series(tmp_path / "ct", edit=put("PixelSpacing", spacing))
-    assert spacing[0].lstrip("-") in refused(tmp_path / "ct", "spacing-invalid")
+    assert spacing[0].lstrip("-").lower() in refused(tmp_path / "ct", "spacing-invalid")
 
 
 def test_15_slices_more_than_ten_millimetres_apart_are_refused(tmp_path: Path) -> None:
@@ -446,6 +446,25 @@ def test_26_technique_holds_codes_and_numbers_from_the_allow_list_alone(tmp_path
     assert technique == {
         "KVP": "120", "SliceThickness": "1.25", "Modality": "CT", "ConvolutionKernel": "B30f", "Manufacturer": "SIEMENS",
     }  # fmt: skip
+
+
+def test_26_values_that_break_the_standard_reach_no_warning_and_no_log(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in series(tmp_path / "ct", edit=put("ImageType", ["ORIGINAL", "Mrs"])):
+        file.write_bytes(file.read_bytes().replace(b"120 ", b"Mrs ").replace(b"ORIGINAL", b"originAL"))
+    recwarn.clear()
+    caplog.clear()
+    image = read_image(tmp_path / "ct", "ct")
+    assert "KVP" not in image.technique
+    assert not [warning for warning in recwarn if "Mrs" in str(warning.message)]
+    assert "Mrs" not in caplog.text
+
+
+def test_14_a_name_in_place_of_a_number_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    for file in series(tmp_path / "ct", edit=put("PixelSpacing", ["0.512", "0.751"])):
+        file.write_bytes(file.read_bytes().replace(b"0.512", b"Agath"))
+    assert "Agath" not in refused(tmp_path / "ct", "dicom-tag-missing")
 
 
 def test_27_reports_presentations_and_colour_captures_are_ignored_and_counted(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import tomllib
 from typing import get_args
 
 import pytest
@@ -59,3 +60,9 @@ def test_a_transform_as_it_is_stored_obeys_its_schema() -> None:
     knee = Knee(participant="1", side="L")
     pose = BoneTransform(knee=knee, bone="femur", fixed="ct", moving="mr", matrix=matrix, quality=quality)
     schemas.validate("transform", json.loads(to_json(pose)))
+
+
+def test_a_wheel_carries_the_schemas_beside_the_package() -> None:
+    setup = tomllib.loads((schemas.FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert schemas.FOLDER.name in setup["packages"]["find"]["include"]
+    assert "*.json" in setup["package-data"][schemas.FOLDER.name]
