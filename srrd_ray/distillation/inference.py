@@ -14,22 +14,28 @@ from torch.nn import functional as F  # noqa: N812
 from srrd_ray.distillation.augmentation import FLIPS, mirrored
 from srrd_ray.distillation.bins import mean_and_sd
 from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.halves import read_halves
 from srrd_ray.distillation.networks import PatchRegressor, Reading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TeacherOutputs:
     """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
-    block its standardised features (mirror image, n, channel, 4, 4, 4).
+    block its standardised features (mirror image, n, channel, 4, 4, 4); the means it reads in each half (half, n, parameter).
     """
 
     logits: Tensor
     features: tuple[Tensor, ...]
+    halves: Tensor
 
     def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
         """Return the outputs of the rows that `keep` selects."""
         chosen = torch.from_numpy(np.flatnonzero(keep))
-        return TeacherOutputs(logits=self.logits[chosen], features=tuple(f[:, chosen] for f in self.features))
+        return TeacherOutputs(
+            logits=self.logits[chosen],
+            features=tuple(f[:, chosen] for f in self.features),
+            halves=self.halves[:, chosen],
+        )
 
 
 def cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -63,7 +69,8 @@ def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size:
         views.append(Reading(torch.cat([part.logits for part in parts]), scales))
     logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
     stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
-    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked))
+    halves = read_halves(network, *cubes(data.mr, data.mr_mask))
+    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked), halves=halves)
 
 
 def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:

@@ -15,6 +15,7 @@ from torch.optim import AdamW, Optimizer
 from srrd_ray.distillation.augmentation import Augmentation, drawn_flips, mirrored, varied
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.data import DistillationData
+from srrd_ray.distillation.halves import start_guided
 from srrd_ray.distillation.inference import TeacherOutputs, cubes
 from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
 from srrd_ray.distillation.networks import (
@@ -37,7 +38,7 @@ class HyperParameters:
     temperature
         T of the soft targets.
     kd_weight
-        λ in 0..1: the loss is (1 - λ) · labels + λ · teacher.
+        λ in 0..1: the loss is (1 - λ) · labels + λ · teacher; the student's start weighs the teacher's halves likewise.
     feature_weight, relation_weight
         Weights of the two feature terms.
     lr, weight_decay
@@ -45,7 +46,7 @@ class HyperParameters:
     """
 
     temperature: float = 2.0
-    kd_weight: float = 0.3
+    kd_weight: float = 0.5
     feature_weight: float = 0.3
     relation_weight: float = 1.0
     lr: float = 1e-3
@@ -185,6 +186,9 @@ class StudentLearner:
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.student, seed)
         fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
+        if teacher:
+            guide = (teacher.halves, self._hyper.kd_weight)
+            start_guided(self.network, (self._images, self._masks), torch.from_numpy(data.targets), guide)
         self._adapters = (
             build_adapters(config.student, config.teacher, seed) if self._hyper.feature_weight > 0 else None
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,9 +25,9 @@ from srrd_ray.io import patch_store
 from srrd_ray.io.tables import read_table
 from srrd_ray.io.weights import load_into, load_tensors
 from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import seed_from
+from srrd_ray.provenance import hash_file, seed_from
 from srrd_ray.records import PARAMETERS
-from srrd_ray.stages.models import ModelName, StoredFold, load_model, store_model
+from srrd_ray.stages.models import CARD, ModelName, StoredFold, load_model, store_model
 from srrd_ray.training import Learner
 
 Folds: TypeAlias = Mapping[str, int]
@@ -127,9 +128,21 @@ def programme_distilled(plan: DistilPlan) -> Iterator[Learner]:
 
 
 def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
-    """Return what the search of one fold works on: cubes of its training patients, and its teacher's outputs."""
-    part = training_part(read_data(plan), plan.folds, fold)
-    teacher = load_model(plan.layout.model("teacher")).networks[fold]
+    """Return what the search of one fold works on: cubes of its training patients, and its teacher's outputs.
+
+    Kept for the next trial of the same fold in this process; another teacher (its card holds the hashes) is read anew.
+    """
+    card = hash_file(plan.layout.model("teacher") / CARD)
+    return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card)
+
+
+@lru_cache(maxsize=1)
+def _trial_inputs(
+    layout: RunLayout, shards: tuple[Path, ...], folds: tuple[tuple[str, int], ...], fold: int, _card: str
+) -> TrialInputs:
+    data = load_data(shards, read_table(layout.table("measures"), ("store", "row", *PARAMETERS)))
+    part = training_part(data, dict(folds), fold)
+    teacher = load_model(layout.model("teacher")).networks[fold]
     return TrialInputs(data=part, outputs=teacher_outputs(teacher, part))
 
 
