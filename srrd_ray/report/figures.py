@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from srrd_ray.errors import NotEstimableError
+from srrd_ray.pairs import patient_pairs, region_pairs
 from srrd_ray.records import PARAMETERS, Parameter
 from srrd_ray.report.style import COLOURS, NAMES, canvas, panels, with_unit
 from srrd_ray.statistics import bland_altman, icc
-from srrd_ray.statistics.regression import Pairs, patient_pairs, region_pairs
+from srrd_ray.statistics.regression import Pairs
 
 MANY = 3000
 LABELS = {0: "no osteoarthritis", 1: "osteoarthritis"}
