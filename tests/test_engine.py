@@ -39,9 +39,9 @@ def run(root: Path, bad: str = "", seed: int = 1) -> Ledger:
     """Run two stages over knees and one over the cohort."""
     ledger = Ledger(layout=RunLayout(root=root), config=RunConfig(seed=seed), cohort="c")
     engine = Engine(ledger=ledger, knees=list(KNEES))
-    first = Stage(name="first", settings=seed, needs=lambda unit: [])
+    first = Stage(name="first", settings=seed, needs=lambda _: [])
     second = Stage(name="second", settings=None, needs=lambda unit: [("first", unit.name)])
-    last = Stage(name="last", settings=None, needs=lambda unit: [t for t in engine.hashes if t[0] == "second"])
+    last = Stage(name="last", settings=None, needs=lambda _: [t for t in engine.hashes if t[0] == "second"])
     engine.each_knee(first, Toy(root, "first", bad))
     engine.each_knee(second, Toy(root, "second"))
     engine.once(last, Toy(root, "last"))

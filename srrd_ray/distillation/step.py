@@ -45,10 +45,10 @@ class HyperParameters:
     """
 
     temperature: float = 2.0
-    kd_weight: float = 0.5
+    kd_weight: float = 0.3
     feature_weight: float = 0.3
     relation_weight: float = 1.0
-    lr: float = 2e-3
+    lr: float = 1e-3
     weight_decay: float = 1e-2
 
     def without_teacher(self) -> HyperParameters:
@@ -104,7 +104,7 @@ class DistillationConfig:
     teacher_nuisance
         Augmentation of MR, in bone fraction.
     student_nuisance
-        Augmentation of CT, in HU.
+        Augmentation of CT, in HU. Both are off for few cubes: noise moves the very statistics that the networks start from.
     hyper
         Loss weights and optimisation; the winner of a fold's search takes their place.
     search
@@ -112,14 +112,14 @@ class DistillationConfig:
     """
 
     folds: int = 3
-    teacher_epochs: int = 8
-    student_epochs: int = 10
+    teacher_epochs: int = 5
+    student_epochs: int = 6
     batch_size: int = 16
     sigma_bins: float = 1.5
     teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr"))
     student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct"))
-    teacher_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=0.02, scale=0.05, noise=0.05))
-    student_nuisance: Augmentation = field(default_factory=lambda: Augmentation(offset=10.0, scale=0.03, noise=25.0))
+    teacher_nuisance: Augmentation = field(default_factory=Augmentation)
+    student_nuisance: Augmentation = field(default_factory=Augmentation)
     hyper: HyperParameters = field(default_factory=HyperParameters)
     search: SearchConfig = field(default_factory=SearchConfig)
 

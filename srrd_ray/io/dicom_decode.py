@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset
 
 from srrd_ray.errors import InputError
 from srrd_ray.io.dicom_files import Slice
 
 
-def stored_values(item: Slice) -> NDArray[np.int32]:
-    """Return the stored integers (rows, columns) of one slice, with unused bits removed."""
+def stored_values(item: Slice) -> NDArray[np.integer]:
+    """Return the stored integers (rows, columns) of one slice."""
     return frame_of(item, decode(item))
 
 
-def decode(item: Slice) -> NDArray[np.int32]:
+def decode(item: Slice) -> NDArray[np.integer]:
     """Return the stored integers of the whole file of a slice, all its frames.
+
+    Uncompressed pixels are read from where the header ended, without parsing the file a second time.
 
     Raises
     ------
@@ -25,8 +26,9 @@ def decode(item: Slice) -> NDArray[np.int32]:
         `dicom-pixels` where they cannot be decoded.
     """
     try:
-        dataset = pydicom.dcmread(item.path)
-        return _used_bits(dataset, np.asarray(dataset.pixel_array))
+        if item.stored.offset is None:
+            return np.asarray(pydicom.dcmread(item.path).pixel_array)
+        return _used_bits(item, _native(item))
     except (ValueError, RuntimeError, OSError, EOFError, AttributeError, KeyError, NotImplementedError) as error:
         raise InputError(
             "dicom-pixels",
@@ -37,19 +39,27 @@ def decode(item: Slice) -> NDArray[np.int32]:
         ) from error
 
 
-def frame_of(item: Slice, stored: NDArray[np.int32]) -> NDArray[np.int32]:
+def frame_of(item: Slice, stored: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the frame of one slice out of the values of its file."""
     return stored[item.frame] if item.frame is not None and stored.ndim == 3 else stored
 
 
-def _used_bits(dataset: FileDataset, pixels: NDArray[np.integer]) -> NDArray[np.int32]:
+def _native(item: Slice) -> NDArray[np.integer]:
+    rows, columns = item.shape or (0, 0)
+    count = rows * columns if item.frame is None else -1
+    values = np.fromfile(item.path, dtype=item.stored.dtype, offset=item.stored.offset or 0, count=count)
+    if item.frame is None:
+        return values.reshape(rows, columns)
+    frames = len(values) // (rows * columns)
+    return values[: frames * rows * columns].reshape(frames, rows, columns)
+
+
+def _used_bits(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the values of BitsStored bits below HighBit: what lies above (old overlays) is not image."""
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    values = pixels.astype(np.int32)
-    if stored >= allocated or dataset.file_meta.TransferSyntaxUID.is_compressed:
+    bits, shift = item.stored.bits, item.stored.shift
+    if bits >= 8 * values.dtype.itemsize:
         return values
-    shift = int(dataset.get("HighBit", stored - 1)) - stored + 1
-    values = (values >> shift) & ((1 << stored) - 1)
-    if dataset.PixelRepresentation == 1:
-        values = values - ((values >> (stored - 1)) << stored)
-    return np.asarray(values, dtype=np.int32)
+    used = (values.astype(np.int32) >> shift) & ((1 << bits) - 1)
+    if values.dtype.kind == "i":
+        used = used - ((used >> (bits - 1)) << bits)
+    return np.asarray(used, dtype=np.int32)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
@@ -45,7 +46,34 @@ _CODES = {
     "PatientPosition": r"[HF]F(S|P|DR|DL)",
     "ConvolutionKernel": r"(STANDARD|SOFT|LUNG|DETAIL|EDGE|CHEST|BONE(PLUS)?|FC\d{2}|[BHIUTQJ][a-z]?\d{2}[a-z]?|[A-ELY][A-C]?)(/\d)?",
 }
+_WANTED = (
+    *_NUMBERS, *_CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "DirectoryRecordSequence",
+    "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames",
+    "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "EffectiveEchoTime", "StackID", "ImageType",
+    "BurnedInAnnotation", "Laterality", "ImageLaterality", "FrameLaterality", "BodyPartExamined", "SeriesDescription",
+    "StudyDescription", "ProtocolName", "Manufacturer", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
 _MAKERS = ("SIEMENS", "GE", "PHILIPS", "CANON", "TOSHIBA", "HITACHI", "FUJI", "CURVEBEAM", "PLANMED", "UNITED IMAGING")
+
+
+Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """How the pixels of a file are stored. `offset` is where uncompressed ones begin; none where they have to be decoded."""
+
+    offset: int | None
+    dtype: str
+    bits: int
+    shift: int
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and largest value that can be stored."""
+        signed = self.dtype[1] == "i"
+        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if signed else (0, (1 << self.bits) - 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +100,7 @@ class Slice:
     burned_in: bool
     sides: frozenset[str]
     body_part: str
+    stored: Stored
     technique: dict[str, str] = field(hash=False)
 
 
@@ -98,13 +127,14 @@ def read_folder(folder: Path, root: Path | None = None) -> Listing:
     _check_links(folder, files, (root or folder).resolve())
     ignored: Counter[str] = Counter()
     slices: list[Slice] = []
+    known: Known = {}
     for path in files:
         name = safe_name(path, files)
-        dataset, reason = _open(path, name)
-        if dataset is None:
+        dataset, stored, reason = _open(path, name)
+        if dataset is None or stored is None:
             ignored[reason] += 1
             continue
-        slices += _slices(path, name, dataset)
+        slices += _slices(path, name, dataset, stored, known)
     return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
 
 
@@ -120,53 +150,57 @@ def _check_links(folder: Path, files: list[Path], root: Path) -> None:
         )
 
 
-def _open(path: Path, name: str) -> tuple[FileDataset | None, str]:
+def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str]:
     """Return the header of an image file, or why the file is set aside."""
     size = path.stat().st_size
     if size == 0 and path.suffix.lower() in {".dcm", ".ima"}:
         raise _truncated(name, "0 bytes", "a DICOM file")
     try:
         with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True)
-            left = size - file.tell()
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
+            start = file.tell()
     except InvalidDicomError:
-        return None, "not DICOM"
+        return None, None, "not DICOM"
     except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise _truncated(name, f"{size} bytes", "a whole header") from error
     if _kind(dataset) not in IMAGES:
-        return None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
+        return None, None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
     if dataset.get("SamplesPerPixel", 1) != 1:
-        return None, "colour image"
-    _check_pixels(dataset, name, left)
-    return dataset, ""
+        return None, None, "colour image"
+    return dataset, _stored(dataset, name, start, size), ""
 
 
 def _kind(dataset: FileDataset) -> UID:
     return UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
 
 
-def _check_pixels(dataset: FileDataset, name: str, left: int) -> None:
-    """Refuse pixel data shorter than rows × columns, or in a compression that cannot be decoded here."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
-        if not get_decoder(syntax).is_available:
-            raise InputError(
-                "dicom-codec",
-                "compressed pixels without a decoder",
-                where=name,
-                got=syntax.name,
-                todo=f"{syntax.name}: install srrd-ray[dicom].",
-            )
-        return
-    if syntax is not None and syntax.is_deflated:
-        return
+def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
+    """Return how the pixels are stored; `start` is where the header ended.
+
+    Refuses pixel data shorter than rows × columns, or in a compression that cannot be decoded here.
+    """
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")))
+    allocated = int(dataset.get("BitsAllocated", 16))
+    bits = min(int(dataset.get("BitsStored", allocated)), allocated)
+    order = "<" if syntax.is_little_endian else ">"
+    dtype = f"{order}{'i' if dataset.get('PixelRepresentation') == 1 else 'u'}{max(1, allocated // 8)}"
+    shift = int(dataset.get("HighBit", bits - 1)) - bits + 1
+    if syntax.is_compressed and not syntax.is_deflated and not get_decoder(syntax).is_available:
+        raise InputError(
+            "dicom-codec",
+            "compressed pixels without a decoder",
+            where=name,
+            got=syntax.name,
+            todo=f"{syntax.name}: install srrd-ray[dicom].",
+        )
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
-    if not rows or not columns:
-        return
-    need = rows * columns * math.ceil(dataset.get("BitsAllocated", 16) / 8) * int(dataset.get("NumberOfFrames") or 1)
-    found = max(0, left - (8 if syntax is not None and syntax.is_implicit_VR else 12))
-    if found < need:
-        raise _truncated(name, f"{found} bytes of pixels", f"{need} bytes")
+    if syntax.is_compressed or not rows or not columns or allocated not in (8, 16, 32):
+        return Stored(offset=None, dtype=dtype, bits=bits, shift=0)
+    offset = start + (8 if syntax.is_implicit_VR else 12)
+    need = rows * columns * (allocated // 8) * int(dataset.get("NumberOfFrames") or 1)
+    if size - offset < need:
+        raise _truncated(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
+    return Stored(offset=offset, dtype=dtype, bits=bits, shift=shift)
 
 
 def _truncated(name: str, got: str, expected: str) -> InputError:
@@ -180,14 +214,15 @@ def _truncated(name: str, got: str, expected: str) -> InputError:
     )
 
 
-def _slices(path: Path, name: str, dataset: FileDataset) -> Iterator[Slice]:
+def _slices(path: Path, name: str, dataset: FileDataset, stored: Stored, known: Known) -> Iterator[Slice]:
     if _kind(dataset) not in MULTIFRAME:
-        yield _slice(path, name, None, (dataset,), dataset)
+        yield _slice(_Origin(path=path, name=name, frame=None, stored=stored), (dataset,), dataset, known)
         return
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
     for frame, own in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
         groups = [item[0] for source in (own, shared) for item in _group_items(source)]
-        yield _slice(path, f"{name} frame {frame + 1}", frame, (*groups, dataset), dataset)
+        origin = _Origin(path=path, name=f"{name} frame {frame + 1}", frame=frame, stored=stored)
+        yield _slice(origin, (*groups, dataset), dataset, known)
 
 
 def _group_items(group: Dataset) -> Iterator[Sequence[Dataset]]:
@@ -196,8 +231,19 @@ def _group_items(group: Dataset) -> Iterator[Sequence[Dataset]]:
             yield element.value
 
 
-def _slice(path: Path, name: str, frame: int | None, sources: tuple[Dataset, ...], dataset: FileDataset) -> Slice:
-    """Return one slice; `sources` are looked through in order, so that a frame's own values come before shared ones."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Origin:
+    path: Path
+    name: str
+    frame: int | None
+    stored: Stored
+
+
+def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, known: Known) -> Slice:
+    """Return one slice; `sources` are looked through in order, so that a frame's own values come before shared ones.
+
+    `known` keeps the technique of each series and echo: it is looked up once, not in every slice.
+    """
 
     def get(keyword: str) -> object:
         for source in sources:
@@ -207,13 +253,18 @@ def _slice(path: Path, name: str, frame: int | None, sources: tuple[Dataset, ...
         return None
 
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    series = str(dataset.get("SeriesInstanceUID", ""))
+    echo = str(get("EffectiveEchoTime") or get("EchoTime") or "")
+    echo += f"|{get('StackID')}" if origin.frame is not None else ""
+    technique = known.get((series, echo)) or _technique(get, dataset)
+    known[(series, echo)] = technique
     return Slice(
-        path=path,
-        name=name,
-        frame=frame,
+        path=origin.path,
+        name=origin.name,
+        frame=origin.frame,
         modality=IMAGES[_kind(dataset)],
-        series=str(dataset.get("SeriesInstanceUID", "")),
-        instance=f"{dataset.get('SOPInstanceUID', '')}#{frame}",
+        series=series,
+        instance=f"{dataset.get('SOPInstanceUID', '')}#{origin.frame}",
         reference=str(dataset.get("FrameOfReferenceUID", "")),
         shape=(int(rows), int(columns)) if rows and columns else None,
         position=_floats(get("ImagePositionPatient"), 3),
@@ -221,14 +272,15 @@ def _slice(path: Path, name: str, frame: int | None, sources: tuple[Dataset, ...
         spacing=_floats(get("PixelSpacing"), 2),
         slope=_float(get("RescaleSlope")),
         intercept=_float(get("RescaleIntercept")),
-        echo=str(get("EffectiveEchoTime") or get("EchoTime") or "") + f"|{get('StackID') if frame is not None else ''}",
+        echo=echo,
         kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
         inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
         padding=_padding(dataset),
         burned_in=str(dataset.get("BurnedInAnnotation", "")).upper() == "YES",
         sides=_sides(get, dataset),
         body_part=re.sub(r"[^A-Z]", "", str(get("BodyPartExamined") or "").upper())[:16],
-        technique=_technique(get, dataset),
+        stored=origin.stored,
+        technique=technique,
     )
 
 

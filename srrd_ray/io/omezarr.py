@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def write_volume(
     """
     with replacing(path) as beside:
         group = zarr.create_group(beside, zarr_format=3)
-        levels = _write_levels(beside, group, volume, labels=unit == "label")
+        levels = _write_levels(group, volume, labels=unit == "label")
         own = {
             "schema": version("volume"),
             "knee": knee.key,
@@ -132,39 +133,23 @@ def verify(path: Path) -> None:
             raise sharded.altered(path.name, level.name)
 
 
-def _write_levels(path: Path, group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
-    values, geometry = volume.array, volume.geometry
-    array = sharded.create(
-        group, "0", values.shape, values.dtype.newbyteorder("<"), chunk=CHUNK, shard=SHARD, axes=AXES
-    )
-    digest = sharded.digest_of(array.dtype, array.shape, _about(geometry))
-    for window in _slabs(array):
-        slab = sharded.little_endian(values[window])
-        array[window] = slab
-        digest.update(slab.data)
-    levels = [_Level(name="0", geometry=geometry, sha256=digest.hexdigest())]
+def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
+    """Write level 0 and all coarser ones; each is made from the one before, which is still in memory."""
+    values, geometry = sharded.little_endian(volume.array), volume.geometry
+    levels = [_write_level(group, 0, values, geometry)]
     while max(geometry.shape) > SMALLEST:
         factor = halving(geometry)
         geometry = coarser(geometry, factor)
-        array, sha256 = _write_coarser(path, group, array, geometry, factor, labels=labels)
-        levels.append(_Level(name=array.basename, geometry=geometry, sha256=sha256))
+        values = reduce(values, factor, labels=labels)
+        levels.append(_write_level(group, len(levels), values, geometry))
     return levels
 
 
-def _write_coarser(
-    path: Path, group: zarr.Group, fine: sharded.ZarrArray, geometry: Geometry, factor: Shape, *, labels: bool
-) -> tuple[sharded.ZarrArray, str]:
-    """Write the next level from the one before, slab by slab, so that memory does not grow with the volume."""
-    array = sharded.create(
-        group, str(int(fine.basename) + 1), geometry.shape, fine.dtype, chunk=CHUNK, shard=SHARD, axes=AXES
-    )
-    digest = sharded.digest_of(array.dtype, array.shape, _about(geometry))
-    for window in _slabs(array):
-        source = slice(window[0].start * factor[0], window[0].stop * factor[0])
-        slab = sharded.little_endian(reduce(sharded.read(path, fine, source), factor, labels=labels))
-        array[window] = slab
-        digest.update(slab.data)
-    return array, digest.hexdigest()
+def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> _Level:
+    array = sharded.create(group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES)
+    for window in sharded.blocks(values.shape, array.shards or array.chunks):
+        array[window] = np.ascontiguousarray(values[window])
+    return _Level(name=str(level), geometry=geometry, sha256=sharded.sha256_of(values, _about(geometry)))
 
 
 def halving(geometry: Geometry) -> Shape:
@@ -186,26 +171,40 @@ def coarser(geometry: Geometry, factor: Shape) -> Geometry:
     return Geometry.make((z, y, x), affine)
 
 
-def reduce(values: NDArray[np.generic], factor: Shape, *, labels: bool) -> NDArray[np.generic]:
-    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals)."""
-    pad = [(0, -n % f) for n, f in zip(values.shape, factor, strict=True)]
-    padded = np.pad(values, pad, mode="edge") if any(after for _, after in pad) else values
-    if not labels:
-        mean = _block_mean(padded.astype(np.float32), factor)
-        return (np.rint(mean) if values.dtype.kind in "iu" else mean).astype(values.dtype)
-    found = np.unique(padded)
-    shares = np.stack([_block_mean((padded == label).astype(np.float32), factor) for label in found])
-    majority: NDArray[np.generic] = found[np.argmax(shares, axis=0)]
-    return majority
+def reduce(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Array:
+    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals).
+
+    One plane of blocks at a time, so that no wide copy of the volume is made.
+    """
+    z, y, x = (-(-n // f) for n, f in zip(values.shape, factor, strict=True))
+    coarse = np.empty((z, y, x), dtype=values.dtype)
+    for k in range(z):
+        planes = values[k * factor[0] : (k + 1) * factor[0]]
+        pad = [(0, f - n if a == 0 else -n % f) for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))]
+        padded = np.pad(planes, pad, mode="edge") if any(after for _, after in pad) else planes
+        coarse[k] = _majority(padded, factor) if labels else _mean(padded, factor)
+    return coarse
 
 
-def _block_mean(values: NDArray[np.float32], factor: Shape) -> NDArray[np.float32]:
-    for axis, step in enumerate(factor):
-        if step == 2:
-            even = tuple(slice(0, None, 2) if a == axis else slice(None) for a in range(3))
-            odd = tuple(slice(1, None, 2) if a == axis else slice(None) for a in range(3))
-            values = (values[even] + values[odd]) * np.float32(0.5)
-    return values
+def _mean(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = _block_sum(planes, factor) / np.float32(np.prod(factor))
+    return np.rint(mean) if planes.dtype.kind in "iu" else mean
+
+
+def _majority(planes: sharded.Array, factor: Shape) -> sharded.Array:
+    found = np.unique(planes)
+    shares = np.stack([_block_sum((planes == label).view(np.uint8), factor) for label in found])
+    chosen: sharded.Array = found[np.argmax(shares, axis=0)]
+    return chosen
+
+
+def _block_sum(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    """Return the sums over the blocks of one plane of blocks; exact for integers of 16 bits."""
+    z, y, x = factor
+    total = np.zeros((planes.shape[1] // y, planes.shape[2] // x), dtype=np.float32)
+    for dz, dy, dx in product(range(z), range(y), range(x)):
+        total += planes[dz, dy::y, dx::x]
+    return total
 
 
 def _slabs(array: sharded.ZarrArray) -> list[tuple[slice, ...]]:

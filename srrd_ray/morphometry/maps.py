@@ -29,13 +29,17 @@ RegionStatus: TypeAlias = Literal["ok", "no-bone", "all-bone", "empty-roi"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoneMaps:
-    """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two."""
+    """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two.
+
+    `field` is where the image was scanned; null for everywhere.
+    """
 
     bone: Mask
     diameter_mm: Map
     spacing_mm: Spacing
     border: Border
     mode: Mode
+    field: Mask | None = None
 
     @property
     def thickness_mm(self) -> Map:
@@ -84,12 +88,13 @@ def bone_maps(
 ) -> BoneMaps:
     """Return the maps of bone and of marrow of a whole volume (z, y, x); arguments as in `local_thickness`."""
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
+    seen = None if field is None else parse_region(field, phase.shape)
     diameter, marrow = (
-        local_thickness(part, steps, border=border, mode=mode, field=field, dtype=np.float32, threads=threads)
+        local_thickness(part, steps, border=border, mode=mode, field=seen, dtype=np.float32, threads=threads)
         for part in (phase, ~phase)
     )
     np.copyto(diameter, marrow, where=~phase)
-    return BoneMaps(bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode)
+    return BoneMaps(bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode, field=seen)
 
 
 def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:

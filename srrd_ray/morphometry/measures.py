@@ -168,7 +168,9 @@ def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -
     ridge = ridge_of(maps)
     if about.status != "ok" or not ridge.any():
         return about
-    between = local_thickness(~ridge, maps.spacing_mm, border=maps.border, dtype=np.float32, threads=threads)
+    between = local_thickness(
+        ~ridge, maps.spacing_mm, border=maps.border, field=maps.field, dtype=np.float32, threads=threads
+    )
     found = spread(between[roi & ~ridge])
     return replace(about, tb_n_ridge_per_mm=1.0 / found.mean) if found else about
 

@@ -51,8 +51,9 @@ def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> N
     over_slabs(lambda a, b: _mark_voxels(squared, cover, keep, a, b), squared.shape[0], threads)
     order, radii = _descending(squared, keep, limit)
     words = pack(squared, beyond=beyond)
+    blocks = _blocks_of(words)
     root = np.sqrt(np.arange(limit + 1)).astype(np.int32)
-    over_slabs(lambda a, b: _paint_voxels(order, radii, words, root, squared, a, b), squared.shape[0], threads)
+    over_slabs(lambda a, b: _paint_voxels(order, radii, words, blocks, root, squared, a, b), squared.shape[0], threads)
 
 
 def paint_mm(
@@ -191,6 +192,7 @@ def _paint_voxels(
     order: Index,
     radii: NDArray[np.int32],
     words: Words,
+    blocks: Words,
     root: NDArray[np.int32],
     out: NDArray[np.int32],
     first: int,
@@ -205,9 +207,50 @@ def _paint_voxels(
         for z in range(max(cz - radius, first), min(cz + radius + 1, last)):
             left = squared - (z - cz) * (z - cz)
             reach = root[left]
-            for y in range(max(cy - reach, 0), min(cy + reach + 1, ny)):
-                half = root[left - (y - cy) * (y - cy)]
-                _paint_row(words[z, y], out[z, y], max(cx - half, 0), min(cx + half, nx - 1), squared)
+            low, high = max(cy - reach, 0), min(cy + reach, ny - 1)
+            for b in range(low >> 3, (high >> 3) + 1):
+                away = min(max(cy, b << 3), (b << 3) + 7) - cy
+                half = root[max(left - away * away, 0)]
+                a, e = max(cx - half, 0), min(cx + half, nx - 1)
+                if not _any_left(blocks[z, b], a, e):
+                    continue
+                for y in range(max(low, b << 3), min(high, (b << 3) + 7) + 1):
+                    half = root[left - (y - cy) * (y - cy)]
+                    _paint_row(words[z, y], out[z, y], max(cx - half, 0), min(cx + half, nx - 1), squared)
+                _unite(words[z, b << 3 : min((b << 3) + 8, ny)], blocks[z, b], a >> 6, e >> 6)
+
+
+@inlined
+def _any_left(block: Words, first: int, last: int) -> bool:
+    """Return whether a bit from `first` to `last` is set in the united rows of a block."""
+    full = np.uint64(0xFFFFFFFFFFFFFFFF)
+    found = False
+    for w in range(first >> 6, (last >> 6) + 1):
+        bits = block[w]
+        if w == first >> 6:
+            bits &= full << np.uint64(first & 63)
+        if w == last >> 6:
+            bits &= full >> np.uint64(63 - (last & 63))
+        found = found or bits != 0
+    return found
+
+
+@inlined
+def _unite(rows: Words, block: Words, first: int, last: int) -> None:
+    """Set the words `first` to `last` of `block` to the union of those of its rows."""
+    for w in range(first, last + 1):
+        bits = np.uint64(0)
+        for y in range(rows.shape[0]):
+            bits |= rows[y, w]
+        block[w] = bits
+
+
+def _blocks_of(words: Words) -> Words:
+    """Return (z, ceil(y/8), words): the union of every eight rows, so that eight painted rows cost one test."""
+    nz, ny, nw = words.shape
+    padded = np.pad(words, ((0, 0), (0, -ny % 8), (0, 0)))
+    united: Words = np.bitwise_or.reduce(padded.reshape(nz, -1, 8, nw), axis=2)
+    return united
 
 
 @compiled

@@ -78,7 +78,7 @@ def _spline_weights(count: int, at: ArrayLike) -> Fraction:
 
 
 def box_mask(
-    grid: Geometry, to_box: Real, center: tuple[float, float, float], box_mm: tuple[float, float, float]
+    grid: Geometry, to_box: ArrayLike, center: tuple[float, float, float], box_mm: tuple[float, float, float]
 ) -> Mask:
     """Return the voxels of `grid` whose centres lie in a box.
 

@@ -20,6 +20,9 @@ from srrd_ray.volume import Scalar, Volume
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
+FIBULA_MM = 25.0
+SHEET_MM3 = 100.0
+OTHER_MM3 = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +127,11 @@ def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
         for sign in (1, -1)
     ]
     dark: Mask = array < config.dip * np.minimum(*both)
-    space: Mask = dark & (np.minimum(*both) > 2.0 * config.threshold_hu)
+    dark &= np.minimum(*both) > 2.0 * config.threshold_hu
+    parts, count = ndimage.label(dark)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1) * config.spacing_mm**3
+    sizes[0] = 0.0
+    space: Mask = sizes[parts] >= SHEET_MM3
     return space
 
 
@@ -140,7 +147,8 @@ def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labe
 def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels | None:
     """Return cores of tibia (2) and of a fibula that clings to it (3); None where there is none.
 
-    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late.
+    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late. Only a long part is
+    taken for a fibula: in a small field of view its head cannot be told from a corner of the tibia, and stays with it.
     """
     cores = np.zeros(tibia.shape, dtype=np.int32)
     for least in config.core_depths_mm[:-1]:
@@ -154,7 +162,9 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
             cores[cores == 2] = 0
             cores[parts == main] = 2
             cores[np.isin(parts, behind)] = 3
-    return cores if cores.any() else None
+    rows = np.flatnonzero((cores == 3).any(axis=(1, 2)))
+    long = rows.size > 0 and (rows[-1] - rows[0]) * config.spacing_mm >= FIBULA_MM
+    return cores if long else None
 
 
 def _is_behind(parts: Labels, part: int, main: int, spacing: float) -> bool:
@@ -183,7 +193,8 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
     if not femur:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
-    names[kept], names[femur], names[tibia] = 3, 1, 2
+    others = [n for n in kept if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5]
+    names[others], names[femur], names[tibia] = 3, 1, 2
     named: Labels = names[parts]
     return named
 
@@ -208,7 +219,7 @@ def _thin_rim(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mas
 
 
 def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
-    """Refuse a fibula on the medial side: a lower core behind the tibia, of at least 0.3 cm³."""
+    """Refuse a fibula on the medial side: a long part behind the tibia, seen only in a large field of view."""
     parts, count = ndimage.label(markers == 3)
     tibia = np.argwhere(markers == 2).mean(axis=0)
     lateral = 1.0 if side == "L" else -1.0
@@ -216,7 +227,8 @@ def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
         where = np.argwhere(parts == n)
         offset = where.mean(axis=0) - tibia
         behind = offset[0] < 0 and offset[1] > 0 and abs(offset[2]) * config.spacing_mm > 10.0
-        if len(where) * config.spacing_mm**3 >= 300.0 and behind and offset[2] * lateral < 0:
+        long = np.ptp(where[:, 0]) * config.spacing_mm >= FIBULA_MM
+        if long and behind and offset[2] * lateral < 0:
             raise InputError(
                 "side-mismatch",
                 "the fibula lies on the medial side",

@@ -110,7 +110,8 @@ def _dice(first: Mask, second: Mask) -> float:
 
 
 def _surface_mm(first: Mask, second: Mask, common: Mask, spacing: float) -> float:
-    """Return the mean distance between two surfaces, both ways, where both images see."""
+    """Return the mean distance between two surfaces, both ways, where both images see, away from their edges."""
+    common = ndimage.binary_erosion(common, iterations=3)
     if not (first & common).any() or not (second & common).any():
         return float("inf")
     near, far = signed_distance_mm(first, spacing), signed_distance_mm(second, spacing)

@@ -8,13 +8,15 @@ inside a body, in mm, and exact to some per cent near its surface.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.simulation.patients import SimulatedKnee
 
-Field = NDArray[np.float32]
+Field: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+"""Values on a grid; float32 where the coordinates are."""
 AXIS_Y_MM, AXIS_Z_MM = 6.0, 20.0
 """The flexion axis: along x through the centre of the posterior condyles."""
 
@@ -44,7 +46,7 @@ class Anatomy:
 
     @property
     def centers_x(self) -> tuple[float, float]:
-        """X of the medial and of the lateral condyle's middle, mm."""
+        """Position x of the medial and of the lateral condyle's middle, mm."""
         return 0.29 * self.width, -0.29 * self.width
 
 

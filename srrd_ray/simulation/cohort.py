@@ -12,7 +12,7 @@ from srrd_ray.geometry import Geometry, Matrix4, Points, apply, matrix4
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, Bone, Modality
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
+from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.patients import Profile, SimulatedKnee
@@ -69,7 +69,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
     sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
     protocol, grids = ct.PROTOCOLS[plan.hospital], image_grids(plan, view, sessions)
     ct_session, mr_session = _ct_session(plan), _mr_session(plan)
-    from_world = {m: np.linalg.inv(s.world_from_bone) for m, s in sessions.items()}
+    from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
     mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr.PROTOCOLS["bssfp"], mr_session)
     return KneeImages(

@@ -74,5 +74,5 @@ def compose(
 
 def marrow_fraction_and_water() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return bone volume fraction and lesion water of every marrow label, from MARROW up (128 each)."""
-    code = np.arange(128)
-    return (code % 16) * FRACTION_STEP, (code // 16) / 7.0
+    code = np.arange(128, dtype=np.float64)
+    return np.asarray(code % 16 * FRACTION_STEP), np.asarray(code // 16 / 7)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-KNOT_MM = 0.95
+KNOT_MM = 0.9
 FAR_MM = np.float32(-4.5)
 """A knot deeper outside a bone than this needs no channel but the depth: cartilage ends before."""
 COMPACT_MINERAL = np.float32(0.93)
-CYST_RIM_MM = np.float32(0.45)
+CYST_RIM_MM, SKIN_MM = np.float32(0.45), np.float32(1.6)
+NEAR_FEMUR_MM, NEAR_TIBIA_MM = np.float32(-3.5), np.float32(-4.5)
+"""Between the bones, nearer than this to both, is synovial fluid."""
 HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 BLEND_EDGE, BLEND_FULL = np.float32(0.02), np.float32(np.pi / 2 - 0.02)
 
@@ -80,7 +82,8 @@ def _fields(tile, m, g, bone, side, x, y, z):  # type: ignore[no-untyped-def]
     px = m[bone, side, 0, 0] * x + m[bone, side, 0, 1] * y + m[bone, side, 0, 2] * z + m[bone, side, 0, 3]
     py = m[bone, side, 1, 0] * x + m[bone, side, 1, 1] * y + m[bone, side, 1, 2] * z + m[bone, side, 1, 3]
     pz = m[bone, side, 2, 0] * x + m[bone, side, 2, 1] * y + m[bone, side, 2, 2] * z + m[bone, side, 2, 3]
-    px, py, pz = px - n * np.floor(px / n), py - n * np.floor(py / n), pz - n * np.floor(pz / n)
+    turn = 1.0 / n
+    px, py, pz = px - n * np.floor(px * turn), py - n * np.floor(py * turn), pz - n * np.floor(pz * turn)
     i, j, k = min(int(px), n - 1), min(int(py), n - 1), min(int(pz), n - 1)
     tx, ty, tz = np.float32(px - i), np.float32(py - j), np.float32(pz - k)
     u, ux, uy, uz = _trilinear(tile, 0, k, j, i, tx, ty, tz)
@@ -126,32 +129,33 @@ def _trabecular(tile, m, g, bone, x, y, z, blend, rod, root_t, sharp):  # type: 
 
 
 @_inlined
-def _soft(depths, covers, bone_count, soft, w, n):  # type: ignore[no-untyped-def]
-    """Return the label of a point outside every bone."""
-    for b in range(bone_count):
-        if -depths[b] < covers[b]:
-            return 4
-    limb = soft[n, 3] + w * (soft[n + 1, 3] - soft[n, 3])
-    if limb < np.float32(1.6):
-        return 0 if limb < 0 else 7
-    if soft[n, 0] + w * (soft[n + 1, 0] - soft[n, 0]) > 0:
-        return 5
-    if depths[0] > np.float32(-3.5) and depths[1] > np.float32(-4.5):
-        return 3
-    if soft[n, 1] + w * (soft[n + 1, 1] - soft[n, 1]) > 0:
-        return 6
-    return 2 if soft[n, 2] + w * (soft[n + 1, 2] - soft[n, 2]) > 0 else 1
-
-
-@_inlined
 def _lerp(fields, b, n, w, c):  # type: ignore[no-untyped-def]
     return fields[b, n, c] + w * (fields[b, n + 1, c] - fields[b, n, c])
 
 
 @_inlined
-def _bone(tile, m, g, roots, fields, b, n, w, depth, voxel, x, y, z, sharp):  # type: ignore[no-untyped-def]
+def _soft(fields, softs, n, w, deepest):  # type: ignore[no-untyped-def]
+    """Return the label of a point outside every bone, between the knots n and n + 1."""
+    if deepest > FAR_MM:
+        for b in range(fields.shape[0]):
+            if -_lerp(fields, b, n, w, 0) < _lerp(fields, b, n, w, 1):
+                return 4
+    limb = softs[n, 3] + w * (softs[n + 1, 3] - softs[n, 3])
+    if limb < SKIN_MM:
+        return 0 if limb < 0 else 7
+    if softs[n, 0] + w * (softs[n + 1, 0] - softs[n, 0]) > 0:
+        return 5
+    if _lerp(fields, 0, n, w, 0) > NEAR_FEMUR_MM and _lerp(fields, 1, n, w, 0) > NEAR_TIBIA_MM:
+        return 3
+    if softs[n, 1] + w * (softs[n + 1, 1] - softs[n, 1]) > 0:
+        return 6
+    return 2 if softs[n, 2] + w * (softs[n + 1, 2] - softs[n, 2]) > 0 else 1
+
+
+@_inlined
+def _bone(tile, m, g, roots, fields, b, n, w, depth, per_voxel, x, y, z, sharp):  # type: ignore[no-untyped-def]
     """Return mineral fraction and label of a point of bone `b` at (x, y, z) mm in its frame."""
-    shell = HALF + (_lerp(fields, b, n, w, 2) - depth) / voxel
+    shell = HALF + (_lerp(fields, b, n, w, 2) - depth) * per_voxel
     if shell >= 1:
         return COMPACT_MINERAL, 9
     cyst = _lerp(fields, b, n, w, 7)
@@ -178,32 +182,38 @@ def _mix(low, high, t, out) -> None:  # type: ignore[no-untyped-def]
         out[n] = low[n] + t * (high[n] - low[n])
 
 
+@_inlined
+def _deepest(fields, n):  # type: ignore[no-untyped-def]
+    """Return the bone that reaches deepest between the knots n and n + 1, and how deep."""
+    best, depth = 0, max(fields[0, n, 0], fields[0, n + 1, 0])
+    for b in range(1, fields.shape[0]):
+        other = max(fields[b, n, 0], fields[b, n + 1, 0])
+        if other > depth:
+            best, depth = b, other
+    return best, depth
+
+
 @_compiled
 def _row(mineral, label, fields, softs, starts, steps, texture, voxel, sharp) -> None:  # type: ignore[no-untyped-def]
     """Fill one row of `mineral` and `label` from the channels at its knots."""
     tile, m, g, roots, stride = texture
-    nb = fields.shape[0]
-    depths, covers = np.empty(nb, np.float32), np.empty(nb, np.float32)
-    for i in range(mineral.shape[0]):
-        n = i // stride
-        w = np.float32(i - n * stride) / np.float32(stride)
-        best = 0
-        for b in range(nb):
-            depths[b] = _lerp(fields, b, n, w, 0)
-            if depths[b] > depths[best]:
-                best = b
-        depth = depths[best]
-        if depth <= 0:
-            for b in range(nb):
-                covers[b] = _lerp(fields, b, n, w, 1)
-            label[i] = _soft(depths, covers, nb, softs, w, n)
+    per_voxel, per_stride = ONE / voxel, ONE / np.float32(stride)
+    for n in range(fields.shape[1] - 1):
+        b, deepest = _deepest(fields, n)
+        for i in range(n * stride, min((n + 1) * stride, mineral.shape[0])):
+            w = np.float32(i - n * stride) * per_stride
+            depth = _lerp(fields, b, n, w, 0)
+            outer = HALF + depth * per_voxel
             mineral[i] = 0
-        if depth > -HALF * voxel:
-            x, y, z = starts[best, 0] + i * steps[best, 0], starts[best, 1] + i * steps[best, 1], starts[best, 2] + i * steps[best, 2]
-            solid, code = _bone(tile, m, g, roots, fields, best, n, w, depth, voxel, x, y, z, sharp)
-            mineral[i] = solid * min(HALF + depth / voxel, ONE)
-            if depth > 0:
-                label[i] = code
+            if depth <= 0:
+                label[i] = _soft(fields, softs, n, w, deepest)
+            if outer > 0:
+                x, y = starts[b, 0] + i * steps[b, 0], starts[b, 1] + i * steps[b, 1]
+                z = starts[b, 2] + i * steps[b, 2]
+                solid, code = _bone(tile, m, g, roots, fields, b, n, w, depth, per_voxel, x, y, z, sharp)
+                mineral[i] = solid * min(outer, ONE)
+                if depth > 0:
+                    label[i] = code
 
 
 @_compiled

@@ -190,9 +190,9 @@ def field_map(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
 
 def _field_plane(field: NDArray[np.float64], along: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
     row, column = (np.linspace(-1, 1, n) for n in shape)
-    return np.polynomial.polynomial.polygrid2d(
-        row, column, np.polynomial.polynomial.polyval(2 * along - 1, field)
-    ).astype(np.float32)
+    across = np.polynomial.polynomial.polyval(2 * along - 1, field)
+    plane = np.polynomial.polynomial.polygrid2d(row, column, across)
+    return np.asarray(plane, np.float32)
 
 
 def bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: float) -> NDArray[np.float32]:

@@ -36,6 +36,10 @@ class Session:
     joint: JointPose
     world_from_bone: NDArray[np.float64]
 
+    def bone_from_world(self) -> Matrix:
+        """Return the inverse poses (4, 4, 4)."""
+        return np.asarray(np.linalg.inv(self.world_from_bone), np.float64)
+
     def joint_line(self) -> Matrix:
         """Return the pose (4, 4) of the joint: halfway between femur and tibia; where a technician aims the scan."""
         femur, tibia = self.world_from_bone[FEMUR], self.world_from_bone[TIBIA]
@@ -92,8 +96,7 @@ def tibia_pose(joint: JointPose) -> Matrix:
 
 def patella_pose(joint: JointPose) -> Matrix:
     """Return the map from the patella's frame to the femur's: 0.6 of the flexion about the trochlea's axis."""
-    pose = tibia_pose(JointPose(flexion=0.6 * joint.flexion, axial=0.0, varus=0.0, shift=(0.0, 0.0, 0.0)))
-    return pose
+    return tibia_pose(JointPose(flexion=0.6 * joint.flexion, axial=0.0, varus=0.0, shift=(0.0, 0.0, 0.0)))
 
 
 def in_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:

@@ -25,7 +25,7 @@ def fourier_crop(fine: Complex, axis: int, factor: int, transfer: NDArray[np.flo
     order = np.fft.fftfreq(kept, 1 / kept).round().astype(np.intp)
     gain = np.exp(2j * np.pi * order / n * (factor - 1) / 2) / factor
     if kept % 2 == 0:
-        gain[kept // 2] = gain[kept // 2].real
+        gain[kept // 2] = 0  # its partner is cut off: alone it would not be real
     if transfer is not None:
         gain = gain * transfer
     shape = [1] * fine.ndim

@@ -36,7 +36,7 @@ def random_tile(rng: np.random.Generator, nodes: int = TILE_NODES) -> NDArray[np
     cycles = np.arange(-reach, reach + 1)
     kz, ky, kx = np.meshgrid(cycles, cycles, cycles, indexing="ij", sparse=True)
     radius = np.sqrt((kz * kz + ky * ky + kx * kx).astype(np.float32))
-    power = np.exp(-((radius / ring - 1.0) ** 2) / (4 * BANDWIDTH**2)) * (radius < 1.75 * ring)
+    power = np.exp(-((radius / ring - 1.0) ** 2) / (4 * BANDWIDTH**2)) * (radius < 1.75 * ring) * (radius > 0)
     noise = rng.standard_normal((2, *power.shape), dtype=np.float32)
     spectrum = np.zeros((nodes, nodes, nodes), np.complex64)
     spectrum[np.ix_(cycles, cycles, cycles)] = power * (noise[0] + 1j * noise[1])

@@ -74,7 +74,7 @@ def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: 
     shape = counts + 2 * margin
     first = middle - (shape[::-1] - 1) / 2 * voxel
     grid = Geometry.aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
-    mineral, label = compose(scene, np.linalg.inv(ct.world_from_bone) @ grid.affine, grid.shape, sharp=True)
+    mineral, label = compose(scene, ct.bone_from_world() @ grid.affine, grid.shape, sharp=True)
     inside = label >= MARROW
     bone = (mineral >= 0.5) & inside
     marrow = inside & ~bone
@@ -125,6 +125,8 @@ def landmarks(table: Table, session_grids: list[tuple[NDArray[np.float64], Geome
         index = grid.lps_to_index(apply(world_from_bone, points))
         border = 3.0 / np.array(grid.spacing_mm)
         points = points[((index > border) & (index < np.array(grid.shape) - 1 - border)).all(axis=1)]
+    if len(points) == 0:
+        return points
     chosen = [int(np.argmin(points.sum(axis=1)))]
     distance = np.full(len(points), np.inf)
     while len(chosen) < min(count, len(points)):

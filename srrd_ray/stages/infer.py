@@ -17,9 +17,9 @@ from srrd_ray.io.atomic import write_text
 from srrd_ray.io.images import read_image
 from srrd_ray.io.nifti_writer import write_nifti
 from srrd_ray.io.tables import write_table
-from srrd_ray.patches import PatchConfig, SubchondralPoint
-from srrd_ray.patches.sampling import CT_SHAPE, CT_SPACING_MM
-from srrd_ray.records import BONE_LABELS, PARAMETERS, Parameter, Side
+from srrd_ray.patches import PatchConfig
+from srrd_ray.patches.painting import paint
+from srrd_ray.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.report.inference import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
@@ -82,29 +82,32 @@ def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
     maps = parameter_maps(bones, reading)
     _write(out, reading, record, maps, bones)
     page = render_inference(
-        Inference(ct=source.volume, bones=bones, maps=maps, regions=regions(reading), record=json.loads(_text(record)))
+        Inference(
+            ct=source.volume,
+            bones=bones,
+            maps=maps,
+            regions=regions(reading),
+            record=json.loads(serial.to_json(record)),
+        )
     )
     write_text(out / "report.html", page)
     return out / "report.html"
 
 
 def parameter_maps(bones: Volume[np.uint8], reading: KneeReading) -> dict[Parameter, Volume[np.float32]]:
-    """Return each parameter on the CT grid: in bone, the mean of the cubes that hold a voxel; NaN elsewhere."""
-    total = {parameter: np.zeros(bones.array.shape, dtype=np.float32) for parameter in PARAMETERS}
-    count = np.zeros(bones.array.shape, dtype=np.float32)
-    for point, row in zip(reading.points, reading.table.to_dict("records"), strict=True):
-        window, inside = _voxels_of(bones, point)
-        count[window] += inside
-        for parameter in PARAMETERS:
-            total[parameter][window] += inside * np.float32(row[parameter])
-    known = count > 0
-    return {
-        parameter: Volume(
-            array=np.where(known, values / np.maximum(count, 1), np.float32("nan")).astype(np.float32),
-            geometry=bones.geometry,
-        )
-        for parameter, values in total.items()
-    }
+    """Return each parameter on the CT grid: in each bone, blended from the cubes of that bone; NaN elsewhere."""
+    maps = {}
+    for parameter in PARAMETERS:
+        painted = [_painted(bones, reading.table[reading.table["bone"] == bone], bone, parameter) for bone in BONES]
+        array = np.where(np.isnan(painted[0]), painted[1], painted[0])
+        maps[parameter] = Volume(array=array, geometry=bones.geometry)
+    return maps
+
+
+def _painted(bones: Volume[np.uint8], cubes: pd.DataFrame, bone: Bone, parameter: Parameter) -> NDArray[np.float32]:
+    mask = Volume(array=bones.array == BONE_LABELS[bone], geometry=bones.geometry)
+    centres = cubes[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
+    return paint(centres, cubes[parameter].to_numpy(np.float64), mask).array
 
 
 def regions(reading: KneeReading) -> pd.DataFrame:
@@ -125,20 +128,6 @@ def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.u
         if error.code != "side-mismatch":
             raise
         return "L", segment_ct_bones(ct, "L")
-
-
-def _voxels_of(bones: Volume[np.uint8], point: SubchondralPoint) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
-    """Return the window of the CT grid round a cube, and 1 where a voxel of its bone lies inside the cube."""
-    half = (np.array(CT_SHAPE) * np.array(CT_SPACING_MM))[::-1] / 2
-    signs = np.array(list(np.ndindex(2, 2, 2))) * 2 - 1
-    index = bones.geometry.lps_to_index(np.array(point.center_lps_mm) + signs * half)
-    first = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
-    last = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, bones.array.shape)
-    window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-    grid = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in window), indexing="ij"), axis=-1)
-    offset = np.abs(bones.geometry.index_to_lps(grid) - np.array(point.center_lps_mm))
-    inside = (offset <= half).all(axis=-1) & (bones.array[window] == BONE_LABELS[point.bone])
-    return window, inside.astype(np.float32)
 
 
 def _record(reading: KneeReading, model: Path, side: Side, notes: tuple[str, ...]) -> InferenceRecord:
@@ -168,10 +157,6 @@ def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
     return float(final.probability(features.values)[0])
 
 
-def _text(record: InferenceRecord) -> str:
-    return serial.to_json(record)
-
-
 def _write(
     out: Path,
     reading: KneeReading,
@@ -184,4 +169,4 @@ def _write(
     write_nifti(out / "bones.nii.gz", bones)
     write_table(out / "cubes.parquet", reading.table)
     write_text(out / "table.csv", regions(reading).to_csv(index=False, float_format="%.5f"))
-    write_text(out / "inference.json", _text(record))
+    write_text(out / "inference.json", serial.to_json(record))

@@ -35,6 +35,28 @@ def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[St
     InputError
         Any fault of an image or mask, by its code; `knee-no-image` where there is neither CT nor MR.
     """
+    try:
+        written = _ingest(knee, layout, config)
+    except InputError as error:
+        raise under_its_name(error, knee) from None
+    if not written:
+        raise InputError("knee-no-image", "neither CT nor MR is there", where=knee.knee.key)
+    return written
+
+
+def under_its_name(error: InputError, knee: CohortKnee) -> InputError:
+    """Return `error` with the name of the knee on disk replaced by its key, which may be a pseudonym."""
+    series = knee.ct or knee.mr
+    on_disk = series.path.name.split("_side-")[0] if series else ""
+    own = f"sub-{knee.knee.participant}"
+    if on_disk in ("", own):
+        return error
+    texts = (error.what, error.where, error.got, error.expected, error.todo)
+    what, where, got, expected, todo = (text.replace(on_disk, own) for text in texts)
+    return InputError(error.code, what, where=where, got=got, expected=expected, todo=todo)
+
+
+def _ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
     written: list[StoredVolume] = []
     for modality in MODALITIES:
         series = knee.series(modality)
@@ -42,8 +64,6 @@ def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[St
             image = _ingest_image(series, layout, config)
             written.append(image)
             written += _ingest_masks(knee, image, layout, config)
-    if not written:
-        raise InputError("knee-no-image", "neither CT nor MR is there", where=knee.knee.key)
     return written
 
 

@@ -22,10 +22,10 @@ from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
-from srrd_ray.registration.bias import flattened
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, refine, register_bone
+from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
 from srrd_ray.volume import Volume
 

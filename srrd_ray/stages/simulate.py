@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from srrd_ray.geometry import Geometry
 from srrd_ray.io.atomic import replacing, write_text
@@ -70,24 +72,18 @@ def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
 
 def write_nifti(path: Path, volume: Volume[Scalar]) -> None:
     """Write a volume as NIfTI-1, axes (i, j, k) = array (x, y, z), world RAS, qform and sform alike, in mm."""
-    image = nib.Nifti1Image(volume.array.transpose(2, 1, 0), nifti_affine(volume.geometry))
-    image.set_qform(image.affine, code=1)
-    image.set_sform(image.affine, code=1)
-    image.header.set_xyzt_units("mm")
+    affine = nifti_affine(volume.geometry)
+    image = nib.Nifti1Image(volume.array.transpose(2, 1, 0), affine)  # type: ignore[no-untyped-call]
+    image.set_qform(affine, code=1)  # type: ignore[no-untyped-call]
+    image.set_sform(affine, code=1)  # type: ignore[no-untyped-call]
+    image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     with replacing(path) as beside:
-        beside = beside.with_name(beside.name)
-        beside.write_bytes(_gzip(image.to_bytes()))
+        beside.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
-def nifti_affine(geometry: Geometry) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def nifti_affine(geometry: Geometry) -> NDArray[np.float64]:
     """Return the RAS affine of a grid."""
     return np.asarray(_RAS_FROM_LPS @ geometry.affine, np.float64)
-
-
-def _gzip(data: bytes) -> bytes:
-    import gzip
-
-    return gzip.compress(data, compresslevel=1, mtime=0)
 
 
 def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:

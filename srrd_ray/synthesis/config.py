@@ -32,7 +32,7 @@ class CycleGanConfig:
     """Channels of the first layer of a discriminator."""
     discriminator_layers: int = 2
     """Strided layers of a discriminator (the paper's 70-pixel patch has 3)."""
-    epochs: int = 6
+    epochs: int = 8
     """Epochs; a checkpoint may follow each."""
     steps: int = 40
     """Optimizer steps an epoch."""
@@ -42,14 +42,16 @@ class CycleGanConfig:
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: float = 5.0
     """L1 of the cycle, both directions."""
-    mi_weight: float = 0.5
+    mi_weight: float = 0.1
     """Mutual information of MR and the synthetic CT (the paper's 7 on another scale; 0 is off)."""
     mi_bins: int = 16
     """Bins of the mutual information."""
-    edge_weight: float = 0.5
+    edge_weight: float = 0.2
     """Correlation of edge magnitudes of an image and its translation (stands for the paper's HED edge channel)."""
-    level_weight: float = 3.0
+    level_weight: float = 6.0
     """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
+    dark_weight: float = 3.0
+    """Distance from physics where the MR is dark: thin beside marrow is cortex, wide is soft tissue (0 is off)."""
     gain_jitter: float = 0.1
     """Relative SD of the MR gain drawn for each slice in training."""
     hu_limits: tuple[float, float] = (-400.0, 2600.0)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from srrd_ray.errors import InputError
+from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
 from srrd_ray.volume import Scalar, Volume
@@ -27,7 +28,7 @@ def synthesize(
     InputError
         `synthesis-not-finite`, `synthesis-range`, `synthesis-bone` where the result cannot be a CT of a knee.
     """
-    slices = sagittal(mr, config)
+    slices = sagittal(flattened(mr), config)
     made = _translated(generator, scale_mr(slices.array), config)
     check(made, limits or config)
     grid = slices.geometry

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
+from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.volume import Scalar, Volume
 
@@ -23,7 +24,7 @@ HU_FLOOR = -200.0
 
 def slices_from_mr(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
     """Return scaled sagittal tiles (n, height, width) of an MR volume for training; rows run from foot to head."""
-    return tiles(scale_mr(sagittal(volume, config).array), config.tile)
+    return tiles(scale_mr(sagittal(flattened(volume), config).array), config.tile)
 
 
 def slices_from_ct(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
@@ -65,17 +66,16 @@ def sagittal_grid(geometry: Geometry, config: CycleGanConfig) -> Geometry:
 
 
 def scale_mr(array: Slices) -> Slices:
-    """Return MR in units of its marrow level, shifted to about -1…1: the level is the 95th percentile of what is not air.
+    """Return MR over its marrow level, shifted and clipped to -1…2: dark is -1, marrow about 1.
 
     Raises
     ------
     InputError
         `image-constant` where there is nothing to scale by.
     """
-    level = float(np.percentile(array[array > 0.05 * float(array.max())], 95)) if float(array.max()) > 0 else 0.0
-    if level <= 0 or float(array.std()) < 1e-3 * level:
+    if not np.isfinite(array).all() or float(array.std()) < 1e-3:
         raise InputError("image-constant", "an MR image without contrast", todo="Check the series of this knee.")
-    scaled: Slices = (2.0 * np.clip(array / level, 0.0, 1.5) - 1.0).astype(np.float32)
+    scaled: Slices = (2.0 * np.clip(array, 0.0, 1.5) - 1.0).astype(np.float32)
     return scaled
 
 

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 from srrd_ray.errors import InputError, TrainingError
 from srrd_ray.provenance import seed_from
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.losses import Losses, level_distance
+from srrd_ray.synthesis.losses import Losses, dark_distance, level_distance
 from srrd_ray.synthesis.networks import networks
 from srrd_ray.training import Shard, batches
 
@@ -144,6 +144,7 @@ class CycleGanLearner:
             wrapped["judge_mr"](fake_mr)[-1]
         )
         structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)
+        structure = structure + self._config.dark_weight * dark_distance(mr, fake_ct)
         levels = level_distance(fake_ct, ct) + level_distance(fake_mr, mr)
         loss = fooled + self._config.cycle_weight * cycle + structure + self._config.level_weight * levels
         return fake_ct, fake_mr, cycle, loss

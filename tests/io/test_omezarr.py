@@ -137,7 +137,7 @@ def test_a_failed_write_leaves_the_old_volume_and_no_part_of_the_new(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(omezarr, "_write_coarser", full)
+    monkeypatch.setattr(omezarr, "reduce", full)
     with pytest.raises(OSError, match="no space"):
         write(tmp_path / "a", volume(dtype="f4"))
     assert omezarr.read_stored(tmp_path / "a") == stored

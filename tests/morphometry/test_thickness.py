@@ -126,3 +126,20 @@ def test_a_spacing_that_is_not_positive_is_refused(steps: float | tuple[float, .
 def test_what_is_no_mask_is_refused(mask: NDArray[np.float64]) -> None:
     with pytest.raises(InputError, match="mask-invalid"):
         local_thickness(mask, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("mask", "mean_mm"), [(shapes.sphere(1.2), 2.315), (shapes.rods(0.6), 0.539), (shapes.gaussian_field(), 0.399)]
+)
+def test_bonej_mode_reads_what_bonej_reads(mask: Mask, mean_mm: float) -> None:
+    assert local_thickness(mask, 0.05, mode="bonej")[mask].mean() == pytest.approx(mean_mm, abs=6e-4)
+
+
+def test_the_edge_of_the_scanned_field_is_as_the_edge_of_an_image() -> None:
+    mask = shapes.gaussian_field((20, 20, 20), seed=6)
+    field = np.zeros_like(mask)
+    field[3:17, 4:18, 2:20] = True
+    wide = np.zeros((14, 14, 18), bool)
+    wide[...] = mask[3:17, 4:18, 2:20]
+    inside = local_thickness(mask | ~field, 0.1, field=field)[3:17, 4:18, 2:20]
+    assert np.array_equal(inside, local_thickness(wide, 0.1))

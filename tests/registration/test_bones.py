@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from srrd_ray.errors import InputError
+from srrd_ray.geometry import Geometry
+from srrd_ray.registration.bones import segment_ct_bones
+from srrd_ray.volume import Volume
+from tests.registration import phantoms
+
+
+def real_ct() -> Volume[np.int16]:
+    path = phantoms.REAL / "knee_ct_1mm.nii.gz"
+    if not path.is_file():
+        pytest.skip("knee_ct_1mm.nii.gz is not beside the repository")
+    image = nib.load(path)
+    array = np.asarray(image.dataobj).transpose(2, 1, 0)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    whole = Volume(array=array.astype(np.int16), geometry=Geometry.make(array.shape, affine))
+    return whole.crop((50, 40, 10), (70, 100, 105))
+
+
+@pytest.mark.parametrize("gap_mm", [2.0, 4.0])
+def test_femur_and_tibia_are_found_and_kept_apart_though_the_field_of_view_cuts_them(gap_mm: float) -> None:
+    ct, truth = phantoms.knee(gap_mm=gap_mm)
+    found = segment_ct_bones(ct, "R")
+    assert found.array.dtype == np.uint8
+    assert found.geometry == ct.geometry
+    for label in (1, 2):
+        assert phantoms.dice(found.array == label, truth.array == label) > 0.93
+    assert ((found.array == 1) & (truth.array == 2)).sum() < 0.02 * (truth.array == 2).sum()
+
+
+def test_bones_are_found_in_a_sagittal_grid_of_other_voxels() -> None:
+    ct, labels = phantoms.knee()
+    pose = phantoms.rigid((8, 3, -4), (20, -10, 5))
+    image = phantoms.moved(ct, pose)
+    truth = phantoms.moved_labels(labels, image, pose)
+    found = segment_ct_bones(image, "R")
+    for label in (1, 2):
+        assert phantoms.dice(found.array == label, truth.array == label) > 0.9
+
+
+def test_the_bones_of_a_real_knee_are_found_without_the_fibula() -> None:
+    ct = real_ct()
+    found = segment_ct_bones(ct, "R").array
+    heights = [np.flatnonzero((found == label).any(axis=(1, 2))).mean() for label in (1, 2)]
+    assert heights[0] > heights[1]
+    fibula = ct.geometry.lps_to_index((152.0, 305.0, 452.0)).round().astype(int)
+    assert ct.array[tuple(fibula)] > 100
+    assert found[tuple(fibula)] == 0
+
+
+def test_a_real_right_knee_called_left_is_refused_because_of_its_fibula() -> None:
+    with pytest.raises(InputError, match="side-mismatch") as caught:
+        segment_ct_bones(real_ct(), "L")
+    assert caught.value.code == "side-mismatch"
+
+
+@pytest.mark.parametrize("value", [-1000.0, 40.0, 1200.0, float("nan")])
+def test_an_image_without_two_bones_is_refused(value: float) -> None:
+    ct, _ = phantoms.knee()
+    with pytest.raises(InputError) as caught:
+        segment_ct_bones(Volume(array=np.full_like(ct.array, value), geometry=ct.geometry), "R")
+    assert caught.value.code == "bone-not-found"
+    assert "field of view" in str(caught.value)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from srrd_ray.geometry import matrix4
+from srrd_ray.registration.quality import assess, refused
+from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
+from srrd_ray.volume import Volume
+from tests.registration import phantoms
+
+CONFIG = RegistrationConfig()
+
+
+def judged(pose: phantoms.Matrix, other_seed: int = 0, trace: tuple[float, ...] = (-0.9,)) -> tuple[bool, str]:
+    """Return acceptance and reason of `pose` for a knee that truly lies at a pose of a few degrees."""
+    ct, labels = phantoms.knee()
+    true = phantoms.rigid((6, 2, -3), (12, -5, 3))
+    image = phantoms.moved(phantoms.knee(seed=other_seed)[0], true)
+    masks = labels.array == 2, phantoms.moved_labels(labels, image, true).array == 2
+    quality = assess(ct, image, masks, RigidResult(matrix=matrix4(pose), trace=trace, initial=-0.5), CONFIG)
+    return quality.accepted, quality.reason
+
+
+TRUE = phantoms.rigid((6, 2, -3), (12, -5, 3))
+
+
+def test_the_true_pose_is_accepted_without_a_reason() -> None:
+    assert judged(TRUE) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("pose", "reason"),
+    [
+        (phantoms.rigid((6, 2, 177), (12, -5, 3)), "rotation-out-of-bounds"),
+        (phantoms.rigid((6, 2, -3), (120, -5, 3)), "shift-out-of-bounds"),
+        (phantoms.rigid((6, 2, -3), (60, -5, 3)), "no-overlap"),
+        (phantoms.rigid((6, 2, -3), (12, -5, -3)), "dice-low"),
+    ],
+)
+def test_a_wrong_pose_is_refused_with_its_reason(pose: phantoms.Matrix, reason: str) -> None:
+    accepted, why = judged(pose)
+    assert not accepted
+    assert why.startswith(reason)
+
+
+def test_the_bone_of_another_person_is_refused_though_its_shape_fits() -> None:
+    accepted, why = judged(TRUE, other_seed=9)
+    assert not accepted
+    assert why.startswith("structure-differs")
+
+
+def test_a_metric_that_is_not_finite_or_grew_worse_is_refused() -> None:
+    assert judged(TRUE, trace=(float("nan"),)) == (False, "metric-not-finite")
+    accepted, why = judged(TRUE, trace=(-0.1,))
+    assert not accepted
+    assert why.startswith("metric-not-improving")
+
+
+def test_a_knee_of_the_other_side_is_refused() -> None:
+    ct, labels = phantoms.knee()
+    mirrored = Volume(array=ct.array[:, :, ::-1].copy(), geometry=ct.geometry)
+    mask = (labels.array == 2)[:, :, ::-1].copy()
+    result = register_bone(ct, mirrored, labels.array == 2, mask, replace(CONFIG, candidates=1))
+    assert not assess(ct, mirrored, (labels.array == 2, mask), result, CONFIG).accepted
+
+
+def test_a_bone_without_a_pose_is_never_accepted() -> None:
+    quality = refused("bone-missing")
+    assert (quality.accepted, quality.reason) == (False, "bone-missing")
+    assert np.isfinite([quality.dice, quality.surface_mm, quality.correlation]).all()

@@ -1,0 +1,41 @@
+import numpy as np
+
+from srrd_ray.geometry import apply
+from srrd_ray.simulation.cohort import KneeImages, simulate
+from srrd_ray.simulation.patients import SimulatedKnee
+
+from .conftest import TINY
+
+
+def test_the_same_plan_gives_the_same_images(tiny: KneeImages, plan: SimulatedKnee) -> None:
+    again = simulate(plan, TINY)
+    np.testing.assert_array_equal(again.ct.array, tiny.ct.array)
+    np.testing.assert_array_equal(again.mr.array, tiny.mr.array)
+    assert again.cells == tiny.cells
+    assert again.transforms == tiny.transforms
+
+
+def test_marrow_is_bright_on_mr_and_a_joint_space_parts_the_bones_on_ct(tiny: KneeImages) -> None:
+    ct, labels = tiny.ct.array, tiny.ct_labels.array
+    soft = ct[labels == 0]
+    assert ct[labels == 1].mean() > 200
+    assert -150 < np.median(soft) < 150
+    femur, tibia = (np.argwhere(labels == n) for n in (1, 2))
+    assert femur[:, 0].min() < tibia[:, 0].max()  # the spines reach between the condyles
+    assert femur[:, 0].mean() > tibia[:, 0].mean()
+
+
+def test_mr_and_ct_agree_on_where_bone_is_through_the_true_transforms(tiny: KneeImages) -> None:
+    labels = tiny.ct_labels
+    inside = labels.geometry.index_to_lps(np.argwhere(labels.array == 2)[::50])
+    at_mr = tiny.mr.at(apply(tiny.transforms["tibia"], inside), fill=np.nan)
+    marrow = np.nanmedian(at_mr)
+    gap = labels.geometry.index_to_lps(np.argwhere(labels.array == 0)[::50])
+    assert marrow > 1.1 * np.nanmedian(tiny.mr.at(apply(tiny.transforms["tibia"], gap), fill=np.nan))
+
+
+def test_mr_is_sagittal_and_ct_axial(tiny: KneeImages) -> None:
+    slices = np.array(tiny.mr.geometry.affine)[:3, 2]
+    assert np.argmax(np.abs(slices)) == 0
+    assert np.argmax(np.abs(np.array(tiny.ct.geometry.affine)[:3, 2])) == 2
+    np.testing.assert_allclose(tiny.mr.geometry.spacing_mm, (0.75, 0.2188, 0.2188), rtol=1e-6)
