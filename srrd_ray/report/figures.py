@@ -90,7 +90,7 @@ def registration_quality(table: pd.DataFrame) -> Figure:
 
 def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     """Return predicted against reference values: a row a model, a column a parameter; large dots are patients."""
-    figure, grid = panels(len(tables), len(PARAMETERS), 3.0)
+    figure, grid = panels(len(tables), len(PARAMETERS), 2.75)
     limits = {name: _limits(list(tables.values()), name) for name in PARAMETERS}
     for row, (model, table) in zip(grid, tables.items(), strict=True):
         for axes, name in zip(row, PARAMETERS, strict=True):
