@@ -1,6 +1,6 @@
 """From predicted bone parameters to a probability of osteoarthritis, always by patient."""
 
-from srrd_ray.diagnosis.features import Features, knee_features, region_means
+from srrd_ray.diagnosis.features import Features, PatchValues, knee_features
 from srrd_ray.diagnosis.models import ALL, DiagnosisConfig, LinearModel, Training, fit, out_of_fold
 from srrd_ray.diagnosis.splits import patient_folds, refuse_leaks
 
@@ -9,11 +9,11 @@ __all__ = [
     "DiagnosisConfig",
     "Features",
     "LinearModel",
+    "PatchValues",
     "Training",
     "fit",
     "knee_features",
     "out_of_fold",
     "patient_folds",
     "refuse_leaks",
-    "region_means",
 ]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.records import BONES, COMPARTMENTS, PARAMETERS, Knee, Side
+from srrd_ray.records import COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee
 
-REGIONS = tuple(f"{bone}-{compartment}" for bone in BONES for compartment in COMPARTMENTS)
+NAMES = tuple(f"{parameter} {what}" for parameter in PARAMETERS for what in ("mean", "medial-lateral"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PatchValues:
+    """The four parameters (n, 4) of n patches, and where each lies."""
+
+    knees: Sequence[Knee]
+    bones: Sequence[Bone]
+    compartments: Sequence[Compartment]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -28,44 +38,32 @@ class Features:
         return tuple(knee.participant for knee in self.knees)
 
 
-def region_means(table: pd.DataFrame, columns: tuple[str, ...] = PARAMETERS) -> pd.DataFrame:
-    """Return the mean of `columns` over the patches of each region, one row a participant, side, bone and compartment."""
-    keys = ["participant", "side", "bone", "compartment"]
-    means: pd.DataFrame = table.groupby(keys, sort=True, observed=True)[list(columns)].mean().reset_index()
-    return means
-
-
-def knee_features(predictions: pd.DataFrame) -> Features:
+def knee_features(patches: PatchValues) -> Features:
     """Return eight features a knee: for each parameter its mean and its medial-lateral contrast, bones averaged.
 
-    Parameters
-    ----------
-    predictions
-        Patches of one model: participant, side, bone, compartment and the four parameters (mm, 1/mm).
-
-    Few features on purpose: cohorts have tens of knees. A bone that is missing leaves its compartments to the other one.
+    Few features on purpose: cohorts have tens of knees. A region counts once however many patches it has; a bone that is
+    missing leaves its compartments to the other one; patches without a value are left out.
     """
-    names = tuple(f"{p} {what}" for p in PARAMETERS for what in ("mean", "medial-lateral"))
-    knees, rows, excluded = [], [], []
-    for (participant, side), group in region_means(predictions).groupby(["participant", "side"], sort=True):
-        knee = Knee(participant=str(participant), side=_side(str(side)))
-        row = _row(group)
-        if row is None:
-            excluded.append(knee)
-        else:
-            knees.append(knee)
-            rows.append(row)
-    values = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
-    return Features(knees=tuple(knees), names=names, values=values, excluded=tuple(excluded))
+    regions: dict[Knee, dict[tuple[Compartment, Bone], list[int]]] = {}
+    for index, knee in enumerate(patches.knees):
+        place = regions.setdefault(knee, {})
+        if np.isfinite(patches.values[index]).all():
+            place.setdefault((patches.compartments[index], patches.bones[index]), []).append(index)
+    rows = {knee: _row(patches.values, place) for knee, place in sorted(regions.items())}
+    kept = {knee: row for knee, row in rows.items() if row is not None}
+    return Features(
+        knees=tuple(kept),
+        names=NAMES,
+        values=np.array(list(kept.values()), dtype=np.float64).reshape(len(kept), len(NAMES)),
+        excluded=tuple(knee for knee in rows if knee not in kept),
+    )
 
 
-def _row(regions: pd.DataFrame) -> list[float] | None:
-    compartments = regions.groupby("compartment", observed=True)[list(PARAMETERS)].mean()
-    if set(compartments.index) != set(COMPARTMENTS) or not np.isfinite(compartments.to_numpy()).all():
+def _row(values: NDArray[np.float64], regions: dict[tuple[Compartment, Bone], list[int]]) -> list[float] | None:
+    means: dict[Compartment, list[NDArray[np.float64]]] = {}
+    for (compartment, _), rows in regions.items():
+        means.setdefault(compartment, []).append(values[rows].mean(axis=0))
+    if set(means) != set(COMPARTMENTS):
         return None
-    medial, lateral = compartments.loc["medial"].to_numpy(), compartments.loc["lateral"].to_numpy()
+    medial, lateral = np.mean(means["medial"], axis=0), np.mean(means["lateral"], axis=0)
     return [float(v) for pair in zip((medial + lateral) / 2, medial - lateral, strict=True) for v in pair]
-
-
-def _side(text: str) -> Side:
-    return "L" if text == "L" else "R"

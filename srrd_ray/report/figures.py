@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from srrd_ray.errors import NotEstimableError
+from srrd_ray.pairs import patient_pairs, region_pairs
 from srrd_ray.records import PARAMETERS, Parameter
 from srrd_ray.report.style import COLOURS, NAMES, canvas, panels, with_unit
 from srrd_ray.statistics import bland_altman, icc
-from srrd_ray.statistics.regression import Pairs, patient_pairs, region_pairs
+from srrd_ray.statistics.regression import Pairs
 
 MANY = 3000
 LABELS = {0: "no osteoarthritis", 1: "osteoarthritis"}
@@ -89,7 +90,7 @@ def registration_quality(table: pd.DataFrame) -> Figure:
 
 def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     """Return predicted against reference values: a row a model, a column a parameter; large dots are patients."""
-    figure, grid = panels(len(tables), len(PARAMETERS), 3.0)
+    figure, grid = panels(len(tables), len(PARAMETERS), 2.75)
     limits = {name: _limits(list(tables.values()), name) for name in PARAMETERS}
     for row, (model, table) in zip(grid, tables.items(), strict=True):
         for axes, name in zip(row, PARAMETERS, strict=True):

@@ -79,7 +79,7 @@ def panels(rows: int, columns: int, height: float) -> tuple[Figure, list[list[Ax
     tall = height * rows + 0.1
     figure.subplots_adjust(left=0.075, right=0.99, bottom=0.48 / tall, top=1 - 0.28 / tall, wspace=0.33, hspace=0.42)
     for one in axes.flat:
-        one.locator_params(nbins=4)
+        one.locator_params(nbins=5)
     return figure, [list(row) for row in axes]
 
 

@@ -10,13 +10,22 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray import serial
-from srrd_ray.diagnosis import DiagnosisConfig, Features, LinearModel, Training, fit, knee_features, out_of_fold
+from srrd_ray.diagnosis import (
+    DiagnosisConfig,
+    Features,
+    LinearModel,
+    PatchValues,
+    Training,
+    fit,
+    knee_features,
+    out_of_fold,
+)
 from srrd_ray.errors import NotEstimableError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_of, seed_from
-from srrd_ray.records import PARAMETERS, Prediction
+from srrd_ray.records import PARAMETERS, Knee, Prediction
 
 Model: TypeAlias = Literal["teacher", "baseline", "distilled"]
 MODELS: tuple[Model, ...] = get_args(Model)
@@ -69,11 +78,26 @@ def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Pre
         if chosen.empty:
             continue
         try:
-            found[name] = _classified(knee_features(chosen), knees, config, seed_from(seed, "classify"))
+            found[name] = _classified(features_of(chosen), knees, config, seed_from(seed, "classify"))
         except NotEstimableError as error:
             reasons[name] = str(error)
     _write(layout, config, found, reasons)
     return tuple(prediction for one in found.values() for prediction in one.predictions)
+
+
+def features_of(patches: pd.DataFrame) -> Features:
+    """Return the features of each knee of a table: participant, side, bone, compartment and the four parameters."""
+    return knee_features(
+        PatchValues(
+            knees=[
+                Knee(participant=str(participant), side=side)
+                for participant, side in zip(patches["participant"], patches["side"], strict=True)
+            ],
+            bones=patches["bone"].tolist(),
+            compartments=patches["compartment"].tolist(),
+            values=patches[list(PARAMETERS)].to_numpy(dtype=np.float64),
+        )
+    )
 
 
 def read_models(layout: RunLayout) -> DiagnosisModels:

@@ -15,15 +15,16 @@ from srrd_ray.errors import StoreError
 from srrd_ray.geometry import apply
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.patch_store import read_index
+from srrd_ray.io.schemas import validate
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
+from srrd_ray.pairs import with_reference
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, PARAMETERS, Bone, BoneTransform, Knee, Patch
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.metrics import Json
 from srrd_ray.stages.truth import has_truth, patch_truth, read_poses
-from srrd_ray.statistics.regression import with_reference
 
 SCHEMA = "srrd-metrics/1"
 NO_TRUTH = "the cohort has no truth: it is not simulated"
@@ -52,6 +53,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
         **_regression(layout, "regression_truth", truth, NO_TRUTH if truth is None else "", seed),
         "diagnosis": _diagnosis(layout, seed),
     }
+    validate("metrics", found, where=layout.metrics.name)
     write_text(layout.metrics, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return layout.metrics
 

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray import serial
-from srrd_ray.diagnosis import knee_features
 from srrd_ray.errors import InputError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.images import read_image
@@ -23,7 +22,7 @@ from srrd_ray.patches.painting import paint
 from srrd_ray.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.report.inference import Inference, render_inference
-from srrd_ray.stages.classify import DiagnosisModels
+from srrd_ray.stages.classify import DiagnosisModels, features_of
 from srrd_ray.stages.predict import KneeReading, read_knee
 from srrd_ray.volume import Volume
 
@@ -152,7 +151,7 @@ def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
     if not path.is_file():
         return None
     final = serial.from_json(DiagnosisModels, path.read_text(encoding="utf-8")).final.get(model.name)
-    features = knee_features(reading.table.assign(participant="this", side=side))
+    features = features_of(reading.table.assign(participant="this", side=side))
     if final is None or not features.knees:
         return None
     return float(final.probability(features.values)[0])

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.errors import NotEstimableError
+from srrd_ray.pairs import common, patient_pairs, patient_pairs_of, region_pairs
 from srrd_ray.records import PARAMETERS
 from srrd_ray.statistics import (
     MIN_POSITIVES,
@@ -29,7 +30,7 @@ from srrd_ray.statistics import (
     line,
     require_both_classes,
 )
-from srrd_ray.statistics.regression import Pairs, gain, mean_icc, patient_pairs, region_icc
+from srrd_ray.statistics.regression import Pairs, gain, mean_icc, pooled_icc
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Part: TypeAlias = tuple[tuple[str, ...], Callable[[], Mapping[str, Json]]]
@@ -87,7 +88,7 @@ def synthesis(registration: pd.DataFrame) -> dict[str, Json]:
 
 
 def regression(table: pd.DataFrame, seed: int) -> dict[str, Json]:
-    """Return the agreement of each parameter with its reference; `table` as `statistics.regression.with_reference`."""
+    """Return the agreement of each parameter with its reference; `table` as `pairs.with_reference`."""
     return {name: _parameter(table, name, seed) for name in PARAMETERS}
 
 
@@ -104,7 +105,14 @@ def comparison(tables: Mapping[str, pd.DataFrame], seed: int) -> dict[str, Json]
         return {"mean_icc": means, **absent(keys, "both distilled and baseline are needed")}
 
     def delta() -> dict[str, Json]:
-        found = gain(tables["distilled"], tables["baseline"], PARAMETERS, seed=seed, resamples=RESAMPLES)
+        found = gain(
+            *(
+                patient_pairs_of(table, PARAMETERS)
+                for table in common(tables["distilled"], tables["baseline"], PARAMETERS)
+            ),
+            seed=seed,
+            resamples=RESAMPLES,
+        )
         return _interval("delta_icc", found)
 
     return {"mean_icc": means, **estimated([(keys, delta)])}
@@ -112,7 +120,12 @@ def comparison(tables: Mapping[str, pd.DataFrame], seed: int) -> dict[str, Json]
 
 def _mean(table: pd.DataFrame, seed: int) -> dict[str, Json]:
     return estimated(
-        [(AGREEMENT, lambda: _interval("icc", mean_icc(table, PARAMETERS, seed=seed, resamples=RESAMPLES)))]
+        [
+            (
+                AGREEMENT,
+                lambda: _interval("icc", mean_icc(patient_pairs_of(table, PARAMETERS), seed=seed, resamples=RESAMPLES)),
+            )
+        ]
     )
 
 
@@ -171,7 +184,7 @@ def _parameter(table: pd.DataFrame, name: str, seed: int) -> dict[str, Json]:
         return {"r": found.r, "slope": found.slope, "ccc": ccc(method, reference).value}
 
     def regions() -> dict[str, Json]:
-        return _interval("icc_region", region_icc(table, name, seed=seed, resamples=RESAMPLES))
+        return _interval("icc_region", pooled_icc(region_pairs(table, name), seed=seed, resamples=RESAMPLES))
 
     counts: dict[str, Json] = {"patients": int(pairs.patients.size), "patches": len(table)}
     return counts | estimated(

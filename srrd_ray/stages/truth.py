@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from srrd_ray.errors import InputError, StoreError
 from srrd_ray.geometry import Points
@@ -81,14 +82,13 @@ def patch_truth(cohort: Path, patches: tuple[Patch, ...]) -> pd.DataFrame:
     rows = []
     for patch in patches:
         inside = (np.abs(centres - patch.center_lps_mm) <= PATCH_HALF_MM).all(axis=1) & of_bone[patch.bone]
-        values = _parameters(*sums[inside].sum(axis=0).tolist())
+        values = _parameters(sums[inside].sum(axis=0))
         rows += [] if values is None else [(patch.store.stem, patch.row, *values)]
     return pd.DataFrame(rows, columns=["store", "row", *PARAMETERS, "coverage"])
 
 
-def _parameters(
-    mm3: float, total: float, bone: float, th: float, marrow: float, sp: float
-) -> tuple[float, float, float, float, float] | None:
+def _parameters(sums: NDArray[np.float64]) -> tuple[float, float, float, float, float] | None:
+    mm3, total, bone, th, marrow, sp = sums.tolist()
     coverage = mm3 / float(np.prod(2 * np.array(PATCH_HALF_MM)))
     if coverage < LEAST_COVERAGE or min(bone, marrow) <= 0:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +11,10 @@ from srrd_ray.errors import NotEstimableError
 
 STEPS = 100
 STEEPEST = 50.0
+Vector = NDArray[np.float64]
 
 
-def logistic(
-    design: NDArray[np.float64], truth: NDArray[np.float64], penalty: float = 0.0
-) -> tuple[float, NDArray[np.float64]]:
+def logistic(design: Vector, truth: Vector, penalty: float = 0.0) -> tuple[float, Vector]:
     """Return intercept and coefficients of least log loss + penalty/2 * |coefficients|^2; the intercept is free.
 
     Raises
@@ -24,43 +25,47 @@ def logistic(
     full = np.column_stack([np.ones(len(design)), design])
     ridge = np.full(full.shape[1], penalty)
     ridge[0] = 0.0
+    problem = _Problem(design=full, truth=truth, ridge=ridge)
     beta = np.zeros(full.shape[1])
-    loss = _loss(full, truth, ridge, beta)
     for _ in range(STEPS):
-        fitted = _expit(full @ beta)
-        hessian = full.T @ (full * (fitted * (1 - fitted))[:, None]) + np.diag(ridge)
+        hessian = problem.hessian(beta)
         if np.abs(beta).max() > STEEPEST or np.linalg.det(hessian) < 1e-14:
             break
-        step = np.linalg.solve(hessian, full.T @ (truth - fitted) - ridge * beta)
-        beta, loss, moved = _stepped(full, truth, ridge, beta, step, loss)
-        if moved < 1e-10:
+        newton: Vector = np.linalg.solve(hessian, -problem.gradient(beta)).astype(np.float64)
+        step = problem.shortened(beta, newton)
+        beta = beta + step
+        if np.abs(step).max() < 1e-10:
             return float(beta[0]), beta[1:]
     raise NotEstimableError("separated", "the scores split the classes perfectly", got=f"{truth.size} values")
 
 
-def _stepped(
-    full: NDArray[np.float64],
-    truth: NDArray[np.float64],
-    ridge: NDArray[np.float64],
-    beta: NDArray[np.float64],
-    step: NDArray[np.float64],
-    loss: float,
-) -> tuple[NDArray[np.float64], float, float]:
-    """Return `beta` after the step, halved until the loss does not grow; its loss; and how far it moved."""
-    for _ in range(30):
-        after = _loss(full, truth, ridge, beta + step)
-        if after <= loss + 1e-12:
-            return beta + step, after, float(np.abs(step).max())
-        step = step / 2
-    return beta, loss, 0.0
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Problem:
+    """Log loss of labels `truth` (n,) given `design` (n, p), with a `ridge` penalty on each coefficient."""
+
+    design: Vector
+    truth: Vector
+    ridge: Vector
+
+    def loss(self, beta: Vector) -> float:
+        z = self.design @ beta
+        return float((np.logaddexp(0, z) - self.truth * z).sum() + (self.ridge * beta**2).sum() / 2)
+
+    def gradient(self, beta: Vector) -> Vector:
+        return np.asarray(self.design.T @ (_expit(self.design @ beta) - self.truth) + self.ridge * beta)
+
+    def hessian(self, beta: Vector) -> Vector:
+        fitted = _expit(self.design @ beta)
+        return np.asarray(self.design.T @ (self.design * (fitted * (1 - fitted))[:, None]) + np.diag(self.ridge))
+
+    def shortened(self, beta: Vector, step: Vector) -> Vector:
+        """Return `step` halved until the loss does not grow; no step where it always does."""
+        before = self.loss(beta) + 1e-12
+        for halving in range(30):
+            if self.loss(beta + step / 2**halving) <= before:
+                return np.asarray(step / 2**halving)
+        return np.zeros_like(step)
 
 
-def _loss(
-    full: NDArray[np.float64], truth: NDArray[np.float64], ridge: NDArray[np.float64], beta: NDArray[np.float64]
-) -> float:
-    z = full @ beta
-    return float((np.logaddexp(0, z) - truth * z).sum() + (ridge * beta**2).sum() / 2)
-
-
-def _expit(z: NDArray[np.float64]) -> NDArray[np.float64]:
+def _expit(z: Vector) -> Vector:
     return np.asarray(0.5 * (1 + np.tanh(z / 2)))

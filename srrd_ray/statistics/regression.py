@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.errors import NotEstimableError
@@ -13,97 +13,52 @@ from srrd_ray.statistics.agreement import icc_value
 from srrd_ray.statistics.bootstrap import Rows, bca, delta_icc
 from srrd_ray.statistics.estimate import Estimate
 
-KEYS = ["participant", "side", "bone", "compartment"]
-REFERENCE = ".reference"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Pairs:
-    """A method and a reference, one value a `unit`; `patients` names the patient of each."""
+    """A method and a reference, one value a patient (or region); `patients` names the patient of each."""
 
     method: NDArray[np.float64]
     reference: NDArray[np.float64]
     patients: NDArray[np.str_]
 
 
-def with_reference(predictions: pd.DataFrame, reference: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return the patches found in both tables (by store and row), the reference's `columns` suffixed ``.reference``."""
-    renamed = reference[["store", "row", *columns]].rename(columns={name: name + REFERENCE for name in columns})
-    joined: pd.DataFrame = predictions.merge(renamed, on=["store", "row"], how="inner", validate="many_to_one")
-    return joined
+def pooled_icc(pairs: Pairs, *, seed: int, resamples: int) -> Estimate:
+    """Return ICC(A,1) over all pairs, several of a patient allowed: its interval is from resampled patients.
+
+    Raises
+    ------
+    NotEstimableError
+        `too-few` with fewer than three pairs or five patients, and as `icc`.
+    """
+    return mean_icc([pairs], seed=seed, resamples=resamples)
 
 
-def region_pairs(table: pd.DataFrame, column: str) -> Pairs:
-    """Return the means over the patches of each region of each knee; patches without both values are left out."""
-    means = _regions(table, column).reset_index()
-    return _pairs(means, column)
-
-
-def patient_pairs(table: pd.DataFrame, column: str) -> Pairs:
-    """Return one pair a patient: the mean over the regions of all his knees, each region counting the same."""
-    means = _regions(table, column).groupby("participant", sort=True).mean().reset_index()
-    return _pairs(means, column)
-
-
-def region_icc(table: pd.DataFrame, column: str, *, seed: int, resamples: int) -> Estimate:
-    """Return ICC(A,1) over regions (four a knee), its interval from resampled patients."""
-    pairs = region_pairs(table, column)
+def mean_icc(parameters: Sequence[Pairs], *, seed: int, resamples: int) -> Estimate:
+    """Return the mean over parameters of ICC(A,1), its interval from resampled patients; all have the same patients."""
+    for pairs in parameters:
+        _require_three(pairs)
 
     def value(rows: Rows) -> float:
-        return icc_value(pairs.method[rows], pairs.reference[rows])
+        return float(np.mean([icc_value(pairs.method[rows], pairs.reference[rows]) for pairs in parameters]))
 
-    return bca(value, _enough(pairs).patients, seed=seed, resamples=resamples)
-
-
-def mean_icc(table: pd.DataFrame, columns: tuple[str, ...], *, seed: int, resamples: int) -> Estimate:
-    """Return the mean over parameters of the patients' ICC(A,1), its interval from resampled patients."""
-    kept = _complete(table, columns)
-    all_pairs = [_enough(patient_pairs(kept, column)) for column in columns]
-
-    def value(rows: Rows) -> float:
-        return float(np.mean([icc_value(pairs.method[rows], pairs.reference[rows]) for pairs in all_pairs]))
-
-    return bca(value, all_pairs[0].patients, seed=seed, resamples=resamples)
+    return bca(value, parameters[0].patients, seed=seed, resamples=resamples)
 
 
-def gain(ours: pd.DataFrame, theirs: pd.DataFrame, columns: tuple[str, ...], *, seed: int, resamples: int) -> Estimate:
-    """Return the mean ICC(A,1) of `ours` minus that of `theirs` on the patches of both, by paired patient bootstrap."""
-    a, b = _complete(ours, columns), _complete(theirs, columns)
-    both = a[["store", "row"]].merge(b[["store", "row"]], on=["store", "row"])
-    a, b = (table.merge(both, on=["store", "row"]) for table in (a, b))
-    x, y = ([_enough(patient_pairs(table, column)) for column in columns] for table in (a, b))
+def gain(ours: Sequence[Pairs], theirs: Sequence[Pairs], *, seed: int, resamples: int) -> Estimate:
+    """Return the mean ICC(A,1) of `ours` minus that of `theirs`, by paired bootstrap over the patients of both."""
+    for pairs in (*ours, *theirs):
+        _require_three(pairs)
     return delta_icc(
-        [pairs.method for pairs in x],
-        [pairs.method for pairs in y],
-        [pairs.reference for pairs in x],
-        x[0].patients,
+        [pairs.method for pairs in ours],
+        [pairs.method for pairs in theirs],
+        [pairs.reference for pairs in ours],
+        ours[0].patients,
         seed=seed,
         resamples=resamples,
     )
 
 
-def _complete(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return the patches with every value, so that all parameters have the same patients."""
-    names = [name + suffix for name in columns for suffix in ("", REFERENCE)]
-    return table[np.isfinite(table[names].to_numpy(dtype=np.float64)).all(axis=1)]
-
-
-def _enough(pairs: Pairs) -> Pairs:
+def _require_three(pairs: Pairs) -> None:
     if pairs.patients.size < 3:
         raise NotEstimableError("too-few", "too few pairs", got=str(pairs.patients.size), expected="at least 3")
-    return pairs
-
-
-def _regions(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    names = [column, column + REFERENCE]
-    finite = table[np.isfinite(table[names].to_numpy(dtype=np.float64)).all(axis=1)]
-    means: pd.DataFrame = finite.groupby(KEYS, sort=True, observed=True)[names].mean()
-    return means
-
-
-def _pairs(means: pd.DataFrame, column: str) -> Pairs:
-    return Pairs(
-        method=means[column].to_numpy(dtype=np.float64),
-        reference=means[column + REFERENCE].to_numpy(dtype=np.float64),
-        patients=means["participant"].to_numpy(dtype=str),
-    )

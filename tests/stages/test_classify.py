@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from srrd_ray import serial
-from srrd_ray.diagnosis import ALL, DiagnosisConfig, knee_features
+from srrd_ray.diagnosis import ALL, DiagnosisConfig
 from srrd_ray.io.tables import read_table, write_table
-from srrd_ray.stages.classify import COLUMNS, DiagnosisModels, classify, read_models, sha256_of
+from srrd_ray.stages.classify import COLUMNS, DiagnosisModels, classify, features_of, read_models, sha256_of
 from tests.run_folder import Made, make_run
 
 QUICK = DiagnosisConfig(inverse_penalties=(0.03, 0.3), inner_folds=2)
@@ -47,7 +47,7 @@ def test_the_stored_model_repeats_the_predictions(made: Made) -> None:
     found = classify(made.layout, QUICK, seed=0)
     models = read_models(made.layout)
     predictions = read_table(made.layout.table("predictions"))
-    features = knee_features(predictions[predictions["model"] == "teacher"])
+    features = features_of(predictions[predictions["model"] == "teacher"])
     by_fold = {model.fold: model for model in models.folds["teacher"]}
     for prediction in found[: len(features.knees)]:
         row = features.knees.index(prediction.knee)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from jsonschema import Draft202012Validator
 
 from srrd_ray.diagnosis import DiagnosisConfig
+from srrd_ray.io import schemas
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.records import PARAMETERS
 from srrd_ray.stages import metrics
@@ -19,7 +19,6 @@ from srrd_ray.statistics import delong_test, icc
 from tests.run_folder import Made, make_run
 
 QUICK = DiagnosisConfig(inverse_penalties=(0.03,), inner_folds=2)
-SCHEMA = Path(__file__).resolve().parents[2] / "storage_schemas" / "metrics.schema.json"
 Metrics = dict[str, Any]  # parsed JSON of which the schema is tested here
 
 
@@ -51,7 +50,7 @@ def figures(made: Made) -> Metrics:
     text = evaluate(made.layout, made.cohort).read_text()
     assert "NaN" not in text
     found: Metrics = json.loads(text)
-    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    schemas.validate("metrics", found)
     return found
 
 
