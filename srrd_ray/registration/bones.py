@@ -193,7 +193,9 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
     if not femur:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
-    others = [n for n in kept if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5]
+    others = [
+        n for n in kept if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5
+    ]
     names[others], names[femur], names[tibia] = 3, 1, 2
     named: Labels = names[parts]
     return named

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
 
-
 CONTEXT = (5, 13)
 
 
