@@ -61,7 +61,7 @@ class RegistrationConfig:
     """Share of the bone in the CT that the MR has to see."""
     minimum_dice: float = 0.8
     """Dice of the bone within the common field of view."""
-    maximum_surface_mm: float = 1.2
+    maximum_surface_mm: float = 2.5
     """Mean distance of the bone surfaces, mm."""
     minimum_correlation: float = 0.25
     """Correlation of grey values inside bone and surround."""
