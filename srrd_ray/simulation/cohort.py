@@ -12,7 +12,7 @@ from srrd_ray.geometry import Geometry, Matrix4, Points, apply, matrix4
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, Bone, Modality
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.anatomy import sample_anatomy
+from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
 from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.patients import Profile, SimulatedKnee
