@@ -31,6 +31,8 @@ class BoneConfig:
 
     threshold_hu: float = 150.0
     """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
+    marrow_hu: float = 95.0
+    """Mean HU above which an enclosed region is sparse trabecular bone, not a notch."""
     surface_hu: float = 330.0
     """HU of the smoothed image at the outer surface of a cortex."""
     rim_mm: float = 1.5
@@ -101,7 +103,7 @@ def _bone(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     cm3 = float(bone.sum()) * config.spacing_mm**3 / 1000.0
     if not np.isfinite(array).all() or cm3 < 2.0 * config.minimum_cm3:
         raise _not_found(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
-    return bone | _marrow(bone, config.gap_mm / config.spacing_mm)
+    return bone | _marrow(bone, config.gap_mm / config.spacing_mm) | _cut_marrow(bone, array, config)
 
 
 def _marrow(bone: Mask, radius: float) -> Mask:
@@ -116,6 +118,23 @@ def _marrow(bone: Mask, radius: float) -> Mask:
     closed = ndimage.binary_closing(np.pad(bone, pad, mode="edge"), disk)[:, reach:-reach, reach:-reach]
     holes = _filled(closed, axes=(0,)) & ~closed
     inner: Mask = closed & ndimage.binary_dilation(holes, disk) | holes
+    return inner
+
+
+def _cut_marrow(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mask:
+    """Return sparse interiors that the front or back edge of the image lays open.
+
+    Cortex at both sides and the edge of the image enclose them in axial slices; so they do the intercondylar notch,
+    which is darker: a region counts where its mean is that of trabecular bone (`marrow_hu`).
+    """
+    walled = np.pad(bone, ((0, 0), (1, 1), (0, 0)), constant_values=True)
+    holes = _filled(walled, axes=(0,))[:, 1:-1] & ~bone
+    parts, count = ndimage.label(ndimage.binary_opening(holes))
+    if count == 0:
+        return np.zeros_like(bone)
+    means = np.asarray(ndimage.mean(array, parts, np.arange(count + 1)))
+    means[0] = -1000.0
+    inner: Mask = ndimage.binary_dilation((means > config.marrow_hu)[parts], iterations=2) & holes
     return inner
 
 

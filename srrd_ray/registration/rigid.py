@@ -61,11 +61,11 @@ class RegistrationConfig:
     """Share of the bone in the CT that the MR has to see."""
     minimum_dice: float = 0.8
     """Dice of the bone within the common field of view."""
-    maximum_surface_mm: float = 1.2
+    maximum_surface_mm: float = 2.5
     """Mean distance of the bone surfaces, mm."""
     minimum_correlation: float = 0.25
     """Correlation of grey values inside bone and surround."""
-    minimum_texture: float = 0.1
+    minimum_texture: float = 0.3
     """Correlation of the inner structure of the bone: what tells this bone from another one."""
 
 

@@ -48,8 +48,9 @@ class SimulatedKnee:
 def simulate_cohort_plan(knees: int, seed: int, profile: Profile = "quick") -> tuple[SimulatedKnee, ...]:
     """Return the sampled knees of a cohort, sorted by participant and side.
 
-    Eight patients in nine knees: one patient in eight brings both sides. Kellgren-Lawrence grades are spread so that
-    half of the patients have osteoarthritis (grade 2 or more), age, sex and BMI shift with the grade, as in clinics.
+    Eight patients in nine knees: one patient in eight brings both sides, those with osteoarthritis first, which often
+    is bilateral. Kellgren-Lawrence grades are spread so that half of the patients have osteoarthritis (grade 2 or
+    more); age, sex and BMI shift with the grade, as in clinics.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def simulate_cohort_plan(knees: int, seed: int, profile: Profile = "quick") -> t
     grades = rng.permutation(_grades(patients))
     digits = max(3, len(str(patients)))
     plans = [_patient(f"{n + 1:0{digits}d}", int(grades[n]), seed, profile) for n in range(patients)]
-    both = rng.permutation(patients)[: knees - patients]
+    both = sorted(rng.permutation(patients), key=lambda n: -plans[n].oa)[: knees - patients]
     plans += [_other_side(plans[n]) for n in both]
     return tuple(sorted(plans, key=lambda plan: plan.knee))
 
@@ -93,9 +94,10 @@ def _patient(participant: str, grade: int, seed: int, profile: Profile) -> Simul
 
 
 def _other_side(plan: SimulatedKnee) -> SimulatedKnee:
-    """Return the other knee of the patient: a grade at most one away."""
+    """Return the other knee of the patient: a grade at most one away, in the same class."""
     rng = np.random.default_rng(seed_from(plan.seed, plan.knee.participant, "other side"))
-    grade = int(np.clip(plan.kl_grade + rng.integers(-1, 2), 0, 4))
+    lowest, highest = (2, 4) if plan.oa else (0, 1)
+    grade = int(np.clip(plan.kl_grade + rng.integers(-1, 2), lowest, highest))
     other: Side = "R" if plan.knee.side == "L" else "L"
     return SimulatedKnee(
         knee=Knee(participant=plan.knee.participant, side=other),

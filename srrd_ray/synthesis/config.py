@@ -38,23 +38,23 @@ class CycleGanConfig:
     """Optimizer steps an epoch."""
     batch: int = 8
     """Slices of each modality a step, over all workers."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: float = 5.0
     """L1 of the cycle, both directions."""
-    mi_weight: float = 0.1
+    mi_weight: float = 0.05
     """Mutual information of MR and the synthetic CT (the paper's 7 on another scale; 0 is off)."""
     mi_bins: int = 16
     """Bins of the mutual information."""
-    edge_weight: float = 0.2
+    edge_weight: float = 0.05
     """Correlation of edge magnitudes of an image and its translation (stands for the paper's HED edge channel)."""
-    level_weight: float = 6.0
+    level_weight: float = 2.0
     """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
-    dark_weight: float = 3.0
+    dark_weight: float = 20.0
     """Distance from physics where the MR is dark: thin beside marrow is cortex, wide is soft tissue (0 is off)."""
     gain_jitter: float = 0.1
     """Relative SD of the MR gain drawn for each slice in training."""
-    hu_limits: tuple[float, float] = (-400.0, 2600.0)
+    hu_limits: tuple[float, float] = (-900.0, 3000.0)
     """HU outside which a synthetic CT is refused."""
     bone_share: tuple[float, float] = (0.05, 0.97)
     """Share of voxels over 150 HU outside which a synthetic CT is refused."""

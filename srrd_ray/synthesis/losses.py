@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.slices import HU_CENTRE, HU_SCALE
+from srrd_ray.synthesis.physics import first_guess
 
 
 class Losses(nn.Module):
@@ -46,19 +46,9 @@ class Losses(nn.Module):
 
 
 def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
-    """Return the distance of a synthetic CT from physics where the MR is dark.
-
-    MR is dark in cortex, cartilage and muscle alike. Dark and thin beside bright marrow is bone, -50 HU of marrow and
-    1610 HU more for all bone (method C5), its share 1 - I / I_marrow (bSSFP, method C4); dark and wide is soft tissue,
-    60 HU. Bright pixels (marrow, fluid, fat) are left to the judges. No CT of the knee is looked at.
-    """
-    signal = 0.5 * (mr + 1.0)
-    wide = functional.avg_pool2d(signal, 5, stride=1, padding=2, count_include_pad=False)
-    near_marrow = ((wide - 0.25) / 0.35).clamp(0.0, 1.0)
-    bone = -50.0 + 1610.0 * (1.0 - signal / 1.28)
-    expected = (near_marrow * bone + (1.0 - near_marrow) * 60.0 - HU_CENTRE) / HU_SCALE
-    dark = (signal < 0.5).to(mr.dtype)
-    return (dark * (ct - expected).abs()).sum() / dark.sum().clamp(min=1.0)
+    """Return the distance of a synthetic CT from physics where the MR is dark; bright pixels are left to the judges."""
+    dark = (0.5 * (mr + 1.0) < 0.5).to(mr.dtype)
+    return (dark * (ct - first_guess(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
 
 
 def level_distance(made: Tensor, real: Tensor) -> Tensor:

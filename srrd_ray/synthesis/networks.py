@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.physics import first_guess
 
 CONTEXT = (5, 13)
 
@@ -36,11 +37,13 @@ class Generator(nn.Module):
     and telling them apart is most of the task.
 
     Encoder, residual blocks, decoder with the encoder's features added back, so that edges keep their place. The
-    output is linear: Hounsfield units do not saturate.
+    output is linear: Hounsfield units do not saturate. `from_mr` adds the first guess of physics, which the untrained
+    network leaves as it is: unpaired training from random weights tends to swap cortex and muscle, both dark in MR.
     """
 
-    def __init__(self, config: CycleGanConfig) -> None:
+    def __init__(self, config: CycleGanConfig, *, from_mr: bool = True) -> None:
         super().__init__()
+        self.from_mr = from_mr
         sizes = [config.width * 2**level for level in range(config.downs + 1)]
         self.first = nn.Sequential(*_convolution(1 + len(CONTEXT), sizes[0], config.norm, size=5))
         self.down = nn.ModuleList(nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in pairwise(sizes))
@@ -52,6 +55,9 @@ class Generator(nn.Module):
         self.last = nn.Sequential(
             *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
         )
+        if from_mr:
+            nn.init.zeros_(self.last[-1].weight)
+            nn.init.zeros_(self.last[-1].bias)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the translated image, of the same shape."""
@@ -63,7 +69,7 @@ class Generator(nn.Module):
         for layer in self.up:
             state = layer(state) + features.pop()
         result: Tensor = self.last(state)
-        return result
+        return first_guess(image) + result if self.from_mr else result
 
 
 def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -96,7 +102,7 @@ def networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
         torch.manual_seed(seed % 2**63)
         made: dict[str, nn.Module] = {
             "mr_to_ct": Generator(config),
-            "ct_to_mr": Generator(config),
+            "ct_to_mr": Generator(config, from_mr=False),
             "judge_ct": discriminator(config),
             "judge_mr": discriminator(config),
         }

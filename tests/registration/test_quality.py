@@ -37,7 +37,7 @@ def test_the_true_pose_is_accepted_without_a_reason() -> None:
         (phantoms.rigid((6, 2, 177), (12, -5, 3)), "rotation-out-of-bounds"),
         (phantoms.rigid((6, 2, -3), (120, -5, 3)), "shift-out-of-bounds"),
         (phantoms.rigid((6, 2, -3), (60, -5, 3)), "no-overlap"),
-        (phantoms.rigid((6, 2, -3), (12, -5, -3)), "dice-low"),
+        (phantoms.rigid((6, 2, -3), (20, -5, 0)), "surface-far"),
     ],
 )
 def test_a_wrong_pose_is_refused_with_its_reason(pose: phantoms.Matrix, reason: str) -> None:

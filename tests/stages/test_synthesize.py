@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srrd_ray.errors import InputError, StoreError
+from srrd_ray.io import omezarr
+from srrd_ray.io.weights import save_tensors
+from srrd_ray.layout import RunLayout
+from srrd_ray.records import Knee
+from srrd_ray.stages.synthesize import load_model, save_model, synthesize_knee, training_learners
+from srrd_ray.synthesis.step import CycleGanConfig
+from srrd_ray.training import Shard
+from srrd_ray.volume import Volume
+from tests.registration import phantoms
+
+KNEE = Knee(participant="001", side="R")
+CONFIG = CycleGanConfig(width=4, blocks=1, discriminator_width=4, steps=1, batch=2, epochs=1, slice_mm=6.0)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    """Return a run with CT and MR of one phantom knee and a trained synthesis."""
+    made = RunLayout(root=tmp_path)
+    ct, _ = phantoms.knee()
+    signal = np.clip(1.0 - (ct.array + 50.0) / 1600.0, 0.0, None) * (ct.array > 150) * 80.0
+    mr = Volume(array=signal.astype(np.float32), geometry=ct.geometry)
+    omezarr.write_volume(made.volume(KNEE, "ct"), ct, knee=KNEE, image="ct", unit="HU")
+    omezarr.write_volume(made.volume(KNEE, "mr"), mr, knee=KNEE, image="mr", unit="au")
+    (learner,) = training_learners([made.volume(KNEE, "mr")], [made.volume(KNEE, "ct")], CONFIG, 1)
+    learner.train_epoch(0, Shard(), learner.modules())
+    tensors = {f"{n}.{k}": v for n, m in learner.modules().items() for k, v in m.state_dict().items()}
+    save_tensors(tmp_path / "weights" / "cyclegan.safetensors", tensors, {"learner": learner.name})
+    save_model(tmp_path / "weights", made.model("synthesis"), CONFIG)
+    return made
+
+
+def test_a_knee_gets_a_synthetic_ct_on_the_grid_of_its_mr_and_labelled_synthetic(layout: RunLayout) -> None:
+    stored = synthesize_knee(KNEE, layout, layout.model("synthesis"), CONFIG)
+    assert (stored.image, stored.unit, stored.synthetic_from) == ("sct", "HU", "mr")
+    assert stored.geometry == omezarr.read_stored(layout.volume(KNEE, "mr")).geometry
+
+
+def test_weights_that_were_altered_are_refused_and_missing_ones_named(layout: RunLayout, tmp_path: Path) -> None:
+    _, config = load_model(layout.model("synthesis"))
+    assert config == CONFIG
+    path = layout.model("synthesis") / "mr_to_ct.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(StoreError) as caught:
+        load_model(layout.model("synthesis"))
+    assert caught.value.code == "model-altered"
+    with pytest.raises(StoreError) as missing:
+        load_model(tmp_path / "none")
+    assert missing.value.code == "model-missing"
+
+
+def test_an_implausible_synthetic_is_refused_and_not_written(layout: RunLayout) -> None:
+    strict = CycleGanConfig(hu_limits=(0.0, 1.0))
+    with pytest.raises(InputError) as caught:
+        synthesize_knee(KNEE, layout, layout.model("synthesis"), strict)
+    assert caught.value.code == "synthesis-range"
+    assert not layout.volume(KNEE, "sct").exists()
+
+
+def test_a_modality_without_volumes_stops_the_training() -> None:
+    with pytest.raises(InputError) as caught:
+        next(training_learners([], [], CONFIG, 1))
+    assert caught.value.code == "slices-invalid"
