@@ -105,8 +105,9 @@ class Acts:
 
     def evaluate(self, _: Unit) -> Produced:
         """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
-        evaluate_stage.evaluate(self.layout, self.cohort.root)
-        return Produced(paths=(self.layout.metrics,))
+        evaluate_stage.evaluate(self.layout, self.cohort.root, self.config.seed)
+        of_truth = [self.layout.table(name) for name in ("truth", "target_errors")]
+        return Produced(paths=(self.layout.metrics, *(path for path in of_truth if path.is_file())))
 
     def report(self, _: Unit) -> Produced:
         """Write the report."""

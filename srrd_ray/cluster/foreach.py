@@ -51,7 +51,10 @@ def _rows(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[
         return
     source = ray.data.from_items([{"row": serial.to_json(u)} for u in units], override_num_blocks=len(units))
     yield from source.map(
-        do, num_cpus=1, memory=config.knee_memory_mb * 2**20, max_retries=config.task_retries
+        do,
+        num_cpus=1,
+        memory=config.knee_memory_mb * 2**20,
+        ray_remote_args_fn=lambda: {"max_retries": config.task_retries},
     ).iter_rows()
 
 

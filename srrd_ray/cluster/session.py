@@ -64,7 +64,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
 
 def cluster_total(resource: str) -> float:
     """Return how much of a resource all nodes of the cluster have together."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    resources: dict[str, float] = ray.cluster_resources()
     return resources.get(resource, 0.0)
 
 

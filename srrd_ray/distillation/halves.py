@@ -30,7 +30,7 @@ def read_halves(teacher: PatchRegressor, images: Tensor, masks: Tensor) -> Tenso
     """Return the teacher's means (half, n, parameter) for raw cubes (n, 1, z, y, x)."""
     found = []
     for half in half_masks(masks.float()):
-        parts = zip(images.split(64), half.split(64), strict=True)  # type: ignore[no-untyped-call]
+        parts = zip(images.split(64), half.split(64), strict=True)
         logits = torch.cat([teacher(image.float(), mask).logits for image, mask in parts])
         found.append(mean_and_sd(logits.softmax(dim=-1))[0])
     return torch.stack(found)

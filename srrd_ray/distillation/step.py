@@ -284,7 +284,7 @@ def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: st
         `loss-not-finite`. Gradients are shared by all ranks before they are checked, so that all of them stop together.
     """
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters()], 1.0)
     if not torch.isfinite(norm):
         raise TrainingError(

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.atomic import replacing, write_text
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.nifti_writer import write_nifti
 from srrd_ray.io.tables import write_table
 from srrd_ray.records import Knee
 from srrd_ray.simulation.cohort import KneeImages, View, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
-from srrd_ray.volume import Scalar, Volume
 
 TRUTH_SCHEMA = "srrd-truth/1"
-_RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def simulate_knee(plan: SimulatedKnee, out: Path, view: View | None = None) -> list[Path]:
@@ -70,22 +65,6 @@ def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
     return path
 
 
-def write_nifti(path: Path, volume: Volume[Scalar]) -> None:
-    """Write a volume as NIfTI-1, axes (i, j, k) = array (x, y, z), world RAS, qform and sform alike, in mm."""
-    affine = nifti_affine(volume.geometry)
-    image = nib.Nifti1Image(volume.array.transpose(2, 1, 0), affine)  # type: ignore[no-untyped-call]
-    image.set_qform(affine, code=1)  # type: ignore[no-untyped-call]
-    image.set_sform(affine, code=1)  # type: ignore[no-untyped-call]
-    image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
-    with replacing(path) as beside:
-        beside.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-
-
-def nifti_affine(geometry: Geometry) -> NDArray[np.float64]:
-    """Return the RAS affine of a grid."""
-    return np.asarray(_RAS_FROM_LPS @ geometry.affine, np.float64)
-
-
 def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
     """Return the truth of a knee as JSON: transforms CT LPS -> MR LPS, landmarks, grade, covariates, nuisance."""
     truth = {
@@ -102,4 +81,4 @@ def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
     return json.dumps(truth, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
-__all__ = ["SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_nifti", "write_tables"]
+__all__ = ["SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_tables"]

@@ -52,12 +52,11 @@ class Generator(nn.Module):
             nn.Sequential(*_convolution(b, a, config.norm), nn.Upsample(scale_factor=2, mode="bilinear"))
             for a, b in reversed(list(pairwise(sizes)))
         )
-        self.last = nn.Sequential(
-            *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
-        )
+        output = nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
+        self.last = nn.Sequential(*_convolution(sizes[0], sizes[0], config.norm), output)
         if from_mr:
-            nn.init.zeros_(self.last[-1].weight)
-            nn.init.zeros_(self.last[-1].bias)
+            for parameter in output.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the translated image, of the same shape."""

@@ -45,7 +45,7 @@ class LineLearner:
         for picked in batches(len(X), 8, seed=1, epoch=epoch, shard=shard):
             loss = nn.functional.mse_loss(wrapped["net"](X[picked]), Y[picked])
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
             total += float(loss.detach())
         if self.kill_once is not None and epoch == 3 and shard.rank == 1 and not self.kill_once.exists():

@@ -38,8 +38,8 @@ def test_a_knee_written_again_elsewhere_has_the_same_bytes(cohort: Path, tmp_pat
 def test_both_affines_of_the_nifti_agree_and_units_are_mm(cohort: Path) -> None:
     for path in knee_paths(simulate_cohort_plan(18, 5)[0].knee, cohort)[:3]:
         header = nib.load(path).header
-        np.testing.assert_allclose(header.get_qform(), header.get_sform(), atol=1e-4)  # type: ignore[attr-defined]
-        assert header.get_xyzt_units()[0] == "mm"  # type: ignore[attr-defined]
+        np.testing.assert_allclose(header.get_qform(), header.get_sform(), atol=1e-4)
+        assert header.get_xyzt_units()[0] == "mm"
 
 
 def test_the_truth_names_transforms_landmarks_and_disease(cohort: Path) -> None:
