@@ -21,7 +21,7 @@ def flattened(mr: Volume[Scalar]) -> Volume[np.float32]:
     """
     coarse = on_working_grid(mr, SPACING_MM, 0.5 * SPACING_MM)
     image = coarse.array
-    level = np.full(image.shape, np.percentile(image, 90), dtype=np.float32)
+    level = np.full_like(image, np.percentile(image, 90))
     for share in (0.4, 0.6):
         level = _local_mean(image, (image > share * level).astype(np.float32), float(np.percentile(image, 90)))
     wide = np.pad(level, 1, mode="edge")

@@ -56,8 +56,8 @@ class Generator(nn.Module):
             *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
         )
         if from_mr:
-            nn.init.zeros_(self.last[-1].weight)
-            nn.init.zeros_(self.last[-1].bias)
+            for parameter in self.last[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the translated image, of the same shape."""
