@@ -65,7 +65,7 @@ class RegistrationConfig:
     """Mean distance of the bone surfaces, mm."""
     minimum_correlation: float = 0.25
     """Correlation of grey values inside bone and surround."""
-    minimum_texture: float = 0.3
+    minimum_texture: float = 0.26
     """Correlation of the inner structure of the bone: what tells this bone from another one."""
 
 

@@ -21,13 +21,17 @@ def flattened(mr: Volume[Scalar]) -> Volume[np.float32]:
     """
     coarse = on_working_grid(mr, SPACING_MM, 0.5 * SPACING_MM)
     image = coarse.array
-    level = np.full(image.shape, np.percentile(image, 90), dtype=np.float32)
+    level = np.full_like(image, np.percentile(image, 90))
     for share in (0.4, 0.6):
         level = _local_mean(image, (image > share * level).astype(np.float32), float(np.percentile(image, 90)))
     wide = np.pad(level, 1, mode="edge")
     grid = coarse.geometry.crop((-1, -1, -1), (wide.shape[0], wide.shape[1], wide.shape[2]))
     field = Volume(array=wide, geometry=grid).onto(mr.geometry).array
+<<<<<<< HEAD
     ratio = (mr.array.astype(np.float32) / np.maximum(field, np.float32(1e-6))).astype(np.float32)
+=======
+    ratio = (mr.array.astype(np.float32) / np.maximum(field, 1e-6)).astype(np.float32)
+>>>>>>> reg
     ratio[field <= 0] = 0.0
     return Volume(array=ratio, geometry=mr.geometry)
 

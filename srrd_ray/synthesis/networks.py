@@ -55,7 +55,11 @@ class Generator(nn.Module):
         output = nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
         self.last = nn.Sequential(*_convolution(sizes[0], sizes[0], config.norm), output)
         if from_mr:
+<<<<<<< HEAD
             for parameter in output.parameters():
+=======
+            for parameter in self.last[-1].parameters():
+>>>>>>> reg
                 nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
