@@ -27,11 +27,7 @@ def flattened(mr: Volume[Scalar]) -> Volume[np.float32]:
     wide = np.pad(level, 1, mode="edge")
     grid = coarse.geometry.crop((-1, -1, -1), (wide.shape[0], wide.shape[1], wide.shape[2]))
     field = Volume(array=wide, geometry=grid).onto(mr.geometry).array
-<<<<<<< HEAD
-    ratio = (mr.array.astype(np.float32) / np.maximum(field, np.float32(1e-6))).astype(np.float32)
-=======
     ratio = (mr.array.astype(np.float32) / np.maximum(field, 1e-6)).astype(np.float32)
->>>>>>> reg
     ratio[field <= 0] = 0.0
     return Volume(array=ratio, geometry=mr.geometry)
 

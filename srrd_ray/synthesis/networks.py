@@ -52,14 +52,11 @@ class Generator(nn.Module):
             nn.Sequential(*_convolution(b, a, config.norm), nn.Upsample(scale_factor=2, mode="bilinear"))
             for a, b in reversed(list(pairwise(sizes)))
         )
-        output = nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
-        self.last = nn.Sequential(*_convolution(sizes[0], sizes[0], config.norm), output)
+        self.last = nn.Sequential(
+            *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
+        )
         if from_mr:
-<<<<<<< HEAD
-            for parameter in output.parameters():
-=======
             for parameter in self.last[-1].parameters():
->>>>>>> reg
                 nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
