@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import ray.data
 from ray.exceptions import RayError
+from ray.util.annotations import RayDeprecationWarning
 
 from srrd_ray import serial
 from srrd_ray.cluster.session import ClusterConfig, require_cpus
@@ -50,12 +52,11 @@ def _rows(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[
     if not units:
         return
     source = ray.data.from_items([{"row": serial.to_json(u)} for u in units], override_num_blocks=len(units))
-    yield from source.map(
-        do,
-        num_cpus=1,
-        memory=config.knee_memory_mb * 2**20,
-        ray_remote_args_fn=lambda: {"max_retries": config.task_retries},
-    ).iter_rows()
+    with warnings.catch_warnings():
+        # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        results = source.map(do, num_cpus=1, memory=config.knee_memory_mb * 2**20, max_retries=config.task_retries)
+    yield from results.iter_rows()
 
 
 def _lost(config: ClusterConfig) -> Fault:
