@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint install clean
 
 demo: install  ## simulate a small cohort, run everything, end with the path of the report
-	$(BIN)/srrd simulate demo/cohort --knees 20 --seed 1
+	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run
 
 test: install  ## every test

@@ -88,20 +88,21 @@ class Acts:
     def measure(self, unit: Unit) -> Produced:
         """Measure the bone of a knee in MR under each of its cubes."""
         knee = unit.knees[0]
-        shard = self.layout.root / "patches" / f"{self.shard_of[knee]}.zarr"
+        shard = self.layout.shard_named(self.shard_of[knee])
         measure_knee(knee, self.layout, shard, self.config.morphometry)
         return Produced(paths=(self.layout.part("measures", knee),))
 
     def predict(self, unit: Unit) -> Produced:
         """Predict the cubes of a shard by models that never saw their patients."""
-        path = self.layout.root / "tables" / "parts" / "predictions" / f"{unit.name}.parquet"
-        predict_shard(self.layout, self.layout.root / "patches" / f"{unit.name}.zarr", path)
+        path = self.layout.shard_part("predictions", unit.name)
+        predict_shard(self.layout, self.layout.shard_named(unit.name), path)
         return Produced(paths=(path,))
 
-    def classify(self, _: Unit) -> Produced:
-        """Tell osteoarthritis from healthy by the predicted parameters."""
+    def classify(self, shards: Sequence[str], _: Unit) -> Produced:
+        """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
+        table = gather.gather_predictions(self.layout, shards)
         classify_stage.classify(self.layout, self.config.diagnosis, self.config.seed)
-        return Produced(paths=(self.layout.table("diagnosis"), self.layout.model("diagnosis")))
+        return Produced(paths=(table, self.layout.table("diagnosis"), self.layout.model("diagnosis")))
 
     def evaluate(self, _: Unit) -> Produced:
         """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""

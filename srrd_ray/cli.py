@@ -20,7 +20,7 @@ def simulate(
     out: tyro.conf.Positional[Path],
     /,
     *,
-    knees: int = 20,
+    knees: int = 18,
     seed: int = 1,
     profile: Literal["quick", "paper"] = "quick",
     cpus: int = 0,

@@ -67,12 +67,13 @@ class Engine:
         units = [(name, tuple(knee for knee in knees if knee in left)) for name, knees in shards.items()]
         self._spread(stage, [(name, knees) for name, knees in units if knees], act)
 
-    def once(self, stage: Stage, act: Act) -> None:
+    def once(self, stage: Stage, act: Act, *, on_cluster: bool = False) -> None:
         """Carry `act` out once for the whole cohort, in this process; an error ends the run."""
         started = time.monotonic()
         unit = self._unit(stage, COHORT, ())
         if not self._stands(stage, unit):
-            self._connect()
+            if on_cluster:
+                self._connect()
             produced = carry_out(Task(stage=stage.name, layout=self.ledger.layout, act=act), unit)
             self._took_place(stage, unit)
             self.ledger.record(outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started), 1)

@@ -38,6 +38,14 @@ class RunLayout:
         """``tables/parts/<name>/<knee>.parquet``: the rows of one knee, before they are gathered."""
         return self.root / "tables" / "parts" / name / f"{knee.key}.parquet"
 
+    def shard_part(self, name: str, shard: str) -> Path:
+        """``tables/parts/<name>/<shard>.parquet``: the rows of one shard, before they are gathered."""
+        return self.root / "tables" / "parts" / name / f"{shard}.parquet"
+
+    def shard_named(self, shard: str) -> Path:
+        """``patches/<shard>.zarr``."""
+        return self.root / "patches" / f"{shard}.zarr"
+
     def model(self, name: str) -> Path:
         """``models/<name>``: a folder with safetensors and ``model.json``."""
         return self.root / "models" / name

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 
 from srrd_ray import serial
 from srrd_ray.acts import Acts
 from srrd_ray.cluster.training import Programme, Training, discard, fit
-from srrd_ray.cluster.tuning import Search, Trial, search, winner
+from srrd_ray.cluster.tuning import Search, Trial, search_all, winner
 from srrd_ray.distillation.search import drawn, trial
 from srrd_ray.distillation.step import HyperParameters
 from srrd_ray.io.atomic import write_text
@@ -27,6 +28,8 @@ from srrd_ray.training import Learner
 from srrd_ray.work import Produced, Unit
 
 log = logging.getLogger(__name__)
+
+Searched: TypeAlias = tuple[Search[HyperParameters], tuple[Trial[HyperParameters], ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +74,9 @@ class Learning:
     def tune(self, unit: Unit) -> Produced:
         """Search temperature and loss weights for every fold, on its own training patients alone."""
         layout, plan = self.acts.layout, self._plan()
-        found = {fold: self._search(plan, fold, unit) for fold in plan.fold_numbers()}
+        folds = plan.fold_numbers()
+        searches = search_all([self._search(plan, fold, unit) for fold in folds], self.acts.config.tune)
+        found = {fold: trials for fold, (_, trials) in zip(folds, _logged(searches), strict=True)}
         rows = [row for fold, trials in found.items() for row in _rows(fold, trials)]
         write_table(layout.table("tune"), pd.DataFrame(rows))
         winners = Winners(folds={fold: winner(trials).setting for fold, trials in found.items()})
@@ -93,7 +98,7 @@ class Learning:
         winners = serial.from_json(Winners, self._winners.read_bytes()).folds if self._winners.is_file() else {}
         return DistilPlan(
             layout=layout,
-            shards=tuple(layout.root / "patches" / f"{name}.zarr" for name in self.acts.shards_of(self.knees)),
+            shards=tuple(layout.shard_named(name) for name in self.acts.shards_of(self.knees)),
             folds={str(p): int(f) for p, f in zip(table["participant"], table["fold"], strict=True)},
             config=config.distillation,
             seed=config.seed,
@@ -110,21 +115,16 @@ class Learning:
         discard(training)
         return Produced(paths=folders)
 
-    def _search(self, plan: DistilPlan, fold: int, unit: Unit) -> tuple[Trial[HyperParameters], ...]:
+    def _search(self, plan: DistilPlan, fold: int, unit: Unit) -> Search[HyperParameters]:
         config = self.acts.config
         span, default = config.distillation.search, config.distillation.hyper
-        study = Search(
+        return Search(
             name=f"fold-{fold}-{unit.key[:16]}",
             settings=drawn(span, default, config.tune.trials, seed_from(config.seed, "tune", fold)),
             run=partial(_scores, plan, fold),
             epochs=span.epochs,
             storage=self.acts.layout.tune,
         )
-        trials = search(study, config.tune)
-        for one in trials:
-            state = "stopped" if one.stopped else "completed"
-            log.info("%-16s fold %d trial %d %s: ICC %.3f", "tune", fold, one.number, state, one.scores[-1])
-        return trials
 
     def _training(self, name: str, unit: Unit, programme: Programme) -> Training:
         """Return a training whose name stands for its inputs, so that only the very same one is resumed."""
@@ -133,6 +133,15 @@ class Learning:
 
     def _fit(self, stage: str, training: Training) -> Path:
         return fit(training, self.acts.config.cluster, lambda line: log.info("%-16s %s", stage, line))
+
+
+def _logged(searches: Iterator[Searched]) -> Iterator[Searched]:
+    """Yield the searches, each with a log line for every trial."""
+    for one, trials in searches:
+        for t in trials:
+            state, score = "stopped" if t.stopped else "completed", f"{t.scores[-1]:.3f}" if t.scores else "none"
+            log.info("%-16s %s trial %d %s: ICC %s", "tune", one.name.rsplit("-", 1)[0], t.number, state, score)
+        yield one, trials
 
 
 def _scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -125,25 +126,31 @@ class Pipeline:
         workers = config.cluster.training_workers
         match name:
             case "learn-synthesis":
-                engine.once(self._whole(name, (config.synthesis, config.seed, workers), "ingest"), learning.synthesis)
+                engine.once(
+                    self._whole(name, (config.synthesis, config.seed, workers), "ingest"),
+                    learning.synthesis,
+                    on_cluster=True,
+                )
             case "tables":
                 folds = config.distillation.folds
                 engine.once(self._whole(name, (folds, config.seed), "register", "measure"), learning.tables)
             case "teach":
                 stage = self._whole(name, (config.distillation, config.seed, workers), "patches", "tables")
-                engine.once(stage, learning.teach)
+                engine.once(stage, learning.teach, on_cluster=True)
             case "tune":
-                engine.once(self._whole(name, (config.distillation, config.tune, config.seed), "teach"), learning.tune)
+                stage = self._whole(name, (config.distillation, config.tune, config.seed), "teach")
+                engine.once(stage, learning.tune, on_cluster=True)
             case _:
                 stage = self._whole(name, (config.distillation, config.seed, workers), "tune")
-                engine.once(stage, learning.distil)
+                engine.once(stage, learning.distil, on_cluster=True)
 
     def _conclude(self, name: StageName) -> None:
         """Stages over tables."""
         engine, acts, config = self.engine, self.acts, self.acts.config
         match name:
             case "classify":
-                engine.once(self._whole(name, (config.diagnosis, config.seed), "tables", "predict"), acts.classify)
+                stage = self._whole(name, (config.diagnosis, config.seed), "tables", "predict")
+                engine.once(stage, partial(acts.classify, acts.shards_of(engine.knees)))
             case "evaluate":
                 engine.once(self._whole(name, None, "tables", "classify"), acts.evaluate)
             case _:

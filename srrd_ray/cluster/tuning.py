@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import ray
 import torch
 from ray import tune
+from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
 from srrd_ray.cluster.session import cluster_total, require_cpus
@@ -43,7 +45,7 @@ class TuneConfig:
     trials: int = 4
     grace_epochs: int = 2
     reduction: int = 2
-    cpus_per_trial: int = 2
+    cpus_per_trial: int = 1
     concurrent: int = 1
 
 
@@ -86,6 +88,21 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
             got=str(results.errors[0]).splitlines()[-1][:300] if results.errors else "no error",
         )  # fmt: skip
     return trials
+
+
+def search_all(
+    plans: Sequence[Search[Setting]], config: TuneConfig
+) -> Iterator[tuple[Search[Setting], tuple[Trial[Setting], ...]]]:
+    """Yield each search with its trials, in order; the searches run side by side, each in a process of its own.
+
+    A search by itself is sequential (see `TuneConfig.concurrent`), so that its result does not depend on the others.
+    """
+    require_cpus(1, "the search")
+    apart: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
+    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [apart.remote(plan, config) for plan in plans]
+    for plan, reference in zip(plans, started, strict=True):
+        trials: tuple[Trial[Setting], ...] = ray.get(reference)
+        yield plan, trials
 
 
 def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:

@@ -25,13 +25,19 @@ def gather_parts(layout: RunLayout, name: str, knees: Sequence[Knee]) -> Path:
     InputError
         `table-empty` where no knee has a part.
     """
-    parts = [read_table(layout.part(name, knee)) for knee in sorted(knees)]
+    return _join(layout.table(name), [layout.part(name, knee) for knee in sorted(knees)])
+
+
+def gather_predictions(layout: RunLayout, shards: Sequence[str]) -> Path:
+    """Return the path of ``tables/predictions.parquet``, the parts of `shards` one after the other."""
+    return _join(layout.table("predictions"), [layout.shard_part("predictions", shard) for shard in sorted(shards)])
+
+
+def _join(path: Path, parts: Sequence[Path]) -> Path:
     if not parts:
-        raise InputError(
-            "table-empty", f"no knee has rows for the table {name}", todo="Look at the failed knees above."
-        )
-    write_table(layout.table(name), pd.concat(parts, ignore_index=True))
-    return layout.table(name)
+        raise InputError("table-empty", f"nothing to gather into {path.name}", todo="Look at the failed knees above.")
+    write_table(path, pd.concat([read_table(part) for part in parts], ignore_index=True))
+    return path
 
 
 def write_knees(layout: RunLayout, cohort: Cohort, left: Sequence[Knee], folds: int, seed: int) -> Path:

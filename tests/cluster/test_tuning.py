@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from srrd_ray.cluster.session import ClusterConfig
-from srrd_ray.cluster.tuning import Search, TuneConfig, search, winner
+from srrd_ray.cluster.tuning import Search, TuneConfig, search, search_all, winner
 from srrd_ray.errors import TrainingError
 
 SETTINGS = (0.5, 0.1, 0.9, 0.2)
@@ -26,7 +26,7 @@ def fall_over(setting: float) -> Iterator[float]:
 @pytest.mark.slow
 def test_asha_stops_the_worst_and_the_best_setting_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
     plan = Search(name="climb", settings=SETTINGS, run=climb, epochs=5, storage=tmp_path)
-    trials = search(plan, TuneConfig(trials=4, cpus_per_trial=1))
+    ((_, trials),) = search_all([plan], TuneConfig(trials=4))
     assert [t.setting for t in trials] == list(SETTINGS)
     assert winner(trials).setting == 0.9
     assert winner(trials).scores[-1] == pytest.approx(4.5)
@@ -40,3 +40,12 @@ def test_a_search_in_which_every_trial_fails_says_so(cluster: ClusterConfig, tmp
     plan = Search(name="fall", settings=SETTINGS[:2], run=fall_over, epochs=5, storage=tmp_path)
     with pytest.raises(TrainingError, match="no trial reported a score"):
         search(plan, TuneConfig(trials=2, cpus_per_trial=1))
+
+
+@pytest.mark.slow
+def test_searches_side_by_side_give_what_each_gives_alone(cluster: ClusterConfig, tmp_path: Path) -> None:
+    plans = [Search(name=f"s{n}", settings=SETTINGS[n:], run=climb, epochs=5, storage=tmp_path) for n in range(2)]
+    together = dict(zip(range(2), [trials for _, trials in search_all(plans, TuneConfig())], strict=True))
+    alone = Search(name="alone", settings=SETTINGS[1:], run=climb, epochs=5, storage=tmp_path)
+    assert together[1] == search(alone, TuneConfig())
+    assert len(together[0]) == len(SETTINGS)
