@@ -13,7 +13,7 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONES, Knee, Outcome
 from srrd_ray.stages import classify as classify_stage
 from srrd_ray.stages import evaluate as evaluate_stage
-from srrd_ray.stages import report
+from srrd_ray.stages import gather, report
 from srrd_ray.stages.ingest import ingest
 from srrd_ray.stages.measure import measure_knee
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
