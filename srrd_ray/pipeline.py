@@ -60,16 +60,16 @@ def _run_stages(ledger: Ledger, cohort: Cohort, until: StageName) -> int:
         for name in STAGES[: STAGES.index(until) + 1]:
             try:
                 pipeline.step(name)
-            except SrrdError as error:
+            except Exception as error:  # also a defect of ours ends the run on record, with a report of what there is
                 return _stop(pipeline, name, error)
     code = 1 if ledger.failed() else 0
     ledger.write("finished", code)
     return code
 
 
-def _stop(pipeline: Pipeline, name: StageName, error: SrrdError) -> int:
+def _stop(pipeline: Pipeline, name: StageName, error: Exception) -> int:
     """Return the exit code of a run that cannot go on, after recording why and reporting what there is."""
-    log.error("%-16s stopped: %s", name, error)
+    log.error("%-16s stopped: %s", name, error, exc_info=not isinstance(error, SrrdError))
     ledger = pipeline.engine.ledger
     code = 3 if isinstance(error, StoreError | ClusterError) else 1
     ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
