@@ -221,7 +221,9 @@ def _tune(rng: np.random.Generator) -> pd.DataFrame:
         status = "winner" if trial == 2 else "completed" if trial < 3 else "stopped"
         for epoch in range(epochs):
             icc = ceiling * (1 - np.exp(-(epoch + 1) / 2)) + rng.normal(scale=0.01)
-            rows.append({"fold": 0, "trial": f"t{trial:02d}", **weights, "epoch": epoch, "icc": icc, "status": status})
+            rows.append(
+                {"fold": 0, "trial": f"t{trial:02d}", **weights, "epoch": epoch + 1, "icc": icc, "status": status}
+            )
     return pd.DataFrame(rows)
 
 

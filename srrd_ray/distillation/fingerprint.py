@@ -67,10 +67,19 @@ def fingerprint_distance(
     seen = features(ct, mask, spacing_mm).mean(axis=0)
     scores = (seen - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
     far = [
-        f"{name} {value:.3g} (training {mean:.3g} ± {sd:.2g})"
+        _words(name, value, mean, sd)
         for name, value, score, mean, sd in zip(
             fingerprint.names, seen, scores, fingerprint.mean, fingerprint.sd, strict=True
         )
         if not abs(score) <= FLAG_AT
     ]
     return Distance(largest=float(np.abs(scores).max()), flagged=bool(far), reasons=tuple(far))
+
+
+def _words(name: str, value: float, mean: float, sd: float) -> str:
+    """Return one feature in the words of the page: logarithms undone, with the span of 2 SD round the training mean."""
+    ends = np.array([mean - 2 * sd, mean + 2 * sd])
+    if name.startswith("log_"):
+        name, value, ends = name.removeprefix("log_"), float(np.exp(value)), np.exp(ends)
+    unit = " mm" if name.startswith("voxel") else ""
+    return f"{name.replace('_', ' ')}: {value:.3g}{unit}, training images {ends[0]:.3g} to {ends[1]:.3g}{unit}"

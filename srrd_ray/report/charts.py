@@ -77,10 +77,10 @@ def search(table: pd.DataFrame) -> Figure:
     }
     for status, (colour, width, label) in styles.items():
         part = table[table["status"] == status]
-        for number, (_, trial) in enumerate(part.groupby("trial", sort=True)):
+        for number, (_, trial) in enumerate(part.groupby(["fold", "trial"], sort=True)):
             mean = trial.groupby("epoch")["icc"].mean()
             named = label if number == 0 else None
-            curves.plot(mean.index + 1, mean, color=colour, linewidth=width, marker=".", label=named)
+            curves.plot(mean.index, mean, color=colour, linewidth=width, marker=".", label=named)
             best, temperature = float(mean.max()), float(trial["temperature"].iloc[0])
             temperatures.scatter(temperature, best, c=colour, s=30 * width, edgecolors="white")
     curves.set(xlabel="epoch", ylabel="mean ICC(A,1), inner validation", title="Trials")

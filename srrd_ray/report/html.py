@@ -250,20 +250,20 @@ def _text(value: Json) -> str:
 
 
 def _search(run: Run) -> Section:
-    intro = "Temperature and loss weights of the distillation, searched on inner validation patients. The winner trained the distilled students."
+    intro = "Temperature and loss weights of the distillation, searched for every fold on inner validation patients. The fold's winner trained its distilled student."
     table = run.tables.get("tune")
     if table is None or table.empty:
         return Section(anchor="tuning", title="Search", intro=intro, blocks=(_lacking("tune"),))
     names = ["temperature", "kd_weight", "feature_weight", "relation_weight", "lr"]
     best = table.groupby(["fold", "trial"], sort=True).agg(
-        {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "max", "status": "first"}
+        {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "last", "status": "first"}
     )
     ranked = best.reset_index().sort_values(["icc", "trial"], ascending=[False, True])
     rows = tuple(
         (
-            str(row.trial),
+            f"fold {row.fold}, {row.trial}",
             *(f"{getattr(row, name):.3g}" for name in names),
-            str(int(row.epoch) + 1),
+            str(int(row.epoch)),
             f"{row.icc:.3f}",
             str(row.status),
         )
@@ -277,7 +277,7 @@ def _search(run: Run) -> Section:
         "relation weight",
         "learning rate",
         "epochs",
-        "best mean ICC",
+        "mean ICC at its end",
         "",
     )
     caption = "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."

@@ -82,7 +82,7 @@ def _maps(inference: Inference) -> tuple[Block, ...]:
     )
     with styled():
         source = png_uri(overlays.parameter_maps(images, inference.maps, known))
-    caption = "Coronal above, sagittal below. Each voxel is the mean of the cubes (12.8 mm) that hold it: detail below that size is not real."
+    caption = "Coronal above, sagittal below. Each voxel blends the cubes (12.8 mm) round it: detail below that size is not real."
     return (Picture(source=source, alt="Maps of the four parameters over the CT", caption=caption),)
 
 

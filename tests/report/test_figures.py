@@ -30,7 +30,14 @@ COLUMNS |= {name + suffix: RNG.uniform(0.2, 0.4, N) for name in PARAMETERS for s
 KNEES = pd.DataFrame(COLUMNS)
 TUNE = pd.DataFrame(
     [
-        {"trial": f"t{t}", "epoch": e, "icc": 0.1 * e, "temperature": 1.0 + t, "status": "winner" if t else "stopped"}
+        {
+            "fold": 0,
+            "trial": f"t{t}",
+            "epoch": e,
+            "icc": 0.1 * e,
+            "temperature": 1.0 + t,
+            "status": "winner" if t else "stopped",
+        }
         for t in range(2)
         for e in range(3)
     ]

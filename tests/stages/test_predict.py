@@ -75,7 +75,7 @@ def test_scans_like_the_training_set_are_not_flagged_and_others_are_with_the_rea
     assert any("voxel" in reason for reason in coarse.reasons)
     metal = (data.ct[:8].astype(np.int32) + 2500).astype(np.int16)
     assert any(
-        "mean_hu" in r for r in ensemble_distance(model, metal, data.ct_mask[:8], data.ct_spacing_mm[:8]).reasons
+        "mean hu" in r for r in ensemble_distance(model, metal, data.ct_mask[:8], data.ct_spacing_mm[:8]).reasons
     )
 
 
