@@ -138,7 +138,7 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], where:
 
 
 def _bounds(fixed: Volume[Scalar], mask: Mask, result: RigidResult, config: RegistrationConfig) -> str:
-    """Return why the pose itself is out of bounds, or nothing."""
+    """Return why the pose itself is out of bounds or no better than another, or nothing."""
     matrix = np.array(result.matrix)
     degrees = np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude())
     centre = fixed.geometry.index_to_lps(np.argwhere(mask).mean(axis=0))
@@ -147,6 +147,8 @@ def _bounds(fixed: Volume[Scalar], mask: Mask, result: RigidResult, config: Regi
         return f"rotation-out-of-bounds: {degrees:.0f} deg"
     if shift > config.bound_mm:
         return f"shift-out-of-bounds: {shift:.0f} mm"
+    if result.rival > config.maximum_rival:
+        return f"pose-ambiguous: another has {result.rival:.2f} of its information, at most {config.maximum_rival:.2f}"
     if result.trace[-1] > result.initial + 0.02 * abs(result.initial):
         return f"metric-not-improving: {result.initial:.3f} to {result.trace[-1]:.3f}"
     return ""

@@ -1,14 +1,17 @@
 """The rigid pose of one bone: by its surfaces from many starts, then by grey values inside the bone and just around it.
 
 Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT and
-synthetic CT share their grey values, so that correlation is the metric. The last stage may use the MR itself
-(Mattes mutual information), which does not inherit the errors of the synthesis. SimpleITK, one thread, every voxel of
-the mask: the same input gives the same matrix.
+synthetic CT share their grey values, so that correlation is the metric. It brings the pose near, but what the synthesis
+gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes mutual information with the MR itself
+decides between the poses and finishes. SimpleITK, one thread, every voxel of the mask: the same input gives the same
+matrix.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,7 +20,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from srrd_ray.errors import RegistrationError
-from srrd_ray.geometry import Matrix4, apply, matrix4
+from srrd_ray.geometry import Matrix4, Points, apply, matrix4
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.registration.grids import on_working_grid
 from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
@@ -46,11 +49,21 @@ class RegistrationConfig:
     levels_mm: tuple[float, ...] = (2.0, 1.0)
     """Grids of the grey values, coarse to fine, mm."""
     refine_on_mr: bool = True
-    """Refine on the MR itself by mutual information after the synthetic CT."""
+    """Decide and finish on the MR itself by mutual information after the synthetic CT."""
+    search_mm: float = 1.4
+    """Grid on which the information decides between the poses, mm."""
     refine_mm: float = 0.7
-    """Grid of that refinement, mm."""
-    stray_mm: float = 3.0
-    """Farthest that refinement on the MR may move a point of the bone; beyond, it is not used, mm."""
+    """Grid on which it finishes, mm."""
+    same_mm: float = 2.0
+    """Poses that nowhere in the bone lie farther apart are the same, mm."""
+    sure_texture: float = 0.4
+    """Correlation of the inner structure below which starts around the pose are tried as well."""
+    around_mm: float = 4.0
+    """How far those starts are shifted along each axis, mm."""
+    around_deg: float = 8.0
+    """How far those starts are turned about each axis, degrees."""
+    maximum_rival: float = 0.9
+    """Share of the information that another pose may have; above, the pose is ambiguous."""
     iterations: int = 60
     """Most iterations a level."""
     bound_deg: float = 50.0
@@ -72,12 +85,13 @@ class RegistrationConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RigidResult:
     """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is better),
-    and the metric before it.
+    and the metric before it; `rival` is the share of the information that the best other pose has (0 without any).
     """
 
     matrix: Matrix4
     trace: tuple[float, ...]
     initial: float
+    rival: float = 0.0
 
 
 def register_bone(
@@ -86,8 +100,10 @@ def register_bone(
     fixed_mask: Mask,
     moving_mask: Mask,
     config: RegistrationConfig | None = None,
+    *,
+    mr: Volume[np.float32] | None = None,
 ) -> RigidResult:
-    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`).
+    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`), and to the MR that it was made from.
 
     Parameters
     ----------
@@ -95,6 +111,8 @@ def register_bone(
         Hounsfield units.
     fixed_mask, moving_mask
         The bone on the grid of each image.
+    mr
+        The MR over its local marrow level; without it the synthetic CT alone decides.
 
     Raises
     ------
@@ -103,11 +121,49 @@ def register_bone(
     """
     config = config or RegistrationConfig()
     starts = surface_starts(fixed, moving, fixed_mask, moving_mask, config)
-    coarse = [refine(fixed, moving, fixed_mask, start, config.levels_mm[0], config) for start in starts]
+    coarse = refine_all(fixed, moving, fixed_mask, starts, config, spacing_mm=config.levels_mm[0])
+    if mr is not None:
+        return by_information(fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config)
     best = min(coarse, key=lambda result: result.trace[-1])
     for level in config.levels_mm[1:]:
         best = refine(fixed, moving, fixed_mask, best.matrix, level, config)
     return best
+
+
+def by_information(
+    fixed: Volume[Scalar],
+    mr: Volume[np.float32],
+    mask: Mask,
+    starts: Sequence[Matrix4],
+    config: RegistrationConfig,
+) -> RigidResult:
+    """Return the pose of most information with the MR among those reached from `starts`, and how near a rival came."""
+    points = fixed.geometry.index_to_lps(np.argwhere(mask)[::1000])
+    apart = distinct(starts, points, config.same_mm / 2)
+    ends = refine_all(fixed, mr, mask, apart, config, spacing_mm=config.search_mm, metric="information")
+    best, *others = sorted(ends, key=lambda end: end.trace[-1])
+    rival = next((end for end in others if apart_mm(end.matrix, best.matrix, points) > config.same_mm), None)
+    if rival is not None:  # it may have been stopped on its way to the same pose, or to a better one
+        rival = refine(fixed, mr, mask, rival.matrix, config.search_mm, config, metric="information")
+        best, rival = sorted((best, rival), key=lambda end: end.trace[-1])
+    final = refine(fixed, mr, mask, best.matrix, config.refine_mm, config, metric="information")
+    if rival is None or apart_mm(rival.matrix, best.matrix, points) <= config.same_mm or best.trace[-1] >= 0:
+        return final
+    return replace(final, rival=max(rival.trace[-1] / best.trace[-1], 0.0))
+
+
+def distinct(poses: Sequence[Matrix4], points: Points, same_mm: float) -> list[Matrix4]:
+    """Return the poses, in order, without those that lie within `same_mm` of an earlier one everywhere in `points`."""
+    kept: list[Matrix4] = []
+    for pose in poses:
+        if all(apart_mm(pose, other, points) > same_mm for other in kept):
+            kept.append(pose)
+    return kept
+
+
+def apart_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
+    """Return how far apart two poses lay that one of the points on which they differ most, mm."""
+    return float(np.linalg.norm(apply(first, points) - apply(second, points), axis=1).max())
 
 
 def surface_starts(
@@ -121,14 +177,8 @@ def surface_starts(
     there = _surface(Volume(array=fixed_mask, geometry=fixed.geometry), config)
     here = _surface(Volume(array=moving_mask, geometry=moving.geometry), config)
     fits = [align_surfaces(there, here, start) for start in _starts(there, here, config)]
-    kept: list[Vector] = []
-    for matrix, _ in sorted(fits, key=lambda fit: fit[1]):
-        apart = [
-            np.linalg.norm(apply(matrix, there.points) - apply(other, there.points), axis=1).max() for other in kept
-        ]
-        if len(kept) < config.candidates and all(distance > 2.0 for distance in apart):
-            kept.append(matrix)
-    return [matrix4(matrix) for matrix in kept]
+    ranked = [matrix4(matrix) for matrix, _ in sorted(fits, key=lambda fit: fit[1])]
+    return distinct(ranked, there.points, config.same_mm)[: config.candidates]
 
 
 def _surface(mask: Volume[np.bool_], config: RegistrationConfig) -> Surface:
@@ -170,12 +220,45 @@ def refine(
     `metric` is ``correlation`` (CT with synthetic CT) or ``information`` (CT with MR). Only voxels of the bone and its
     surround take part, `surround_mm` wide.
     """
+    return refine_all(fixed, moving, fixed_mask, [start], config, spacing_mm=spacing_mm, metric=metric)[0]
+
+
+def refine_all(
+    fixed: Volume[Scalar],
+    moving: Volume[Scalar],
+    fixed_mask: Mask,
+    starts: Sequence[Matrix4],
+    config: RegistrationConfig,
+    *,
+    spacing_mm: float,
+    metric: str = "correlation",
+) -> list[RigidResult]:
+    """Return what `refine` returns for each of `starts`; the images are brought onto the grid once."""
     still, region = _fixed_side(fixed, fixed_mask, spacing_mm, config.surround_mm)
     other = _image(on_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
-    method = _method(region, metric, config.iterations, spacing_mm)
-    pose = _pose(start, region)
+    with _one_thread():
+        return [
+            _descended((still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm))
+            for start in starts
+        ]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold ITK to one thread: Mattes information ignores the method's own setting, and its sums then vary in order."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _descended(
+    images: tuple[sitk.Image, sitk.Image], pose: sitk.VersorRigid3DTransform, method: sitk.ImageRegistrationMethod
+) -> RigidResult:
     method.SetInitialTransform(pose, inPlace=True)
-    initial = float(method.MetricEvaluate(still, other))
+    initial = float(method.MetricEvaluate(*images))
     trace: list[float] = []
     path: list[tuple[float, ...]] = [pose.GetParameters()]
 
@@ -184,8 +267,8 @@ def refine(
         path.append(method.GetOptimizerPosition())
 
     method.AddCommand(sitk.sitkIterationEvent, note)
-    method.Execute(still, other)
-    return _best(method, (still, other), pose, path, (initial, *trace))
+    method.Execute(*images)
+    return _best(method, images, pose, path, (initial, *trace))
 
 
 def _best(

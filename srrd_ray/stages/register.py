@@ -1,8 +1,8 @@
 """The pose of femur and tibia of one knee, CT to MR, with the bones' labels in both images and the figures of the synthesis.
 
-Order of trust: surfaces of the bones in CT and synthetic CT find the pose from any flexion; grey values of the synthetic
-CT refine it; mutual information with the MR itself refines it further (`RegistrationConfig.refine_on_mr`), and is kept
-only where it stays close to the pose of the synthetic CT. A bone without a trustworthy pose is written with
+Order of trust: surfaces of the bones in CT and synthetic CT find candidates from any flexion; grey values of the
+synthetic CT bring them near; mutual information with the MR itself decides between them and finishes
+(`RegistrationConfig.refine_on_mr`); the inner structure judges the end. A bone without a trustworthy pose is written with
 `accepted` false and the reason: the matrix of such a record is no result.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from srrd_ray import serial
 from srrd_ray.errors import InputError, RegistrationError
-from srrd_ray.geometry import Matrix4, apply, matrix4
+from srrd_ray.geometry import Matrix4, matrix4
 from srrd_ray.io import omezarr
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import write_table
@@ -24,13 +24,15 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
-from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, refine, register_bone
+from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
+from srrd_ray.registration.search import find_pose
 from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
 from srrd_ray.volume import Volume
 
 Hu = Volume[np.float32]
 Labels = Volume[np.uint8]
+Mask = NDArray[np.bool_]
 COLUMNS = (
     "participant", "side", "bone", "accepted", "reason", "dice", "surface_mm", "correlation", "mae_hu", "psnr_db", "ssim",
 )  # fmt: skip
@@ -92,8 +94,7 @@ def register_one(knee: Knee, bone: Bone, images: KneeImages, config: Registratio
     if not (masks[0].any() and masks[1].any()):
         return _transform(knee, bone, np.eye(4), refused("bone-missing"))
     try:
-        result = register_bone(images.ct, images.sct, masks[0], masks[1], config)
-        result = _on_mr(images, masks[0], result, config) if config.refine_on_mr else result
+        result = _pose(images, masks, config)
     except RegistrationError as error:
         return _transform(knee, bone, np.eye(4), refused(error.code))
     except RuntimeError:
@@ -101,13 +102,10 @@ def register_one(knee: Knee, bone: Bone, images: KneeImages, config: Registratio
     return _transform(knee, bone, result.matrix, assess(images.ct, images.sct, masks, result, config))
 
 
-def _on_mr(images: KneeImages, mask: NDArray[np.bool_], result: RigidResult, config: RegistrationConfig) -> RigidResult:
-    """Return the pose refined on the MR by mutual information; the old one where the new one strays from it."""
-    new = refine(images.ct, images.flat_mr, mask, result.matrix, config.refine_mm, config, metric="information")
-    points = images.ct.geometry.index_to_lps(np.argwhere(mask)[::1000])
-    moved = np.linalg.norm(apply(new.matrix, points) - apply(result.matrix, points), axis=1).max()
-    improved = np.isfinite(new.trace[-1]) and new.trace[-1] <= new.initial
-    return new if improved and moved <= config.stray_mm else result
+def _pose(images: KneeImages, masks: tuple[Mask, Mask], config: RegistrationConfig) -> RigidResult:
+    if config.refine_on_mr:
+        return find_pose(images.ct, images.sct, masks, images.flat_mr, config)
+    return register_bone(images.ct, images.sct, *masks, config)
 
 
 def _transform(

@@ -14,13 +14,16 @@ from tests.registration import phantoms
 CONFIG = RegistrationConfig()
 
 
-def judged(pose: phantoms.Matrix, other_seed: int = 0, trace: tuple[float, ...] = (-0.9,)) -> tuple[bool, str]:
+def judged(
+    pose: phantoms.Matrix, other_seed: int = 0, trace: tuple[float, ...] = (-0.9,), rival: float = 0.0
+) -> tuple[bool, str]:
     """Return acceptance and reason of `pose` for a knee that truly lies at a pose of a few degrees."""
     ct, labels = phantoms.knee()
     true = phantoms.rigid((6, 2, -3), (12, -5, 3))
     image = phantoms.moved(phantoms.knee(seed=other_seed)[0], true)
     masks = labels.array == 2, phantoms.moved_labels(labels, image, true).array == 2
-    quality = assess(ct, image, masks, RigidResult(matrix=matrix4(pose), trace=trace, initial=-0.5), CONFIG)
+    result = RigidResult(matrix=matrix4(pose), trace=trace, initial=-0.5, rival=rival)
+    quality = assess(ct, image, masks, result, CONFIG)
     return quality.accepted, quality.reason
 
 
@@ -57,6 +60,13 @@ def test_a_metric_that_is_not_finite_or_grew_worse_is_refused() -> None:
     accepted, why = judged(TRUE, trace=(-0.1,))
     assert not accepted
     assert why.startswith("metric-not-improving")
+
+
+def test_a_pose_that_another_one_nearly_equals_is_refused_as_ambiguous() -> None:
+    accepted, why = judged(TRUE, rival=0.95)
+    assert not accepted
+    assert why.startswith("pose-ambiguous")
+    assert judged(TRUE, rival=0.8) == (True, "")
 
 
 def test_a_knee_of_the_other_side_is_refused() -> None:

@@ -7,7 +7,14 @@ import pytest
 
 from srrd_ray.errors import RegistrationError
 from srrd_ray.geometry import Matrix4, apply
-from srrd_ray.registration.rigid import RegistrationConfig, refine, register_bone, surface_starts
+from srrd_ray.registration.rigid import (
+    RegistrationConfig,
+    by_information,
+    distinct,
+    refine,
+    register_bone,
+    surface_starts,
+)
 from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
@@ -30,13 +37,14 @@ def test_a_known_pose_with_24_degrees_of_flexion_is_found_to_a_third_of_a_voxel(
     assert found.trace[-1] < found.initial
 
 
-def test_the_same_images_give_the_same_matrix_to_the_last_bit() -> None:
+@pytest.mark.parametrize("metric", ["correlation", "information"])
+def test_the_same_images_give_the_same_matrix_to_the_last_bit(metric: str) -> None:
     ct, labels = phantoms.knee()
     pose = phantoms.rigid((5, 2, -3), (3, 1, 2))
     image = phantoms.moved(ct, pose)
     start = phantoms.rigid((4, 2, -3), (3.5, 1, 2))
-    runs = [refine(ct, image, labels.array == 1, _rows(start), 1.6, CONFIG) for _ in range(2)]
-    assert runs[0] == runs[1]
+    runs = [refine(ct, image, labels.array == 1, _rows(start), 1.6, CONFIG, metric=metric) for _ in range(3)]
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_mutual_information_finds_the_pose_in_an_image_of_other_contrast() -> None:
@@ -58,12 +66,50 @@ def test_surfaces_alone_come_near_from_every_start() -> None:
     assert error_mm(starts[0], pose, masks[0]) < 3.0
 
 
+def test_the_mr_overrules_a_synthetic_ct_whose_bone_lies_five_millimetres_off() -> None:
+    """The synthesis draws its own best pose away: the pose has to come from the MR, however far it moves."""
+    ct, labels = phantoms.knee()
+    pose = phantoms.rigid((6, 2, -3), (12, -5, 3))
+    mr = _contrast_of_mr(phantoms.moved(ct, pose))
+    wrong = phantoms.moved(ct, pose @ phantoms.rigid((0, 0, 0), (3.5, 3, 1)))
+    sct = Volume(array=wrong.onto(mr.geometry).array, geometry=mr.geometry)
+    mask = labels.array == 2
+    masks = mask, phantoms.moved_labels(labels, sct, pose @ phantoms.rigid((0, 0, 0), (3.5, 3, 1))).array == 2
+    assert error_mm(register_bone(ct, sct, *masks, CONFIG).matrix, pose, mask) > 3.0
+    assert error_mm(register_bone(ct, sct, *masks, CONFIG, mr=mr).matrix, pose, mask) < 0.3
+
+
+def test_the_start_of_most_information_wins_whatever_the_order_and_names_its_rival() -> None:
+    ct, labels = phantoms.knee()
+    pose = phantoms.rigid((5, 2, -3), (3, 1, 2))
+    mr, mask = _contrast_of_mr(phantoms.moved(ct, pose)), labels.array == 2
+    near, far = phantoms.rigid((5, 2, -3), (4, 1, 2)), phantoms.rigid((5, 2, -3), (23, 1, 2))
+    runs = [
+        by_information(ct, mr, mask, [_rows(start) for start in starts], CONFIG)
+        for starts in ((near, far), (far, near))
+    ]
+    assert runs[0].matrix == runs[1].matrix
+    assert error_mm(runs[0].matrix, pose, mask) < 0.25
+    assert 0.0 < runs[0].rival < 0.8
+    assert by_information(ct, mr, mask, [_rows(near)], CONFIG).rival == 0.0
+
+
+def test_poses_that_hardly_differ_are_one_and_the_first_of_them_stays() -> None:
+    first, same, other = (_rows(phantoms.rigid((0, 0, 0), (x, 0, 0))) for x in (0.0, 0.9, 4.0))
+    points = np.zeros((1, 3))
+    assert distinct([first, same, other, first], points, 1.0) == [first, other]
+
+
 def test_a_bone_of_which_no_surface_is_seen_is_refused() -> None:
     ct, labels = phantoms.knee()
     everything = np.ones(labels.array.shape, dtype=bool)
     with pytest.raises(RegistrationError) as caught:
         register_bone(ct, ct, everything, everything, CONFIG)
     assert caught.value.code == "surface-not-seen"
+
+
+def _contrast_of_mr(image: Volume[np.float32]) -> Volume[np.float32]:
+    return Volume(array=((1.0 - image.array / 1200.0) ** 2).astype(np.float32), geometry=image.geometry)
 
 
 def _rows(matrix: phantoms.Matrix) -> Matrix4:
