@@ -21,7 +21,8 @@ def code_of(*arguments: str) -> int:
 
 
 def cohort(root: Path, participants: str = PARTICIPANTS, knees: str = KNEES) -> Path:
-    root.mkdir()
+    (root / "sub-001" / "ct").mkdir(parents=True)
+    (root / "sub-001" / "ct" / "sub-001_side-R_ct.nii.gz").write_bytes(b"")
     (root / "participants.tsv").write_text(participants)
     (root / "knees.tsv").write_text(knees)
     return root
@@ -33,7 +34,7 @@ def test_a_wrong_flag_is_a_usage_error() -> None:
 
 def test_a_missing_cohort_stops_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of("run", "--cohort", str(tmp_path / "none"), "--out", str(tmp_path / "out")) == 2
-    assert "participants.tsv" in capsys.readouterr().err
+    assert "Give the cohort's folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -16,6 +16,7 @@ from srrd_ray.ledger import Ledger, refuse_other_run
 from srrd_ray.records import Knee
 from srrd_ray.work import Produced, Unit
 
+COHORT_HASH = "ab" * 32
 KNEES = [Knee(participant=f"{i}", side="L") for i in range(3)]
 
 
@@ -37,7 +38,7 @@ class Toy:
 
 def run(root: Path, bad: str = "", seed: int = 1) -> Ledger:
     """Run two stages over knees and one over the cohort."""
-    ledger = Ledger(layout=RunLayout(root=root), config=RunConfig(seed=seed), cohort="c")
+    ledger = Ledger(layout=RunLayout(root=root), config=RunConfig(seed=seed), cohort=COHORT_HASH)
     engine = Engine(ledger=ledger, knees=list(KNEES))
     first = Stage(name="first", settings=seed, needs=lambda _: [])
     second = Stage(name="second", settings=None, needs=lambda unit: [("first", unit.name)])
@@ -86,7 +87,7 @@ def test_a_failed_knee_is_left_behind_and_tried_again(cluster: ClusterConfig, tm
 
 def test_a_folder_with_another_configuration_is_refused(cluster: ClusterConfig, tmp_path: Path) -> None:
     ledger = run(tmp_path)
-    refuse_other_run(ledger.layout, RunConfig(seed=1), "c", overwrite=False)
+    refuse_other_run(ledger.layout, RunConfig(seed=1), COHORT_HASH, overwrite=False)
     with pytest.raises(ValueError, match="--overwrite"):
-        refuse_other_run(ledger.layout, RunConfig(seed=5), "c", overwrite=False)
-    refuse_other_run(ledger.layout, RunConfig(seed=5), "c", overwrite=True)
+        refuse_other_run(ledger.layout, RunConfig(seed=5), COHORT_HASH, overwrite=False)
+    refuse_other_run(ledger.layout, RunConfig(seed=5), COHORT_HASH, overwrite=True)

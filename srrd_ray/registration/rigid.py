@@ -126,7 +126,7 @@ def register_bone(
         return by_information(fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config)
     best = min(coarse, key=lambda result: result.trace[-1])
     for level in config.levels_mm[1:]:
-        best = refine(fixed, moving, fixed_mask, best.matrix, level, config)
+        best = refine(fixed, moving, fixed_mask, best.matrix, level, config=config)
     return best
 
 
@@ -144,9 +144,9 @@ def by_information(
     best, *others = sorted(ends, key=lambda end: end.trace[-1])
     rival = next((end for end in others if apart_mm(end.matrix, best.matrix, points) > config.same_mm), None)
     if rival is not None:  # it may have been stopped on its way to the same pose, or to a better one
-        rival = refine(fixed, mr, mask, rival.matrix, config.search_mm, config, metric="information")
+        rival = refine(fixed, mr, mask, rival.matrix, config.search_mm, config=config, metric="information")
         best, rival = sorted((best, rival), key=lambda end: end.trace[-1])
-    final = refine(fixed, mr, mask, best.matrix, config.refine_mm, config, metric="information")
+    final = refine(fixed, mr, mask, best.matrix, config.refine_mm, config=config, metric="information")
     if rival is None or apart_mm(rival.matrix, best.matrix, points) <= config.same_mm or best.trace[-1] >= 0:
         return final
     return replace(final, rival=max(rival.trace[-1] / best.trace[-1], 0.0))
@@ -211,8 +211,8 @@ def refine(
     fixed_mask: Mask,
     start: Matrix4,
     spacing_mm: float,
-    config: RegistrationConfig,
     *,
+    config: RegistrationConfig,
     metric: str = "correlation",
 ) -> RigidResult:
     """Return the pose nearest `start` that the grey values agree on, on a grid of `spacing_mm`.

@@ -43,7 +43,7 @@ def test_the_same_images_give_the_same_matrix_to_the_last_bit(metric: str) -> No
     pose = phantoms.rigid((5, 2, -3), (3, 1, 2))
     image = phantoms.moved(ct, pose)
     start = phantoms.rigid((4, 2, -3), (3.5, 1, 2))
-    runs = [refine(ct, image, labels.array == 1, _rows(start), 1.6, CONFIG, metric=metric) for _ in range(3)]
+    runs = [refine(ct, image, labels.array == 1, _rows(start), 1.6, config=CONFIG, metric=metric) for _ in range(3)]
     assert runs[0] == runs[1] == runs[2]
 
 
@@ -53,7 +53,7 @@ def test_mutual_information_finds_the_pose_in_an_image_of_other_contrast() -> No
     image = phantoms.moved(ct, pose)
     other = Volume(array=(1.0 - image.array / 1200.0) ** 2, geometry=image.geometry)
     start = _rows(phantoms.rigid((6.5, 1, -2), (3.6, 0.5, 1.5)))
-    found = refine(ct, other, labels.array == 2, start, 0.8, CONFIG, metric="information")
+    found = refine(ct, other, labels.array == 2, start, 0.8, config=CONFIG, metric="information")
     assert error_mm(found.matrix, pose, labels.array == 2) < 0.25
 
 
