@@ -115,6 +115,7 @@ def _connect(config: ClusterConfig) -> None:
             ray.init(logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
+                address="local",  # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
                 num_cpus=config.cpus or None,
                 object_store_memory=config.object_store_mb * 2**20,
                 include_dashboard=False,
