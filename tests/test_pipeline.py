@@ -23,7 +23,7 @@ from srrd_ray.records import PARAMETERS, Knee
 from srrd_ray.simulate import simulate_cohort
 from srrd_ray.stages.infer import infer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 SMALL = {
     "distillation": {"folds": 2, "teacher_epochs": 2, "student_epochs": 2, "search": {"epochs": 2}},

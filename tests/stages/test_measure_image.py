@@ -63,7 +63,7 @@ def test_a_region_restricts_what_is_averaged(tmp_path: Path) -> None:
 
 def test_a_region_on_another_grid_is_refused(tmp_path: Path) -> None:
     image = write_nifti(tmp_path / "bone.nii", np.eye(20, dtype=np.uint8)[None].repeat(4, 0))
-    mask = write_nifti(tmp_path / "roi.nii", np.ones((4, 20, 21), np.uint8))
+    mask = write_nifti(tmp_path / "roi.nii", np.ones((4, 20, 19), np.uint8))
     with pytest.raises(InputError, match="mask-grid"):
         measure_image(image, roi=mask, threshold="binary")
 
