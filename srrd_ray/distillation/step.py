@@ -78,7 +78,7 @@ class SearchConfig:
         Lowest and highest value; kd_weight is uniform, the others log-uniform.
     """
 
-    epochs: int = 5
+    epochs: int = 4
     inner_folds: int = 3
     temperature: tuple[float, float] = (1.0, 8.0)
     kd_weight: tuple[float, float] = (0.0, 0.9)
@@ -113,8 +113,8 @@ class DistillationConfig:
     """
 
     folds: int = 3
-    teacher_epochs: int = 5
-    student_epochs: int = 6
+    teacher_epochs: int = 4
+    student_epochs: int = 4
     batch_size: int = 16
     sigma_bins: float = 1.5
     teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr"))

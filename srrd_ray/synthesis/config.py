@@ -32,7 +32,7 @@ class CycleGanConfig:
     """Channels of the first layer of a discriminator."""
     discriminator_layers: int = 2
     """Strided layers of a discriminator (the paper's 70-pixel patch has 3)."""
-    epochs: int = 8
+    epochs: int = 5
     """Epochs; a checkpoint may follow each."""
     steps: int = 40
     """Optimizer steps an epoch."""
