@@ -40,7 +40,7 @@ class RegistrationConfig:
     """Starts: rotations about the medio-lateral axis, degrees."""
     twists_deg: tuple[float, ...] = (-12.0, 0.0, 12.0)
     """Starts: rotations about the long axis, degrees."""
-    candidates: int = 3
+    candidates: int = 2
     """Best distinct surface fits that go on to grey values."""
     surface_mm: float = 1.0
     """Grid of the surfaces, mm."""
