@@ -22,10 +22,6 @@ class RunLayout:
         """``volumes/<knee>/transform_<bone>.json``: a `BoneTransform`."""
         return self.root / "volumes" / knee.key / f"transform_{bone}.json"
 
-    def preview(self, knee: Knee, name: str) -> Path:
-        """``volumes/<knee>/<name>.png``: a small picture for the report."""
-        return self.root / "volumes" / knee.key / f"{name}.png"
-
     def shard(self, index: int) -> Path:
         """``patches/shard-00000.zarr``; its index is the Parquet file of the same stem beside it."""
         return self.root / "patches" / f"shard-{index:05d}.zarr"

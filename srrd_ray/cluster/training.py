@@ -153,7 +153,7 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _state(learner: Learner) -> dict[str, Tensor]:
-    modules = {f"module.{n}.{k}": v for n, m in learner.modules().items() for k, v in m.state_dict().items()}
+    modules = {f"module.{name}": value for name, value in module_tensors(learner.modules()).items()}
     optimizers = {
         f"optimizer.{n}.{k}": v for n, o in learner.optimizers().items() for k, v in optimizer_tensors(o).items()
     }

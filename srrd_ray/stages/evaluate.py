@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray import serial
 from srrd_ray.errors import StoreError
 from srrd_ray.geometry import apply
 from srrd_ray.io.atomic import write_text
@@ -20,10 +19,11 @@ from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.pairs import with_reference
 from srrd_ray.provenance import seed_from
-from srrd_ray.records import BONES, PARAMETERS, Bone, BoneTransform, Knee, Patch
+from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Patch
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.metrics import Json
+from srrd_ray.stages.poses import read_pose
 from srrd_ray.stages.truth import has_truth, patch_truth, read_poses
 
 SCHEMA = "srrd-metrics/1"
@@ -74,10 +74,9 @@ def target_errors_mm(
     layout: RunLayout, cohort: Path, knee: Knee, bone: Bone
 ) -> tuple[bool, NDArray[np.float64]] | None:
     """Return whether the transform of a bone was accepted, and its error (mm) at each landmark; None without both."""
-    path = layout.transform(knee, bone)
-    if not path.is_file():
+    found = read_pose(layout, knee, bone)
+    if found is None:
         return None
-    found = serial.from_json(BoneTransform, path.read_text(encoding="utf-8"))
     try:
         truth = read_poses(cohort, knee)[bone]
     except StoreError as error:

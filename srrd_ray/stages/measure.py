@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray import serial
 from srrd_ray.io import omezarr, patch_store
 from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
@@ -25,7 +24,8 @@ from srrd_ray.morphometry.resolve import (
     trabecular,
     window_round,
 )
-from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, BoneTransform, Knee, Patch
+from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
+from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.volume import Volume
 
 Row = dict[str, str | int | float | None]
@@ -54,21 +54,13 @@ def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: Morphometry
         image = Volume(array=mr.array.astype(np.float32), geometry=mr.geometry)
         for bone in BONES:
             own = [patch for patch in patches if patch.bone == bone]
-            to_mr = _accepted(layout, knee, bone)
+            to_mr = accepted_pose(layout, knee, bone)
             if own and to_mr is not None:
                 rows += _bone_rows(image, labels.array == BONE_LABELS[bone], to_mr, own, config)
     path = layout.part("measures", knee)
     ordered = sorted(rows, key=lambda row: int(row["row"] or 0))
     write_table(path, pd.DataFrame(ordered, columns=list(COLUMNS)).astype({"row": np.int64, "coverage": np.float64}))
     return path
-
-
-def _accepted(layout: RunLayout, knee: Knee, bone: Bone) -> NDArray[np.float64] | None:
-    path = layout.transform(knee, bone)
-    if not path.exists():
-        return None
-    found = serial.from_json(BoneTransform, path.read_bytes())
-    return np.asarray(found.matrix, dtype=np.float64) if found.quality.accepted else None
 
 
 def _bone_rows(

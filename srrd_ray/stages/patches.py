@@ -11,14 +11,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray import serial
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import omezarr, patch_store
 from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
-from srrd_ray.records import BONES, Bone, BoneTransform, Fault, Knee, Outcome, Patch, Status
+from srrd_ray.records import BONES, Bone, Fault, Knee, Outcome, Patch, Status
+from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.volume import Volume
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
@@ -161,11 +161,9 @@ def _paired(knee: Knee, layout: RunLayout) -> PairedMr:
 def _accepted(knee: Knee, layout: RunLayout) -> Iterator[tuple[Bone, NDArray[np.float64]]]:
     """Yield the CT -> MR transforms whose registration was accepted."""
     for bone in BONES:
-        path = layout.transform(knee, bone)
-        if path.exists():
-            found = serial.from_json(BoneTransform, path.read_bytes())
-            if found.quality.accepted:
-                yield bone, np.asarray(found.matrix)
+        pose = accepted_pose(layout, knee, bone)
+        if pose is not None:
+            yield bone, pose
 
 
 def _write(path: Path, cut: Sequence[tuple[Knee, KneeCubes]]) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray import __version__, serial
-from srrd_ray.geometry import Matrix4
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.omezarr import read_volume
 from srrd_ray.io.tables import read_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.records import BONES, BoneTransform, Image, Knee, Outcome
+from srrd_ray.records import BONES, Image, Knee, Outcome
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
+from srrd_ray.stages.poses import read_pose
 from srrd_ray.volume import Volume
 
 TABLES = ("knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors")
@@ -56,7 +56,7 @@ def build_report(layout: RunLayout) -> Path:
 def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
     """Return the volumes of a knee and its transforms for drawing; None where CT, bones or MR are not there."""
     needed: tuple[Image, ...] = ("ct", "ct_bones", "mr")
-    poses = {bone: found for bone in BONES if (found := _pose(layout.transform(knee, bone))) is not None}
+    poses = {bone: found.matrix for bone in BONES if (found := read_pose(layout, knee, bone)) is not None}
     if not poses or not all(layout.volume(knee, image).exists() for image in needed):
         return None
     labels = read_volume(layout.volume(knee, "ct_bones"))
@@ -95,12 +95,6 @@ def _refused(registration: pd.DataFrame, knee: Knee) -> str:
     mine = registration[(registration["participant"] == knee.participant) & (registration["side"] == knee.side)]
     bad = [f"{row.bone} refused: {row.reason}" for row in mine.itertuples() if not row.accepted]
     return f" ({'; '.join(bad)})" if bad else ""
-
-
-def _pose(path: Path) -> Matrix4 | None:
-    if not path.is_file():
-        return None
-    return serial.from_json(BoneTransform, path.read_text(encoding="utf-8")).matrix
 
 
 def _outcomes(manifest: Json) -> tuple[Outcome, ...]:

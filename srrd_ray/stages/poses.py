@@ -1,0 +1,22 @@
+"""The poses of the bones of a knee, as the registration left them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray import serial
+from srrd_ray.layout import RunLayout
+from srrd_ray.records import Bone, BoneTransform, Knee
+
+
+def read_pose(layout: RunLayout, knee: Knee, bone: Bone) -> BoneTransform | None:
+    """Return the transform of a bone, accepted or refused; None where the bone was not registered."""
+    path = layout.transform(knee, bone)
+    return serial.from_json(BoneTransform, path.read_bytes()) if path.is_file() else None
+
+
+def accepted_pose(layout: RunLayout, knee: Knee, bone: Bone) -> NDArray[np.float64] | None:
+    """Return the 4×4 map from CT LPS mm to MR LPS mm of a bone; None where it has none or its registration was refused."""
+    found = read_pose(layout, knee, bone)
+    return np.asarray(found.matrix, dtype=np.float64) if found is not None and found.quality.accepted else None
