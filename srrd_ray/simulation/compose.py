@@ -1,21 +1,22 @@
 """What fills every point of a scene: the mineral fraction and the tissue beside it, on any grid and in any pose.
 
 One compiled kernel serves MR, CT and truth: each asks for its own grid, all see the same continuous fields. Smooth fields
-(depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at knots along a row and
-interpolated between them; the trabecular fields are read from the tile at every point.
+(depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at the corners of bricks
+and interpolated between them; the trabecular fields are read from the tile at every point.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Shape
-from srrd_ray.simulation.compose_kernel import compose_rows
-from srrd_ray.simulation.trabeculae import threshold_table
+from srrd_ray.geometry import Geometry, Shape
+from srrd_ray.simulation.compose_kernel import KNOT_MM, compose_bricks
+from srrd_ray.simulation.trabeculae import TILE_UNIT, threshold_table
 
 CHANNELS = ("depth", "cartilage", "compact", "fraction", "rod", "blend", "lesion", "cyst", "warp_x", "warp_y", "warp_z")
 """Channels of a bone's table: depth under the surface mm (negative outside), cartilage and compact bone thickness mm,
@@ -47,7 +48,7 @@ class Scene:
 
     bones: tuple[Table, ...]
     soft: Table
-    tile: NDArray[np.float32]
+    tile: NDArray[np.int16]
     tile_from_bone: NDArray[np.float64]
 
 
@@ -67,9 +68,24 @@ def compose(
     label = np.empty(shape, np.uint8)
     maps = np.ascontiguousarray(bones_from_index[:, :3, :], dtype=np.float64)
     per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3], dtype=np.float32)
-    texture = (scene.tile, scene.tile_from_bone, per_index, threshold_table())
-    compose_rows(mineral, label, scene.bones, scene.soft, maps, texture, sharp)
+    roots = threshold_table() * TILE_UNIT
+    compose_bricks(
+        mineral, label, scene.bones, scene.soft, maps, scene.tile, scene.tile_from_bone, per_index, roots, sharp
+    )
     return mineral, label
+
+
+def composed_planes(
+    scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]:
+    """Yield number, mineral fraction and label (y, x) of every plane of `grid`, composed a brick's depth at a time."""
+    planes, rows, columns = grid.shape
+    slab = max(int(KNOT_MM / grid.spacing_mm[0]), 1)
+    for first in range(0, planes, slab):
+        part = grid.crop((first, 0, 0), (min(slab, planes - first), rows, columns))
+        minerals, labels = compose(scene, bones_from_world @ part.affine, part.shape)
+        for number, (mineral, label) in enumerate(zip(minerals, labels, strict=True), start=first):
+            yield number, mineral, label
 
 
 def marrow_fraction_and_water() -> tuple[NDArray[np.float64], NDArray[np.float64]]:

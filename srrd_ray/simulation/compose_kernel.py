@@ -1,4 +1,8 @@
-"""The compiled loop of `compose`: row by row, knots first, then every point. No arrays are made inside the loops."""
+"""The compiled loop of `compose`: brick by brick, its corners first, then every point.
+
+A brick is about `KNOT_MM` wide: its points read neighbouring nodes of the texture's tile, which then stay in the cache,
+whatever the direction of the grid.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,19 @@ import numpy as np
 from numba import njit
 
 KNOT_MM = 1.25
-FAR_MM = np.float32(-4.5)
-"""A knot deeper outside a bone than this needs no channel but the depth: cartilage ends before."""
+FAR_MM = np.float32(-5.0)
+"""A corner deeper outside a bone than this needs no channel but the depth: no cartilage reaches into its brick."""
 COMPACT_MINERAL = np.float32(0.93)
 CYST_RIM_MM, SKIN_MM = np.float32(0.45), np.float32(1.6)
 NEAR_FEMUR_MM, NEAR_TIBIA_MM = np.float32(-3.5), np.float32(-4.5)
 """Between the bones, nearer than this to both, is synovial fluid."""
-HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
+HALF, ONE, ZERO, TINY = np.float32(0.5), np.float32(1), np.float32(0), np.float32(1e-3)
 BLEND_EDGE, BLEND_FULL = np.float32(0.02), np.float32(np.pi / 2 - 0.02)
 
 _FLOATS = {"nnan", "ninf", "nsz"}
-_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATS)
-_inlined = njit(cache=True, error_model="numpy", fastmath=_FLOATS, forceinline=True)
+# _nrt=False: these functions make no arrays, and counting references to those they are given costs more than a point
+_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATS, _nrt=False)
+_inlined = njit(cache=True, error_model="numpy", fastmath=_FLOATS, forceinline=True, _nrt=False)
 
 
 @_compiled
@@ -40,6 +45,7 @@ def _sample(table, x, y, z, out) -> None:  # type: ignore[no-untyped-def]
     first = a * (w00 * row000[0] + w01 * row010[0] + w10 * row100[0] + w11 * row110[0])
     out[0] = first + b * (w00 * row001[0] + w01 * row011[0] + w10 * row101[0] + w11 * row111[0])
     if out[0] < FAR_MM and nc > 4:
+        out[1:] = 0
         return
     for c in range(1, nc):
         low = w00 * row000[c] + w01 * row010[c] + w10 * row100[c] + w11 * row110[c]
@@ -47,26 +53,30 @@ def _sample(table, x, y, z, out) -> None:  # type: ignore[no-untyped-def]
         out[c] = a * low + b * high
 
 
-@_compiled
-def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[no-untyped-def]
-    """Fill `fields` (bones, knots, channels) and `softs` (knots, channels) along one row."""
-    for n in range(softs.shape[0]):
-        for b in range(len(bones)):
-            x, y, z = (starts[b, 0] + n * steps[b, 0], starts[b, 1] + n * steps[b, 1], starts[b, 2] + n * steps[b, 2])
-            _sample(bones[b], x, y, z, fields[b, n])
-        t = min(max(0.5 + (starts[1, 2] + n * steps[1, 2]) / 40.0, 0.0), 1.0)
-        x = t * (starts[0, 0] + n * steps[0, 0]) + (1 - t) * (starts[1, 0] + n * steps[1, 0])
-        y = t * (starts[0, 1] + n * steps[0, 1]) + (1 - t) * (starts[1, 1] + n * steps[1, 1])
-        z = t * (starts[0, 2] + n * steps[0, 2]) + (1 - t) * (starts[1, 2] + n * steps[1, 2])
-        _sample(soft, x, y, z, softs[n])
+@_inlined
+def _corners(tile, c, k, j, i):  # type: ignore[no-untyped-def]
+    """Return field `c` of the tile at the corners of the cell (k, j, i), x fastest."""
+    f = np.float32
+    return (
+        f(tile[k, j, i, c]), f(tile[k, j, i + 1, c]), f(tile[k, j + 1, i, c]), f(tile[k, j + 1, i + 1, c]),
+        f(tile[k + 1, j, i, c]), f(tile[k + 1, j, i + 1, c]), f(tile[k + 1, j + 1, i, c]), f(tile[k + 1, j + 1, i + 1, c]),
+    )  # fmt: skip
 
 
 @_inlined
-def _trilinear(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
+def _value(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
+    """Return field `c` of the tile at a fraction of the cell (k, j, i)."""
+    a000, a001, a010, a011, a100, a101, a110, a111 = _corners(tile, c, k, j, i)
+    b00, b01 = a000 + x * (a001 - a000), a010 + x * (a011 - a010)
+    b10, b11 = a100 + x * (a101 - a100), a110 + x * (a111 - a110)
+    c0, c1 = b00 + y * (b01 - b00), b10 + y * (b11 - b10)
+    return c0 + z * (c1 - c0)
+
+
+@_inlined
+def _value_and_slope(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
     """Return field `c` of the tile and its derivatives along x, y, z at a fraction of the cell (k, j, i)."""
-    a000, a001, a010, a011 = tile[k, j, i, c], tile[k, j, i + 1, c], tile[k, j + 1, i, c], tile[k, j + 1, i + 1, c]
-    a100, a101 = tile[k + 1, j, i, c], tile[k + 1, j, i + 1, c]
-    a110, a111 = tile[k + 1, j + 1, i, c], tile[k + 1, j + 1, i + 1, c]
+    a000, a001, a010, a011, a100, a101, a110, a111 = _corners(tile, c, k, j, i)
     d00, d01, d10, d11 = a001 - a000, a011 - a010, a101 - a100, a111 - a110
     b00, b01, b10, b11 = a000 + x * d00, a010 + x * d01, a100 + x * d10, a110 + x * d11
     e0, e1 = b01 - b00, b11 - b10
@@ -76,21 +86,39 @@ def _trilinear(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _fields(tile, m, g, bone, side, x, y, z):  # type: ignore[no-untyped-def]
+def _cell(ends, side, w, n):  # type: ignore[no-untyped-def]
+    """Return the cell (k, j, i) of the periodic tile at `w` between two ends of a line, and the fraction in it."""
+    x = _wrapped(ends[side, 0, 0] + w * ends[side, 1, 0], n)
+    y = _wrapped(ends[side, 0, 1] + w * ends[side, 1, 1], n)
+    z = _wrapped(ends[side, 0, 2] + w * ends[side, 1, 2], n)
+    i, j, k = int(x), int(y), int(z)
+    return k, j, i, x - np.float32(i), y - np.float32(j), z - np.float32(k)
+
+
+@_inlined
+def _wrapped(x, n):  # type: ignore[no-untyped-def]
+    """Return `x`, less than one period outside, within the tile of `n` cells."""
+    x = x + n if x < 0 else x
+    x = x - n if x >= n else x
+    return min(max(x, ZERO), n - TINY)
+
+
+@_inlined
+def _values(tile, ends, side, w):  # type: ignore[no-untyped-def]
+    """Return f1 and f2 of one compartment's texture."""
+    k, j, i, x, y, z = _cell(ends, side, w, np.float32(tile.shape[0] - 1))
+    return _value(tile, 0, k, j, i, x, y, z), _value(tile, 1, k, j, i, x, y, z)
+
+
+@_inlined
+def _fields(tile, g, b, ends, side, w):  # type: ignore[no-untyped-def]
     """Return f1, f2 and their derivatives along the grid's (i, j, k) for one compartment's texture: 8 numbers."""
-    n = tile.shape[0] - 1
-    px = m[bone, side, 0, 0] * x + m[bone, side, 0, 1] * y + m[bone, side, 0, 2] * z + m[bone, side, 0, 3]
-    py = m[bone, side, 1, 0] * x + m[bone, side, 1, 1] * y + m[bone, side, 1, 2] * z + m[bone, side, 1, 3]
-    pz = m[bone, side, 2, 0] * x + m[bone, side, 2, 1] * y + m[bone, side, 2, 2] * z + m[bone, side, 2, 3]
-    turn = 1.0 / n
-    px, py, pz = px - n * np.floor(px * turn), py - n * np.floor(py * turn), pz - n * np.floor(pz * turn)
-    i, j, k = min(int(px), n - 1), min(int(py), n - 1), min(int(pz), n - 1)
-    tx, ty, tz = np.float32(px - i), np.float32(py - j), np.float32(pz - k)
-    u, ux, uy, uz = _trilinear(tile, 0, k, j, i, tx, ty, tz)
-    v, vx, vy, vz = _trilinear(tile, 1, k, j, i, tx, ty, tz)
-    g00, g01, g02 = g[bone, side, 0, 0], g[bone, side, 0, 1], g[bone, side, 0, 2]
-    g10, g11, g12 = g[bone, side, 1, 0], g[bone, side, 1, 1], g[bone, side, 1, 2]
-    g20, g21, g22 = g[bone, side, 2, 0], g[bone, side, 2, 1], g[bone, side, 2, 2]
+    k, j, i, x, y, z = _cell(ends, side, w, np.float32(tile.shape[0] - 1))
+    u, ux, uy, uz = _value_and_slope(tile, 0, k, j, i, x, y, z)
+    v, vx, vy, vz = _value_and_slope(tile, 1, k, j, i, x, y, z)
+    g00, g01, g02 = g[b, side, 0, 0], g[b, side, 0, 1], g[b, side, 0, 2]
+    g10, g11, g12 = g[b, side, 1, 0], g[b, side, 1, 1], g[b, side, 1, 2]
+    g20, g21, g22 = g[b, side, 2, 0], g[b, side, 2, 1], g[b, side, 2, 2]
     return (
         u, ux * g00 + uy * g10 + uz * g20, ux * g01 + uy * g11 + uz * g21, ux * g02 + uy * g12 + uz * g22,
         v, vx * g00 + vy * g10 + vz * g20, vx * g01 + vy * g11 + vz * g21, vx * g02 + vy * g12 + vz * g22,
@@ -110,138 +138,226 @@ def _root(table, fraction, rod):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _trabecular(tile, m, g, bone, x, y, z, blend, rod, root_t, sharp):  # type: ignore[no-untyped-def]
-    """Return the anti-aliased mineral fraction of trabecular bone: clip(½ + (√t − √g) / |∇√g|)."""
-    side = 1 if blend > BLEND_FULL else 0
-    u, ui, uj, uk, v, vi, vj, vk = _fields(tile, m, g, bone, side, x, y, z)
+def _trabecular_sharp(tile, ends, w, blend, rod, root_t):  # type: ignore[no-untyped-def]
+    """Return 1 where the point lies in a trabecula, else 0."""
+    u, v = _values(tile, ends, 1 if blend > BLEND_FULL else 0, w)
     if BLEND_EDGE <= blend <= BLEND_FULL:
-        a, ai, aj, ak, b, bi, bj, bk = _fields(tile, m, g, bone, 1, x, y, z)
+        a, b = _values(tile, ends, 1, w)
+        c, s = np.cos(blend), np.sin(blend)
+        u, v = c * u + s * a, c * v + s * b
+    v *= rod
+    return ONE if u * u + v * v < root_t * root_t else ZERO
+
+
+@_inlined
+def _trabecular(tile, g, bone, ends, w, blend, rod, root_t):  # type: ignore[no-untyped-def]
+    """Return the anti-aliased mineral fraction of trabecular bone: clip(½ + (√t − √g) / |∇√g|)."""
+    u, ui, uj, uk, v, vi, vj, vk = _fields(tile, g, bone, ends, 1 if blend > BLEND_FULL else 0, w)
+    if BLEND_EDGE <= blend <= BLEND_FULL:
+        a, ai, aj, ak, b, bi, bj, bk = _fields(tile, g, bone, ends, 1, w)
         c, s = np.cos(blend), np.sin(blend)
         u, ui, uj, uk = c * u + s * a, c * ui + s * ai, c * uj + s * aj, c * uk + s * ak
         v, vi, vj, vk = c * v + s * b, c * vi + s * bi, c * vj + s * bj, c * vk + s * bk
-    v *= rod * rod
-    root = np.sqrt(u * u + v * v / max(rod * rod, np.float32(1e-6))) + np.float32(1e-6)
-    if sharp:
-        return ONE if root < root_t else ZERO
-    si, sj, sk = u * ui + v * vi, u * uj + v * vj, u * uk + v * vk
-    width = np.sqrt(si * si + sj * sj + sk * sk) / root + np.float32(1e-6)
+    p = v * rod * rod
+    root = np.sqrt(u * u + p * v) + TINY
+    si, sj, sk = u * ui + p * vi, u * uj + p * vj, u * uk + p * vk
+    width = np.sqrt(si * si + sj * sj + sk * sk) / root + TINY
     return min(max(HALF + (root_t - root) / width, ZERO), ONE)
 
 
 @_inlined
-def _lerp(fields, b, n, w, c):  # type: ignore[no-untyped-def]
-    return fields[b, n, c] + w * (fields[b, n + 1, c] - fields[b, n, c])
+def _lerp(line, b, w, c):  # type: ignore[no-untyped-def]
+    return line[b, 0, c] + w * line[b, 1, c]
 
 
 @_inlined
-def _soft(fields, softs, n, w, deepest):  # type: ignore[no-untyped-def]
-    """Return the label of a point outside every bone, between the knots n and n + 1."""
+def _soft(line, soft, w, deepest):  # type: ignore[no-untyped-def]
+    """Return the label of a point outside every bone."""
     if deepest > FAR_MM:
-        for b in range(fields.shape[0]):
-            if -_lerp(fields, b, n, w, 0) < _lerp(fields, b, n, w, 1):
+        for b in range(line.shape[0]):
+            if -_lerp(line, b, w, 0) < _lerp(line, b, w, 1):
                 return 4
-    limb = softs[n, 3] + w * (softs[n + 1, 3] - softs[n, 3])
+    limb = soft[0, 0, 3] + w * soft[0, 1, 3]
     if limb < SKIN_MM:
         return 0 if limb < 0 else 7
-    if softs[n, 0] + w * (softs[n + 1, 0] - softs[n, 0]) > 0:
+    if soft[0, 0, 0] + w * soft[0, 1, 0] > 0:
         return 5
-    if _lerp(fields, 0, n, w, 0) > NEAR_FEMUR_MM and _lerp(fields, 1, n, w, 0) > NEAR_TIBIA_MM:
+    if _lerp(line, 0, w, 0) > NEAR_FEMUR_MM and _lerp(line, 1, w, 0) > NEAR_TIBIA_MM:
         return 3
-    if softs[n, 1] + w * (softs[n + 1, 1] - softs[n, 1]) > 0:
+    if soft[0, 0, 1] + w * soft[0, 1, 1] > 0:
         return 6
-    return 2 if softs[n, 2] + w * (softs[n + 1, 2] - softs[n, 2]) > 0 else 1
+    return 2 if soft[0, 0, 2] + w * soft[0, 1, 2] > 0 else 1
 
 
 @_inlined
-def _bone(tile, m, g, roots, fields, b, n, w, depth, per_voxel, x, y, z, sharp):  # type: ignore[no-untyped-def]
-    """Return mineral fraction and label of a point of bone `b` at (x, y, z) mm in its frame."""
-    shell = HALF + (_lerp(fields, b, n, w, 2) - depth) * per_voxel
+def _bone(tile, g, roots, ends, line, b, w, depth, per_voxel, sharp):  # type: ignore[no-untyped-def]
+    """Return mineral fraction and label of a point of bone `b`."""
+    shell = HALF + (_lerp(line, b, w, 2) - depth) * per_voxel
     if shell >= 1:
         return COMPACT_MINERAL, 9
-    cyst = _lerp(fields, b, n, w, 7)
+    cyst = _lerp(line, b, w, 7)
     if cyst > -CYST_RIM_MM:
         return (ZERO, 8) if cyst > 0 else (COMPACT_MINERAL, 9)
-    fraction, rod = _lerp(fields, b, n, w, 3), _lerp(fields, b, n, w, 4)
-    x += _lerp(fields, b, n, w, 8)
-    y += _lerp(fields, b, n, w, 9)
-    z += _lerp(fields, b, n, w, 10)
-    blend = _lerp(fields, b, n, w, 5)
-    mineral = _trabecular(tile, m, g, b, x, y, z, blend, rod, _root(roots, fraction, rod), sharp)
+    fraction, rod, blend = _lerp(line, b, w, 3), _lerp(line, b, w, 4), _lerp(line, b, w, 5)
+    root_t = _root(roots, fraction, rod)
+    if sharp:
+        mineral = _trabecular_sharp(tile, ends, w, blend, rod, root_t)
+    else:
+        mineral = _trabecular(tile, g, b, ends, w, blend, rod, root_t)
     if shell > 0:
         mineral = max(mineral, shell * COMPACT_MINERAL)
         if shell > HALF:
             return mineral, 9
-    water = int(min(max(_lerp(fields, b, n, w, 6), ZERO), ONE) * np.float32(7) + HALF)
+    water = int(min(max(_lerp(line, b, w, 6), ZERO), ONE) * np.float32(7) + HALF)
     return mineral, 64 + 16 * water + int(min(max(fraction * np.float32(25) + HALF, ZERO), np.float32(15)))
 
 
-@_compiled
-def _mix(low, high, t, out) -> None:  # type: ignore[no-untyped-def]
-    """Fill the flat `out` with the mean of `low` and `high`, weights 1 − t and t."""
-    for n in range(out.size):
-        out[n] = low[n] + t * (high[n] - low[n])
+@_inlined
+def _bone_line(corners, bone, n, s, t, out) -> None:  # type: ignore[no-untyped-def]
+    """Fill `out` (bones, 2, channels) at `bone` with start and change along the line at (s, t) of the brick between the
+    knots n and n + 1; `corners` is (bones, 2 of k, 2 of j, knots, channels).
+    """
+    p, q, r, u = (ONE - s) * (ONE - t), (ONE - s) * t, s * (ONE - t), s * t
+    for c in range(out.shape[2]):
+        low = p * corners[bone, 0, 0, n, c] + q * corners[bone, 0, 1, n, c]
+        low += r * corners[bone, 1, 0, n, c] + u * corners[bone, 1, 1, n, c]
+        high = p * corners[bone, 0, 0, n + 1, c] + q * corners[bone, 0, 1, n + 1, c]
+        high += r * corners[bone, 1, 0, n + 1, c] + u * corners[bone, 1, 1, n + 1, c]
+        out[bone, 0, c], out[bone, 1, c] = low, high - low
 
 
 @_inlined
-def _deepest(fields, n):  # type: ignore[no-untyped-def]
-    """Return the bone that reaches deepest between the knots n and n + 1, and how deep."""
-    best, depth = 0, max(fields[0, n, 0], fields[0, n + 1, 0])
-    for b in range(1, fields.shape[0]):
-        other = max(fields[b, n, 0], fields[b, n + 1, 0])
+def _tile_ends(m, b, line, first, maps, ijk, stride, n, ends) -> None:  # type: ignore[no-untyped-def]
+    """Fill `ends` (2 sides, 2, 3): start and change in the tile of a line of bone `b`, its warp added, for both textures.
+
+    `m` is (bones, 2, 3, 4), to the tile of `n` cells; `first` and `maps` give the position of (i, j, k) in the bone, mm.
+    """
+    i, j, k = ijk
+    for side in range(2):
+        for r in range(3):
+            start, change = m[b, side, r, 3], 0.0
+            for c in range(3):
+                at = first[b, c] + maps[b, c, 0] * i + maps[b, c, 1] * j + maps[b, c, 2] * k
+                start += m[b, side, r, c] * (at + line[b, 0, 8 + c])
+                change += m[b, side, r, c] * (maps[b, c, 0] * stride + line[b, 1, 8 + c])
+            ends[side, 0, r] = start - n * np.floor(start / n)
+            ends[side, 1, r] = change
+
+
+@_inlined
+def _deepest(line):  # type: ignore[no-untyped-def]
+    """Return the bone that reaches deepest on a line, and how deep."""
+    best, depth = 0, line[0, 0, 0] + max(line[0, 1, 0], ZERO)
+    for b in range(1, line.shape[0]):
+        other = line[b, 0, 0] + max(line[b, 1, 0], ZERO)
         if other > depth:
             best, depth = b, other
     return best, depth
 
 
 @_compiled
-def _row(mineral, label, fields, softs, starts, steps, texture, voxel, sharp) -> None:  # type: ignore[no-untyped-def]
-    """Fill one row of `mineral` and `label` from the channels at its knots."""
-    tile, m, g, roots, stride = texture
-    per_voxel, per_stride = ONE / voxel, ONE / np.float32(stride)
-    for n in range(fields.shape[1] - 1):
-        b, deepest = _deepest(fields, n)
-        for i in range(n * stride, min((n + 1) * stride, mineral.shape[0])):
-            w = np.float32(i - n * stride) * per_stride
-            depth = _lerp(fields, b, n, w, 0)
-            outer = HALF + depth * per_voxel
-            mineral[i] = 0
-            if depth <= 0:
-                label[i] = _soft(fields, softs, n, w, deepest)
-            if outer > 0:
-                x, y = starts[b, 0] + i * steps[b, 0], starts[b, 1] + i * steps[b, 1]
-                z = starts[b, 2] + i * steps[b, 2]
-                solid, code = _bone(tile, m, g, roots, fields, b, n, w, depth, per_voxel, x, y, z, sharp)
-                mineral[i] = solid * min(outer, ONE)
-                if depth > 0:
-                    label[i] = code
+def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[no-untyped-def]
+    """Fill `fields` (bones, knots, channels) and `softs` (knots, channels) along one row of knots."""
+    for n in range(softs.shape[0]):
+        for b in range(len(bones)):
+            x, y, z = (starts[b, 0] + n * steps[b, 0], starts[b, 1] + n * steps[b, 1], starts[b, 2] + n * steps[b, 2])
+            _sample(bones[b], x, y, z, fields[b, n])
+        t = min(max(0.5 + (starts[1, 2] + n * steps[1, 2]) / 40.0, 0.0), 1.0)
+        x = t * (starts[0, 0] + n * steps[0, 0]) + (1 - t) * (starts[1, 0] + n * steps[1, 0])
+        y = t * (starts[0, 1] + n * steps[0, 1]) + (1 - t) * (starts[1, 1] + n * steps[1, 1])
+        z = t * (starts[0, 2] + n * steps[0, 2]) + (1 - t) * (starts[1, 2] + n * steps[1, 2])
+        _sample(soft, x, y, z, softs[n])
 
 
 @_compiled
-def compose_rows(mineral, label, bones, soft, maps, texture, sharp) -> None:  # type: ignore[no-untyped-def]
+def _beam(  # type: ignore[no-untyped-def]
+    mineral, label, tile, m, g, roots, bricks, softs, first, maps, line, soft, ends, k0, j0, sizes, voxel, sharp
+) -> None:
+    """Fill a row of bricks of `mineral` and `label` from plane `k0` and row `j0` on.
+
+    `first` is the position of its first point in each bone's frame; `bricks` are the channels at its corners
+    (bones, 2, 2, knots, channel), `softs` (1, 2, 2, knots, channel) those of soft tissue; `line`, `soft` and `ends` are
+    room to work in.
+    """
+    stride, across, deep = sizes
+    per_voxel, period = ONE / voxel, tile.shape[0] - 1
+    nk, nj, ni = min(deep, mineral.shape[0] - k0), min(across, mineral.shape[1] - j0), mineral.shape[2]
+    for n in range(bricks.shape[3] - 1):
+        start, stop = n * stride, min((n + 1) * stride, ni)
+        for k in range(nk):
+            for j in range(nj):
+                s, t = np.float32(k) / np.float32(deep), np.float32(j) / np.float32(across)
+                for bone in range(bricks.shape[0]):
+                    _bone_line(bricks, bone, n, s, t, line)
+                b, deepest = _deepest(line)
+                if deepest > -voxel:
+                    _tile_ends(m, b, line, first, maps, (start, j, k), stride, period, ends)
+                if line[b, 0, 0] + min(line[b, 1, 0], ZERO) <= 0:
+                    _bone_line(softs, 0, n, s, t, soft)
+                for i in range(start, stop):
+                    w = np.float32(i - start) / np.float32(stride)
+                    depth = _lerp(line, b, w, 0)
+                    outer = HALF + depth * per_voxel
+                    solid, code = ZERO, 0
+                    if outer > 0:
+                        solid, code = _bone(tile, g, roots, ends, line, b, w, depth, per_voxel, sharp)
+                    if depth <= 0:
+                        code = _soft(line, soft, w, deepest)
+                    mineral[k0 + k, j0 + j, i] = solid * min(outer, ONE)
+                    label[k0 + k, j0 + j, i] = code
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) -> None:  # type: ignore[no-untyped-def]
     """Fill `mineral` and `label` (z, y, x); `maps` (bones, 3, 4) from (i, j, k, 1) to each bone's frame.
 
-    Knots lie `KNOT_MM` apart at most along rows and across them; rows between two rows of knots take their mean.
+    Channels are read at the corners of bricks, `KNOT_MM` apart at most, and interpolated linearly between them.
     """
     nk, nj, ni = mineral.shape
     nb, nc, ns = len(bones), bones[0].values.shape[3], soft.values.shape[3]
     size = np.sqrt((maps[0, :, :3] ** 2).sum(axis=0))
     voxel = np.float32((size[0] * size[1] * size[2]) ** (1 / 3))
-    stride, across = max(int(KNOT_MM / size[0]), 1), max(int(KNOT_MM / size[1]), 1)
+    stride, across, deep = (
+        max(int(KNOT_MM / size[0]), 1),
+        max(int(KNOT_MM / size[1]), 1),
+        max(int(KNOT_MM / size[2]), 1),
+    )
     knots = (ni - 1) // stride + 2
-    fields, softs = np.zeros((3, nb, knots, nc), np.float32), np.zeros((3, knots, ns), np.float32)
-    steps = np.ascontiguousarray(maps[:, :, 0])
-    line = (texture[0], texture[1], texture[2], texture[3], stride)
-    for k in range(nk):
-        for j in range(nj):
-            starts = maps[:, :, 1] * j + maps[:, :, 2] * k + maps[:, :, 3]
-            behind = j % across
-            if behind == 0:
-                if j == 0:
-                    _knots(bones, soft, starts, steps * stride, fields[1], softs[1])
-                fields[0], softs[0] = fields[1], softs[1]
-                ahead = starts + maps[:, :, 1] * across
-                _knots(bones, soft, ahead, steps * stride, fields[1], softs[1])
-            t = np.float32(behind) / np.float32(across)
-            _mix(fields[0].reshape(-1), fields[1].reshape(-1), t, fields[2].reshape(-1))
-            _mix(softs[0].reshape(-1), softs[1].reshape(-1), t, softs[2].reshape(-1))
-            _row(mineral[k, j], label[k, j], fields[2], softs[2], starts, steps, line, voxel, sharp)
+    bricks, softs = np.zeros((nb, 2, 2, knots, nc), np.float32), np.zeros((1, 2, 2, knots, ns), np.float32)
+    row = np.zeros((nb, knots, nc), np.float32)
+    line, around, ends = (
+        np.zeros((nb, 2, nc), np.float32),
+        np.zeros((1, 2, ns), np.float32),
+        np.zeros((2, 2, 3), np.float32),
+    )
+    steps = np.ascontiguousarray(maps[:, :, 0]) * stride
+    for k in range(0, nk, deep):
+        for j in range(-across, nj, across):  # the first turn only reads the knots in front
+            for e in range(2):
+                bricks[:, e, 0], softs[0, e, 0] = bricks[:, e, 1], softs[0, e, 1]
+                starts = maps[:, :, 1] * (j + across) + maps[:, :, 2] * (k + e * deep) + maps[:, :, 3]
+                _knots(bones, soft, starts, steps, row, softs[0, e, 1])
+                bricks[:, e, 1] = row
+            if j >= 0:
+                first = maps[:, :, 1] * j + maps[:, :, 2] * k + maps[:, :, 3]
+                sizes = stride, across, deep
+                _beam(
+                    mineral,
+                    label,
+                    tile,
+                    m,
+                    g,
+                    roots,
+                    bricks,
+                    softs,
+                    first,
+                    maps,
+                    line,
+                    around,
+                    ends,
+                    k,
+                    j,
+                    sizes,
+                    voxel,
+                    sharp,
+                )

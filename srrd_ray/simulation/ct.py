@@ -10,7 +10,7 @@ from scipy import fft
 
 from srrd_ray.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
-from srrd_ray.simulation.compose import Scene, compose
+from srrd_ray.simulation.compose import Scene, composed_planes
 from srrd_ray.simulation.sampling import fourier_crop, padded
 from srrd_ray.volume import Volume
 
@@ -161,10 +161,8 @@ def noiseless(
     dz, dy, dx = grid.spacing_mm
     kernels = [mtf(frequencies(n, d), protocol.psf_mm, 0.0) for n, d in ((acquired[1], dy), (acquired[2], dx))]
     planes = np.empty((fine_shape[0], acquired[1], acquired[2]), np.complex64)
-    for k in range(fine_shape[0]):
-        one = fine.crop((k, 0, 0), (1, fine_shape[1], fine_shape[2]))
-        mineral, label = compose(scene, bones_from_world @ one.affine, one.shape)
-        plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label])[0].astype(np.complex64)
+    for k, mineral, label in composed_planes(scene, bones_from_world, fine):
+        plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label]).astype(np.complex64)
         plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
         planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
     profile = slice_profile(frequencies(acquired[0], dz), protocol.thickness_mm)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
-from srrd_ray.simulation.compose import Scene, compose
+from srrd_ray.simulation.compose import Scene, composed_planes
 from srrd_ray.simulation.sampling import fourier_crop, padded
 from srrd_ray.volume import Volume
 
@@ -161,10 +161,8 @@ def k_space_sample(
         (fine_shape[0], fine_shape[1], fine_shape[2])
     )
     planes = np.empty((fine_shape[0], acquired[1], acquired[2]), np.complex64)
-    for k in range(fine_shape[0]):
-        one = fine.crop((k, 0, 0), (1, fine_shape[1], fine_shape[2]))
-        mineral, label = compose(scene, bones_from_world @ one.affine, one.shape)
-        plane = _plane_signal(mineral[0], label[0], table, _field_plane(field, k / fine_shape[0], fine_shape[1:]))
+    for k, mineral, label in composed_planes(scene, bones_from_world, fine):
+        plane = _plane_signal(mineral, label, table, _field_plane(field, k / fine_shape[0], fine_shape[1:]))
         planes[k] = fourier_crop(fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE), 0, OVERSAMPLE_IN_PLANE)
     image = np.empty(acquired, np.complex64)
     for j in range(acquired[1]):
