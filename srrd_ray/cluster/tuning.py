@@ -118,6 +118,9 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
         for score in plan.run(plan.settings[space["number"]]):
             tune.report({"score": score})
 
+    trial.__name__ = (
+        f"trial-{plan.name}"  # Tune keeps functions by name for a whole job: searches side by side need two
+    )
     path = plan.storage.resolve() / plan.name
     trainable = tune.with_resources(trial, {"CPU": cpus})
     if tune.Tuner.can_restore(str(path)):

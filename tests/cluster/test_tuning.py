@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray.tune import registry as tune_registry
 
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.cluster.tuning import Search, TuneConfig, search, search_all, winner
@@ -49,3 +50,20 @@ def test_searches_side_by_side_give_what_each_gives_alone(cluster: ClusterConfig
     alone = Search(name="alone", settings=SETTINGS[1:], run=climb, epochs=5, storage=tmp_path)
     assert together[1] == search(alone, TuneConfig())
     assert len(together[0]) == len(SETTINGS)
+
+
+@pytest.mark.slow
+def test_no_two_searches_share_the_name_under_which_tune_keeps_their_function(
+    cluster: ClusterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    register = tune_registry.register_trainable
+
+    def noted(name: str, *args: object, **more: object) -> None:
+        kept.append(name)
+        register(name, *args, **more)
+
+    monkeypatch.setattr("ray.tune.experiment.experiment.register_trainable", noted)
+    for name in ("first", "second"):
+        search(Search(name=name, settings=SETTINGS[:1], run=climb, epochs=5, storage=tmp_path), TuneConfig())
+    assert len(set(kept)) == len(kept) == 2
