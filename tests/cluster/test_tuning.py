@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,9 @@ def test_no_two_searches_share_the_name_under_which_tune_keeps_their_function(
     kept: list[str] = []
     register = tune_registry.register_trainable
 
-    def noted(name: str, *args: object, **more: object) -> None:
+    def noted(name: str, trainable: Callable[..., object], warn: bool = True) -> None:
         kept.append(name)
-        register(name, *args, **more)
+        register(name, trainable, warn)
 
     monkeypatch.setattr("ray.tune.experiment.experiment.register_trainable", noted)
     for name in ("first", "second"):
