@@ -1,0 +1,140 @@
+"""Strike a run in every stage, and compare what it leaves with an undisturbed run, byte for byte.
+
+``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver (SIGKILL) once in
+every stage and starts the same command again each time; ``worker`` kills one Ray worker in every stage instead and lets the
+run go on. Exit code 0: the same bytes, the same exit code, nothing half-written left over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import IO
+
+from demo import ENDED, processes
+from srrd_ray.pipeline import STAGES
+
+RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")
+"""What has to be the same; `run.json` and the report hold times."""
+LONGEST_WAIT_S = 25.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("victim", choices=("driver", "worker"))
+    parser.add_argument("--cohort", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for both runs; an undisturbed one is kept")
+    parser.add_argument("--config")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    command = ["srrd", "run", "--cohort", given.cohort, *(["--config", given.config] if given.config else []), "--out"]
+    calm, struck = given.out / "calm", given.out / f"struck-{given.victim}"
+    expected = subprocess.run([*command, str(calm)], check=False).returncode
+    code, strikes = strike([*command, str(struck)], given.victim, random.Random(given.seed))
+    differ = different(calm, struck)
+    print(f"\n{'stage':<18} {'killed after':>12}  what was running")
+    for stage, seconds, line in strikes:
+        print(f"{stage:<18} {seconds:>10.1f} s  {line}")
+    print(f"\nexit codes: undisturbed {expected}, struck {code}; {len(strikes)} strikes")
+    print(f"files that differ: {len(differ)}", *differ[:20], sep="\n  ")
+    return 0 if not differ and code == expected else 1
+
+
+def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int, list[tuple[str, float, str]]]:
+    """Return the last exit code of a command that is struck once in every stage, and the strikes."""
+    waiting, strikes = list(STAGES), []
+    while True:
+        run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        lines: Queue[str] = Queue()
+        Thread(target=_read, args=(run.stderr, lines), daemon=True).start()
+        for stage, line in _stages(run, lines, waiting):
+            delay = rng.uniform(0.0, LONGEST_WAIT_S) if stage not in ("classify", "evaluate") else 0.0
+            last = _wait(run, lines, delay, line)
+            pid = run.pid if victim == "driver" else _worker(run.pid, rng)
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                strikes.append((stage, delay, last))
+            waiting.remove(stage)
+            if victim == "driver":
+                break
+        if run.wait() >= 0:
+            return run.returncode, strikes
+        time.sleep(3.0)  # Ray's processes notice that their driver is gone
+
+
+def _stages(run: subprocess.Popen[str], lines: Queue[str], waiting: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield every waiting stage when it begins, with the line that tells so."""
+    order: dict[str, str] = dict(pairwise(STAGES))
+    if STAGES[0] in waiting:
+        yield STAGES[0], "start"
+    while run.poll() is None or not lines.empty():
+        try:
+            line = lines.get(timeout=0.2)
+        except Empty:
+            continue
+        ended = ENDED.match(line)
+        if ended and order.get(ended[1]) in waiting:
+            yield order[ended[1]], line.strip()
+
+
+def _wait(run: subprocess.Popen[str], lines: Queue[str], seconds: float, line: str) -> str:
+    """Return the last line read within `seconds`, or when the stage has ended."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and run.poll() is None:
+        try:
+            peeked = lines.queue[0] if lines.queue else None
+            if peeked is not None and ENDED.match(peeked):
+                return line
+            line = lines.get(timeout=0.2).strip()
+        except Empty:
+            continue
+    return line
+
+
+def _worker(driver: int, rng: random.Random) -> int:
+    """Return one Ray worker that is at work, or 0."""
+    busy = [pid for pid in processes(driver) if _title(pid).startswith("ray::") and "IDLE" not in _title(pid)]
+    return rng.choice(sorted(busy)) if busy else 0
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _read(stream: IO[str] | None, lines: Queue[str]) -> None:
+    for line in stream or ():
+        sys.stderr.write(line)
+        lines.put(line)
+
+
+def different(calm: Path, struck: Path) -> list[str]:
+    """Return the results that are missing, left over or not the same bytes."""
+    mine, theirs = ({p.relative_to(root).as_posix(): p for p in _results(root)} for root in (calm, struck))
+    return [
+        name
+        for name in sorted({*mine, *theirs})
+        if name not in mine or name not in theirs or mine[name].read_bytes() != theirs[name].read_bytes()
+    ]
+
+
+def _results(root: Path) -> Iterator[Path]:
+    for part in RESULTS:
+        path = root / part
+        yield from ([path] if path.is_file() else (p for p in path.rglob("*") if p.is_file()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
