@@ -19,7 +19,7 @@ from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
-from srrd_ray.stages.poses import read_pose
+from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.volume import Volume
 
 TABLES = ("knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors")
@@ -54,9 +54,12 @@ def build_report(layout: RunLayout) -> Path:
 
 
 def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
-    """Return the volumes of a knee and its transforms for drawing; None where CT, bones or MR are not there."""
+    """Return the volumes of a knee and its accepted transforms; None where there is none, or CT, bones or MR are missing.
+
+    A refused transform is no result and is not drawn through: its bone stays black beside the CT.
+    """
     needed: tuple[Image, ...] = ("ct", "ct_bones", "mr")
-    poses = {bone: found.matrix for bone in BONES if (found := read_pose(layout, knee, bone)) is not None}
+    poses = {bone: found for bone in BONES if (found := accepted_pose(layout, knee, bone)) is not None}
     if not poses or not all(layout.volume(knee, image).exists() for image in needed):
         return None
     labels = read_volume(layout.volume(knee, "ct_bones"))
@@ -72,10 +75,12 @@ def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
 
 
 def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
-    """Return the knees of least, middle and greatest surface distance after registration (of their worse bone)."""
+    """Return the knees of least, middle and greatest surface distance (of their worse bone) among accepted registrations."""
     if registration is None or registration.empty:
         return ()
-    worse = registration.groupby(["participant", "side"], sort=True)["surface_mm"].max().dropna()
+    worse = (
+        registration[registration["accepted"]].groupby(["participant", "side"], sort=True)["surface_mm"].max().dropna()
+    )
     ranked = worse.reset_index().sort_values(["surface_mm", "participant", "side"], ignore_index=True)
     places = {0: "best", len(ranked) // 2: "median", len(ranked) - 1: "worst"} if len(ranked) else {}
     chosen = []
@@ -93,7 +98,7 @@ def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
 
 def _refused(registration: pd.DataFrame, knee: Knee) -> str:
     mine = registration[(registration["participant"] == knee.participant) & (registration["side"] == knee.side)]
-    bad = [f"{row.bone} refused: {row.reason}" for row in mine.itertuples() if not row.accepted]
+    bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in mine.itertuples() if not row.accepted]
     return f" ({'; '.join(bad)})" if bad else ""
 
 

@@ -119,3 +119,16 @@ def test_a_partial_run_has_a_page_that_says_what_is_missing(made: Made, tmp_path
 def test_a_knee_without_mr_has_no_overlay(made: Made) -> None:
     assert knee_images(made.layout, Knee(participant="001", side="R")) is not None
     assert knee_images(made.layout, Knee(participant="002", side="L")) is None
+
+
+def test_a_refused_bone_is_not_drawn_through_its_matrix(made: Made, tmp_path: Path) -> None:
+    knee = Knee(participant="001", side="R")
+    layout = RunLayout(root=tmp_path / "refused")
+    shutil.copytree(made.layout.root, layout.root)
+    path = layout.transform(knee, "tibia")
+    found = json.loads(path.read_text())
+    found["quality"] |= {"accepted": False, "reason": "no-overlap"}
+    path.write_text(json.dumps(found))
+    images = knee_images(layout, knee)
+    assert images is not None
+    assert set(images.poses) == {"femur"}
