@@ -15,7 +15,7 @@ from srrd_ray import serial
 from srrd_ray.acts import Acts
 from srrd_ray.cluster.training import Programme, Training, discard, fit
 from srrd_ray.cluster.tuning import Search, Trial, search_all, winner
-from srrd_ray.distillation.search import drawn, trial
+from srrd_ray.distillation.search import drawn
 from srrd_ray.distillation.step import HyperParameters
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import read_table, write_table
@@ -121,7 +121,7 @@ class Learning:
         return Search(
             name=f"fold-{fold}-{unit.key[:16]}",
             settings=drawn(span, default, config.tune.trials, seed_from(config.seed, "tune", fold)),
-            run=partial(_scores, plan, fold),
+            run=partial(distil.trial_scores, plan, fold),
             epochs=span.epochs,
             storage=self.acts.layout.tune,
         )
@@ -142,12 +142,6 @@ def _logged(searches: Iterator[Searched]) -> Iterator[Searched]:
             state, score = "stopped" if t.stopped else "completed", f"{t.scores[-1]:.3f}" if t.scores else "none"
             log.info("%-16s %s trial %d %s: ICC %s", "tune", one.name.rsplit("-", 1)[0], t.number, state, score)
         yield one, trials
-
-
-def _scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:
-    """Yield the inner validation score of one setting after every epoch."""
-    inputs = distil.trial_inputs(plan, fold)
-    yield from trial(inputs, hyper, plan.config, seed_from(plan.seed, "trial", fold))
 
 
 def _rows(fold: int, trials: Sequence[Trial[HyperParameters]]) -> Iterator[dict[str, object]]:

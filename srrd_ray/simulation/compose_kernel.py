@@ -22,6 +22,7 @@ BLEND_EDGE, BLEND_FULL = np.float32(0.02), np.float32(np.pi / 2 - 0.02)
 _FLOATS = {"nnan", "ninf", "nsz"}
 # _nrt=False: these functions make no arrays, and counting references to those they are given costs more than a point
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATS, _nrt=False)
+_compiled_outermost = njit(cache=True, nogil=True, error_model="numpy")
 _inlined = njit(cache=True, error_model="numpy", fastmath=_FLOATS, forceinline=True, _nrt=False)
 
 
@@ -307,7 +308,7 @@ def _beam(  # type: ignore[no-untyped-def]
                     label[k0 + k, j0 + j, i] = code
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_compiled_outermost
 def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) -> None:  # type: ignore[no-untyped-def]
     """Fill `mineral` and `label` (z, y, x); `maps` (bones, 3, 4) from (i, j, k, 1) to each bone's frame.
 

@@ -18,7 +18,7 @@ from srrd_ray.distillation.data import DistillationData, bone_fraction
 from srrd_ray.distillation.fingerprint import fit_fingerprint
 from srrd_ray.distillation.inference import teacher_outputs
 from srrd_ray.distillation.networks import PatchRegressor, build
-from srrd_ray.distillation.search import TrialInputs
+from srrd_ray.distillation.search import TrialInputs, trial
 from srrd_ray.distillation.step import DistillationConfig, HyperParameters, StudentLearner, TeacherLearner
 from srrd_ray.errors import InputError
 from srrd_ray.io import patch_store
@@ -125,6 +125,11 @@ def programme_distilled(plan: DistilPlan) -> Iterator[Learner]:
         outputs = teacher_outputs(teachers[fold], part)
         name, seed = learner_name(fold, "distilled"), plan.seed_of(fold, "distilled")
         yield StudentLearner(name, part, plan.config_of(fold), seed, outputs)
+
+
+def trial_scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:
+    """Yield the inner validation score of one setting after every epoch."""
+    yield from trial(trial_inputs(plan, fold), hyper, plan.config, seed_from(plan.seed, "trial", fold))
 
 
 def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:

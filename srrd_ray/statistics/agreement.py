@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from srrd_ray.errors import ConfigError, NotEstimableError
 from srrd_ray.statistics.estimate import Estimate, finite, paired
@@ -133,15 +133,15 @@ def _interval_absolute(squares: _MeanSquares, rho: float, level: float) -> tuple
     weight = a**2 / (k - 1) + b**2 / ((n - 1) * (k - 1))
     freedom = max((a + b) ** 2 / weight if weight > 0 else 1.0, float(k - 1))
     tail = 1 - (1 - level) / 2
-    lower = float(stats.f.ppf(tail, n - 1, freedom))
-    upper = float(stats.f.ppf(tail, freedom, n - 1))
+    lower = float(special.fdtri(n - 1, freedom, tail))
+    upper = float(special.fdtri(freedom, n - 1, tail))
     spread = k * msc + (k * n - k - n) * mse
     return n * (msr - lower * mse) / (lower * spread + n * msr), n * (upper * msr - mse) / (spread + n * upper * msr)
 
 
 def _interval_consistency(squares: _MeanSquares, level: float) -> tuple[float, float]:
     ratio = squares.rows / squares.error
-    tail = float(stats.f.ppf(1 - (1 - level) / 2, squares.n - 1, squares.n - 1))
+    tail = float(special.fdtri(squares.n - 1, squares.n - 1, 1 - (1 - level) / 2))
     low, high = ratio / tail, ratio * tail
     return (low - 1) / (low + RATERS - 1), (high - 1) / (high + RATERS - 1)
 
@@ -167,7 +167,7 @@ def ccc(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
         + 2 * value**3 * (1 - value) * u2 / (r * rest**2)
         - value**4 * u2**2 / (2 * r**2 * rest**2)
     ) / (x.size - 2)
-    half = float(stats.norm.ppf(1 - (1 - level) / 2)) * np.sqrt(max(variance, 0.0))
+    half = float(special.ndtri(1 - (1 - level) / 2)) * np.sqrt(max(variance, 0.0))
     centre = np.arctanh(value)
     return Estimate(value, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from srrd_ray.errors import NotEstimableError
 from srrd_ray.statistics.agreement import icc_value
@@ -109,10 +109,10 @@ def _levels(
     """Return the two quantile levels of the bootstrap distribution that BCa reads."""
     below = (np.count_nonzero(drawn < value) + 0.5 * np.count_nonzero(drawn == value)) / drawn.size
     edge = 0.5 / drawn.size
-    bias = float(stats.norm.ppf(np.clip(below, edge, 1 - edge)))
+    bias = float(special.ndtri(np.clip(below, edge, 1 - edge)))
     deviation = left_out.mean() - left_out
     spread = float((deviation**2).sum()) ** 1.5
     acceleration = float((deviation**3).sum()) / (6 * spread) if spread > 0 else 0.0
-    shifted = bias + stats.norm.ppf([(1 - level) / 2, 1 - (1 - level) / 2])
-    levels: NDArray[np.float64] = stats.norm.cdf(bias + shifted / (1 - acceleration * shifted))
+    shifted = bias + special.ndtri([(1 - level) / 2, 1 - (1 - level) / 2])
+    levels: NDArray[np.float64] = special.ndtr(bias + shifted / (1 - acceleration * shifted))
     return levels
