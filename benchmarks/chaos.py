@@ -22,6 +22,7 @@ from threading import Thread
 from typing import IO
 
 from demo import ENDED, processes
+
 from srrd_ray.pipeline import STAGES
 
 RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")

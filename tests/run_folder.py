@@ -15,7 +15,7 @@ from srrd_ray import serial
 from srrd_ray.geometry import matrix4
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.patch_store import write_shard
-from srrd_ray.io.tables import write_table
+from srrd_ray.io.tables import CONTRACTS, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import (
     BONES,
@@ -29,6 +29,7 @@ from srrd_ray.records import (
     Patch,
     RegistrationQuality,
 )
+from srrd_ray.stages.poses import write_pose
 
 REGIONS = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
 NOISE = {"measures": 0.15, "teacher": 0.3, "distilled": 0.6, "baseline": 1.0}
@@ -70,6 +71,7 @@ def make_run(root: Path, *, patients: int = 20, seed: int = 0, simulated: bool =
         write_table(
             layout.table(name),
             _values(name, patches, truth, {k: f % folds for f, k in enumerate(sorted(disease))}, rng),
+            CONTRACTS[name],
         )
     _poses(layout, cohort if simulated else None, knees, rng)
     if simulated:
@@ -141,7 +143,9 @@ def _values(
         noise = rng.normal(size=truth.shape) + np.repeat(rng.normal(size=(len(truth) // 16, 4)), 16, axis=0)
         noisy = np.maximum(truth + NOISE[model] * noise * list(SPREAD.values()), 0.02)
         part = pd.DataFrame(keys | dict(zip(PARAMETERS, noisy.T, strict=True)))
-        if name == "predictions":
+        if name == "measures":
+            part = part.assign(coverage=1.0, method="drawn")
+        else:
             part["model"] = model
             part["fold"] = part["participant"].map(folds)
             part = part.assign(**{f"{p}.SD": SPREAD[p] * NOISE[model] for p in PARAMETERS})
@@ -167,7 +171,7 @@ def _poses(layout: RunLayout, cohort: Path | None, knees: list[Knee], rng: np.ra
             record = BoneTransform(
                 knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(found), quality=quality
             )
-            write_text(layout.transform(knee, bone), serial.to_json(record))
+            write_pose(layout, record)
             truth[bone], landmarks[bone] = pose.tolist(), points.tolist()
         if cohort is not None:
             data = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from srrd_ray.errors import CohortError
+from srrd_ray.io.schemas import validate
 from srrd_ray.records import BONES, Bone, Knee, Modality, Series, Side
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -88,6 +89,8 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
     faults: list[CohortError] = []
     people = dict(_people(root, faults))
     knees = sorted(_knees(root, people, faults), key=lambda item: item.knee.key)
+    for knee in knees:
+        validate("cohort", _row(knee), knee.knee.key)
     if not knees and not faults:
         faults.append(CohortError("cohort-empty", "no knee in the table", where="knees.tsv"))
     return Cohort(root=root, knees=tuple(knees)), tuple(faults)
@@ -182,6 +185,14 @@ def _knee(row: Mapping[str, str], people: Mapping[str, _Person], where: str, fau
         faults.append(CohortError("id-unknown", text, where=where, got=name[:32]))
         return None
     return Knee(participant=name, side="L" if side == "L" else "R")
+
+
+def _row(knee: CohortKnee) -> dict[str, str | int | float | None]:
+    """Return a knee as `storage_schemas/cohort.schema.json` describes it."""
+    return {
+        "participant_id": knee.knee.participant, "side": knee.knee.side, "kl_grade": knee.kl_grade, "oa": knee.oa,
+        "age": knee.age, "sex": knee.sex,
+    }  # fmt: skip
 
 
 def _bare(name: str) -> str:

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
+import pandas as pd
 from jsonschema import Draft202012Validator
 
 from srrd_ray.errors import StoreError
@@ -58,6 +60,47 @@ def validate(name: Name, data: object, where: str = "") -> None:
             got=f"{at}: {fault.validator} fails",
             expected=json.dumps(fault.validator_value)[:120],
         )
+
+
+def validate_rows(name: Name, table: pd.DataFrame, where: str = "") -> None:
+    """Check a table whose rows are what the schema `name` describes: its columns, and every value of each of them.
+
+    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows.
+
+    Raises
+    ------
+    StoreError
+        `schema-invalid` naming the column.
+    """
+    rules: Mapping[str, object] = schema(name)["properties"]  # type: ignore[assignment]
+    needed: list[str] = schema(name)["required"]  # type: ignore[assignment]
+    lost = [column for column in needed if column not in table.columns]
+    odd = [str(column) for column in table.columns if column not in rules]
+    if lost or (odd and schema(name).get("additionalProperties") is False):
+        raise _invalid(
+            name, where, f"columns {', '.join(map(str, table.columns))[:160]}", f"columns {', '.join(rules)}"
+        )
+    for column in [column for column in table.columns if column in rules]:
+        for witness in _witnesses(table[column]):
+            fault = next(Draft202012Validator(rules[column]).iter_errors(witness), None)  # type: ignore[arg-type]
+            if fault is not None:
+                raise _invalid(name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value))
+
+
+def _witnesses(values: pd.Series[object]) -> list[object]:
+    """Return plain values that stand for all: the ends of numbers, every distinct one of others, None for a missing one."""
+    there = values.dropna()
+    missing: list[object] = [None] if len(there) < len(values) else []
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
+        return missing + ([there.min().item(), there.max().item()] if len(there) else [])
+    return missing + [v.item() if isinstance(v, np.generic) else v for v in there.unique()]
+
+
+def _invalid(name: Name, where: str, got: str, expected: str) -> StoreError:
+    return StoreError(
+        "schema-invalid", f"does not obey {version(name)}", where=where, got=got, expected=expected[:160],
+        todo="Delete the file and run the same command again.",
+    )  # fmt: skip
 
 
 @cache

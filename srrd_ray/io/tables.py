@@ -1,40 +1,68 @@
-"""Tables as Parquet: sorted by the caller, same bytes for the same rows, written whole or not at all."""
+"""Tables as Parquet: sorted by the caller, same bytes for the same rows, written whole or not at all.
+
+A table with a contract carries the schema's version in its metadata and is checked when it is written and when it is read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from srrd_ray.errors import StoreError
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.schemas import Name, validate_rows, version
+
+KEY = b"srrd"
+CONTRACTS: Mapping[str, Name] = {"measures": "morphometry", "predictions": "predictions"}
+"""The tables of a run that have a contract."""
+AGAIN = "Delete the file and run the same command again."
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write `table` without its index to a Parquet file."""
+def write_table(path: Path, table: pd.DataFrame, contract: Name | None = None) -> None:
+    """Write `table` without its index to a Parquet file.
+
+    Raises
+    ------
+    StoreError
+        `schema-invalid` where the rows do not obey `contract`.
+    """
+    stored = pa.Table.from_pandas(table, preserve_index=False)
+    if contract:
+        validate_rows(contract, table, path.name)
+        stored = stored.replace_schema_metadata({**(stored.schema.metadata or {}), KEY: version(contract).encode()})
     with replacing(path) as beside:
-        table.to_parquet(beside, index=False, compression="zstd")
+        pq.write_table(stored, beside, compression="zstd")
 
 
-def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...] = (), contract: Name | None = None) -> pd.DataFrame:
     """Return a Parquet table.
 
     Raises
     ------
     StoreError
-        `table-unreadable` where the file is absent or torn, `table-columns` where one of `columns` is missing.
+        `table-unreadable` where the file is absent or torn, `table-columns` where one of `columns` is missing;
+        `schema-version` or `schema-invalid` where it does not obey `contract`.
     """
     try:
-        table = pd.read_parquet(path)
+        stored = pq.read_table(path)
     except (OSError, ValueError) as error:
         raise StoreError(
-            "table-unreadable",
-            "cannot read a table",
-            where=path.name,
-            got=type(error).__name__,
-            todo="Delete the file and run the same command again.",
+            "table-unreadable", "cannot read a table", where=path.name, got=type(error).__name__, todo=AGAIN
         ) from error
+    table: pd.DataFrame = stored.to_pandas()
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise StoreError("table-columns", f"no column {missing[0]!r}", where=path.name, got=", ".join(table.columns))
+    if contract:
+        found = (stored.schema.metadata or {}).get(KEY, b"none").decode(errors="replace")
+        if found != version(contract):
+            raise StoreError(
+                "schema-version", "stored by another version", where=path.name, got=found[:64],
+                expected=version(contract), todo=AGAIN,
+            )  # fmt: skip
+        validate_rows(contract, table, path.name)
     return table

@@ -69,7 +69,7 @@ def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Pre
     Reads tables ``predictions`` and ``knees`` (its folds and labels); writes table ``diagnosis`` and
     ``models/diagnosis/model.json``. A source with too few knees for a model is left out, its reason kept in the model.
     """
-    predictions = read_table(layout.table("predictions"), ("participant", "side", "model", *PARAMETERS))
+    predictions = read_table(layout.table("predictions"), ("participant", "side", "model", *PARAMETERS), "predictions")
     knees = read_table(layout.table("knees"), ("participant", "side", "oa", "fold"))
     found: dict[str, _Classified] = {}
     reasons: dict[str, str] = {}

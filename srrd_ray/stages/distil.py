@@ -98,7 +98,7 @@ def load_data(shards: Sequence[Path], measures: pd.DataFrame) -> DistillationDat
 def read_data(plan: DistilPlan) -> DistillationData:
     """Return the cubes of a plan's patients."""
     columns = ("store", "row", *PARAMETERS)
-    data = load_data(plan.shards, read_table(plan.layout.table("measures"), columns))
+    data = load_data(plan.shards, read_table(plan.layout.table("measures"), columns, "morphometry"))
     return data.of_patients(set(plan.folds))
 
 
@@ -145,7 +145,7 @@ def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
 def _trial_inputs(
     layout: RunLayout, shards: tuple[Path, ...], folds: tuple[tuple[str, int], ...], fold: int, _card: str
 ) -> TrialInputs:
-    data = load_data(shards, read_table(layout.table("measures"), ("store", "row", *PARAMETERS)))
+    data = load_data(shards, read_table(layout.table("measures"), ("store", "row", *PARAMETERS), "morphometry"))
     part = training_part(data, dict(folds), fold)
     teacher = load_model(layout.model("teacher")).networks[fold]
     return TrialInputs(data=part, outputs=teacher_outputs(teacher, part))

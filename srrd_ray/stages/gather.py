@@ -10,7 +10,7 @@ import pandas as pd
 from srrd_ray.diagnosis.splits import patient_folds
 from srrd_ray.errors import InputError
 from srrd_ray.io.cohort import Cohort, CohortKnee
-from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.io.tables import CONTRACTS, read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee
 
@@ -36,7 +36,8 @@ def gather_predictions(layout: RunLayout, shards: Sequence[str]) -> Path:
 def _join(path: Path, parts: Sequence[Path]) -> Path:
     if not parts:
         raise InputError("table-empty", f"nothing to gather into {path.name}", todo="Look at the failed knees above.")
-    write_table(path, pd.concat([read_table(part) for part in parts], ignore_index=True))
+    contract = CONTRACTS.get(path.stem)
+    write_table(path, pd.concat([read_table(part, contract=contract) for part in parts], ignore_index=True), contract)
     return path
 
 

@@ -59,7 +59,11 @@ def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: Morphometry
                 rows += _bone_rows(image, labels.array == BONE_LABELS[bone], to_mr, own, config)
     path = layout.part("measures", knee)
     ordered = sorted(rows, key=lambda row: int(row["row"] or 0))
-    write_table(path, pd.DataFrame(ordered, columns=list(COLUMNS)).astype({"row": np.int64, "coverage": np.float64}))
+    write_table(
+        path,
+        pd.DataFrame(ordered, columns=list(COLUMNS)).astype({"row": np.int64, "coverage": np.float64}),
+        "morphometry",
+    )
     return path
 
 

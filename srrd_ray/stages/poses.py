@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray import serial
+from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Bone, BoneTransform, Knee
 
@@ -13,7 +13,12 @@ from srrd_ray.records import Bone, BoneTransform, Knee
 def read_pose(layout: RunLayout, knee: Knee, bone: Bone) -> BoneTransform | None:
     """Return the transform of a bone, accepted or refused; None where the bone was not registered."""
     path = layout.transform(knee, bone)
-    return serial.from_json(BoneTransform, path.read_bytes()) if path.is_file() else None
+    return read_record(BoneTransform, path, "transform") if path.is_file() else None
+
+
+def write_pose(layout: RunLayout, found: BoneTransform) -> None:
+    """Write the transform of a bone, accepted or refused, to its place in the run."""
+    write_record(layout.transform(found.knee, found.bone), found, "transform")
 
 
 def accepted_pose(layout: RunLayout, knee: Knee, bone: Bone) -> NDArray[np.float64] | None:

@@ -59,7 +59,7 @@ def predict_shard(layout: RunLayout, shard: Path, path: Path) -> None:
     """Write the rows of one shard, by every model in the run, to the Parquet file `path`; folds come from table ``knees``."""
     knees = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset=["fold"])
     folds = {str(p): int(f) for p, f in zip(knees["participant"], knees["fold"], strict=True)}
-    write_table(path, predictions_of(shard, layout.root / "models", folds))
+    write_table(path, predictions_of(shard, layout.root / "models", folds), "predictions")
 
 
 def predictions_of(shard: Path, models: Path, folds: Mapping[str, int]) -> pd.DataFrame:

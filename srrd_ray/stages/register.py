@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray import serial
 from srrd_ray.errors import InputError, RegistrationError
 from srrd_ray.geometry import Matrix4, matrix4
 from srrd_ray.io import omezarr
-from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
@@ -26,6 +24,7 @@ from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
+from srrd_ray.stages.poses import write_pose
 from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
 from srrd_ray.volume import Volume
@@ -131,7 +130,7 @@ def _write(
     knee: Knee, layout: RunLayout, found: list[BoneTransform], figures: list[SynthesisMetrics], ct_bones: Labels
 ) -> None:
     for transform in found:
-        write_text(layout.transform(knee, transform.bone), serial.to_json(transform))
+        write_pose(layout, transform)
     _write_mr_bones(knee, layout, found, ct_bones)
     rows = [_row(transform, figure) for transform, figure in zip(found, figures, strict=True)]
     write_table(layout.part("registration", knee), pd.DataFrame(rows, columns=list(COLUMNS)))

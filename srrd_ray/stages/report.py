@@ -12,7 +12,7 @@ import pandas as pd
 from srrd_ray import __version__, serial
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.omezarr import read_volume
-from srrd_ray.io.tables import read_table
+from srrd_ray.io.tables import CONTRACTS, read_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONES, Image, Knee, Outcome
 from srrd_ray.report.content import Json, at
@@ -35,7 +35,11 @@ class _Shown:
 
 def build_report(layout: RunLayout) -> Path:
     """Return the path of ``report.html``, made from the tables, metrics, run.json and volumes of a run."""
-    tables = {name: read_table(layout.table(name)) for name in TABLES if layout.table(name).is_file()}
+    tables = {
+        name: read_table(layout.table(name), contract=CONTRACTS.get(name))
+        for name in TABLES
+        if layout.table(name).is_file()
+    }
     manifest = _json(layout.run_json)
     run = Run(
         tables=tables,

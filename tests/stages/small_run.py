@@ -34,8 +34,10 @@ def write_run(root: Path, data: DistillationData | None = None) -> RunLayout:
     table = pd.DataFrame(targets, columns=list(PARAMETERS))
     table["store"] = [f"shard-{row // 24:05d}" for row in range(len(data))]
     table["row"] = np.arange(len(data)) % 24
+    table["bone"], table["compartment"], table["side"], table["method"] = "tibia", "medial", "R", "toy"
+    table["participant"] = [str(name) for name in data.patients]
     table["coverage"] = np.where(np.arange(len(data)) == BARELY_COVERED, 0.1, 1.0)
-    write_table(layout.table("measures"), table)
+    write_table(layout.table("measures"), table, "morphometry")
     knees = pd.DataFrame({"participant": list(FOLDS), "side": "R", "fold": list(FOLDS.values())})
     write_table(layout.table("knees"), knees)
     return layout

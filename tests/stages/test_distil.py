@@ -54,7 +54,7 @@ def test_cubes_without_mr_value_or_coverage_are_not_learnt_from(trained: RunLayo
 def test_a_cohort_with_nothing_to_learn_from_says_where_to_look(tmp_path: Path) -> None:
     layout = write_run(tmp_path)
     table = read_table(layout.table("measures"))
-    write_table(layout.table("measures"), table.assign(coverage=0.0))
+    write_table(layout.table("measures"), table.assign(coverage=0.0), "morphometry")
     with pytest.raises(InputError, match=r"\[patches-none\].*registration"):
         read_data(plan_of(layout))
 

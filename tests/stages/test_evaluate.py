@@ -162,7 +162,7 @@ def test_one_class_is_reported_in_words(made: Made) -> None:
 def test_a_collapsed_model_keeps_its_icc_and_loses_only_its_line(made: Made) -> None:
     table = read_table(made.layout.table("predictions"))
     table.loc[table["model"] == "baseline", "Tb.Sp"] = 0.65
-    write_table(made.layout.table("predictions"), table)
+    write_table(made.layout.table("predictions"), table, "predictions")
     one = figures(made)["regression"]["baseline"]["Tb.Sp"]
     assert one["icc"] == pytest.approx(0, abs=0.3)
     assert one["r"] is None
@@ -172,7 +172,7 @@ def test_a_collapsed_model_keeps_its_icc_and_loses_only_its_line(made: Made) -> 
 def test_unmeasured_patches_are_left_out(made: Made) -> None:
     table = read_table(made.layout.table("measures"))
     table.loc[table["participant"] == "004", list(PARAMETERS)] = np.nan
-    write_table(made.layout.table("measures"), table)
+    write_table(made.layout.table("measures"), table, "morphometry")
     assert figures(made)["regression"]["teacher"]["BV/TV"]["patients"] == 19
 
 

@@ -7,15 +7,14 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from srrd_ray import serial
 from srrd_ray.geometry import Geometry, matrix4
 from srrd_ray.io import omezarr, patch_store
-from srrd_ray.io.atomic import write_text
 from srrd_ray.io.tables import read_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.morphometry import MorphometryConfig
 from srrd_ray.records import BoneTransform, Knee, Patch, RegistrationQuality
 from srrd_ray.stages.measure import COLUMNS, measure_knee
+from srrd_ray.stages.poses import write_pose
 from srrd_ray.volume import Volume
 
 KNEE = Knee(participant="007", side="L")
@@ -54,7 +53,7 @@ def make_run(root: Path, *, accepted: bool = True, gain: float = 700.0, dark: bo
         accepted=accepted, reason="" if accepted else "no overlap", dice=0.9, surface_mm=0.5, correlation=0.8
     )
     to_mr = BoneTransform(knee=KNEE, bone="tibia", fixed="ct", moving="mr", matrix=matrix4(TURN), quality=quality)
-    write_text(layout.transform(KNEE, "tibia"), serial.to_json(to_mr))
+    write_pose(layout, to_mr)
     middle = mr.geometry.index_to_lps((np.array(SHAPE) - 1) / 2)
     centers = [np.linalg.inv(TURN)[:3] @ np.append(middle + offset, 1.0) for offset in ((0, 0, 0), (0, 0, 14.0))]
     other = Knee(participant="008", side="R")

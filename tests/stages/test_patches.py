@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray import serial
 from srrd_ray.geometry import Geometry, apply, matrix4
 from srrd_ray.io import omezarr, patch_store
-from srrd_ray.io.atomic import write_text
 from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig
 from srrd_ray.provenance import hash_file
 from srrd_ray.records import BONES, BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
+from srrd_ray.stages.poses import write_pose
 from srrd_ray.volume import Volume
 from tests.patches.phantoms import knee_labels, oblique_grid, rotation, voxel_lps
 
@@ -41,7 +40,7 @@ def store_mr(layout: RunLayout, knee: Knee, *, femur_accepted: bool = True) -> N
         accepted = femur_accepted or bone == "tibia"
         quality = RegistrationQuality(accepted=accepted, reason="", dice=0.9, surface_mm=0.3, correlation=0.9)
         pose = BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(POSE), quality=quality)
-        write_text(layout.transform(knee, bone), serial.to_json(pose))
+        write_pose(layout, pose)
 
 
 def knee_of(name: str, side: Side = "R") -> Knee:

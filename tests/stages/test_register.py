@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray import serial
 from srrd_ray.geometry import apply
 from srrd_ray.io import omezarr
 from srrd_ray.io.tables import read_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.records import BONES, BoneTransform, Knee
+from srrd_ray.records import BONES, Knee
 from srrd_ray.registration.rigid import RegistrationConfig
+from srrd_ray.stages.poses import read_pose
 from srrd_ray.stages.register import COLUMNS, register_knee
 from srrd_ray.volume import Volume
 from tests.registration import phantoms
@@ -41,8 +41,7 @@ def test_both_bones_are_registered_and_every_output_is_written(layout: RunLayout
         assert transform.quality.accepted, transform.quality.reason
         points = phantoms.GRID.index_to_lps(np.argwhere(labels.array == label)[::300])
         assert np.linalg.norm(apply(transform.matrix, points) - apply(POSE, points), axis=1).mean() < 0.4
-        stored = layout.transform(KNEE, transform.bone).read_bytes()
-        assert serial.from_json(BoneTransform, stored) == transform
+        assert read_pose(layout, KNEE, transform.bone) == transform
     assert set(np.unique(omezarr.read_volume(layout.volume(KNEE, "mr_bones")).array)) == {0, 1, 2}
     table = read_table(layout.part("registration", KNEE), COLUMNS)
     assert table["bone"].tolist() == list(BONES)
