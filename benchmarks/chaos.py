@@ -21,7 +21,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import IO
 
-from demo import ENDED, processes
+from watching import ENDED, processes
 
 from srrd_ray.pipeline import STAGES
 

@@ -68,6 +68,7 @@ def run(
     config: Path | None = None,
     until: StageName = "report",
     overwrite: bool = False,
+    verify: bool = False,
 ) -> int:
     """Run the whole pipeline; the same command again resumes.
 
@@ -77,10 +78,11 @@ def run(
         config: YAML file of the run; absent keys keep their defaults.
         until: the last stage to run.
         overwrite: go on in a folder that holds a run of another configuration.
+        verify: read every byte of what is finished, and redo what was altered or torn since.
     """
     from srrd_ray.pipeline import run as run_pipeline
 
-    return run_pipeline(cohort, out, config, until=until, overwrite=overwrite)
+    return run_pipeline(cohort, out, config, until=until, overwrite=overwrite, verify=verify)
 
 
 @app.command

@@ -48,10 +48,14 @@ class Stage:
 
 @dataclass(slots=True)
 class Engine:
-    """The state of a run while it goes on: which knees are left, what stands, what was redone."""
+    """The state of a run while it goes on: which knees are left, what stands, what was redone.
+
+    With `verify` nothing stands whose bytes are not those that were written.
+    """
 
     ledger: Ledger
     knees: list[Knee]
+    verify: bool = False
     hashes: dict[Token, str] = field(default_factory=dict)
     redone: set[Token] = field(default_factory=set)
     cluster: ExitStack = field(default_factory=ExitStack)
@@ -109,7 +113,7 @@ class Engine:
         """Return whether the unit is done and nothing that it depends on was redone; its outcomes are then `skipped`."""
         if any(token in self.redone for token in stage.needs(unit)):
             return False
-        sidecar = finished(self.ledger.layout, stage.name, unit.name, unit.key)
+        sidecar = finished(self.ledger.layout, stage.name, unit.name, unit.key, verify=self.verify)
         if sidecar is None:
             return False
         self.hashes[stage.name, unit.name] = sidecar.sha256

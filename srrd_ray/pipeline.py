@@ -29,8 +29,12 @@ log = logging.getLogger(__name__)
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
-def run(cohort_root: Path, out: Path, config_path: Path | None, *, until: StageName, overwrite: bool) -> int:
+def run(
+    cohort_root: Path, out: Path, config_path: Path | None, *, until: StageName, overwrite: bool, verify: bool = False
+) -> int:
     """Return the exit code of a whole run: 0 all done, 1 some knee failed, 3 cluster or storage.
+
+    `verify` reads every byte of what is finished and redoes what was altered.
 
     Raises
     ------
@@ -46,14 +50,14 @@ def run(cohort_root: Path, out: Path, config_path: Path | None, *, until: StageN
     with locked(layout.root):
         refuse_other_run(layout, config, identity, overwrite=overwrite)
         ledger = Ledger(layout=layout, config=config, cohort=identity)
-        code = _run_stages(ledger, cohort, until)
+        code = _run_stages(ledger, cohort, until, verify=verify)
     sys.stdout.write(summary(ledger))
     return code
 
 
-def _run_stages(ledger: Ledger, cohort: Cohort, until: StageName) -> int:
+def _run_stages(ledger: Ledger, cohort: Cohort, until: StageName, *, verify: bool) -> int:
     ledger.write("running", None)
-    engine = Engine(ledger=ledger, knees=[knee.knee for knee in cohort.knees])
+    engine = Engine(ledger=ledger, knees=[knee.knee for knee in cohort.knees], verify=verify)
     acts = Acts(layout=ledger.layout, cohort=cohort, config=ledger.config)
     pipeline = Pipeline(engine=engine, acts=acts)
     with engine.cluster:

@@ -60,10 +60,15 @@ def describe(root: Path, paths: Sequence[Path]) -> tuple[Output, ...]:
     return tuple(_describe(root, path) for path in sorted(paths))
 
 
-def finished(layout: RunLayout, stage: str, unit: str, key: str) -> Sidecar | None:
-    """Return the sidecar of a unit that is done for `key` with all outputs in place, else None."""
+def finished(layout: RunLayout, stage: str, unit: str, key: str, *, verify: bool = False) -> Sidecar | None:
+    """Return the sidecar of a unit that is done for `key` with all outputs in place, else None.
+
+    `verify` also compares every byte of the outputs with their hash: it finds a flipped bit that the size does not show.
+    """
     sidecar = find_sidecar(layout, stage, unit)
     if sidecar is None or sidecar.key != key or not all(_in_place(layout.root, o) for o in sidecar.outputs):
+        return None
+    if verify and any(hash_file(layout.root / o.path) != o.sha256 for o in sidecar.outputs):
         return None
     return sidecar
 

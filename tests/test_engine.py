@@ -36,10 +36,10 @@ class Toy:
         return Produced(paths=(path,))
 
 
-def run(root: Path, bad: str = "", seed: int = 1) -> Ledger:
+def run(root: Path, bad: str = "", seed: int = 1, *, verify: bool = False) -> Ledger:
     """Run two stages over knees and one over the cohort."""
     ledger = Ledger(layout=RunLayout(root=root), config=RunConfig(seed=seed), cohort=COHORT_HASH)
-    engine = Engine(ledger=ledger, knees=list(KNEES))
+    engine = Engine(ledger=ledger, knees=list(KNEES), verify=verify)
     first = Stage(name="first", settings=seed, needs=lambda _: [])
     second = Stage(name="second", settings=None, needs=lambda unit: [("first", unit.name)])
     last = Stage(name="last", settings=None, needs=lambda _: [t for t in engine.hashes if t[0] == "second"])
@@ -67,6 +67,19 @@ def test_a_deleted_output_is_redone_with_what_depends_on_it(cluster: ClusterConf
     (tmp_path / f"first-{KNEES[1].key}.txt").unlink()
     found = statuses(run(tmp_path))
     assert {name for name, status in found.items() if status == "done"} == {"first 1", "second 1", f"last {COHORT}"}
+
+
+def test_a_flipped_bit_is_found_by_verify_and_redone_with_what_depends_on_it(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
+    run(tmp_path)
+    path = tmp_path / f"first-{KNEES[1].key}.txt"
+    right = path.read_bytes()
+    path.write_bytes(bytes([right[0] ^ 1]) + right[1:])
+    assert set(statuses(run(tmp_path)).values()) == {"skipped"}, "sizes alone do not show it"
+    found = statuses(run(tmp_path, verify=True))
+    assert {name for name, status in found.items() if status == "done"} == {"first 1", "second 1", f"last {COHORT}"}
+    assert path.read_bytes() == right
 
 
 def test_another_setting_redoes_its_stage(cluster: ClusterConfig, tmp_path: Path) -> None:

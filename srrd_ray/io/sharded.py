@@ -26,7 +26,7 @@ Array: TypeAlias = NDArray[np.generic]
 Shape: TypeAlias = tuple[int, ...]
 ZarrArray: TypeAlias = "zarr.Array[ArrayV3Metadata]"
 ZSTD_LEVEL = 1
-REBUILD = "Run the same command again: the stage that wrote it makes it anew; do not use this copy."
+REBUILD = "Run the same command again with --verify: what wrote it makes it anew; do not use this copy."
 
 
 def create(
