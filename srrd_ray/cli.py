@@ -69,6 +69,7 @@ def run(
     until: StageName = "report",
     overwrite: bool = False,
     verify: bool = False,
+    pseudonym_key: Path | None = None,
 ) -> int:
     """Run the whole pipeline; the same command again resumes.
 
@@ -78,11 +79,14 @@ def run(
         config: YAML file of the run; absent keys keep their defaults.
         until: the last stage to run.
         overwrite: go on in a folder that holds a run of another configuration.
+        pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
     from srrd_ray.pipeline import run as run_pipeline
 
-    return run_pipeline(cohort, out, config, until=until, overwrite=overwrite, verify=verify)
+    return run_pipeline(
+        cohort, out, config, until=until, overwrite=overwrite, verify=verify, pseudonym_key=pseudonym_key
+    )
 
 
 @app.command

@@ -15,6 +15,7 @@ from srrd_ray.config import read_config
 from srrd_ray.engine import COHORT, Engine, Stage, Token
 from srrd_ray.errors import ClusterError, ConfigError, SrrdError, StoreError
 from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
+from srrd_ray.io.pseudonyms import pseudonymised, read_key
 from srrd_ray.layout import RunLayout
 from srrd_ray.learning import Learning
 from srrd_ray.ledger import Ledger, refuse_other_run
@@ -30,11 +31,19 @@ STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
 def run(
-    cohort_root: Path, out: Path, config_path: Path | None, *, until: StageName, overwrite: bool, verify: bool = False
+    cohort_root: Path,
+    out: Path,
+    config_path: Path | None,
+    *,
+    until: StageName,
+    overwrite: bool,
+    verify: bool = False,
+    pseudonym_key: Path | None = None,
 ) -> int:
     """Return the exit code of a whole run: 0 all done, 1 some knee failed, 3 cluster or storage.
 
-    `verify` reads every byte of what is finished and redoes what was altered.
+    `verify` reads every byte of what is finished and redoes what was altered. `pseudonym_key` is a file with the secret that
+    makes pseudonyms of the participants; neither it nor its path is kept.
 
     Raises
     ------
@@ -45,6 +54,8 @@ def run(
     if out.resolve().is_relative_to(cohort_root.resolve()):
         raise ConfigError("output-in-input", "the run would lie inside the cohort", todo="Choose another --out.")
     cohort = read_cohort(cohort_root)
+    if pseudonym_key is not None:
+        cohort = pseudonymised(cohort, read_key(pseudonym_key))
     layout = RunLayout(root=out.resolve())
     identity = hash_of([(k.knee.key, k.oa, k.kl_grade, k.age, k.sex) for k in cohort.knees])
     with locked(layout.root):

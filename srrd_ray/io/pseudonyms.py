@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import replace
+from pathlib import Path
 
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.cohort import Cohort, CohortKnee
@@ -32,6 +33,23 @@ def pseudonym(participant: str, key: bytes) -> str:
         )
     digest = hmac.new(key, participant.encode(), hashlib.sha256).digest()
     return base64.b32encode(digest).decode()[:LENGTH]
+
+
+def read_key(path: Path) -> bytes:
+    """Return the secret that a file holds, without white space at its ends.
+
+    Raises
+    ------
+    ConfigError
+        `key-unreadable`, without the path: it may tell who keeps the key.
+    """
+    try:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            "key-unreadable", "cannot read the key of the pseudonyms", got=type(error).__name__,
+            todo="Make one: head -c 32 /dev/urandom | base64 > key; chmod 600 key",
+        ) from error  # fmt: skip
 
 
 def pseudonymised(cohort: Cohort, key: bytes) -> Cohort:

@@ -24,7 +24,7 @@ from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.metrics import Json
 from srrd_ray.stages.poses import read_pose
-from srrd_ray.stages.truth import has_truth, patch_truth, read_poses
+from srrd_ray.stages.truth import has_truth, has_truth_of, patch_truth, read_poses
 
 SCHEMA = "srrd-metrics/1"
 NO_TRUTH = "the cohort has no truth: it is not simulated"
@@ -66,7 +66,9 @@ def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
     for index in sorted((layout.root / "patches").glob("shard-*.parquet")):
         for patch in read_index(index.with_suffix(".zarr")):
             patches.setdefault(patch.knee, []).append(patch)
-    parts = [patch_truth(cohort, tuple(of_knee)) for _, of_knee in sorted(patches.items())]
+    parts = [
+        patch_truth(cohort, tuple(of_knee)) for knee, of_knee in sorted(patches.items()) if has_truth_of(cohort, knee)
+    ]
     return pd.concat(parts, ignore_index=True) if parts else None
 
 

@@ -42,6 +42,11 @@ def has_truth(cohort: Path) -> bool:
     return (cohort / "derivatives" / "truth").is_dir()
 
 
+def has_truth_of(cohort: Path, knee: Knee) -> bool:
+    """Return whether the truth of a knee is kept under its name; not so where it goes by a pseudonym."""
+    return (truth_folder(cohort, knee) / f"{knee.key}_truth.json").is_file()
+
+
 def read_poses(cohort: Path, knee: Knee) -> Mapping[Bone, PoseTruth]:
     """Return the true pose of each bone of a knee.
 

@@ -2,10 +2,12 @@ from pathlib import Path
 
 import pytest
 
+from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.errors import ConfigError, InputError
 from srrd_ray.io.cohort import read_cohort
-from srrd_ray.io.pseudonyms import pseudonym, pseudonymised
+from srrd_ray.io.pseudonyms import pseudonym, pseudonymised, read_key
 from srrd_ray.layout import RunLayout
+from srrd_ray.pipeline import run
 from srrd_ray.records import Knee
 from srrd_ray.stages.ingest import IngestConfig, ingest
 from tests.io import makers
@@ -51,3 +53,27 @@ def test_errors_carry_the_pseudonym_and_not_the_id_on_disk(tmp_path: Path) -> No
     assert "Winterbottom" not in str(caught.value)
     assert f"sub-{knee.knee.participant}_side-L_ct.nii.gz" in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_run_under_pseudonyms_tells_no_name_in_files_log_or_summary(
+    cluster: ClusterConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort, key = makers.cohort(tmp_path / "cohort", people=PEOPLE), tmp_path / "key"
+    broken = next((cohort / "sub-B2" / "ct").iterdir())
+    broken.write_bytes(broken.read_bytes()[:300])
+    key.write_bytes(KEY)
+    caplog.set_level("INFO")
+    assert run(cohort, tmp_path / "out", None, until="ingest", overwrite=False, pseudonym_key=key) == 1
+    told = caplog.text + capsys.readouterr().out
+    assert pseudonym("Winterbottom33", KEY) in told
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 6
+    for name in ("Winterbottom", "sub-B2", str(key), KEY.decode()):
+        assert name not in told
+        assert [f for f in files if name.encode() in f.read_bytes() or name in f.name] == []
+
+
+def test_a_key_that_is_not_there_is_said_without_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="key-unreadable") as caught:
+        read_key(tmp_path / "secret-place")
+    assert "secret-place" not in str(caught.value)
