@@ -223,7 +223,7 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
 
 def _decodable(syntax: UID) -> bool:
     try:
-        return get_decoder(syntax).is_available
+        return bool(get_decoder(syntax).is_available)
     except NotImplementedError:  # pydicom knows no decoder at all, as for video
         return False
 
