@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +15,17 @@ from torch.optim import Optimizer
 from srrd_ray.errors import StoreError
 from srrd_ray.io.atomic import replacing
 
+NOTES = "srrd"
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write named tensors and string notes to one safetensors file, atomically."""
+    """Write named tensors and string notes to one safetensors file, atomically; the same bytes for the same content.
+
+    All notes go under one key, as safetensors writes several keys in an order that changes from one call to the next.
+    """
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     with replacing(path) as beside:
-        save_file(kept, beside, metadata=dict(sorted(notes.items())))
+        save_file(kept, beside, metadata={NOTES: json.dumps(dict(notes), sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -32,8 +38,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            notes: dict[str, str] = json.loads((file.metadata() or {}).get(NOTES, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
         raise StoreError(
             "weights-unreadable",
             "not a readable safetensors file",
