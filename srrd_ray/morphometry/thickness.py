@@ -183,8 +183,14 @@ def is_isotropic(steps: Spacing) -> bool:
 
 
 def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, dtype: DTypeLike) -> Map:
-    """Return ``factor·√squared`` plane by plane, so that no second float64 volume is made."""
+    """Return ``factor·√squared``; whole squares are looked up, others taken plane by plane, so that no second float64 volume is made."""
     out: Map = np.empty(squared.shape, dtype=dtype)
+    whole = squared.dtype == np.int32 and int(squared.max()) < squared.size
+    roots = factor * np.sqrt(np.arange(int(squared.max()) + 1 if whole else 0), dtype=np.float64)
+    table = roots.astype(dtype)
     for plane, source in zip(out, squared, strict=True):
-        plane[...] = factor * np.sqrt(source, dtype=np.float64)
+        if whole:
+            np.take(table, source, out=plane, mode="clip")
+        else:
+            plane[...] = factor * np.sqrt(source, dtype=np.float64)
     return out
