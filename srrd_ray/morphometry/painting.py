@@ -10,44 +10,18 @@ One kernel serves both units: squared voxels (int32, exact) and mm² (float64).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.morphometry.balls import SIDE, TIE, Squared, Steps, kept_centres, over_slabs, shape_of
+from srrd_ray.morphometry.bricks import Index, Words, first_small, paint_bricks
 from srrd_ray.morphometry.compiled import compiled, inlined, trailing_zeros
 
-Words: TypeAlias = NDArray[np.uint64]
-Index: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
-Squared: TypeAlias = NDArray[np.int32] | NDArray[np.float64]
-Reach: TypeAlias = NDArray[np.int32]
-Steps: TypeAlias = tuple[float, float, float]
-
-TIE = 1e-12
-"""Relative tolerance within which two float distances are one: equal distances by different sums are ties, and count."""
-
 SHIFT = 2
-"""Rows and planes are united by 2**SHIFT: four pay more than eight on the fields of the benchmark."""
-SIDE = 1 << SHIFT
+"""Rows and planes are united by SIDE = 2**SHIFT: four pay more than eight on the fields of the benchmark."""
 
 _BINS = 1 << 14
 """Bins of squared float radius in the table of covered balls; the upper edge of a bin counts, so that none is dropped wrongly."""
-
-
-def over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> None:
-    """Call `work(first, last)` on slabs of z planes that share no block, one a thread; 0 threads: all cores of this process."""
-    count = max(1, min(threads or len(os.sched_getaffinity(0)), planes))
-    edges = sorted({0, planes} | {planes * i // count // SIDE * SIDE for i in range(1, count)})
-    if len(edges) == 2:
-        work(0, planes)
-        return
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
-        for done in [pool.submit(work, a, b) for a, b in pairwise(edges)]:
-            done.result()
 
 
 def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> None:
@@ -58,7 +32,7 @@ def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> N
     limit = int(squared.max(initial=0))
     if limit == 0:
         return
-    keep = _kept(squared, (1.0, 1.0, 1.0), limit + 1, 1.0, threads)
+    keep = kept_centres(squared, (1.0, 1.0, 1.0), limit + 1, 1.0, threads)
     order, radii = _descending(squared, keep, limit)
     del keep
     _paint(squared, order, radii, (1.0, 1.0, 1.0), beyond=beyond, threads=threads)
@@ -70,83 +44,26 @@ def paint_mm(squared: NDArray[np.float64], spacing_mm: Steps, *, beyond: bool, t
     if limit == 0.0:
         return
     bins = min(_BINS, squared.size)
-    kept = np.flatnonzero(_kept(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads))
+    kept = np.flatnonzero(kept_centres(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads))
     order = kept[np.argsort(-squared.ravel()[kept], kind="stable")]
     _paint(squared, order, squared.ravel()[order], spacing_mm, beyond=beyond, threads=threads)
 
 
-def _kept(squared: Squared, steps: Steps, bins: int, width: float, threads: int) -> NDArray[np.uint8]:
-    """Return 1 for the centres whose ball is not covered by that of a 26-neighbour, for radii in `bins` of `width`."""
-    keep = np.zeros(squared.shape, dtype=np.uint8)
-    cover = np.zeros((8, bins), dtype=squared.dtype)
-    _fill_cover(cover, np.asarray(steps), width)
-    np.maximum.accumulate(cover, axis=1, out=cover)
-    scale = (1 + 1e-10) / width
-    over_slabs(lambda a, b: _mark(squared, cover, scale, keep, a, b), squared.shape[0], threads)
-    return keep
-
-
 def _paint(out: Squared, order: Index, radii: Squared, steps: Steps, *, beyond: bool, threads: int) -> None:
+    """Paint the large balls over rows and the small ones over bricks, slab by slab."""
+    sizes = np.asarray(steps)
+    small = first_small(radii, min(steps))
     rows = pack(out, beyond=beyond)
     united = unite(rows, 1)
     blocks = unite(united, 0)
-    sizes = np.asarray(steps)
-    over_slabs(lambda a, b: _paint_balls(order, radii, rows, united, blocks, sizes, out, a, b), out.shape[0], threads)
 
+    def slab(first: int, last: int) -> None:
+        if small > 0:
+            _paint_balls(order[:small], radii[:small], rows, united, blocks, sizes, out, first, last)
+        if small < len(order):
+            paint_bricks(order[small:], radii[small:], rows, sizes, out, first, last)
 
-@compiled
-def _fill_cover(cover: Squared, steps: NDArray[np.float64], width: float) -> None:
-    """Set cover[n, bin] to the largest squared distance from a neighbour of a ball's centre to a voxel of the ball in that bin.
-
-    The neighbour is one step away along the axes that the bits 4, 2, 1 of n name (z, y, x).
-    """
-    bins = cover.shape[1]
-    sz, sy, sx = steps * steps
-    limit = bins * width
-    for a in range(int(np.sqrt(limit / sz)) + 2):
-        for b in range(int(np.sqrt(limit / sy)) + 2):
-            for c in range(int(np.sqrt(limit / sx)) + 2):
-                own = a * a * sz + b * b * sy + c * c * sx
-                at = int(own / width)
-                if at >= bins:
-                    break
-                for n in range(1, 8):
-                    away = (
-                        own + (n >> 2) * (2 * a + 1) * sz + (n >> 1 & 1) * (2 * b + 1) * sy + (n & 1) * (2 * c + 1) * sx
-                    )
-                    cover[n, at] = max(cover[n, at], away)
-
-
-@compiled
-def _mark(squared: Squared, cover: Squared, scale: float, keep: NDArray[np.uint8], first: int, last: int) -> None:
-    nz, ny, nx = squared.shape
-    best = np.zeros((8, nx), squared.dtype)
-    for z in range(first, last):
-        for y in range(ny):
-            best[:] = 0
-            for dz in range(-1 if z > 0 else 0, 2 if z + 1 < nz else 1):
-                for dy in range(-1 if y > 0 else 0, 2 if y + 1 < ny else 1):
-                    n = 4 * (dz * dz) + 2 * (dy * dy)
-                    _raise_row(best[n], best[n + 1], squared[z + dz, y + dy])
-            for x in range(nx):
-                own = squared[z, y, x]
-                if own > 0:
-                    at = int(own * scale)
-                    covered = False
-                    for n in range(1, 8):
-                        covered |= best[n, x] >= cover[n, at]
-                    keep[z, y, x] = not covered
-
-
-@inlined
-def _raise_row(level: Squared, beside: Squared, row: Squared) -> None:
-    """Raise `level` to `row`, and `beside` to its neighbours along x."""
-    for x in range(row.shape[0]):
-        level[x] = max(level[x], row[x])
-    for x in range(row.shape[0] - 1):
-        beside[x] = max(beside[x], row[x + 1])
-    for x in range(1, row.shape[0]):
-        beside[x] = max(beside[x], row[x - 1])
+    over_slabs(slab, out.shape[0], threads)
 
 
 def _descending(squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int) -> tuple[Index, NDArray[np.int32]]:
@@ -181,12 +98,14 @@ def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[n
 
 
 def pack(squared: Squared, *, beyond: bool = False) -> Words:
-    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; everywhere where `beyond`."""
+    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; on the whole grid where `beyond`."""
     nz, ny, nx = squared.shape
-    if beyond:
-        return np.full((nz, ny, (nx + 63) // 64), 2**64 - 1, dtype=np.uint64)
     words = np.zeros((nz, ny, (nx + 63) // 64), dtype=np.uint64)
-    _pack(squared, words)
+    if beyond:
+        words[...] = 2**64 - 1
+        words[..., -1] >>= np.uint64(-nx % 64)
+    else:
+        _pack(squared, words)
     return words
 
 
@@ -250,19 +169,6 @@ def unite(words: Words, axis: int) -> Words:
 
 
 @compiled
-def _shape_of(squared: float, steps: NDArray[np.float64], half: Reach, reach: Reach) -> int:
-    """Set the half widths of a ball's rows (dz, dy >= 0) and its reach along y in each plane; return that along z."""
-    sz, sy, sx = steps
-    top = int(np.sqrt(squared) / sz)
-    for z in range(top + 1):
-        left = max(squared - (z * sz) ** 2, 0.0)
-        reach[z] = int(np.sqrt(left) / sy)
-        for y in range(reach[z] + 1):
-            half[z, y] = int(np.sqrt(max(left - (y * sy) ** 2, 0.0)) / sx)
-    return top
-
-
-@compiled
 def _paint_balls(
     order: Index,
     radii: Squared,
@@ -282,7 +188,7 @@ def _paint_balls(
     for i in range(order.shape[0]):
         if radii[i] != value:
             value = radii[i]
-            top = _shape_of(value * (1 + TIE), steps, half, reach)
+            top = shape_of(value * (1 + TIE), steps, half, reach)
         row, cx = divmod(order[i], nx)
         cz, cy = divmod(row, ny)
         low, high = max(cz - top, first), min(cz + top, last - 1)
