@@ -120,7 +120,7 @@ def _pack(squared: Squared, words: Words) -> None:
 
 
 @inlined
-def _paint_row(words: Words, row: Squared, first: int, last: int, value: float) -> None:
+def paint_row(words: Words, row: Squared, first: int, last: int, value: float) -> None:
     """Write `value` on the unpainted voxels of a row from `first` to `last`, and clear their bits."""
     full = np.uint64(0xFFFFFFFFFFFFFFFF)
     for w in range(first >> 6, (last >> 6) + 1):
@@ -211,6 +211,6 @@ def _paint_balls(
                         max(cy - reach[away], yb * SIDE), min(cy + reach[away], yb * SIDE + SIDE - 1, ny - 1) + 1
                     ):
                         wide = half[away, abs(y - cy)]
-                        _paint_row(rows[z, y], out[z, y], max(cx - wide, 0), min(cx + wide, nx - 1), value)
+                        paint_row(rows[z, y], out[z, y], max(cx - wide, 0), min(cx + wide, nx - 1), value)
                     _unite(rows[z, yb * SIDE : (yb + 1) * SIDE], united[z, yb], left >> 6, right >> 6)
                 _unite(united[zb * SIDE : (zb + 1) * SIDE, yb], blocks[zb, yb], a >> 6, e >> 6)
