@@ -49,3 +49,6 @@ def test_a_cube_of_the_tibia_has_the_measures_of_dense_human_bone() -> None:
     assert found.tb_th_mm == pytest.approx(0.22, abs=0.04)
     assert found.da is not None
     assert 0.5 < found.da < 0.95
+    bone = (image > 75.8765563570748).astype(np.int8)
+    across, _, along = (np.count_nonzero(np.diff(bone, axis=axis)) for axis in range(3))
+    assert across > 2.5 * along  # oriented along x: no artefact of the fit
