@@ -17,6 +17,7 @@ from srrd_ray.morphometry.thickness import (
     Map,
     Mode,
     Spacing,
+    Wall,
     local_thickness,
     parse_phase,
     parse_region,
@@ -40,6 +41,7 @@ class BoneMaps:
     border: Border
     mode: Mode
     field: Mask | None = None
+    surface: Wall = "voxel"
 
     @property
     def thickness_mm(self) -> Map:
@@ -83,18 +85,33 @@ def bone_maps(
     *,
     border: Border = "open",
     mode: Mode = "exact",
+    surface: Wall = "voxel",
+    grey: ArrayLike | None = None,
     field: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMaps:
-    """Return the maps of bone and of marrow of a whole volume (z, y, x); arguments as in `local_thickness`."""
+    """Return the maps of bone and of marrow of a whole volume (z, y, x); arguments as in `local_thickness`, `grey` positive in bone."""
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
     seen = None if field is None else parse_region(field, phase.shape)
+    walls = (None, None) if grey is None else (np.asarray(grey), np.negative(grey))
     diameter, marrow = (
-        local_thickness(part, steps, border=border, mode=mode, field=seen, dtype=np.float32, threads=threads)
-        for part in (phase, ~phase)
+        local_thickness(
+            part,
+            steps,
+            border=border,
+            mode=mode,
+            surface=surface,
+            grey=wall,
+            field=seen,
+            dtype=np.float32,
+            threads=threads,
+        )
+        for part, wall in zip((phase, ~phase), walls, strict=True)
     )
     np.copyto(diameter, marrow, where=~phase)
-    return BoneMaps(bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode, field=seen)
+    return BoneMaps(
+        bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode, field=seen, surface=surface
+    )
 
 
 def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:

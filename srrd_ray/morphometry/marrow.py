@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, stats
+from scipy import ndimage, special
 
 from srrd_ray.errors import NotEstimableError
 
@@ -102,9 +102,16 @@ def noise_sd(image: NDArray[np.float32], spacing_mm: Spacing) -> float:
         return 0.0
     sd = np.sqrt(power[seen])
     snr = np.concatenate([[0.0], np.geomspace(0.1, 30.0, 60)])
-    own_sd: Real = stats.rice.std(snr)
-    own_ratio: Real = stats.rice.mean(snr) / own_sd
-    return float(np.quantile(sd / np.interp(mean[seen] / sd, own_ratio, own_sd), 0.3))
+    own_mean = _rice_mean(snr)
+    own_sd = np.sqrt(2.0 + snr * snr - own_mean * own_mean)
+    return float(np.quantile(sd / np.interp(mean[seen] / sd, own_mean / own_sd, own_sd), 0.3))
+
+
+def _rice_mean(snr: Real) -> Real:
+    """Return the mean of a Rician magnitude of unit noise; `scipy.stats` has it too, and takes a second to import."""
+    square = snr * snr / 2
+    mean: Real = np.sqrt(np.pi / 2) * ((1 + square) * special.i0e(square / 2) + square * special.i1e(square / 2))
+    return mean
 
 
 def _in_blocks(fine: Real) -> Real:

@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, Vector, anisotropy
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, region_measures, spread
-from srrd_ray.morphometry.surface import surface
+from srrd_ray.morphometry.surface import surface as surface_of
 from srrd_ray.morphometry.thickness import (
     Border,
     Mode,
     Spacing,
+    Wall,
     is_isotropic,
     local_thickness,
     parse_phase,
@@ -41,14 +42,15 @@ class BoneMeasures:
         ``ok``; ``no-bone``, ``all-bone`` or ``empty-roi`` for degenerate input.
     n_voxels, coverage
         Voxels of the region, and their share of the image.
-    spacing_mm, border, mode
-        Voxel size (z, y, x), border policy and definition of the thickness.
+    spacing_mm, border, mode, surface
+        Voxel size (z, y, x), border policy, definition of the thickness, and where its wall runs.
     bvtv
         Bone voxels / region voxels.
     tb_th_mm, tb_sp_mm (``_sd``, ``_max``)
         Local thickness of bone and of marrow: mean, population SD and maximum over the region, mm.
     tb_n_per_mm, tb_n_spacing_per_mm, tb_n_ridge_per_mm
-        Tb.N = (BV/TV)/Tb.Th; 1/(Tb.Th + Tb.Sp); 1/mean distance between the ridges of bone (`ridge_distance_mm`).
+        Tb.N = (BV/TV)/Tb.Th; 1/(Tb.Th + Tb.Sp); 1/mean distance between the ridges of bone,
+        null for ``subvoxel``: a ridge is a set of voxels.
     bs_mm2, bs_bv_per_mm, bs_tv_per_mm
         Bone surface by marching cubes, without faces on the image border, and its ratios.
     euler, euler_corrected, conn_d_per_mm3
@@ -65,6 +67,7 @@ class BoneMeasures:
     spacing_mm: Spacing
     border: Border
     mode: Mode
+    surface: Wall = "voxel"
     bvtv: Number = None
     tb_th_mm: Number = None
     tb_th_sd_mm: Number = None
@@ -96,6 +99,8 @@ def measure(
     *,
     border: Border = "open",
     mode: Mode = "exact",
+    surface: Wall = "voxel",
+    grey: ArrayLike | None = None,
     field: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMeasures:
@@ -109,8 +114,9 @@ def measure(
         Region of the same shape, or null for the whole image. It restricts averaging and is never a wall.
     spacing_mm
         Voxel size along (z, y, x), mm, or one number.
-    border, mode, field, threads
-        As in `local_thickness`.
+    border, mode, surface, grey, field, threads
+        As in `local_thickness`; `grey` is positive in bone. The surface of thickness and spacing alone: BS, SMI and DA have
+        a mesh of their own.
 
     Raises
     ------
@@ -119,7 +125,7 @@ def measure(
     """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
     region = parse_region(roi, phase.shape)
-    maps = bone_maps(phase, steps, border=border, mode=mode, field=field, threads=threads)
+    maps = bone_maps(phase, steps, border=border, mode=mode, surface=surface, grey=grey, field=field, threads=threads)
     return measure_maps(maps, region, threads=threads)
 
 
@@ -133,6 +139,7 @@ def measure_maps(maps: BoneMaps, roi: Mask, *, threads: int = 1) -> BoneMeasures
         spacing_mm=maps.spacing_mm,
         border=maps.border,
         mode=maps.mode,
+        surface=maps.surface,
         bvtv=basic.bvtv,
     )
     if basic.status == "empty-roi":
@@ -165,8 +172,10 @@ def _with_thickness(about: BoneMeasures, bone: Spread | None, marrow: Spread | N
 
 
 def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -> BoneMeasures:
+    if about.status != "ok" or maps.surface == "subvoxel":
+        return about
     ridge = ridge_of(maps)
-    if about.status != "ok" or not ridge.any():
+    if not ridge.any():
         return about
     between = local_thickness(
         ~ridge, maps.spacing_mm, border=maps.border, field=maps.field, dtype=np.float32, threads=threads
@@ -178,7 +187,7 @@ def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -
 def _with_surface(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasures:
     if about.bvtv is None or about.status == "no-bone":
         return replace(about, bs_mm2=0.0, bs_tv_per_mm=0.0)
-    found = surface(maps.bone, roi, maps.spacing_mm, DIRECTIONS)
+    found = surface_of(maps.bone, roi, maps.spacing_mm, DIRECTIONS)
     total = about.n_voxels * float(np.prod(maps.spacing_mm))
     axes = anisotropy(found.orientation, total)
     return replace(

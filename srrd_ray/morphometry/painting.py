@@ -1,41 +1,27 @@
 """Painting balls: every voxel of a phase gets the largest squared radius of the balls that cover it.
 
-Balls are painted in descending radius over a bit mask of the voxels not yet painted, one 64-bit word a row of 64 voxels:
-O(r²) row tests a ball, and each voxel is written once. Threads own z planes, so there are no locks and the result does
-not depend on their number. The radii are painted over the distances themselves: after the sort these are no longer read.
+Balls are painted in descending radius over a bit mask of the voxels not yet painted, one 64-bit word a row of 64 voxels,
+so that each voxel is written once. Most balls find nothing left to paint: the unions of four rows, and of four planes of
+these, tell so in few tests. Threads own z planes, so there are no locks and the result does not depend on their number.
+The radii are painted over the distances themselves: after the sort these are no longer read.
+
+One kernel serves both units: squared voxels (int32, exact) and mm² (float64).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.morphometry.balls import SIDE, TIE, Squared, Steps, kept_centres, over_slabs, shape_of
+from srrd_ray.morphometry.bricks import Index, Words, first_small, paint_bricks
 from srrd_ray.morphometry.compiled import compiled, inlined, trailing_zeros
 
-Words: TypeAlias = NDArray[np.uint64]
-Index: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
-Squared: TypeAlias = NDArray[np.int32] | NDArray[np.float64]
+SHIFT = 2
+"""Rows and planes are united by SIDE = 2**SHIFT: four pay more than eight on the fields of the benchmark."""
 
-TIE = 1e-12
-"""Relative tolerance within which two float distances are one: equal distances by different sums are ties, and count."""
-
-
-def over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> None:
-    """Call `work(first, last)` on `threads` slabs of z planes; 0 threads: all cores of this process."""
-    count = max(1, min(threads or len(os.sched_getaffinity(0)), planes))
-    edges = np.linspace(0, planes, count + 1).astype(int)
-    if count == 1:
-        work(0, planes)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        for done in [pool.submit(work, int(a), int(b)) for a, b in pairwise(edges)]:
-            done.result()
+_BINS = 1 << 14
+"""Bins of squared float radius in the table of covered balls; the upper edge of a bin counts, so that none is dropped wrongly."""
 
 
 def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> None:
@@ -46,76 +32,38 @@ def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> N
     limit = int(squared.max(initial=0))
     if limit == 0:
         return
-    keep = np.zeros(squared.shape, dtype=np.uint8)
-    cover = _cover_table(limit)
-    over_slabs(lambda a, b: _mark_voxels(squared, cover, keep, a, b), squared.shape[0], threads)
+    keep = kept_centres(squared, (1.0, 1.0, 1.0), limit + 1, 1.0, threads)
     order, radii = _descending(squared, keep, limit)
-    words = pack(squared, beyond=beyond)
-    blocks = _blocks_of(words)
-    root = np.sqrt(np.arange(limit + 1)).astype(np.int32)
-    over_slabs(lambda a, b: _paint_voxels(order, radii, words, blocks, root, squared, a, b), squared.shape[0], threads)
+    del keep
+    _paint(squared, order, radii, (1.0, 1.0, 1.0), beyond=beyond, threads=threads)
 
 
-def paint_mm(
-    squared: NDArray[np.float64], spacing_mm: tuple[float, float, float], *, beyond: bool, threads: int
-) -> None:
+def paint_mm(squared: NDArray[np.float64], spacing_mm: Steps, *, beyond: bool, threads: int) -> None:
     """Replace squared distances in mm² by the largest squared radius that covers each voxel; see `paint_voxels`."""
-    flat = squared.ravel()
-    kept = np.flatnonzero(flat)
-    order = kept[np.argsort(-flat[kept], kind="stable")]
-    radii = flat[order]
-    words = pack(squared, beyond=beyond)
-    steps = np.asarray(spacing_mm, dtype=np.float64)
-    over_slabs(lambda a, b: _paint_mm(order, radii, words, steps, squared, a, b), squared.shape[0], threads)
+    limit = float(squared.max(initial=0.0))
+    if limit == 0.0:
+        return
+    bins = min(_BINS, squared.size)
+    kept = np.flatnonzero(kept_centres(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads))
+    order = kept[np.argsort(-squared.ravel()[kept], kind="stable")]
+    _paint(squared, order, squared.ravel()[order], spacing_mm, beyond=beyond, threads=threads)
 
 
-def _cover_table(limit: int) -> NDArray[np.int32]:
-    """Return (3, limit+1): the least squared radius of a ball that covers one of squared radius i, one step along 1, 2, 3 axes away."""
-    table = np.zeros((3, limit + 1), dtype=np.int32)
-    _fill_cover(table)
-    np.maximum.accumulate(table, axis=1, out=table)
-    return table
+def _paint(out: Squared, order: Index, radii: Squared, steps: Steps, *, beyond: bool, threads: int) -> None:
+    """Paint the large balls over rows and the small ones over bricks, slab by slab."""
+    sizes = np.asarray(steps)
+    small = first_small(radii, min(steps))
+    rows = pack(out, beyond=beyond)
+    united = unite(rows, 1)
+    blocks = unite(united, 0)
 
+    def slab(first: int, last: int) -> None:
+        if small > 0:
+            _paint_balls(order[:small], radii[:small], rows, united, blocks, sizes, out, first, last)
+        if small < len(order):
+            paint_bricks(order[small:], radii[small:], rows, sizes, out, first, last)
 
-@compiled
-def _fill_cover(table: NDArray[np.int32]) -> None:
-    limit = table.shape[1] - 1
-    top = int(np.sqrt(limit)) + 1
-    for a in range(top + 1):
-        for b in range(a + 1):
-            for c in range(b + 1):
-                m = a * a + b * b + c * c
-                if m > limit:
-                    break
-                table[0, m] = max(table[0, m], m + 2 * a + 1)
-                table[1, m] = max(table[1, m], m + 2 * (a + b) + 2)
-                table[2, m] = max(table[2, m], m + 2 * (a + b + c) + 3)
-
-
-@compiled
-def _mark_voxels(
-    squared: NDArray[np.int32], cover: NDArray[np.int32], keep: NDArray[np.uint8], first: int, last: int
-) -> None:
-    nz, ny, nx = squared.shape
-    for z in range(first, last):
-        for y in range(ny):
-            for x in range(nx):
-                if squared[z, y, x] > 0:
-                    keep[z, y, x] = not _is_covered(squared, cover, z, y, x, nz, ny, nx)
-
-
-@compiled
-def _is_covered(
-    squared: NDArray[np.int32], cover: NDArray[np.int32], z: int, y: int, x: int, nz: int, ny: int, nx: int
-) -> bool:
-    own = squared[z, y, x]
-    for dz in range(-1 if z > 0 else 0, 2 if z + 1 < nz else 1):
-        for dy in range(-1 if y > 0 else 0, 2 if y + 1 < ny else 1):
-            for dx in range(-1 if x > 0 else 0, 2 if x + 1 < nx else 1):
-                axes = dz * dz + dy * dy + dx * dx
-                if axes > 0 and squared[z + dz, y + dy, x + dx] >= cover[axes - 1, own]:
-                    return True
-    return False
+    over_slabs(slab, out.shape[0], threads)
 
 
 def _descending(squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int) -> tuple[Index, NDArray[np.int32]]:
@@ -150,12 +98,14 @@ def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[n
 
 
 def pack(squared: Squared, *, beyond: bool = False) -> Words:
-    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; everywhere where `beyond`."""
+    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; on the whole grid where `beyond`."""
     nz, ny, nx = squared.shape
-    if beyond:
-        return np.full((nz, ny, (nx + 63) // 64), 2**64 - 1, dtype=np.uint64)
     words = np.zeros((nz, ny, (nx + 63) // 64), dtype=np.uint64)
-    _pack(squared, words)
+    if beyond:
+        words[...] = 2**64 - 1
+        words[..., -1] >>= np.uint64(-nx % 64)
+    else:
+        _pack(squared, words)
     return words
 
 
@@ -170,7 +120,7 @@ def _pack(squared: Squared, words: Words) -> None:
 
 
 @inlined
-def _paint_row(words: Words, row: Squared, first: int, last: int, value: float) -> None:
+def paint_row(words: Words, row: Squared, first: int, last: int, value: float) -> None:
     """Write `value` on the unpainted voxels of a row from `first` to `last`, and clear their bits."""
     full = np.uint64(0xFFFFFFFFFFFFFFFF)
     for w in range(first >> 6, (last >> 6) + 1):
@@ -185,39 +135,6 @@ def _paint_row(words: Words, row: Squared, first: int, last: int, value: float) 
         while bits != 0:
             row[(w << 6) + trailing_zeros(bits)] = value
             bits &= bits - np.uint64(1)
-
-
-@compiled
-def _paint_voxels(
-    order: Index,
-    radii: NDArray[np.int32],
-    words: Words,
-    blocks: Words,
-    root: NDArray[np.int32],
-    out: NDArray[np.int32],
-    first: int,
-    last: int,
-) -> None:
-    _, ny, nx = out.shape
-    for i in range(order.shape[0]):
-        squared = radii[i]
-        radius = root[squared]
-        row, cx = divmod(order[i], nx)
-        cz, cy = divmod(row, ny)
-        for z in range(max(cz - radius, first), min(cz + radius + 1, last)):
-            left = squared - (z - cz) * (z - cz)
-            reach = root[left]
-            low, high = max(cy - reach, 0), min(cy + reach, ny - 1)
-            for b in range(low >> 3, (high >> 3) + 1):
-                away = min(max(cy, b << 3), (b << 3) + 7) - cy
-                half = root[max(left - away * away, 0)]
-                a, e = max(cx - half, 0), min(cx + half, nx - 1)
-                if not _any_left(blocks[z, b], a, e):
-                    continue
-                for y in range(max(low, b << 3), min(high, (b << 3) + 7) + 1):
-                    half = root[left - (y - cy) * (y - cy)]
-                    _paint_row(words[z, y], out[z, y], max(cx - half, 0), min(cx + half, nx - 1), squared)
-                _unite(words[z, b << 3 : min((b << 3) + 8, ny)], blocks[z, b], a >> 6, e >> 6)
 
 
 @inlined
@@ -245,34 +162,55 @@ def _unite(rows: Words, block: Words, first: int, last: int) -> None:
         block[w] = bits
 
 
-def _blocks_of(words: Words) -> Words:
-    """Return (z, ceil(y/8), words): the union of every eight rows, so that eight painted rows cost one test."""
-    nz, ny, nw = words.shape
-    padded = np.pad(words, ((0, 0), (0, -ny % 8), (0, 0)))
-    united: Words = np.bitwise_or.reduce(padded.reshape(nz, -1, 8, nw), axis=2)
+def unite(words: Words, axis: int) -> Words:
+    """Return the union of every `SIDE` rows (axis 1) or planes (axis 0)."""
+    united: Words = np.bitwise_or.reduceat(words, np.arange(0, words.shape[axis], SIDE), axis=axis)
     return united
 
 
 @compiled
-def _paint_mm(
+def _paint_balls(
     order: Index,
-    radii: NDArray[np.float64],
-    words: Words,
+    radii: Squared,
+    rows: Words,
+    united: Words,
+    blocks: Words,
     steps: NDArray[np.float64],
-    out: NDArray[np.float64],
+    out: Squared,
     first: int,
     last: int,
 ) -> None:
     _, ny, nx = out.shape
-    sz, sy, sx = steps
+    widest = np.sqrt(radii[0] * (1 + TIE))
+    half = np.zeros((int(widest / steps[0]) + 1, int(widest / steps[1]) + 1), np.int32)
+    reach = np.zeros(half.shape[0], np.int32)
+    value, top = 0 * radii[0], 0
     for i in range(order.shape[0]):
-        squared = radii[i] * (1.0 + TIE)
+        if radii[i] != value:
+            value = radii[i]
+            top = shape_of(value * (1 + TIE), steps, half, reach)
         row, cx = divmod(order[i], nx)
         cz, cy = divmod(row, ny)
-        reach_z = int(np.sqrt(squared) / sz)
-        for z in range(max(cz - reach_z, first), min(cz + reach_z + 1, last)):
-            left = squared - ((z - cz) * sz) ** 2
-            reach = int(np.sqrt(max(left, 0.0)) / sy)
-            for y in range(max(cy - reach, 0), min(cy + reach + 1, ny)):
-                half = int(np.sqrt(max(left - ((y - cy) * sy) ** 2, 0.0)) / sx)
-                _paint_row(words[z, y], out[z, y], max(cx - half, 0), min(cx + half, nx - 1), radii[i])
+        low, high = max(cz - top, first), min(cz + top, last - 1)
+        for zb in range(low >> SHIFT, (high >> SHIFT) + 1):
+            dz = abs(min(max(cz, zb * SIDE), zb * SIDE + SIDE - 1) - cz)
+            near, far = max(cy - reach[dz], 0), min(cy + reach[dz], ny - 1)
+            for yb in range(near >> SHIFT, (far >> SHIFT) + 1):
+                dy = abs(min(max(cy, yb * SIDE), yb * SIDE + SIDE - 1) - cy)
+                a, e = max(cx - half[dz, dy], 0), min(cx + half[dz, dy], nx - 1)
+                if not _any_left(blocks[zb, yb], a, e):
+                    continue
+                for z in range(max(low, zb * SIDE), min(high, zb * SIDE + SIDE - 1) + 1):
+                    away = abs(z - cz)
+                    if dy > reach[away]:
+                        continue
+                    left, right = max(cx - half[away, dy], 0), min(cx + half[away, dy], nx - 1)
+                    if not _any_left(united[z, yb], left, right):
+                        continue
+                    for y in range(
+                        max(cy - reach[away], yb * SIDE), min(cy + reach[away], yb * SIDE + SIDE - 1, ny - 1) + 1
+                    ):
+                        wide = half[away, abs(y - cy)]
+                        paint_row(rows[z, y], out[z, y], max(cx - wide, 0), min(cx + wide, nx - 1), value)
+                    _unite(rows[z, yb * SIDE : (yb + 1) * SIDE], united[z, yb], left >> 6, right >> 6)
+                _unite(united[zb * SIDE : (zb + 1) * SIDE, yb], blocks[zb, yb], a >> 6, e >> 6)

@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.interpolate import make_interp_spline
 
 from srrd_ray.geometry import Geometry, apply
 from srrd_ray.volume import Volume
@@ -77,6 +76,8 @@ def super_resolve(volume: Volume[np.float32], target_mm: float) -> Volume[np.flo
 
 def _spline_weights(count: int, at: ArrayLike) -> Fraction:
     """Return (len(at), count) weights of cubic spline interpolation at fractional indices; held beyond the ends."""
+    from scipy.interpolate import make_interp_spline  # here: it takes most of a second to import, and few need it
+
     inside = np.clip(at, 0, count - 1)
     if count < 4:
         rows: Real = np.stack([np.interp(inside, np.arange(count), row) for row in np.eye(count)], axis=1)

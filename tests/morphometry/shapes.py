@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Map = NDArray[np.float64]
 Spacing = tuple[float, float, float]
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from srrd_ray.errors import NotEstimableError
+from srrd_ray.morphometry.plate import plate_thickness
+
+Real = NDArray[np.float64]
+UP = (-1.0, 0.0, 0.0)
+
+
+def grids(shape: tuple[int, int, int], steps: tuple[float, float, float]) -> list[Real]:
+    return [g * s for g, s in zip(np.ogrid[: shape[0], : shape[1], : shape[2]], steps, strict=True)]
+
+
+def block(thickness_mm: float, step: float = 0.2) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """A flat joint surface at z = 2 mm over a plate, with marrow under it."""
+    z, y, x = grids((50, 30, 30), (step,) * 3)
+    under = z - (2.0 - step / 2) + 0 * y + 0 * x
+    return (under > 0) & (under < thickness_mm), under > 0
+
+
+@pytest.mark.parametrize("thickness", [0.8, 1.2, 2.0])
+def test_a_flat_plate_has_its_thickness(thickness: float) -> None:
+    bone, inside = block(thickness)
+    found = plate_thickness(bone, inside, 0.2, UP)
+    assert found.mean_mm == pytest.approx(thickness, abs=0.05)
+    assert found.sd_mm < 0.02
+    assert found.deep == 0.0
+
+
+def test_trabeculae_on_the_plate_are_no_plate() -> None:
+    bone, inside = block(1.2)
+    _, y, x = grids((50, 30, 30), (0.2,) * 3)
+    bone |= inside & (np.mod(y, 1.0) < 0.35) & (np.mod(x, 1.0) < 0.35)
+    assert plate_thickness(bone, inside, 0.2, UP).mean_mm == pytest.approx(1.2, abs=0.12)
+
+
+@pytest.mark.parametrize("steps", [(0.2, 0.2, 0.2), (0.4, 0.2, 0.2)])
+def test_a_round_plate_is_measured_along_its_normals(steps: tuple[float, float, float]) -> None:
+    n = tuple(round(14 / s) for s in steps)
+    z, y, x = (g - 6.9 for g in grids((n[0], n[1], n[2]), steps))
+    away = np.sqrt(z * z + y * y + x * x)
+    found = plate_thickness((away < 6.0) & (away > 4.6), away < 6.0, steps, UP)
+    assert found.mean_mm == pytest.approx(1.4, abs=0.1)
+
+
+def test_the_articular_surface_may_be_given_as_a_mask() -> None:
+    bone, inside = block(1.2)
+    bone[:, :15] |= inside[:, :15] & block(2.0)[0][:, :15]
+    chosen = np.zeros_like(inside)
+    chosen[:, 20:28] = True
+    assert plate_thickness(bone, inside, 0.2, chosen).mean_mm == pytest.approx(1.2, abs=0.05)
+
+
+def test_a_place_without_plate_counts_as_zero() -> None:
+    bone, inside = block(1.2)
+    bone[:, :, :15] = False
+    assert plate_thickness(bone, inside, 0.2, UP, lateral_mm=0.0).mean_mm == pytest.approx(0.6, abs=0.06)
+
+
+def test_solid_bone_has_no_plate() -> None:
+    _, inside = block(1.0)
+    with pytest.raises(NotEstimableError, match="plate-unknown"):
+        plate_thickness(inside, inside, 0.2, UP)
+
+
+def test_a_bone_that_faces_no_joint_has_no_plate() -> None:
+    bone, inside = block(1.0)
+    with pytest.raises(NotEstimableError, match="plate-unknown"):
+        plate_thickness(bone, inside, 0.2, (1.0, 0.0, 0.0))
