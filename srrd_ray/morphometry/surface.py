@@ -20,6 +20,7 @@ Spacing = tuple[float, float, float]
 
 SLAB = 48
 MARGIN = 6
+FACETS = 48
 SMOOTHING = 1.0
 """Voxels of the Gaussian before the mesh whose normals are used (SMI, Tb.Pf, DA); the area itself is of the raw mask."""
 
@@ -78,12 +79,24 @@ def surface(bone: Mask, roi: Mask, spacing_mm: Spacing, directions: Real) -> Sur
 
 
 def facing_of(part: Triangles, directions: Real) -> Real:
-    """Return Σ area · |n·d| for each direction d, in batches."""
+    """Return Σ area · |n·d| for each direction d, of triangles united where their normals agree to 1/`FACETS`.
+
+    Within a facet the sum of areas times normals keeps every n·d; only directions at right angles to it lose some 10⁻⁴.
+    """
     out = np.zeros(len(directions))
-    for at in range(0, len(part.area), 20_000):
-        batch = slice(at, at + 20_000)
-        out += part.area[batch] @ np.abs(part.normal[batch] @ directions.T)
+    vectors = _united(part)
+    for at in range(0, len(vectors), 5_000):
+        out += np.abs(vectors[at : at + 5_000] @ directions.T).sum(axis=0)
     return out
+
+
+def _united(part: Triangles) -> Real:
+    """Return the sums (n, 3) of area · normal over the triangles of each facet of normals, opposite ones together."""
+    half = part.normal * np.where(part.normal @ (1.0, 1e-3, 1e-6) < 0, -1.0, 1.0)[:, None]
+    cells = (np.rint(half * FACETS).astype(np.int64) + FACETS) @ (16 * FACETS**2, 4 * FACETS, 1)
+    facets, facet = np.unique(cells, return_inverse=True)
+    weighted = part.area[:, None] * half
+    return np.stack([np.bincount(facet, weighted[:, axis], minlength=len(facets)) for axis in range(3)], axis=1)
 
 
 def slabs(bone: Mask, roi: Mask, spacing_mm: Spacing, smoothing: float) -> Iterator[Triangles]:
@@ -96,7 +109,8 @@ def slabs(bone: Mask, roi: Mask, spacing_mm: Spacing, smoothing: float) -> Itera
         if found is None:
             continue
         triangles, centres = found
-        voxel = np.minimum(np.floor(centres / np.asarray(spacing_mm) + 0.5).astype(np.int64), np.array(bone.shape) - 1)
+        at = np.round(centres / np.asarray(spacing_mm), 3)  # a centre just between two voxels belongs to one in every slab
+        voxel = np.minimum(np.floor(at + 0.5).astype(np.int64), np.array(bone.shape) - 1)
         z = voxel[:, 0] + low
         kept = (z >= first) & (z < last) & roi[np.minimum(z, depth - 1), voxel[:, 1], voxel[:, 2]]
         yield Triangles(area=triangles.area[kept], normal=triangles.normal[kept], growth=triangles.growth[kept])
