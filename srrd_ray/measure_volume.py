@@ -243,4 +243,3 @@ def _with_thickness(about: BoneMeasures, bone: Tally, marrow: Tally, between: Ta
     if th is not None and sp is not None:
         about = replace(about, tb_n_spacing_per_mm=1.0 / (th.mean + sp.mean))
     return replace(about, tb_n_ridge_per_mm=1.0 / ridges.mean) if ridges else about
-

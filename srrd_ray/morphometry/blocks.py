@@ -41,9 +41,7 @@ BYTES = {"cubic": 14, "other": 24}
 
 def blocks_of(shape: Shape, edge: int) -> tuple[Window, ...]:
     """Return the windows of `edge` voxels that tile a volume, in C order; those at the far faces are cut short."""
-    return tuple(
-        window_at((z, y, x), shape, edge) for z, y, x in product(*(range(0, n, edge) for n in shape))
-    )
+    return tuple(window_at((z, y, x), shape, edge) for z, y, x in product(*(range(0, n, edge) for n in shape)))
 
 
 def window_at(start: Shape, shape: Shape, edge: int) -> Window:
@@ -113,7 +111,10 @@ def _signed(bits: Bits, outer: Window, shape: Shape, spacing_mm: Spacing, border
 
 
 def _squared(phase: Mask, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
-    wall = [(int(border == "closed" and o.start == 0), int(border == "closed" and o.stop == n)) for o, n in zip(outer, shape, strict=True)]
+    wall = [
+        (int(border == "closed" and o.start == 0), int(border == "closed" and o.stop == n))
+        for o, n in zip(outer, shape, strict=True)
+    ]
     padded = np.pad(phase, wall)
     inner = tuple(slice(a, n - b) for (a, b), n in zip(wall, padded.shape, strict=True))
     if is_isotropic(spacing_mm):
@@ -144,9 +145,7 @@ def refuse_large(outer: Window, spacing_mm: Spacing) -> None:
         )
 
 
-def block_thickness(
-    signed: Signed, inner: Window, spacing_mm: Spacing, phase: Phase, *, threads: int = 1
-) -> Map:
+def block_thickness(signed: Signed, inner: Window, spacing_mm: Spacing, phase: Phase, *, threads: int = 1) -> Map:
     """Return the local thickness of one phase in a block, mm, 0 outside the phase.
 
     Parameters

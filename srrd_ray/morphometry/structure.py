@@ -14,7 +14,7 @@ from srrd_ray.morphometry.blocks import BONE, REGION, Bits, Shape, Window, grown
 from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.morphometry.surface import MARGIN, Surface, surface
 from srrd_ray.morphometry.thickness import Spacing, is_isotropic
-from srrd_ray.morphometry.topology import Topology, topology
+from srrd_ray.morphometry.topology import Topology, euler_share
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -58,7 +58,7 @@ def block_structure(bits: Bits, outer: Window, core: Window, shape: Shape, spaci
         bone_mm3=found.smooth_bv_mm3,
         orientation=found.orientation,
         euler=_euler_alone(bone & ((bits & REGION) != 0), mine, outer, shape),
-        euler_corrected=topology(bone, region).corrected,
+        euler_corrected=euler_share(bone, region),
         boxes=counts,
         occupied=occupied,
     )
@@ -82,7 +82,7 @@ def _surface(bone: Mask, region: Mask, spacing_mm: Spacing) -> Surface:
 def _euler_alone(bone: Mask, mine: Mask, outer: Window, shape: Shape) -> float:
     """Return the block's share of the Euler number of the bone of the region alone, with nothing round the volume."""
     ends = [(int(o.start == 0), int(o.stop == n)) for o, n in zip(outer, shape, strict=True)]
-    return topology(np.pad(bone, ends), np.pad(mine, ends, mode="edge")).corrected
+    return euler_share(np.pad(bone, ends), np.pad(mine, ends, mode="edge"))
 
 
 def _box_counts(
