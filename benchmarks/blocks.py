@@ -14,14 +14,15 @@ import logging
 import resource
 import sys
 import time
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
+from demo import pss_mb
 from numpy.typing import NDArray
 
-from demo import processes, pss_mb
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import block_store
@@ -64,18 +65,28 @@ def write_volume(path: Path, n: int, edge: int) -> None:
     done.write_text("")
 
 
+def family(root: int) -> list[int]:
+    """Return the processes that descend from `root`: Ray and its workers, and no other job's."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(stat.read_text().rsplit(") ", 1)[1].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found, todo = [], [root]
+    while todo:
+        found += (more := children.get(todo.pop(), []))
+        todo += more
+    return found
+
+
 def watch(stop: Event, peaks: dict[str, float]) -> None:
-    """Record the largest PSS of the driver, of any Ray worker, and of all processes together, MB."""
-    own = Path("/proc/self").resolve().name
+    """Record the largest PSS of the driver, of any other process, and of all together, MB."""
+    own = int(Path("/proc/self").resolve().name)
     while not stop.wait(1.0):
-        sizes = {pid: pss_mb(pid) for pid in processes(int(own))}
-        driver = sizes.pop(int(own), 0.0)
-        for name, now in (
-            ("driver", driver),
-            ("worker", max(sizes.values(), default=0.0)),
-            ("all", driver + sum(sizes.values())),
-        ):
-            peaks[name] = max(peaks.get(name, 0.0), now)
+        driver, others = pss_mb(own), [pss_mb(pid) for pid in family(own)]
+        now = {"driver": driver, "largest other": max(others, default=0.0), "all": driver + sum(others)}
+        for name, size in now.items():
+            peaks[name] = max(peaks.get(name, 0.0), size)
 
 
 def corners(n: int, edge: int, count: int = 8) -> list[Window]:
@@ -115,7 +126,7 @@ def main() -> int:
     write_volume(image, chosen.size, chosen.blocks)
     peaks: dict[str, float] = {}
     stop = Event()
-    thread = Thread(target=watch, args=(stop, peaks))
+    thread = Thread(target=watch, args=(stop, peaks), daemon=True)
     thread.start()
     started = time.monotonic()
     cluster = ClusterConfig(cpus=chosen.cpus, knee_memory_mb=3500)

@@ -94,17 +94,17 @@ def block_distances(
     while True:
         outer = grown(core, halo_of(reach, spacing_mm), shape)
         refuse_large(outer, spacing_mm)
-        signed = _signed(read(outer), outer, shape, spacing_mm, border)[within(core, outer)]
+        signed: Signed = _signed(read(outer), outer, shape, spacing_mm, border)[within(core, outer)]
         longest = float(np.sqrt(np.abs(signed).max(initial=0)))
         clear = _clear(core, outer, shape, spacing_mm)
         if longest < clear or clear == math.inf:
-            return np.ascontiguousarray(signed)
+            return signed.copy()
         reach = max(min(longest * (1 + 1e-9), 2 * reach), reach + 1e-6)
 
 
 def _signed(bits: Bits, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
     bone, field = (bits & BONE) != 0, (bits & FIELD) != 0
-    signed = _squared(bone, outer, shape, spacing_mm, border)
+    signed: Signed = _squared(bone, outer, shape, spacing_mm, border)
     np.subtract(signed, _squared(~bone, outer, shape, spacing_mm, border), out=signed)
     signed[~field] = 0
     return signed

@@ -28,8 +28,8 @@ def leaves_out(inside: int, total: int) -> bool:
 
 def hull_of_planes(image: ArrayLike) -> Mask:
     """Return the convex hull of the non-zero voxels of every plane (z), of any number of planes."""
-    seen = np.asarray(image) != 0
-    field = np.zeros_like(seen)
+    seen: Mask = np.asarray(image) != 0
+    field = np.zeros(seen.shape, dtype=np.bool_)
     for plane, source in zip(field, seen, strict=True):
         _fill_hull(plane, source)
     return field

@@ -98,18 +98,17 @@ def _box_counts(
 def _outline(bone: Mask) -> Mask:
     """Return the bone voxels that share a face with marrow; the ends of the array are no faces."""
     padded = np.pad(bone, 1, mode="edge")
-    inner = bone.copy()
+    inner: Mask = bone.copy()
     for axis in range(3):
         for shift in (-1, 1):
-            inner &= np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1]
+            np.logical_and(inner, np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1], out=inner)
     return bone & ~inner
 
 
 def _boxes(outline: Mask, size: int) -> Mask:
     padded = np.pad(outline, [(0, -n % size) for n in outline.shape])
     z, y, x = (n // size for n in padded.shape)
-    grid: Mask = padded.reshape(z, size, y, size, x, size).any(axis=(1, 3, 5))
-    return grid
+    return np.asarray(padded.reshape(z, size, y, size, x, size).any(axis=(1, 3, 5)))
 
 
 def outer_of(core: Window, shape: Shape) -> Window:

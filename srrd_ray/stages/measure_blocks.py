@@ -142,6 +142,7 @@ class BlockAct:
     job: BlockJob
 
     def __call__(self, unit: Unit) -> Produced:
+        """Return what was written for the block: its sums and its shards."""
         core = window_of(unit.name)
         part, written = _carried_out(self.name, self.job, core)
         path = self.job.part(self.name, unit.name)

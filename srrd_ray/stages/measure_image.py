@@ -66,6 +66,25 @@ def measure_image(
     *,
     roi: Path | None = None,
     threshold: str = "auto",
+    maps: Path | None = None,
+    threads: int = 0,
+) -> Flat:
+    """Return the measures of the image at `path` under the symbols of the field.
+
+    `maps` is a folder for ``thickness.nrrd`` and ``spacing.nrrd`` (mm, 0 elsewhere), which open in 3D Slicer; the rest as in
+    `measured`.
+    """
+    found = measured(path, roi=roi, threshold=threshold, threads=threads)
+    if maps is not None:
+        write_maps(maps, found.maps, found.grid)
+    return found.flat
+
+
+def measured(
+    path: Path,
+    *,
+    roi: Path | None = None,
+    threshold: str = "auto",
     border: Border = "open",
     mode: Mode = "exact",
     threads: int = 0,

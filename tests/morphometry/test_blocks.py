@@ -26,7 +26,7 @@ def bits_of(bone: Mask, field: Mask | None = None) -> Bits:
 
 def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> NDArray[np.generic]:
     """Return the first pass over all blocks, stitched."""
-    shape: Shape = bits.shape  # type: ignore[assignment]
+    shape: Shape = bits.shape
 
     def read(window: Window) -> Bits:
         return bits[window]
@@ -40,15 +40,15 @@ def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") ->
 
 def stitched(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> tuple[blocks.Map, blocks.Map]:
     """Return the maps of bone and of marrow, made in two passes over blocks of `edge` voxels."""
-    shape: Shape = bits.shape  # type: ignore[assignment]
+    shape: Shape = bits.shape
     signed = distances(bits, steps, edge, border)
     found = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-    for out, phase, squared in zip(found, ("bone", "marrow"), blocks.squared_radii_of(signed), strict=True):  # type: ignore[arg-type]
+    for out, phase, squared in zip(found, ("bone", "marrow"), blocks.squared_radii_of(signed), strict=True):
         halo = blocks.halo_of(float(np.sqrt(squared)), steps)
         for core in blocks.blocks_of(shape, edge):
             outer = blocks.grown(core, halo, shape)
             part = signed[outer]
-            out[core] = blocks.block_thickness(part, blocks.within(core, outer), steps, phase)  # type: ignore[arg-type]
+            out[core] = blocks.block_thickness(part, blocks.within(core, outer), steps, phase)
     return found
 
 
@@ -102,7 +102,7 @@ def test_a_halo_grows_until_it_holds_the_longest_distance() -> None:
 
 def test_a_window_that_would_not_fit_into_memory_is_refused() -> None:
     with pytest.raises(InputError, match="block-too-large"):
-        blocks.refuse_large((slice(0, 1000),) * 3, shapes.ISO)  # type: ignore[arg-type]
+        blocks.refuse_large((slice(0, 1000),) * 3, shapes.ISO)
 
 
 def test_blocks_tile_the_volume_once() -> None:
