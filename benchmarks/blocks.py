@@ -1,6 +1,6 @@
 """A large synthetic volume measured in halo blocks through Ray: memory of every process, and blocks checked against one piece.
 
-Run: ``python benchmarks/blocks.py 1024 FOLDER [--blocks 256] [--cpus 2]``. The volume is a sum of 48 cosines of random
+Run: ``python benchmarks/blocks.py 1024 FOLDER [--blocks 256] [--cpus 2] [--thickness]``. The volume is a sum of 48 cosines of random
 directions, written block by block; the same command again goes on where it stopped. At the end windows on the corners where
 blocks meet are computed in one piece with a halo of twice the largest radius, and their checksums compared with the maps.
 """
@@ -120,6 +120,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--blocks", type=int, default=256)
     parser.add_argument("--cpus", type=int, default=0)
+    parser.add_argument("--thickness", action="store_true", help="thickness, spacing and ridges only")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     image = chosen.folder / f"{chosen.size}.ome.zarr"
@@ -130,7 +131,9 @@ def main() -> int:
     thread.start()
     started = time.monotonic()
     cluster = ClusterConfig(cpus=chosen.cpus, knee_memory_mb=3500)
-    found = measure_volume(image, chosen.folder / "maps", edge=chosen.blocks, cluster=cluster)
+    found = measure_volume(
+        image, chosen.folder / "maps", edge=chosen.blocks, structure=not chosen.thickness, cluster=cluster
+    )
     stop.set()
     thread.join()
     peaks["driver ever"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

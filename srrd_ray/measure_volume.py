@@ -65,6 +65,16 @@ class Measured:
     grid: Geometry
     root: Path
 
+    @property
+    def maps(self) -> tuple[Path, Path]:
+        """The stores of thickness and spacing."""
+        return self.root / "thickness.ome.zarr", self.root / "spacing.ome.zarr"
+
+    @property
+    def tallies(self) -> tuple[Tally, Tally]:
+        """The thickness of bone and of marrow over the region."""
+        return self.bone, self.marrow
+
 
 def measure_volume(
     image: Path,
@@ -73,6 +83,7 @@ def measure_volume(
     roi: Path | None = None,
     threshold: str = "auto",
     edge: int = 256,
+    structure: bool = True,
     cluster: ClusterConfig | None = None,
 ) -> Measured:
     """Return the measures of an OME-Zarr volume; its maps are in ``root/thickness.ome.zarr`` and ``root/spacing.ome.zarr``.
@@ -83,6 +94,8 @@ def measure_volume(
         As in `measure_image`; both OME-Zarr, on one grid.
     edge
         Voxels of the edge of a block, a multiple of 32.
+    structure
+        Also measure surface, topology, anisotropy and box counts; they cost more than the thickness.
     cluster
         Null for a plain loop in this process: the reference that the cluster has to equal.
 
@@ -105,7 +118,8 @@ def measure_volume(
     with locked(start.root), ExitStack() as stack:
         if cluster is not None:
             stack.enter_context(session(cluster))
-        return _Volume(job=start, grid=grid, inputs=_inputs(image, roi), cluster=cluster).measured()
+        volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), cluster=cluster)
+        return volume.measured(structure=structure)
 
 
 def clean(root: Path) -> None:
@@ -136,20 +150,21 @@ class _Volume:
     inputs: str
     cluster: ClusterConfig | None
 
-    def measured(self) -> Measured:
+    def measured(self, *, structure: bool) -> Measured:
         """Return the measures, all passes done."""
         job = self._with_phases(self._with_level())
         counts = self._parts("phases", job, PhaseCounts)
         basic = self._basic(counts, job)
         if basic.status == "empty-roi":
             return self._result(basic, Tally(), Tally(), job)
-        structure = self._parts("structure", job, BlockStructure)
         bone, marrow = Tally(), Tally()
         if sum(c.bone for c in counts) and sum(c.marrow for c in counts):
             job, bone, marrow, ridge = self._painted(job)
             between = self._between_ridges(job) if basic.status == "ok" and ridge else Tally()
             basic = _with_thickness(basic, bone, marrow, between)
-        return self._result(with_structure(basic, structure, job.shape), bone, marrow, job)
+        if structure:
+            basic = with_structure(basic, self._parts("structure", job, BlockStructure), job.shape)
+        return self._result(basic, bone, marrow, job)
 
     def _result(self, found: BoneMeasures, bone: Tally, marrow: Tally, job: BlockJob) -> Measured:
         threshold = "binary" if job.binary else "auto" if job.smooth else "value"

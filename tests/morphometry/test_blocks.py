@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from srrd_ray.errors import InputError
 from srrd_ray.morphometry import blocks, local_thickness
-from srrd_ray.morphometry.blocks import BONE, FIELD, Bits, Window
+from srrd_ray.morphometry.blocks import BONE, FIELD, Bits, Phase, Signed, Window
 from srrd_ray.morphometry.thickness import Border
 from tests.morphometry import shapes
 from tests.morphometry.shapes import Mask, Spacing
@@ -24,7 +23,7 @@ def bits_of(bone: Mask, field: Mask | None = None) -> Bits:
     return np.asarray(bone * BONE + seen * FIELD, dtype=np.uint8)
 
 
-def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> NDArray[np.generic]:
+def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> Signed:
     """Return the first pass over all blocks, stitched."""
     shape: Shape = bits.shape
 
@@ -32,7 +31,7 @@ def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") ->
         return bits[window]
 
     parts = [(core, blocks.block_distances(read, core, shape, steps, border)) for core in blocks.blocks_of(shape, edge)]
-    out = np.zeros(shape, dtype=parts[0][1].dtype)
+    out: Signed = np.zeros(shape, dtype=parts[0][1].dtype)
     for core, part in parts:
         out[core] = part
     return out
@@ -43,7 +42,8 @@ def stitched(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> 
     shape: Shape = bits.shape
     signed = distances(bits, steps, edge, border)
     found = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-    for out, phase, squared in zip(found, ("bone", "marrow"), blocks.squared_radii_of(signed), strict=True):
+    phases: tuple[Phase, Phase] = ("bone", "marrow")
+    for out, phase, squared in zip(found, phases, blocks.squared_radii_of(signed), strict=True):
         halo = blocks.halo_of(float(np.sqrt(squared)), steps)
         for core in blocks.blocks_of(shape, edge):
             outer = blocks.grown(core, halo, shape)
