@@ -59,7 +59,7 @@ def write_volume(path: Path, n: int, edge: int) -> None:
     done = path.with_suffix(".done")
     if done.exists():
         return
-    block_store.create(path, (n, n, n), "<u1", (edge,) * 3, grid, "bone")
+    block_store.create(path, grid, "<u1", (edge,) * 3, "bone")
     for core in blocks_of((n, n, n), edge):
         block_store.write_block(path, core, grey_of(core))
     done.write_text("")

@@ -43,6 +43,7 @@ from srrd_ray.stages.measure_blocks import (
     Pass,
     PhaseCounts,
     Radii,
+    maps_below,
     name_of,
     windows,
 )
@@ -68,7 +69,7 @@ class Measured:
     @property
     def maps(self) -> tuple[Path, Path]:
         """The stores of thickness and spacing."""
-        return self.root / "thickness.ome.zarr", self.root / "spacing.ome.zarr"
+        return maps_below(self.root)
 
     @property
     def tallies(self) -> tuple[Tally, Tally]:
@@ -162,6 +163,8 @@ class _Volume:
             job, bone, marrow, ridge = self._painted(job)
             between = self._between_ridges(job) if basic.status == "ok" and ridge else Tally()
             basic = _with_thickness(basic, bone, marrow, between)
+        else:
+            self._empty_maps(job)
         if structure:
             basic = with_structure(basic, self._parts("structure", job, BlockStructure), job.shape)
         return self._result(basic, bone, marrow, job)
@@ -187,16 +190,24 @@ class _Volume:
         block, dtype = (job.edge,) * 3, "<i4" if len(set(job.spacing_mm)) == 1 else "<f8"
         stores = {"phases": "<u1", "ridge": "<u1", "phases-distance": dtype, "ridge-distance": dtype}
         for name, kind in stores.items():
-            block_store.create(job.store(name), job.shape, kind, block, self.grid, name)
-        for name in ("thickness", "spacing"):
-            path = job.map("thickness" if name == "thickness" else "spacing")
-            block_store.create(path, job.shape, "<f4", block, self.grid, name)
+            block_store.create(job.store(name), self.grid, kind, block, name)
+        self._create_maps(job)
         if job.binary:
             return job
         _, ny, nx = job.shape
-        block_store.create(job.store("field"), job.shape, "<u1", (SLAB, ny, nx), self.grid, "field")
+        block_store.create(job.store("field"), self.grid, "<u1", (SLAB, ny, nx), "field")
         inside = sum(p.counts[0] for p in self._parts("field", job, Counts))
         return replace(job, field=leaves_out(inside, int(np.prod(job.shape))))
+
+    def _create_maps(self, job: BlockJob) -> None:
+        for path in job.maps:
+            block_store.create(path, self.grid, "<f4", (job.edge,) * 3, path.name.split(".")[0])
+
+    def _empty_maps(self, job: BlockJob) -> None:
+        """Leave maps of nothing but zeros: without a wall there is no thickness."""
+        for path in job.maps:
+            shutil.rmtree(path)
+        self._create_maps(job)
 
     def _basic(self, counts: Sequence[PhaseCounts], job: BlockJob) -> BoneMeasures:
         region, bone = sum(c.region for c in counts), sum(c.region_bone for c in counts)

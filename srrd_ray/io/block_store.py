@@ -49,8 +49,9 @@ def listing_hash(path: Path) -> str:
     return hash_of(path.name, seen)
 
 
-def create(path: Path, shape: Shape, dtype: str, block: Shape, grid: Geometry, name: str) -> None:
+def create(path: Path, grid: Geometry, dtype: str, block: Shape, name: str) -> None:
     """Create an OME-Zarr 0.5 of one level at `path` with one shard a block; one that is there with that form is kept."""
+    shape = grid.shape
     if _stands(path, shape, dtype, block):
         return
     chunk = next((n for n in CHUNKS if all(b % n == 0 for b in block)), None)

@@ -69,7 +69,7 @@ def require_table(path: Path) -> None:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise StoreError(
             "table-unreadable", "cannot read a table", where=path.name, got=type(error).__name__

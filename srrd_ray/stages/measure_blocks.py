@@ -76,9 +76,10 @@ class BlockJob:
         """Folder of all that is not kept."""
         return self.root / ".work"
 
-    def map(self, name: Literal["thickness", "spacing"]) -> Path:
-        """Return the path of a map."""
-        return self.root / f"{name}.ome.zarr"
+    @property
+    def maps(self) -> tuple[Path, Path]:
+        """The stores of thickness and spacing."""
+        return maps_below(self.root)
 
     def store(self, name: str) -> Path:
         """Return the path of an intermediate store."""
@@ -148,6 +149,11 @@ class BlockAct:
         path = self.job.part(self.name, unit.name)
         write_text(path, serial.to_json(part))
         return Produced(paths=(path, *written))
+
+
+def maps_below(root: Path) -> tuple[Path, Path]:
+    """Return where the maps of thickness and spacing lie in the folder of a volume."""
+    return root / "thickness.ome.zarr", root / "spacing.ome.zarr"
 
 
 def name_of(core: Window) -> str:
@@ -245,8 +251,8 @@ def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     ridged = np.asarray((bits & (FIELD | REGION)) + ridge * BONE, dtype=np.uint8)
     return found, [
         block_store.write_block(job.store("ridge"), core, ridged),
-        block_store.write_block(job.map("thickness"), core, thickness),
-        block_store.write_block(job.map("spacing"), core, spacing),
+        block_store.write_block(job.maps[0], core, thickness),
+        block_store.write_block(job.maps[1], core, spacing),
     ]
 
 

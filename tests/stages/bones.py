@@ -11,7 +11,6 @@ import SimpleITK as sitk
 import zarr
 from numpy.typing import NDArray
 
-from tests.io import makers
 from tests.morphometry import shapes
 
 Steps = tuple[float, float, float]
@@ -49,6 +48,3 @@ def write_zarr(path: Path, array: NDArray[np.generic], steps: Steps = (0.05, 0.0
     group = zarr.create_group(path, zarr_format=3, attributes={"ome": ome})
     group.create_array("0", data=array, chunks=(32, 32, 32))
     return path
-
-
-__all__ = ["grey_bone", "makers", "write_mha", "write_nifti", "write_nrrd", "write_zarr"]
