@@ -88,9 +88,12 @@ def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Ro
     task = Task(stage=STAGE, layout=RunLayout(root=root), act=act)
     units = [Unit(name=name, key=act.settings) for name in act.images]
     waiting = dict(act.images)
+    stride = max(1, len(units) // 200)  # so that looking for fresh rows does not grow with the square of the folder
     results = foreach(task, units, cluster) if cluster is not None else (perform(task, unit) for unit in units)
     before = {name: _stamp(act, name) for name in waiting}
-    for _ in results:
+    for number, _ in enumerate(results, start=1):
+        if number % stride and number < len(units):
+            continue
         fresh = [name for name in waiting if _stamp(act, name) != before[name]]
         for name in fresh:
             del waiting[name]

@@ -19,7 +19,7 @@ import numpy as np
 from srrd_ray import serial
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.session import ClusterConfig, session
-from srrd_ray.errors import InputError, StoreError
+from srrd_ray.errors import ClusterError, InputError, SrrdError, StoreError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import block_store
 from srrd_ray.io.foreign_zarr import open_image
@@ -31,7 +31,7 @@ from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.morphometry.structure import BlockStructure, with_structure
 from srrd_ray.morphometry.tally import Tally, merged
 from srrd_ray.provenance import hash_of
-from srrd_ray.records import Outcome
+from srrd_ray.records import Fault, Outcome
 from srrd_ray.resume import finished, key_of
 from srrd_ray.stages.measure_blocks import (
     SLAB,
@@ -103,9 +103,9 @@ def measure_volume(
     Raises
     ------
     InputError
-        What is wrong with the image or the mask; `block-too-large`.
-    StoreError
-        `blocks-failed` naming the first block that could not be done.
+        What is wrong with the image or the mask; `blocks-failed` with what stopped a block, e.g. `block-too-large`.
+    StoreError, ClusterError
+        `blocks-failed` where storage or a worker failed.
     """
     array, grid = open_image(image)
     z, y, x = array.shape[-3:]
@@ -241,10 +241,7 @@ class _Volume:
         task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job))
         for number, outcome in enumerate(self._done(task, todo), start=1):
             if outcome.error is not None:
-                raise StoreError(
-                    "blocks-failed", f"pass {name} of a block failed: {outcome.error.message}",
-                    todo="Mend the cause and run the same command again: finished blocks are kept.",
-                )  # fmt: skip
+                raise _failure(name, outcome.error)
             if number % max(len(todo) // 8, 1) == 0:
                 log.info("measure  %-14s  %d of %d blocks", name, len(units) - len(todo) + number, len(units))
         texts = (job.part(name, unit.name).read_text(encoding="utf-8") for unit in units)
@@ -257,6 +254,14 @@ class _Volume:
             return
         for unit in units:
             yield from perform(task, unit)
+
+
+def _failure(name: Pass, fault: Fault) -> SrrdError:
+    kind = ClusterError if fault.code == "worker-lost" else StoreError if fault.code.startswith("sto") else InputError
+    return kind(
+        "blocks-failed", f"pass {name} of a block failed: {fault.message}",
+        todo="Mend the cause and run the same command again: finished blocks are kept.",
+    )  # fmt: skip
 
 
 def _with_thickness(about: BoneMeasures, bone: Tally, marrow: Tally, between: Tally) -> BoneMeasures:

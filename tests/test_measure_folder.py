@@ -95,6 +95,18 @@ def test_rows_of_a_run_that_was_killed_are_kept(
     assert counted == ["broken.nii.gz"]
 
 
+def test_a_defect_of_ours_is_a_row_too_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, *, roi: Path | None = None, threshold: str = "auto", threads: int = 0) -> Flat:
+        if path.name == "b.nrrd":
+            raise ZeroDivisionError("a defect")
+        return measure_image(path, roi=roi, threshold=threshold, threads=threads)
+
+    monkeypatch.setattr(measure_row, "measure_image", broken)
+    rows = {row["image"]: row for row in measure_folder(bones(tmp_path), tmp_path / "results.parquet")}
+    assert (rows["b.nrrd"]["status"], rows["b.nrrd"]["code"]) == ("failed", "unexpected-ZeroDivisionError")
+    assert rows["a.nii.gz"]["status"] == "ok"
+
+
 def test_another_threshold_measures_everything_again(tmp_path: Path, counted: list[str]) -> None:
     folder, out = bones(tmp_path), tmp_path / "results.csv"
     measure_folder(folder, out)

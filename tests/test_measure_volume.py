@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from srrd_ray.cluster.session import ClusterConfig
-from srrd_ray.errors import InputError, StoreError
+from srrd_ray.errors import InputError
 from srrd_ray.measure_volume import Measured, measure_volume
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.stages.measure_image import flat, measured
@@ -133,5 +133,5 @@ def test_values_that_are_no_numbers_stop_with_the_pass_that_met_them(tmp_path: P
     values = grey_bone().astype(np.float32)
     values[3, 4, 5] = np.nan
     image = write_zarr(tmp_path / "bone.ome.zarr", values)
-    with pytest.raises(StoreError, match=r"blocks-failed.*extrema.*voxels-not-finite"):
+    with pytest.raises(InputError, match=r"blocks-failed.*extrema.*voxels-not-finite"):
         measure_volume(image, tmp_path / "maps", edge=32)
