@@ -62,7 +62,7 @@ def test_a_volume_of_256_cubed_in_blocks_through_ray_equals_one_piece_bit_for_bi
 ) -> None:
     bone = shapes.gaussian_field((256, 256, 256))
     image = write_zarr(tmp_path / "bone.ome.zarr", bone.astype(np.uint8))
-    found = measure_volume(image, tmp_path / "maps", threshold="binary", edge=96, structure=False, cluster=cluster)
+    found = measure_volume(image, tmp_path / "maps", threshold="binary", edge=128, structure=False, cluster=cluster)
     assert np.array_equal(stored(found.maps[0]), local_thickness(bone, 0.05, dtype=np.float32))
     assert np.array_equal(stored(found.maps[1]), local_thickness(~bone, 0.05, dtype=np.float32))
 
