@@ -98,25 +98,32 @@ def measure(
     threshold: Annotated[str, tyro.conf.arg(metavar="auto|binary|VALUE")] = "auto",
     out: Path | None = None,
     maps: Path | None = None,
+    picture: Path | None = None,
+    blocks: int = 0,
+    cpus: int = 0,
 ) -> int:
-    """Measure trabecular bone in one volume (NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder) and print JSON.
+    """Measure trabecular bone in a volume (NIfTI, NRRD, MHA, OME-Zarr, a DICOM folder) and print JSON, or in a folder of them.
+
+    Ends with 1 where a volume has no value (no bone, nothing but bone, an empty region) or cannot be read.
 
     Args:
-        image: the volume.
-        roi: mask of the region that is averaged; never a wall.
+        image: the volume, or a folder of volumes: then a table is written, a row each, and the same command again resumes.
+        roi: mask of the region that is averaged; never a wall. For a folder: a folder of masks of the same names.
         threshold: auto is Otsu after a Gaussian of one voxel; binary takes every non-zero voxel as bone.
-        out: also write the JSON there.
-        maps: folder for maps of thickness and spacing.
+        out: also write the result there: .json, or a table as .parquet or .csv.
+        maps: folder for maps of thickness and spacing, mm: NRRD, which opens in 3D Slicer; OME-Zarr when in blocks.
+        picture: PNG of the middle slices coloured by thickness and spacing, with histograms.
+        blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
+        cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.
     """
-    from srrd_ray.stages.measure_image import measure_image, to_text
+    from srrd_ray.measuring import Request
+    from srrd_ray.measuring import measure as measure_request
 
-    text = to_text(measure_image(image, roi=roi, threshold=threshold, maps=maps))
-    sys.stdout.write(text)
-    if out is not None:
-        from srrd_ray.io.atomic import write_text
-
-        write_text(out, text)
-    return 0
+    return measure_request(
+        Request(
+            image=image, roi=roi, threshold=threshold, out=out, maps=maps, picture=picture, blocks=blocks, cpus=cpus
+        )
+    )
 
 
 @app.command

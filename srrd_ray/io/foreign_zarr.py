@@ -47,6 +47,21 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
     return PlainHeader(geometry=geometry, oriented=False, dtype=array.dtype, notes=notes)
 
 
+def open_image(path: Path) -> tuple[sharded.ZarrArray, Geometry]:
+    """Return level 0 of any OME-Zarr as a lazy array whose last three axes are (z, y, x), and its grid; however large.
+
+    Raises
+    ------
+    InputError
+        As `read_header`.
+    """
+    geometry = read_header(path, ReadRules(max_gib=float("inf"))).geometry
+    group = _open(path)
+    if "srrd" in group.attrs:
+        return omezarr.open_level(path), geometry
+    return _level0(path, group, _multiscale(path, group))[0], geometry
+
+
 def read_values(path: Path) -> NDArray[np.generic]:
     """Return the (z, y, x) values of level 0, checked where the volume is our own."""
     group = _open(path)

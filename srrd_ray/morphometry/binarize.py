@@ -32,3 +32,9 @@ def otsu_threshold(smooth: ArrayLike) -> float:
     if values.min() == values.max():
         raise InputError("image-constant", "every voxel has one value", got=str(values.flat[0]))
     return float(threshold_otsu(values))
+
+
+def otsu_of_histogram(counts: ArrayLike, low: float, high: float) -> float:
+    """Return the threshold of Otsu from counts in equal bins between `low` and `high`; that of `otsu_threshold`, to all digits."""
+    edges = np.linspace(low, high, np.size(counts) + 1)
+    return float(threshold_otsu(hist=(np.asarray(counts), (edges[:-1] + edges[1:]) / 2)))

@@ -17,11 +17,22 @@ def scanned_field(image: ArrayLike) -> Mask | None:
 
     Outside this field there is no marrow and no wall: the image ends there, as it does at the faces of a box.
     """
-    seen = np.asarray(image) != 0
-    field = np.zeros_like(seen)
+    field = hull_of_planes(image)
+    return field if leaves_out(int(np.count_nonzero(field)), field.size) else None
+
+
+def leaves_out(inside: int, total: int) -> bool:
+    """Return whether a hull of `inside` voxels leaves out so much of an image that its zeros were not scanned."""
+    return inside > 0 and 1.0 - inside / total > LEAST_EMPTY
+
+
+def hull_of_planes(image: ArrayLike) -> Mask:
+    """Return the convex hull of the non-zero voxels of every plane (z), of any number of planes."""
+    seen: Mask = np.asarray(image) != 0
+    field = np.zeros(seen.shape, dtype=np.bool_)
     for plane, source in zip(field, seen, strict=True):
         _fill_hull(plane, source)
-    return field if field.any() and 1.0 - field.mean() > LEAST_EMPTY else None
+    return field
 
 
 def _fill_hull(plane: Mask, seen: Mask) -> None:

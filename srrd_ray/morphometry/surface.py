@@ -20,6 +20,7 @@ Spacing = tuple[float, float, float]
 
 SLAB = 48
 MARGIN = 6
+FACETS = 48
 SMOOTHING = 1.0
 """Voxels of the Gaussian before the mesh whose normals are used (SMI, Tb.Pf, DA); the area itself is of the raw mask."""
 
@@ -60,30 +61,43 @@ class Surface:
 def surface(bone: Mask, roi: Mask, spacing_mm: Spacing, directions: Real) -> Surface:
     """Return the surface of `bone` within `roi`; triangles belong to the voxel that holds their centre."""
     raw = smooth = growth = 0.0
-    facing = np.zeros(len(directions))
+    facets = np.zeros((0, 3))
     for part in slabs(bone, roi, spacing_mm, 0.0):
         raw += float(part.area.sum())
     for part in slabs(bone, roi, spacing_mm, SMOOTHING):
         smooth += float(part.area.sum())
         growth += float(part.growth.sum())
-        facing += facing_of(part, directions)
+        facets = united(np.concatenate([facets, part.area[:, None] * part.normal]))
     volume = float(np.count_nonzero(bone & roi)) * float(np.prod(spacing_mm))
     return Surface(
         bs_mm2=raw,
         smooth_mm2=smooth,
         smooth_bv_mm3=volume,
         growth_mm=growth,
-        orientation=tuple(float(v) for v in facing),
+        orientation=tuple(float(v) for v in facing_of(facets, directions)),
     )
 
 
-def facing_of(part: Triangles, directions: Real) -> Real:
-    """Return Σ area · |n·d| for each direction d, in batches."""
+def facing_of(vectors: Real, directions: Real) -> Real:
+    """Return Σ |v·d| over area vectors (n, 3) for each direction d."""
     out = np.zeros(len(directions))
-    for at in range(0, len(part.area), 20_000):
-        batch = slice(at, at + 20_000)
-        out += part.area[batch] @ np.abs(part.normal[batch] @ directions.T)
+    across = np.ascontiguousarray(directions.T)
+    for at in range(0, len(vectors), 200):  # a batch stays in the cache
+        along = vectors[at : at + 200] @ across
+        out += np.abs(along, out=along).sum(axis=0)
     return out
+
+
+def united(vectors: Real) -> Real:
+    """Return area vectors (n, 3) summed where their directions, or the opposite ones, agree to 1/`FACETS`.
+
+    Within a facet the sum keeps every |v·d|; only directions at right angles to it lose some 10⁻⁴.
+    """
+    half = vectors * np.where(vectors @ (1.0, 1e-3, 1e-6) < 0, -1.0, 1.0)[:, None]
+    unit = half / np.maximum(np.linalg.norm(half, axis=1), 1e-30)[:, None]
+    cells = (np.rint(unit * FACETS).astype(np.int64) + FACETS) @ (16 * FACETS**2, 4 * FACETS, 1)
+    facets, facet = np.unique(cells, return_inverse=True)
+    return np.stack([np.bincount(facet, half[:, axis], minlength=len(facets)) for axis in range(3)], axis=1)
 
 
 def slabs(bone: Mask, roi: Mask, spacing_mm: Spacing, smoothing: float) -> Iterator[Triangles]:
@@ -96,7 +110,10 @@ def slabs(bone: Mask, roi: Mask, spacing_mm: Spacing, smoothing: float) -> Itera
         if found is None:
             continue
         triangles, centres = found
-        voxel = np.minimum(np.floor(centres / np.asarray(spacing_mm) + 0.5).astype(np.int64), np.array(bone.shape) - 1)
+        at = np.round(
+            centres / np.asarray(spacing_mm), 3
+        )  # a centre just between two voxels belongs to one in every slab
+        voxel = np.minimum(np.floor(at + 0.5).astype(np.int64), np.array(bone.shape) - 1)
         z = voxel[:, 0] + low
         kept = (z >= first) & (z < last) & roi[np.minimum(z, depth - 1), voxel[:, 1], voxel[:, 2]]
         yield Triangles(area=triangles.area[kept], normal=triangles.normal[kept], growth=triangles.growth[kept])

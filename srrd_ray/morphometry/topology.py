@@ -33,8 +33,13 @@ def topology(bone: Mask, roi: Mask) -> Topology:
     """Return the Euler numbers of `bone` in `roi`, (z, y, x) each."""
     return Topology(
         euler=round(_euler(np.pad(bone & roi, 1), np.ones((1, 1, 1), np.bool_), False)),
-        corrected=float(_euler(np.pad(bone, 1), np.pad(roi, 1), True)),
+        corrected=euler_share(bone, roi),
     )
+
+
+def euler_share(bone: Mask, roi: Mask) -> float:
+    """Return what the voxels of `roi` add to the Euler number of `bone`: shares of parts add up to the whole."""
+    return float(_euler(np.pad(bone, 1), np.pad(roi, 1), True))
 
 
 @compiled

@@ -16,6 +16,7 @@ from srrd_ray.errors import ConfigError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io.atomic import replacing
 from srrd_ray.io.images import read_image, read_mask
+from srrd_ray.io.schemas import validate
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
 from srrd_ray.morphometry.maps import BoneMaps, bone_maps
@@ -27,14 +28,37 @@ Value: TypeAlias = float | int | str | list[float] | None
 Flat: TypeAlias = dict[str, Value]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """How bone was told from marrow, in words, and the grey value above which a voxel is bone (null for binary images)."""
+
+    method: str
+    threshold: float | None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Binary:
     """Bone of an image, how it was told from marrow, and where the image was scanned (null: everywhere)."""
 
     bone: Mask
     field: Mask | None
-    method: str
-    threshold: float | None
+    cut: Cut
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MeasuredImage:
+    """What was measured on one image: the numbers, the maps and the region they were averaged over, and the grid."""
+
+    measures: BoneMeasures
+    maps: BoneMaps
+    region: Mask
+    cut: Cut
+    grid: Geometry
+
+    @property
+    def flat(self) -> Flat:
+        """The measures under the symbols of the field."""
+        return flat(self.measures, self.cut)
 
 
 def measure_image(
@@ -43,11 +67,29 @@ def measure_image(
     roi: Path | None = None,
     threshold: str = "auto",
     maps: Path | None = None,
-    border: Border = "open",
-    mode: Mode = "exact",
     threads: int = 0,
 ) -> Flat:
     """Return the measures of the image at `path` under the symbols of the field.
+
+    `maps` is a folder for ``thickness.nrrd`` and ``spacing.nrrd`` (mm, 0 elsewhere), which open in 3D Slicer; the rest as in
+    `measured`.
+    """
+    found = measured(path, roi=roi, threshold=threshold, threads=threads)
+    if maps is not None:
+        write_maps(maps, found.maps, found.grid)
+    return found.flat
+
+
+def measured(
+    path: Path,
+    *,
+    roi: Path | None = None,
+    threshold: str = "auto",
+    border: Border = "open",
+    mode: Mode = "exact",
+    threads: int = 0,
+) -> MeasuredImage:
+    """Return the measures and the maps of the image at `path`.
 
     Parameters
     ----------
@@ -58,8 +100,6 @@ def measure_image(
     threshold
         ``auto``: Otsu after a Gaussian of one voxel; ``binary``: every non-zero voxel is bone; or a grey value, above which
         a voxel is bone.
-    maps
-        Folder for ``thickness.nrrd`` and ``spacing.nrrd`` (mm, 0 elsewhere), which open in 3D Slicer.
     border, mode, threads
         As in `local_thickness`; 0 threads for all cores.
 
@@ -79,9 +119,9 @@ def measure_image(
     found = bone_maps(
         binary.bone, nominal(geometry.spacing_mm), border=border, mode=mode, field=binary.field, threads=threads
     )
-    if maps is not None:
-        write_maps(maps, found, geometry)
-    return flat(measure_maps(found, region, threads=threads), binary)
+    return MeasuredImage(
+        measures=measure_maps(found, region, threads=threads), maps=found, region=region, cut=binary.cut, grid=geometry
+    )
 
 
 def binarized(image: NDArray[np.generic], threshold: str) -> Binary:
@@ -90,19 +130,30 @@ def binarized(image: NDArray[np.generic], threshold: str) -> Binary:
     A grey image with zeros round a scanned cylinder ends at that cylinder (`scanned_field`).
     """
     if threshold == "binary":
-        return Binary(bone=image != 0, field=None, method="binary", threshold=None)
+        return Binary(bone=image != 0, field=None, cut=cut_of(threshold, None, field=False))
     field = scanned_field(image)
-    about = "" if field is None else ", zeros round the scanned field left out"
     if threshold == "auto":
-        smooth = smooth_one_voxel(image)
-        level = otsu_threshold(smooth)
-        method = f"Otsu after a Gaussian of one voxel{about}"
-        return Binary(bone=smooth > level, field=field, method=method, threshold=level)
-    level = _level(threshold)
-    return Binary(bone=image.astype(np.float64) > level, field=field, method=f"grey value{about}", threshold=level)
+        grey = smooth_one_voxel(image)
+        level = otsu_threshold(grey)
+    else:
+        grey, level = image.astype(np.float64), grey_value(threshold)
+    return Binary(bone=grey > level, field=field, cut=cut_of(threshold, level, field=field is not None))
 
 
-def _level(text: str) -> float:
+def cut_of(threshold: str, level: float | None, *, field: bool) -> Cut:
+    """Return how bone was told from marrow; `field`: the zeros round the scanned field were left out."""
+    words = {"binary": "binary", "auto": "Otsu after a Gaussian of one voxel"}.get(threshold, "grey value")
+    return Cut(method=words + (", zeros round the scanned field left out" if field else ""), threshold=level)
+
+
+def grey_value(text: str) -> float:
+    """Return the grey value that a threshold given as text stands for.
+
+    Raises
+    ------
+    ConfigError
+        `threshold-invalid` for anything but a finite number.
+    """
     try:
         level = float(text)
     except ValueError:
@@ -120,7 +171,7 @@ def nominal(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float
     return z, y, x
 
 
-def flat(found: BoneMeasures, binary: Binary) -> Flat:
+def flat(found: BoneMeasures, cut: Cut) -> Flat:
     """Return the measures as one flat object; what has no value is null, and `status` says why.
 
     Units: Tb.Th, Tb.Sp mm; Tb.N, BS/BV, BS/TV, Tb.Pf 1/mm; BS mm²; Conn.D 1/mm³; the rest without. `spacing_mm` is one number
@@ -152,14 +203,21 @@ def flat(found: BoneMeasures, binary: Binary) -> Flat:
         "spacing_mm": found.spacing_mm[0] if cubic else list(found.spacing_mm),
         "n_voxels": found.n_voxels,
         "coverage": found.coverage,
-        "threshold": binary.threshold,
+        "threshold": cut.threshold,
         "status": found.status,
-        "method": f"{binary.method}; {thickness}; Tb.N = (BV/TV)/Tb.Th",
+        "method": f"{cut.method}; {thickness}; Tb.N = (BV/TV)/Tb.Th",
     }
 
 
 def to_text(measures: Mapping[str, Value]) -> str:
-    """Return the measures as JSON, in their order, with a newline at the end."""
+    """Return the measures as JSON, in their order, with a newline at the end.
+
+    Raises
+    ------
+    StoreError
+        `schema-invalid` where they do not obey ``srrd-bone/1``.
+    """
+    validate("bone", dict(measures))
     return json.dumps(measures, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 

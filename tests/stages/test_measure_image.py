@@ -7,6 +7,7 @@ import nibabel as nib
 import nrrd
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from srrd_ray.errors import ConfigError, InputError
@@ -85,6 +86,20 @@ def test_maps_lie_where_the_image_lies(tmp_path: Path) -> None:
     np.testing.assert_allclose(header["space directions"], np.diag([-0.1, -0.2, 0.3]), atol=1e-6)
     spacing, _ = nrrd.read(str(tmp_path / "maps" / "spacing.nrrd"))
     assert np.array_equal(spacing.transpose(2, 1, 0) > 0, mask == 0)
+
+
+def test_maps_lie_in_the_patient_where_an_oblique_image_lies_for_other_readers_too(tmp_path: Path) -> None:
+    turned = sitk.GetImageFromArray(np.pad(np.ones((3, 4, 5), np.uint8), 3))
+    turned.SetSpacing((0.1, 0.2, 0.3))
+    turned.SetDirection((0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0))
+    turned.SetOrigin((7.0, -8.0, 9.0))
+    sitk.WriteImage(turned, str(tmp_path / "bone.nii"))
+    measure_image(tmp_path / "bone.nii", threshold="binary", maps=tmp_path / "maps")
+    found = sitk.ReadImage(str(tmp_path / "maps" / "thickness.nrrd"))
+    for point in ((0, 0, 0), (10, 0, 0), (0, 9, 0), (0, 0, 8)):
+        place = turned.TransformIndexToPhysicalPoint(point)
+        np.testing.assert_allclose(found.TransformIndexToPhysicalPoint(point), place, atol=1e-5)
+    assert np.array_equal(sitk.GetArrayFromImage(found) > 0, sitk.GetArrayFromImage(turned) > 0)
 
 
 def test_zeros_round_a_scanned_cylinder_are_neither_bone_nor_marrow() -> None:

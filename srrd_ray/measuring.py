@@ -1,0 +1,142 @@
+"""`srrd measure`: one volume in one piece or in blocks, or a folder of volumes; what is written, and with which exit code."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.errors import ConfigError
+from srrd_ray.io.atomic import write_text
+from srrd_ray.io.bone_table import write_rows
+from srrd_ray.io.foreign_zarr import is_group, open_image
+from srrd_ray.measure_folder import measure_folder
+from srrd_ray.measure_volume import clean, measure_volume
+from srrd_ray.morphometry.structure import BOX
+from srrd_ray.provenance import hash_file, hash_of
+from srrd_ray.stages import bone_picture
+from srrd_ray.stages.measure_image import Flat, flat, measured, to_text, write_maps
+from srrd_ray.stages.measure_row import is_one_image, row_of
+
+log = logging.getLogger(__name__)
+
+TABLES = (".parquet", ".csv")
+LARGE = 400_000_000
+"""Voxels above which an OME-Zarr is measured in blocks without being asked to: in one piece it would take some 8 GB."""
+EDGE = 256
+BLOCK_MB = 3500
+WORDS = {
+    "no-bone": "no bone in the region: no thickness",
+    "all-bone": "nothing but bone in the region: no spacing",
+    "empty-roi": "the region is empty: nothing was measured",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What to measure and where to write it; see `srrd measure --help`."""
+
+    image: Path
+    roi: Path | None = None
+    threshold: str = "auto"
+    out: Path | None = None
+    maps: Path | None = None
+    picture: Path | None = None
+    blocks: int = 0
+    cpus: int = 0
+
+
+def measure(request: Request) -> int:
+    """Return the exit code: 0 measured, 1 where a volume has no value (its status says why) or could not be read."""
+    if not is_one_image(request.image):
+        return _folder(request)
+    found = _in_blocks(request) if _wants_blocks(request) else _in_one_piece(request)
+    sys.stdout.write(to_text(found))
+    if request.out is not None:
+        _write(request, request.out, found)
+    status = str(found["status"])
+    if status != "ok":
+        sys.stderr.write(f"srrd: {request.image.name}: {WORDS[status]} (status {status})\n")
+    return 0 if status == "ok" else 1
+
+
+def _folder(request: Request) -> int:
+    if request.out is None or request.out.suffix not in TABLES or request.maps or request.picture or request.blocks:
+        raise ConfigError(
+            "option-invalid",
+            "a folder of volumes becomes a table",
+            where=request.image.name,
+            expected="--out results.parquet or results.csv, and neither --maps, --picture nor --blocks",
+        )
+    cluster = ClusterConfig(cpus=request.cpus)
+    rows = measure_folder(request.image, request.out, roi=request.roi, threshold=request.threshold, cluster=cluster)
+    bad = [row for row in rows if row["status"] != "ok"]
+    log.info("measure: %d volumes in %s, %d of them without values", len(rows), request.out.name, len(bad))
+    return 1 if bad else 0
+
+
+def _wants_blocks(request: Request) -> bool:
+    """Return whether to measure in blocks.
+
+    Raises
+    ------
+    ConfigError
+        `blocks-invalid`, `blocks-need-zarr`, `blocks-need-out`.
+    """
+    zarr = request.image.is_dir() and is_group(request.image)
+    if request.blocks < 0 or request.blocks % BOX:
+        raise ConfigError("blocks-invalid", f"a block is a multiple of {BOX} voxels", got=str(request.blocks))
+    if request.blocks and not zarr:
+        raise ConfigError("blocks-need-zarr", "only OME-Zarr can be read in blocks", where=request.image.name)
+    wanted = bool(request.blocks) or (zarr and open_image(request.image)[0].size > LARGE)
+    if wanted and request.roi is not None and not (request.roi.is_dir() and is_group(request.roi)):
+        raise ConfigError("blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name)
+    if wanted and request.out is None and request.maps is None:
+        raise ConfigError(
+            "blocks-need-out",
+            "measuring in blocks needs a place for what it keeps on the way",
+            expected="--out or --maps",
+        )
+    return wanted
+
+
+def _in_one_piece(request: Request) -> Flat:
+    found = measured(request.image, roi=request.roi, threshold=request.threshold)
+    if request.maps is not None:
+        write_maps(request.maps, found.maps, found.grid)
+    if request.picture is not None:
+        bone_picture.write(request.picture, bone_picture.of_image(request.image.name, found))
+    return found.flat
+
+
+def _in_blocks(request: Request) -> Flat:
+    beside = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
+    root = request.maps or beside
+    assert root is not None  # `_wants_blocks` refuses neither of the two
+    found = measure_volume(
+        request.image,
+        root,
+        roi=request.roi,
+        threshold=request.threshold,
+        edge=request.blocks or EDGE,
+        cluster=ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB),
+    )
+    if request.picture is not None:
+        picture = bone_picture.of_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)
+        bone_picture.write(request.picture, picture)
+    if request.maps is None:
+        shutil.rmtree(root)
+    else:
+        clean(root)
+    return flat(found.measures, found.cut)
+
+
+def _write(request: Request, out: Path, found: Flat) -> None:
+    if out.suffix not in TABLES:
+        write_text(out, to_text(found))
+        return
+    settings = hash_of(request.threshold, request.roi is not None)
+    write_rows(out, [row_of(request.image.name, hash_file(request.image), settings, found)])
