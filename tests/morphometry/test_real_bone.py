@@ -31,7 +31,7 @@ def test_the_shrew_bone_reads_in_bonej_mode_what_bonej_reads() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_vertebrae_are_measured_whole(number: int) -> None:
+def test_a_cube_of_each_vertebra_has_every_measure(number: int) -> None:
     bone = nrrd.read(str(DATA / f"trabecular_vertebra_binary_{number}.nrrd"), index_order="C")[0] > 0
     near = bone[100:220, 100:220, 100:220]
     found = measure(near, None, 1.0)
