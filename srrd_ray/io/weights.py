@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from srrd_ray.errors import StoreError
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.places import local_copy
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
@@ -31,8 +32,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         `weights-unreadable` for anything that is not safetensors: pickled checkpoints are never opened.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with local_copy(path) as here, safe_open(here, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except StoreError:
+        raise
     except (SafetensorError, OSError) as error:
         raise StoreError(
             "weights-unreadable",
