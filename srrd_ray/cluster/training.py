@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
 from srrd_ray.cluster.session import ClusterConfig, cluster_total, gpus_for, require_cpus
-from srrd_ray.errors import TrainingError
+from srrd_ray.errors import StoreError, TrainingError
 from srrd_ray.io.places import address, append_text, remove_tree
 from srrd_ray.io.weights import load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 from srrd_ray.training import Learner, Shard
@@ -230,7 +230,7 @@ class _Following:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        with suppress(FileNotFoundError), self.path.open(encoding="utf-8") as file:
+        with suppress(FileNotFoundError, StoreError), self.path.open(encoding="utf-8") as file:
             file.seek(self.seen)
             for line in iter(file.readline, ""):
                 if line.endswith("\n"):

@@ -90,19 +90,13 @@ def read(bucket: str, key: str, span: tuple[int, int] | None = None) -> bytes:
     FileNotFoundError
         Where there is no such object.
     """
-    from botocore.exceptions import HTTPClientError, ResponseStreamingError
-
     some = {} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"}
     with _named(bucket):
         for left in reversed(range(ATTEMPTS)):
-            answer = client().get_object(Bucket=bucket, Key=key, **some)
             try:
-                found: bytes = answer["Body"].read()
-            except (
-                HTTPClientError,
-                ResponseStreamingError,
-            ):  # the answer broke off: the client itself does not try again
-                if not left:
+                found: bytes = client().get_object(Bucket=bucket, Key=key, **some)["Body"].read()
+            except Exception as error:  # an answer that broke off is not asked for again by the client itself
+                if not left or not _broke_off(error):
                     raise
             else:
                 return found
@@ -227,8 +221,13 @@ def _failed(bucket: str, code: str) -> StoreError:
     )  # fmt: skip
 
 
+def _broke_off(error: BaseException) -> bool:
+    kind = type(error)
+    return kind.__module__.startswith("urllib3.") or kind.__name__ in ("ResponseStreamingError", "IncompleteReadError")
+
+
 def _of_client(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] in ("botocore", "boto3", "s3transfer")
+    return type(error).__module__.partition(".")[0] in ("botocore", "boto3", "s3transfer", "urllib3")
 
 
 def _code(error: BaseException) -> str:
