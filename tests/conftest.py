@@ -14,7 +14,9 @@ os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from srrd_ray.cluster.session import ClusterConfig, session
-from tests.object_store import ObjectStore, serving
+from tests.object_store import VARIABLES, ObjectStore, serving
+
+os.environ.update(VARIABLES)
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,12 +20,29 @@ from srrd_ray.io.places import place
 SECRET = "wJalr-the-secret-of-the-tests"
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+PORT = _free_port()
+VARIABLES = {
+    "AWS_ENDPOINT_URL": f"http://127.0.0.1:{PORT}",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Set before anything starts, so that the workers of Ray have them; no test can reach another store."""
+
+
 @dataclass
 class ObjectStore:
     """The server: its requests as (method, path with query), and a rule that answers some of them with an error."""
 
     app: WSGIApplication
-    address: str = ""
+    address: str = VARIABLES["AWS_ENDPOINT_URL"]
     requests: list[tuple[str, str]] = field(default_factory=list)
     refuse: Callable[[str, str], HTTPStatus | None] | None = None
     cut: int = 0
@@ -63,31 +80,16 @@ class ObjectStore:
 
 @contextmanager
 def serving() -> Iterator[ObjectStore]:
-    """Run the server for the length of a block; the environment of this process and of its children leads to it."""
+    """Run the server for the length of a block, where `VARIABLES` say that it is."""
     server = pytest.importorskip("moto.server", reason="no S3 server: moto[server] is not installed")
     from werkzeug.serving import make_server
 
     store = ObjectStore(app=server.DomainDispatcherApplication(server.create_backend_app))
-    listener = make_server("127.0.0.1", 0, store, threaded=True)
-    store.address = f"http://127.0.0.1:{listener.port}"
+    listener = make_server("127.0.0.1", PORT, store, threaded=True)
     thread = Thread(target=listener.serve_forever, daemon=True)
     thread.start()
-    variables = {
-        "AWS_ENDPOINT_URL": store.address,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    objects.client.cache_clear()
     try:
         yield store
     finally:
         listener.shutdown()
         thread.join()
-        objects.client.cache_clear()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
