@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+from srrd_ray.io.places import place
 from srrd_ray.records import StageName
 
 app = tyro.extras.SubcommandApp()
@@ -37,7 +38,7 @@ def simulate(
     from srrd_ray.cluster.session import ClusterConfig
     from srrd_ray.simulate import simulate_cohort
 
-    return simulate_cohort(out, knees=knees, seed=seed, profile=profile, cluster=ClusterConfig(cpus=cpus))
+    return simulate_cohort(place(out), knees=knees, seed=seed, profile=profile, cluster=ClusterConfig(cpus=cpus))
 
 
 @app.command
@@ -50,7 +51,7 @@ def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) ->
     """
     from srrd_ray.stages.check import check as check_cohort
 
-    report = check_cohort(cohort)
+    report = check_cohort(place(cohort))
     sys.stdout.write(report.table() + "\n")
     if json is not None:
         from srrd_ray import serial
@@ -85,7 +86,7 @@ def run(
     from srrd_ray.pipeline import run as run_pipeline
 
     return run_pipeline(
-        cohort, out, config, until=until, overwrite=overwrite, verify=verify, pseudonym_key=pseudonym_key
+        place(cohort), place(out), config, until=until, overwrite=overwrite, verify=verify, pseudonym_key=pseudonym_key
     )
 
 
@@ -138,7 +139,7 @@ def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = 
     """
     from srrd_ray.stages.infer import infer as infer_knee
 
-    page = infer_knee(ct, model, out, side)
+    page = infer_knee(place(ct), place(model), place(out), side)
     sys.stdout.write(f"{page}\n")
     return 0
 
@@ -153,7 +154,7 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     from srrd_ray.layout import RunLayout
     from srrd_ray.stages.report import build_report
 
-    sys.stdout.write(f"{build_report(RunLayout(root=run))}\n")
+    sys.stdout.write(f"{build_report(RunLayout(root=place(run)))}\n")
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.session import session
+from srrd_ray.io.places import listed
 from srrd_ray.ledger import Ledger
 from srrd_ray.records import Knee
 from srrd_ray.resume import find_sidecar, finished, key_of
@@ -86,7 +87,8 @@ class Engine:
     def _spread(self, stage: Stage, units: Iterable[tuple[str, tuple[Knee, ...]]], act: Act) -> None:
         started = time.monotonic()
         named = {name: self._unit(stage, name, knees) for name, knees in units}
-        todo = [unit for unit in named.values() if not self._stands(stage, unit)]
+        with listed(self.ledger.layout.root):
+            todo = [unit for unit in named.values() if not self._stands(stage, unit)]
         if todo:
             self._connect()
             task = Task(stage=stage.name, layout=self.ledger.layout, act=act)

@@ -7,11 +7,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
 from srrd_ray.errors import StoreError
+from srrd_ray.io.places import create_text, touch
 
 HEARTBEAT_S = 20.0
 STALE_S = 180.0
@@ -53,8 +54,7 @@ def locked(root: Path) -> Iterator[None]:
 def _take(path: Path) -> None:
     for _ in range(2):
         try:
-            with path.open("x", encoding="utf-8") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+            create_text(path, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         except FileExistsError:
             _refuse_living(path)
             path.unlink(missing_ok=True)
@@ -84,5 +84,5 @@ def _refuse_living(path: Path) -> None:
 
 def _beat(path: Path, stop: Event) -> None:
     while not stop.wait(HEARTBEAT_S):
-        if path.exists():
-            os.utime(path)
+        with suppress(StoreError):  # a store that does not answer now may do so at the next beat
+            touch(path)

@@ -15,6 +15,7 @@ from srrd_ray.config import read_config
 from srrd_ray.engine import COHORT, Engine, Stage, Token
 from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
+from srrd_ray.io.places import listed, sizes
 from srrd_ray.io.pseudonyms import pseudonymised, read_key
 from srrd_ray.layout import RunLayout
 from srrd_ray.learning import Learning
@@ -117,7 +118,8 @@ class Pipeline:
         shards = {shard: plan.knees for shard, plan in acts.shards.items()}
         match name:
             case "ingest":
-                sources = {knee.knee.key: _fingerprint(knee) for knee in acts.cohort.knees}
+                with listed(acts.cohort.root):
+                    sources = {knee.knee.key: _fingerprint(knee) for knee in acts.cohort.knees}
                 engine.each_knee(self._stage(name, config.ingest, sources=sources), acts.ingest)
             case "synthesize":
                 engine.each_knee(
@@ -203,5 +205,4 @@ class Pipeline:
 def _fingerprint(knee: CohortKnee) -> str:
     """Return what identifies the source files of a knee without reading them: names, sizes, times of change."""
     roots = [series.path for series in (knee.ct, knee.mr) if series is not None] + [path for *_, path in knee.masks]
-    files = [file for root in roots for file in ([root] if root.is_file() else sorted(root.rglob("*")))]
-    return hash_of([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()])
+    return hash_of([file for root in roots for file in sizes(root)])

@@ -6,6 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from srrd_ray.io.places import local_copy
+
 
 def seed_from(run_seed: int, *names: str | int) -> int:
     """Return a 63-bit seed for one use, derived from the run's seed and the names of that use (knee, stage, epoch…)."""
@@ -20,8 +22,13 @@ def hash_of(*parts: object) -> str:
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder: of the relative names and contents of all files below it, sorted."""
+    with local_copy(path) as here:
+        return _hash_local(here)
+
+
+def _hash_local(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    listing = [(p.relative_to(path).as_posix(), hash_file(p)) for p in sorted(path.rglob("*")) if p.is_file()]
+    listing = [(p.relative_to(path).as_posix(), _hash_local(p)) for p in sorted(path.rglob("*")) if p.is_file()]
     return hash_of(listing)

@@ -13,6 +13,7 @@ from pathlib import Path
 from srrd_ray import __version__, serial
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
+from srrd_ray.io.places import sizes
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file, hash_of
 from srrd_ray.records import Outcome
@@ -76,17 +77,17 @@ def finished(layout: RunLayout, stage: str, unit: str, key: str, *, verify: bool
 def find_sidecar(layout: RunLayout, stage: str, unit: str) -> Sidecar | None:
     """Return the sidecar of a unit; None where the unit was never finished or its sidecar is torn."""
     path = layout.sidecar(stage, unit)
-    if not path.is_file():
-        return None
     try:
         return serial.from_json(Sidecar, path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
     except ConfigError:
         return None  # torn or of another version: the unit is done again, which is always safe
 
 
 def _measure(path: Path) -> tuple[int, int]:
-    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return len(files), sum(p.stat().st_size for p in files)
+    files = sizes(path)
+    return len(files), sum(size for _, size, _ in files)
 
 
 def _describe(root: Path, path: Path) -> Output:

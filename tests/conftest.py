@@ -14,6 +14,9 @@ os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from srrd_ray.cluster.session import ClusterConfig, session
+from tests.object_store import VARIABLES, ObjectStore, serving
+
+os.environ.update(VARIABLES)
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
@@ -32,3 +35,16 @@ def real_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real images at {SHARED_DATA.name}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """A real S3 server on loopback."""
+    with serving() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(s3: ObjectStore) -> Path:
+    """A new bucket."""
+    return s3.bucket()

@@ -16,12 +16,14 @@ import yaml
 from srrd_ray import serial
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.io.omezarr import read_stored
+from srrd_ray.io.places import local_copy
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import RunRecord
 from srrd_ray.pipeline import STAGES, run
 from srrd_ray.records import PARAMETERS, Knee
 from srrd_ray.simulate import simulate_cohort
 from srrd_ray.stages.infer import infer
+from tests.io.test_places import copy_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -135,6 +137,18 @@ def test_a_deleted_prediction_is_redone_with_what_depends_on_it_to_the_same_byte
     done = {o.stage for o in ended.record().outcomes if o.status == "done"}
     assert done == {"predict", "classify", "evaluate", "report"}
     assert outputs(ended.layout) == before
+
+
+def test_a_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Path) -> None:
+    out = bucket / "run"
+    assert (
+        run(copy_up(ended.cohort, bucket / "cohort"), out, ended.config, until="report", overwrite=False) == ended.code
+    )
+    with local_copy(out) as copy:
+        assert outputs(RunLayout(root=copy)) == outputs(ended.layout)
+    assert run(bucket / "cohort", out, ended.config, until="report", overwrite=False) == ended.code
+    record = serial.from_json(RunRecord, RunLayout(root=out).run_json.read_text())
+    assert {o.status for o in record.outcomes} <= {"skipped", "failed"}
 
 
 def test_the_model_reads_a_new_ct(ended: Ended, tmp_path: Path) -> None:

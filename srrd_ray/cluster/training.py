@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,8 @@ from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
 from srrd_ray.cluster.session import ClusterConfig, cluster_total, gpus_for, require_cpus
-from srrd_ray.errors import TrainingError
+from srrd_ray.errors import StoreError, TrainingError
+from srrd_ray.io.places import address, append_text, remove_tree
 from srrd_ray.io.weights import load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 from srrd_ray.training import Learner, Shard
 
@@ -83,7 +83,7 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
         ),
         run_config=train.RunConfig(
             name=training.name,
-            storage_path=str(training.storage.resolve()),
+            storage_path=address(training.storage),
             failure_config=train.FailureConfig(max_failures=config.task_retries),
             checkpoint_config=train.CheckpointConfig(num_to_keep=2),
         ),
@@ -102,7 +102,7 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
 
 def discard(training: Training) -> None:
     """Remove checkpoints and weights of a training whose results have been saved elsewhere."""
-    shutil.rmtree(training.storage / training.name, ignore_errors=True)
+    remove_tree(training.storage / training.name)
 
 
 def _train(loop_config: Mapping[str, Training]) -> None:
@@ -205,9 +205,7 @@ class _Saver:
             torch.distributed.barrier()
 
     def _log(self, line: Mapping[str, object]) -> None:
-        self.training.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.training.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_text(self.training.log, json.dumps(line) + "\n")
 
 
 class _Following:
@@ -232,7 +230,7 @@ class _Following:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        with suppress(FileNotFoundError), self.path.open(encoding="utf-8") as file:
+        with suppress(FileNotFoundError, StoreError), self.path.open(encoding="utf-8") as file:
             file.seek(self.seen)
             for line in iter(file.readline, ""):
                 if line.endswith("\n"):

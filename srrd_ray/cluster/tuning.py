@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from srrd_ray.cluster.session import cluster_total, require_cpus
 from srrd_ray.errors import TrainingError
+from srrd_ray.io.places import address, remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -121,14 +121,14 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
     trial.__name__ = (
         f"trial-{plan.name}"  # Tune keeps functions by name for a whole job: searches side by side need two
     )
-    path = plan.storage.resolve() / plan.name
+    path = plan.storage / plan.name
     trainable = tune.with_resources(trial, {"CPU": cpus})
-    if tune.Tuner.can_restore(str(path)):
+    if tune.Tuner.can_restore(address(path)):
         try:
-            return tune.Tuner.restore(str(path), trainable, resume_unfinished=True, restart_errored=True)
+            return tune.Tuner.restore(address(path), trainable, resume_unfinished=True, restart_errored=True)
         except (EOFError, ValueError, OSError):
             log.warning("search %s cannot be resumed (its state is torn): started again", plan.name)
-    shutil.rmtree(path, ignore_errors=True)
+    remove_tree(path)
     return tune.Tuner(
         trainable,
         param_space={"number": tune.grid_search(list(range(len(plan.settings))))},
@@ -141,7 +141,7 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
                 max_t=plan.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
             ),
         ),
-        run_config=tune.RunConfig(name=plan.name, storage_path=str(path.parent), verbose=0),
+        run_config=tune.RunConfig(name=plan.name, storage_path=address(path.parent), verbose=0),
     )
 
 

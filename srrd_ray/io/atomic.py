@@ -1,20 +1,29 @@
-"""Outputs that are whole or absent: written beside, then renamed."""
+"""Outputs that are whole or absent: written beside, then renamed; for an object store written here, then uploaded."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from srrd_ray.io.places import ObjectPath, upload
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` for a new file or folder; on success it takes the name, on error it is removed.
+    """Yield a local path for a new file or folder; on success it takes the place of `path`, on error it is removed.
 
-    Two writers of one path never mix: each has a name of its own, and the last rename wins.
+    Two writers of one path never mix: each has a name of its own, and the last rename (or upload) wins.
     """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
+            beside = Path(folder) / path.name
+            yield beside
+            upload(beside, path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
     try:

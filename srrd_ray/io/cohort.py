@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from srrd_ray.errors import CohortError
+from srrd_ray.io.places import listed
 from srrd_ray.io.schemas import validate
 from srrd_ray.records import BONES, Bone, Knee, Modality, Series, Side
 
@@ -87,8 +88,9 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
     if not root.is_dir():
         raise CohortError("cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder.")
     faults: list[CohortError] = []
-    people = dict(_people(root, faults))
-    knees = sorted(_knees(root, people, faults), key=lambda item: item.knee.key)
+    with listed(root):
+        people = dict(_people(root, faults))
+        knees = sorted(_knees(root, people, faults), key=lambda item: item.knee.key)
     for knee in knees:
         validate("cohort", _row(knee), knee.knee.key)
     if not knees and not faults:

@@ -17,6 +17,7 @@ from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry, Shape
 from srrd_ray.io import both_knees, dicom_pixels, dicom_seg, dicom_series, foreign_zarr, nifti, nrrd_mha
 from srrd_ray.io.dicom_pixels import compact
+from srrd_ray.io.places import local_copy
 from srrd_ray.io.source import (
     AIR_HU,
     DEFAULT_RULES,
@@ -84,6 +85,11 @@ def read_header(
     InputError
         Whatever is wrong with it, under the code of the fault.
     """
+    with local_copy(path) as here:
+        return _read_header(here, modality, side, rules)
+
+
+def _read_header(path: Path, modality: Modality | None, side: Side | None, rules: ReadRules) -> SourceHeader:
     kind = image_format(path)
     if kind == "dicom":
         stack = dicom_series.without_pixels(dicom_series.read_stack(path, modality, side, rules))
@@ -114,10 +120,11 @@ def read_image(
     InputError
         As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`.
     """
-    if image_format(path) == "dicom":
-        image = _read_dicom(path, dicom_series.read_stack(path, modality, side, rules))
-    else:
-        image = _read_plain(path, modality, rules)
+    with local_copy(path) as here:
+        if image_format(here) == "dicom":
+            image = _read_dicom(here, dicom_series.read_stack(here, modality, side, rules))
+        else:
+            image = _read_plain(here, modality, rules)
     if modality is None:
         return image
     volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
@@ -125,7 +132,7 @@ def read_image(
 
 
 def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
-    header = read_header(path, modality, rules=rules)
+    header = _read_header(path, modality, None, rules)
     geometry, _ = _plain_geometry(path, header.format, modality, rules)
     values, notes = _finite(path, _plain_values(path, header.format, rules), modality)
     _check_content(path, values, modality)
@@ -155,6 +162,11 @@ def read_mask(path: Path, like: Geometry | None = None, *, rules: ReadRules = DE
         `mask-grid` (another shape or affine than its image, both are named), `mask-values` (more than one label),
         `mask-format` or `mask-empty`.
     """
+    with local_copy(path) as here:
+        return _read_mask(here, like, rules)
+
+
+def _read_mask(path: Path, like: Geometry | None, rules: ReadRules) -> Volume[np.bool_]:
     kind = image_format(path)
     if kind == "dicom":
         if like is None:

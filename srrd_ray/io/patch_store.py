@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from srrd_ray.errors import InputError, StoreError
 from srrd_ray.io import sharded
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.places import local_copy
 from srrd_ray.io.schemas import validate, version
 from srrd_ray.provenance import hash_of
 from srrd_ray.records import Knee, Patch
@@ -223,8 +224,11 @@ def _read_table(path: Path) -> pa.Table:
     if not path.is_file():
         raise StoreError("index-missing", "no index of the shard", where=path.name, todo=sharded.REBUILD)
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        with local_copy(path) as here:
+            table = pq.read_table(here, page_checksum_verification=True)
         notes = _notes(table)
+    except StoreError:
+        raise
     except (OSError, ValueError) as error:
         raise _index_torn(path, str(error)) from error
     if notes.get("schema") != version("patches"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import stat
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -83,6 +84,8 @@ def open_group(path: Path, kind: Name) -> tuple[zarr.Group, Mapping[str, object]
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
         own = group.attrs.asdict().get("srrd")
+    except StoreError:
+        raise
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise _torn(path.name, error) from error
     if not isinstance(own, Mapping):
@@ -101,15 +104,26 @@ def open_array(path: Path, group: zarr.Group, name: str) -> ZarrArray:
     """
     try:
         array = group[name]
+    except StoreError:
+        raise
     except (KeyError, ValueError, TypeError, OSError) as error:
         raise StoreError("array-missing", f"no array {name!r}", where=path.name, todo=REBUILD) from error
     if not isinstance(array, zarr.Array):
         raise StoreError("array-missing", f"{name!r} is not an array", where=path.name, todo=REBUILD)
     for file in shard_files(path / name, array):
-        if not file.is_file() or file.stat().st_size == 0:
+        if not _size(file):
             missing = file.relative_to(path).as_posix()
             raise StoreError("shard-missing", f"shard {missing} is absent or empty", where=path.name, todo=REBUILD)
     return array
+
+
+def _size(file: Path) -> int:
+    """Return the bytes of a shard; 0 where there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def read(path: Path, array: ZarrArray, window: tuple[slice, ...] | slice = slice(None)) -> Array:
@@ -122,6 +136,8 @@ def read(path: Path, array: ZarrArray, window: tuple[slice, ...] | slice = slice
     """
     try:
         return np.asarray(array[window])
+    except StoreError:
+        raise
     except (ValueError, RuntimeError, OSError, KeyError, IndexError, EOFError) as error:
         raise _torn(f"{path.name}/{array.basename}", error) from error
 

@@ -37,6 +37,8 @@ def read_record(kind: type[Record], path: Path, contract: Name) -> Record:
     """
     try:
         data: object = json.loads(path.read_bytes())
+    except StoreError:
+        raise
     except (OSError, ValueError) as error:
         raise StoreError(
             "record-unreadable", "not a stored record", where=path.name, got=type(error).__name__,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from srrd_ray.errors import StoreError
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.places import local_copy
 from srrd_ray.io.schemas import Name, validate_rows, version
 
 KEY = b"srrd"
@@ -48,7 +49,10 @@ def read_table(path: Path, columns: tuple[str, ...] = (), contract: Name | None 
         `schema-version` or `schema-invalid` where it does not obey `contract`.
     """
     try:
-        stored = pq.read_table(path)
+        with local_copy(path) as here:
+            stored = pq.read_table(here)
+    except StoreError:
+        raise
     except (OSError, ValueError) as error:
         raise StoreError(
             "table-unreadable", "cannot read a table", where=path.name, got=type(error).__name__, todo=AGAIN

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from srrd_ray.errors import StoreError
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.places import local_copy
 
 NOTES = "srrd"
 
@@ -37,9 +38,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         `weights-unreadable` for anything that is not safetensors: pickled checkpoints are never opened.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with local_copy(path) as here, safe_open(here, framework="pt") as file:
             notes: dict[str, str] = json.loads((file.metadata() or {}).get(NOTES, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+    except StoreError:
+        raise
     except (SafetensorError, OSError, ValueError) as error:
         raise StoreError(
             "weights-unreadable",

@@ -13,6 +13,7 @@ from srrd_ray.errors import InputError
 from srrd_ray.io import omezarr
 from srrd_ray.io.cohort import MODALITIES, CohortKnee
 from srrd_ray.io.images import read_image, read_mask
+from srrd_ray.io.places import local_copy
 from srrd_ray.io.source import ReadRules
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file
@@ -68,14 +69,16 @@ def _ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[S
 
 
 def _ingest_image(series: Series, layout: RunLayout, config: IngestConfig) -> StoredVolume:
-    image = read_image(series.path, series.modality, side=series.knee.side, rules=config.rules)
+    with local_copy(series.path) as path:
+        image = read_image(path, series.modality, side=series.knee.side, rules=config.rules)
+        source = hash_file(path)
     return omezarr.write_volume(
         layout.volume(series.knee, series.modality),
         image.volume,
         knee=series.knee,
         image=series.modality,
         unit=image.unit,
-        sources={series.modality: hash_file(series.path)},
+        sources={series.modality: source},
         notes=[str(note) for note in image.notes],
         technique=image.technique,
     )
