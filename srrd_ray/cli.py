@@ -102,6 +102,7 @@ def measure(
     picture: Path | None = None,
     blocks: int = 0,
     cpus: int = 0,
+    surface: Literal["voxel", "subvoxel"] = "voxel",
 ) -> int:
     """Measure trabecular bone in a volume (NIfTI, NRRD, MHA, OME-Zarr, a DICOM folder) and print JSON, or in a folder of them.
 
@@ -116,13 +117,22 @@ def measure(
         picture: PNG of the middle slices coloured by thickness and spacing, with histograms.
         blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
         cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.
+        surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one piece only).
     """
     from srrd_ray.measuring import Request
     from srrd_ray.measuring import measure as measure_request
 
     return measure_request(
         Request(
-            image=image, roi=roi, threshold=threshold, out=out, maps=maps, picture=picture, blocks=blocks, cpus=cpus
+            image=image,
+            roi=roi,
+            threshold=threshold,
+            out=out,
+            maps=maps,
+            picture=picture,
+            blocks=blocks,
+            cpus=cpus,
+            surface=surface,
         )
     )
 

@@ -16,6 +16,7 @@ from srrd_ray.io.foreign_zarr import is_group, open_image
 from srrd_ray.measure_folder import measure_folder
 from srrd_ray.measure_volume import clean, measure_volume
 from srrd_ray.morphometry.structure import BOX
+from srrd_ray.morphometry.thickness import Wall
 from srrd_ray.provenance import hash_file, hash_of
 from srrd_ray.stages import bone_picture
 from srrd_ray.stages.measure_image import Flat, flat, measured, to_text, write_maps
@@ -47,6 +48,7 @@ class Request:
     picture: Path | None = None
     blocks: int = 0
     cpus: int = 0
+    surface: Wall = "voxel"
 
 
 def measure(request: Request) -> int:
@@ -64,12 +66,12 @@ def measure(request: Request) -> int:
 
 
 def _folder(request: Request) -> int:
-    if request.out is None or request.out.suffix not in TABLES or request.maps or request.picture or request.blocks:
+    if request.out is None or request.out.suffix not in TABLES or request.maps or _only_whole(request):
         raise ConfigError(
             "option-invalid",
             "a folder of volumes becomes a table",
             where=request.image.name,
-            expected="--out results.parquet or results.csv, and neither --maps, --picture nor --blocks",
+            expected="--out results.parquet or results.csv, and neither --maps, --picture, --blocks nor --surface",
         )
     cluster = ClusterConfig(cpus=request.cpus)
     rows = measure_folder(request.image, request.out, roi=request.roi, threshold=request.threshold, cluster=cluster)
@@ -78,13 +80,17 @@ def _folder(request: Request) -> int:
     return 1 if bad else 0
 
 
+def _only_whole(request: Request) -> bool:
+    return request.picture is not None or bool(request.blocks) or request.surface != "voxel"
+
+
 def _wants_blocks(request: Request) -> bool:
     """Return whether to measure in blocks.
 
     Raises
     ------
     ConfigError
-        `blocks-invalid`, `blocks-need-zarr`, `blocks-need-out`.
+        `blocks-invalid`, `blocks-need-zarr`, `blocks-need-out`, `option-invalid`.
     """
     zarr = request.image.is_dir() and is_group(request.image)
     if request.blocks < 0 or request.blocks % BOX:
@@ -94,6 +100,8 @@ def _wants_blocks(request: Request) -> bool:
     wanted = bool(request.blocks) or (zarr and open_image(request.image)[0].size > LARGE)
     if wanted and request.roi is not None and not (request.roi.is_dir() and is_group(request.roi)):
         raise ConfigError("blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name)
+    if wanted and request.surface != "voxel":
+        raise ConfigError("option-invalid", "in blocks only the surface of voxels is known", got=request.surface)
     if wanted and request.out is None and request.maps is None:
         raise ConfigError(
             "blocks-need-out",
@@ -104,7 +112,7 @@ def _wants_blocks(request: Request) -> bool:
 
 
 def _in_one_piece(request: Request) -> Flat:
-    found = measured(request.image, roi=request.roi, threshold=request.threshold)
+    found = measured(request.image, roi=request.roi, threshold=request.threshold, surface=request.surface)
     if request.maps is not None:
         write_maps(request.maps, found.maps, found.grid)
     if request.picture is not None:
@@ -138,5 +146,5 @@ def _write(request: Request, out: Path, found: Flat) -> None:
     if out.suffix not in TABLES:
         write_text(out, to_text(found))
         return
-    settings = hash_of(request.threshold, request.roi is not None)
+    settings = hash_of(request.threshold, request.roi is not None, request.surface)
     write_rows(out, [row_of(request.image.name, hash_file(request.image), settings, found)])

@@ -182,3 +182,24 @@ def test_what_cannot_be_done_is_a_usage_error(
     }
     assert code_of("measure", *(argument.format(**places) for argument in arguments)) == 2
     assert code in capsys.readouterr().err
+
+
+def test_a_sub_voxel_surface_finds_the_width_of_an_odd_plate(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    grey = np.full(SHAPE, 10, np.int16)
+    grey[10:15] = 190
+    path = write_nifti(tmp_path / "plate.nii.gz", grey)
+    voxel = run(capsys, path, "--threshold", "100")
+    between = run(capsys, path, "--threshold", "100", "--surface", "subvoxel")
+    assert between["Tb.Th"] == pytest.approx(0.25, abs=1e-6)
+    assert abs(voxel["Tb.Th"] - 0.25) > 0.04
+    assert "sub-voxel surface" in str(between["method"])
+    assert "sub-voxel" not in str(voxel["method"])
+
+
+def test_a_sub_voxel_surface_is_refused_in_blocks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.ome.zarr", grey_bone(SHAPE))
+    out = tmp_path / "o.json"
+    assert code_of("measure", str(path), "--blocks", "64", "--out", str(out), "--surface", "subvoxel") == 2
+    assert "in blocks only the surface of voxels is known" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
 from srrd_ray.morphometry.maps import BoneMaps, bone_maps
 from srrd_ray.morphometry.measures import BoneMeasures, measure_maps
-from srrd_ray.morphometry.thickness import Border, Mode
+from srrd_ray.morphometry.thickness import Border, Mode, Wall
 
 Mask: TypeAlias = NDArray[np.bool_]
 Value: TypeAlias = float | int | str | list[float] | None
@@ -38,9 +38,13 @@ class Cut:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Binary:
-    """Bone of an image, how it was told from marrow, and where the image was scanned (null: everywhere)."""
+    """Bone of an image, how it was told from marrow, and where the image was scanned (null: everywhere).
+
+    `grey` is the image over the threshold, positive in bone; null for a binary image, and where it was not asked for.
+    """
 
     bone: Mask
+    grey: NDArray[np.float64] | None
     field: Mask | None
     cut: Cut
 
@@ -87,6 +91,7 @@ def measured(
     threshold: str = "auto",
     border: Border = "open",
     mode: Mode = "exact",
+    surface: Wall = "voxel",
     threads: int = 0,
 ) -> MeasuredImage:
     """Return the measures and the maps of the image at `path`.
@@ -100,8 +105,9 @@ def measured(
     threshold
         ``auto``: Otsu after a Gaussian of one voxel; ``binary``: every non-zero voxel is bone; or a grey value, above which
         a voxel is bone.
-    border, mode, threads
-        As in `local_thickness`; 0 threads for all cores.
+    border, mode, surface, threads
+        As in `local_thickness`; a sub-voxel surface comes from the grey image, or from the smoothed mask of a binary one;
+        0 threads for all cores.
 
     Raises
     ------
@@ -112,32 +118,40 @@ def measured(
     """
     image = read_image(path)
     geometry = image.volume.geometry
-    binary = binarized(image.volume.array, threshold)
+    binary = binarized(image.volume.array, threshold, keep_grey=surface == "subvoxel")
     region = None if roi is None else read_mask(roi, geometry).array
     if region is None:
         region = np.ones(geometry.shape, dtype=np.bool_) if binary.field is None else binary.field
     found = bone_maps(
-        binary.bone, nominal(geometry.spacing_mm), border=border, mode=mode, field=binary.field, threads=threads
+        binary.bone,
+        nominal(geometry.spacing_mm),
+        border=border,
+        mode=mode,
+        surface=surface,
+        grey=binary.grey,
+        field=binary.field,
+        threads=threads,
     )
     return MeasuredImage(
         measures=measure_maps(found, region, threads=threads), maps=found, region=region, cut=binary.cut, grid=geometry
     )
 
 
-def binarized(image: NDArray[np.generic], threshold: str) -> Binary:
-    """Return the bone of a grey or binary image.
+def binarized(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = False) -> Binary:
+    """Return the bone of a grey or binary image; `keep_grey`: with what the threshold cut.
 
     A grey image with zeros round a scanned cylinder ends at that cylinder (`scanned_field`).
     """
     if threshold == "binary":
-        return Binary(bone=image != 0, field=None, cut=cut_of(threshold, None, field=False))
+        return Binary(bone=image != 0, grey=None, field=None, cut=cut_of(threshold, None, field=False))
     field = scanned_field(image)
     if threshold == "auto":
         grey = smooth_one_voxel(image)
         level = otsu_threshold(grey)
     else:
         grey, level = image.astype(np.float64), grey_value(threshold)
-    return Binary(bone=grey > level, field=field, cut=cut_of(threshold, level, field=field is not None))
+    cut = cut_of(threshold, level, field=field is not None)
+    return Binary(bone=grey > level, grey=grey - level if keep_grey else None, field=field, cut=cut)
 
 
 def cut_of(threshold: str, level: float | None, *, field: bool) -> Cut:
@@ -178,7 +192,8 @@ def flat(found: BoneMeasures, cut: Cut) -> Flat:
     for cubic voxels, else (z, y, x).
     """
     cubic = len(set(found.spacing_mm)) == 1
-    thickness = f"{found.mode} local thickness, {found.border} border"
+    words = {"voxel": "", "subvoxel": ", sub-voxel surface"}[found.surface]
+    thickness = f"{found.mode} local thickness, {found.border} border{words}"
     return {
         "BV/TV": found.bvtv,
         "Tb.Th": found.tb_th_mm,
