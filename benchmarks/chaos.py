@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from queue import Empty, Queue
@@ -62,13 +63,14 @@ def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int
             delay = rng.uniform(0.0, LONGEST_WAIT_S) if stage not in ("classify", "evaluate") else 0.0
             last = _wait(run, lines, delay, line)
             pid = run.pid if victim == "driver" else _worker(run.pid, rng)
-            if pid:
-                os.kill(pid, signal.SIGKILL)
-                strikes.append((stage, delay, last))
+            with suppress(ProcessLookupError):  # the run ended first
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+                    strikes.append((stage, delay, last))
             waiting.remove(stage)
             if victim == "driver":
                 break
-        if run.wait() >= 0:
+        if run.wait() != -signal.SIGKILL:
             return run.returncode, strikes
         time.sleep(3.0)  # Ray's processes notice that their driver is gone
 

@@ -62,6 +62,7 @@ class Learning:
     def tables(self, _: Unit) -> Produced:
         """Gather the rows of all knees, and deal the patients out to folds."""
         layout, config = self.acts.layout, self.acts.config
+        gather.refuse_twins(layout, self.knees)
         paths = [gather.gather_parts(layout, name, self.knees) for name in ("registration", "measures")]
         seed = seed_from(config.seed, "folds")
         knees = gather.write_knees(layout, self.acts.cohort, self.knees, config.distillation.folds, seed)

@@ -13,7 +13,7 @@ from typing import get_args
 from srrd_ray.acts import Acts
 from srrd_ray.config import read_config
 from srrd_ray.engine import COHORT, Engine, Stage, Token
-from srrd_ray.errors import ClusterError, ConfigError, SrrdError, StoreError
+from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
 from srrd_ray.io.places import listed, sizes
 from srrd_ray.io.pseudonyms import pseudonymised, read_key
@@ -41,7 +41,7 @@ def run(
     verify: bool = False,
     pseudonym_key: Path | None = None,
 ) -> int:
-    """Return the exit code of a whole run: 0 all done, 1 some knee failed, 3 cluster or storage.
+    """Return the exit code of a whole run: 0 all done, 1 some knee failed, 2 a cohort that must not be learnt from, 3 cluster or storage.
 
     `verify` reads every byte of what is finished and redoes what was altered. `pseudonym_key` is a file with the secret that
     makes pseudonyms of the participants; neither it nor its path is kept.
@@ -87,7 +87,7 @@ def _stop(pipeline: Pipeline, name: StageName, error: Exception) -> int:
     """Return the exit code of a run that cannot go on, after recording why and reporting what there is."""
     log.error("%-16s stopped: %s", name, error, exc_info=not isinstance(error, SrrdError))
     ledger = pipeline.engine.ledger
-    code = 3 if isinstance(error, StoreError | ClusterError) else 1
+    code = 3 if isinstance(error, StoreError | ClusterError) else 2 if isinstance(error, CohortError) else 1
     ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
     ledger.write("stopped", code)
     if name not in ("report", "ingest"):

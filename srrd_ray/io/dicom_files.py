@@ -203,13 +203,13 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
     order = "<" if syntax.is_little_endian else ">"
     dtype = f"{order}{'i' if dataset.get('PixelRepresentation') == 1 else 'u'}{max(1, allocated // 8)}"
     shift = int(dataset.get("HighBit", bits - 1)) - bits + 1
-    if syntax.is_compressed and not syntax.is_deflated and not get_decoder(syntax).is_available:
+    if syntax.is_compressed and not syntax.is_deflated and not _decodable(syntax):
         raise InputError(
             "dicom-codec",
             "compressed pixels without a decoder",
             where=name,
             got=syntax.name,
-            todo=f"{syntax.name}: install srrd-ray[dicom].",
+            todo=f"{syntax.name}: install srrd-ray[dicom], or export the series uncompressed.",
         )
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
     if syntax.is_compressed or not rows or not columns or allocated not in (8, 16, 32):
@@ -219,6 +219,13 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
     if size - offset < need:
         raise _truncated(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
     return Stored(offset=offset, dtype=dtype, bits=bits, shift=shift)
+
+
+def _decodable(syntax: UID) -> bool:
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:  # pydicom knows no decoder at all, as for video
+        return False
 
 
 def _truncated(name: str, got: str, expected: str) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +16,17 @@ from srrd_ray.errors import StoreError
 from srrd_ray.io.atomic import replacing
 from srrd_ray.io.places import local_copy
 
+NOTES = "srrd"
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write named tensors and string notes to one safetensors file, atomically."""
+    """Write named tensors and string notes to one safetensors file, atomically; the same bytes for the same content.
+
+    All notes go under one key, as safetensors writes several keys in an order that changes from one call to the next.
+    """
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     with replacing(path) as beside:
-        save_file(kept, beside, metadata=dict(sorted(notes.items())))
+        save_file(kept, beside, metadata={NOTES: json.dumps(dict(notes), sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -33,10 +39,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with local_copy(path) as here, safe_open(here, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            notes: dict[str, str] = json.loads((file.metadata() or {}).get(NOTES, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
     except StoreError:
         raise
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise StoreError(
             "weights-unreadable",
             "not a readable safetensors file",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from srrd_ray.diagnosis.splits import patient_folds
-from srrd_ray.errors import InputError
+from srrd_ray.errors import CohortError, InputError
 from srrd_ray.io.cohort import Cohort, CohortKnee
+from srrd_ray.io.omezarr import read_stored
 from srrd_ray.io.tables import CONTRACTS, read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee
@@ -39,6 +41,29 @@ def _join(path: Path, parts: Sequence[Path]) -> Path:
     contract = CONTRACTS.get(path.stem)
     write_table(path, pd.concat([read_table(part, contract=contract) for part in parts], ignore_index=True), contract)
     return path
+
+
+def refuse_twins(layout: RunLayout, knees: Sequence[Knee]) -> None:
+    """Stop where one image goes by two participants: the patient would be in training and test at once.
+
+    Raises
+    ------
+    CohortError
+        `leakage-same-image` naming the knees.
+    """
+    owners: dict[str, list[Knee]] = defaultdict(list)
+    for knee in knees:
+        for path in (layout.volume(knee, "ct"), layout.volume(knee, "mr")):
+            if path.exists():
+                owners[read_stored(path).sha256].append(knee)
+    for twins in owners.values():
+        if len({knee.participant for knee in twins}) > 1:
+            raise CohortError(
+                "leakage-same-image",
+                "the same voxels under two participants: a patient in training and test at once",
+                where=", ".join(sorted(knee.key for knee in twins)),
+                todo="Remove all but one from knees.tsv, or give both knees one participant_id.",
+            )
 
 
 def write_knees(layout: RunLayout, cohort: Cohort, left: Sequence[Knee], folds: int, seed: int) -> Path:

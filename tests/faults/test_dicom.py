@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import gdcm
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID
+from pydicom.uid import MPEG2MPML, UID, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
@@ -348,7 +349,7 @@ def test_19_monochrome1_leaves_hounsfield_units_and_turns_mr_signal(tmp_path: Pa
 def test_20_a_compression_without_decoder_is_refused_with_the_remedy(tmp_path: Path) -> None:
     def compress(k: int, dataset: Dataset) -> None:
         assert isinstance(dataset.file_meta, FileMetaDataset)
-        dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.201")
+        dataset.file_meta.TransferSyntaxUID = MPEG2MPML
         dataset.PixelData = b"\xfe\xff\x00\xe0\x00\x00\x00\x00\xfe\xff\xdd\xe0\x00\x00\x00\x00"
         dataset["PixelData"].is_undefined_length = True
 
@@ -356,11 +357,32 @@ def test_20_a_compression_without_decoder_is_refused_with_the_remedy(tmp_path: P
     assert "install srrd-ray[dicom]" in refused(tmp_path / "ct", "dicom-codec")
 
 
-def test_20_run_length_compression_is_read(tmp_path: Path) -> None:
-    for file in series(tmp_path / "ct"):
+@pytest.mark.parametrize(
+    "syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=["run length", "JPEG 2000", "JPEG-LS"]
+)
+def test_20_lossless_compression_is_read_in_place(tmp_path: Path, syntax: UID) -> None:
+    wide = Geometry.make((12, 64, 96), grid().affine)  # JPEG 2000 takes no image smaller than its tiles
+    for file in series(tmp_path / "ct", geometry=wide):
         dataset = dcmread(file)
-        dataset.compress("1.2.840.10008.1.2.5")
+        dataset.compress(syntax)
         dataset.save_as(file)
+        assert dcmread(file).file_meta.TransferSyntaxUID == syntax
+    assert_in_place(read_image(tmp_path / "ct", "ct").volume)
+
+
+def test_20_lossless_jpeg_is_read_in_place(tmp_path: Path) -> None:
+    for file in series(tmp_path / "ct"):
+        reader, changer, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(file))
+        assert reader.Read()
+        changer.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+        changer.SetInput(reader.GetImage())
+        assert changer.Change()
+        writer.SetFileName(str(file))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(changer.GetOutput())
+        assert writer.Write()
+        assert dcmread(file).file_meta.TransferSyntaxUID == JPEGLosslessSV1
     assert_in_place(read_image(tmp_path / "ct", "ct").volume)
 
 

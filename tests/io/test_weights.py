@@ -68,3 +68,11 @@ def test_an_optimizer_goes_on_where_it_was(tmp_path: Path) -> None:
     step(0)
     step(1)
     assert torch.equal(nets[0].weight, nets[1].weight)
+
+
+def test_the_same_weights_and_notes_are_the_same_bytes(tmp_path: Path) -> None:
+    notes = dict.fromkeys(("network", "schema", "learner", "epoch"), "x")
+    for n in range(20):
+        save_tensors(tmp_path / f"{n}.safetensors", {"b": torch.ones(3), "a": torch.zeros(2)}, notes)
+    assert len({(tmp_path / f"{n}.safetensors").read_bytes() for n in range(20)}) == 1
+    assert load_tensors(tmp_path / "0.safetensors")[1] == notes
