@@ -140,15 +140,16 @@ def test_a_deleted_prediction_is_redone_with_what_depends_on_it_to_the_same_byte
 
 
 def test_a_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Path) -> None:
-    out = bucket / "run"
-    assert (
-        run(copy_up(ended.cohort, bucket / "cohort"), out, ended.config, until="report", overwrite=False) == ended.code
-    )
+    cohort, out = copy_up(ended.cohort, bucket / "cohort"), bucket / "run"
+    assert run(cohort, out, ended.config, until="synthesize", overwrite=False) == 0
+    local = outputs(ended.layout)
     with local_copy(out) as copy:
-        assert outputs(RunLayout(root=copy)) == outputs(ended.layout)
-    assert run(bucket / "cohort", out, ended.config, until="report", overwrite=False) == ended.code
+        stored = outputs(RunLayout(root=copy))
+    assert {name.split("/")[-1] for name in stored} >= {"mr_to_ct.safetensors", "model.json", "zarr.json"}
+    assert stored == {name: local.get(name) for name in stored}
+    assert run(cohort, out, ended.config, until="synthesize", overwrite=False) == 0
     record = serial.from_json(RunRecord, RunLayout(root=out).run_json.read_text())
-    assert {o.status for o in record.outcomes} <= {"skipped", "failed"}
+    assert {o.status for o in record.outcomes} == {"skipped"}
 
 
 def test_the_model_reads_a_new_ct(ended: Ended, tmp_path: Path) -> None:
