@@ -20,8 +20,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
-from demo import pss_mb
 from numpy.typing import NDArray
+from watching import pss_mb
 
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.geometry import Geometry
