@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,6 +140,7 @@ def test_a_deleted_prediction_is_redone_with_what_depends_on_it_to_the_same_byte
     assert outputs(ended.layout) == before
 
 
+@pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 1.5 min more: set SRRD_LONG_TESTS=1")
 def test_a_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Path) -> None:
     cohort, out = copy_up(ended.cohort, bucket / "cohort"), bucket / "run"
     assert run(cohort, out, ended.config, until="synthesize", overwrite=False) == 0
