@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, Vector, anisotropy
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, region_measures, spread
+from srrd_ray.morphometry.surface import Surface
 from srrd_ray.morphometry.surface import surface as surface_of
 from srrd_ray.morphometry.thickness import (
     Border,
@@ -187,13 +188,17 @@ def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -
 def _with_surface(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasures:
     if about.bvtv is None or about.status == "no-bone":
         return replace(about, bs_mm2=0.0, bs_tv_per_mm=0.0)
-    found = surface_of(maps.bone, roi, maps.spacing_mm, DIRECTIONS)
-    total = about.n_voxels * float(np.prod(maps.spacing_mm))
+    return with_surface_measures(about, about.bvtv, surface_of(maps.bone, roi, maps.spacing_mm, DIRECTIONS))
+
+
+def with_surface_measures(about: BoneMeasures, bvtv: float, found: Surface) -> BoneMeasures:
+    """Return `about` with what follows from the surface of the bone in its region; `bvtv` is positive."""
+    total = about.n_voxels * float(np.prod(about.spacing_mm))
     axes = anisotropy(found.orientation, total)
     return replace(
         about,
         bs_mm2=found.bs_mm2,
-        bs_bv_per_mm=found.bs_mm2 / (about.bvtv * total),
+        bs_bv_per_mm=found.bs_mm2 / (bvtv * total),
         bs_tv_per_mm=found.bs_mm2 / total,
         smi=found.smi,
         tb_pf_per_mm=found.tb_pf_per_mm,

@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.morphometry.anisotropy import DIRECTIONS, anisotropy
+from srrd_ray.morphometry.anisotropy import DIRECTIONS
 from srrd_ray.morphometry.blocks import BONE, REGION, Bits, Shape, Window, grown, within
-from srrd_ray.morphometry.measures import BoneMeasures
+from srrd_ray.morphometry.measures import BoneMeasures, with_surface_measures
 from srrd_ray.morphometry.surface import MARGIN, Surface, surface
 from srrd_ray.morphometry.thickness import Spacing, is_isotropic
 from srrd_ray.morphometry.topology import Topology, euler_share
@@ -123,18 +123,8 @@ def with_structure(about: BoneMeasures, parts: Sequence[BlockStructure], shape: 
     about = replace(about, euler=whole.euler, euler_corrected=whole.corrected)
     if about.status == "no-bone" or not about.bvtv:
         return replace(about, bs_mm2=0.0, bs_tv_per_mm=0.0)
-    found = _sum(parts)
-    axes = anisotropy(found.orientation, total)
     return replace(
-        about,
-        bs_mm2=found.bs_mm2,
-        bs_bv_per_mm=found.bs_mm2 / (about.bvtv * total),
-        bs_tv_per_mm=found.bs_mm2 / total,
-        smi=found.smi,
-        tb_pf_per_mm=found.tb_pf_per_mm,
-        da=axes.da if axes else None,
-        da_eigenvalues_per_mm2=axes.eigenvalues if axes else None,
-        da_axes=axes.axes if axes else None,
+        with_surface_measures(about, about.bvtv, _sum(parts)),
         conn_d_per_mm3=whole.connectivity_density(total),
         fractal_dimension=_fractal_dimension(parts, shape),
     )

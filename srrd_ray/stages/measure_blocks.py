@@ -27,9 +27,6 @@ from srrd_ray.work import Produced, Unit
 Pass: TypeAlias = Literal[
     "extrema", "histogram", "field", "phases", "distance", "painting", "structure", "ridge-distance", "ridge-painting"
 ]
-PASSES: tuple[Pass, ...] = (
-    "extrema", "histogram", "field", "phases", "distance", "painting", "structure", "ridge-distance", "ridge-painting",
-)  # fmt: skip
 GAUSSIAN_REACH = 4
 """Voxels that a Gaussian of one voxel reaches (scipy cuts it at four standard deviations)."""
 SLAB = 32
