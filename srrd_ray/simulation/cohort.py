@@ -61,17 +61,18 @@ class KneeImages:
     nuisance: dict[str, float | str]
 
 
-def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
-    """Return the images and the truth of one knee, all of it a function of the plan alone (and of `view` where given)."""
+def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequence = "bssfp") -> KneeImages:
+    """Return the images and the truth of one knee, all of it a function of plan and MR sequence (and of `view` where given)."""
     view = view or VIEWS[plan.profile]
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent)
     sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
-    protocol, grids = ct.PROTOCOLS[plan.hospital], image_grids(plan, view, sessions)
+    protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
+    grids = image_grids(plan, view, sessions, mr_protocol)
     ct_session, mr_session = ct_session_of(plan), _mr_session(plan)
     from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
-    mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr.PROTOCOLS["bssfp"], mr_session)
+    mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr_protocol, mr_session)
     return KneeImages(
         ct=ct_image,
         mr=mr_image,
@@ -83,7 +84,9 @@ def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
     )
 
 
-def image_grids(plan: SimulatedKnee, view: View, sessions: dict[Modality, Session]) -> dict[Modality, Geometry]:
+def image_grids(
+    plan: SimulatedKnee, view: View, sessions: dict[Modality, Session], mr_protocol: mr.MrProtocol
+) -> dict[Modality, Geometry]:
     """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee, both centred on the joint."""
     protocol = ct.PROTOCOLS[plan.hospital]
     spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
@@ -92,13 +95,13 @@ def image_grids(plan: SimulatedKnee, view: View, sessions: dict[Modality, Sessio
     axial = np.diag([*spacing[::-1], 1.0])
     return {
         "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
-        "mr": _sagittal(plan, view, sessions["mr"]),
+        "mr": _sagittal(plan, view, sessions["mr"], mr_protocol),
     }
 
 
-def _sagittal(plan: SimulatedKnee, view: View, session: Session) -> Geometry:
+def _sagittal(plan: SimulatedKnee, view: View, session: Session, protocol: mr.MrProtocol) -> Geometry:
     """Array axes (slice, row, column) run along (left to right, head to foot, front to back) of the knee."""
-    protocol, joint = mr.PROTOCOLS["bssfp"], session.joint_line()
+    joint = session.joint_line()
     axes = joint[:3, :3] * (1 if plan.knee.side == "R" else np.array([-1.0, 1.0, 1.0]))
     counts = [round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)]
     linear = np.eye(4)

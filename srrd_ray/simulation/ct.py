@@ -104,6 +104,16 @@ class CtSession:
     seed: int
 
 
+def tube_kv(protocol: CtProtocol) -> int:
+    """Return the tube voltage whose effective energy is nearest: 120 kV has 65 to 75 keV (method notes C5), 100 and 140 lie beside."""
+    return 100 if protocol.energy_kev < 65 else 120 if protocol.energy_kev <= 74 else 140
+
+
+def kernel_name(protocol: CtProtocol) -> str:
+    """Return the name of the kernel by how much it enhances edges: STANDARD, DETAIL or BONE."""
+    return "STANDARD" if protocol.overshoot == 0 else "DETAIL" if protocol.overshoot <= 0.1 else "BONE"
+
+
 def hu_table(protocol: CtProtocol, session: CtSession) -> tuple[Floats, float]:
     """Return HU of what fills each label (256), and HU of mineralised tissue."""
     table = np.full(256, SOFT_HU[tissue.FLUID], np.float32)

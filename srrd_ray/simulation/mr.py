@@ -70,6 +70,16 @@ PROTOCOLS: dict[Sequence, MrProtocol] = {
 }
 
 
+SEQUENCE_CODES: dict[Sequence, tuple[str, str, str]] = {
+    "bssfp": ("GR", "SS", "3D"),
+    "dess": ("GR", "SS", "3D"),
+    "pd": ("SE", "NONE", "2D"),
+}
+"""How DICOM names each: scanning sequence, its variant (SS: steady state), and whether slices are excited together."""
+FIELD_T, LARMOR_MHZ = 3.0, 127.73
+"""42.577 MHz/T for protons."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MrSession:
     """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain, and the noise's generator seed."""
