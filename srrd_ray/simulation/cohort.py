@@ -70,7 +70,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
     sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
     protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
     grids = image_grids(plan, view, sessions, mr_protocol)
-    ct_session, mr_session = _ct_session(plan), _mr_session(plan)
+    ct_session, mr_session = ct_session_of(plan), _mr_session(plan)
     from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
     mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr_protocol, mr_session)
@@ -121,9 +121,11 @@ def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: 
 def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry) -> Volume[np.uint8]:
     """Return 1 femur, 2 tibia, 3 fibula, 4 patella on `grid`, by the centre of each voxel."""
     labels = np.zeros(grid.shape, np.uint8)
-    points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
-    for n, table in enumerate(scene.bones):
-        labels[depth_at(table, apply(bones_from_world[n], points)) > 0] = n + 1
+    inside = np.moveaxis(np.indices(grid.shape[1:]), 0, -1)
+    for k in range(grid.shape[0]):
+        points = grid.index_to_lps(np.insert(inside, 0, k, axis=-1))
+        for n, table in enumerate(scene.bones):
+            labels[k][depth_at(table, apply(bones_from_world[n], points)) > 0] = n + 1
     return Volume(array=labels, geometry=grid)
 
 
@@ -138,7 +140,8 @@ def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Moda
     return found
 
 
-def _ct_session(plan: SimulatedKnee) -> ct.CtSession:
+def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
+    """Return what a patient and the day of the scan add to the hospital's CT protocol."""
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
         mineral_density=float(np.clip(own.normal(1, 0.08), 0.8, 1.2)),
