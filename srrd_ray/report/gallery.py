@@ -129,7 +129,7 @@ def native(images: KneeImages) -> Figure:
     for axes, share in zip(rows[0], (0.22, 0.42, 0.58, 0.8), strict=True):
         _slice(axes, images.ct, share, CT_WINDOW)
     if images.mr is not None:
-        window = (0.0, float(np.percentile(images.mr.array[::4, ::4, ::4], 99.5)))
+        window = (0.0, float(np.percentile(images.mr.array[::4, ::4, ::4].astype(np.float32), 99.5)))
         for axes, share in zip(rows[1], (0.25, 0.42, 0.58, 0.75), strict=True):
             _slice(axes, images.mr, share, window)
     return figure

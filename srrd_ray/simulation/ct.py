@@ -180,11 +180,30 @@ def noiseless(
         plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label]).astype(np.complex64)
         plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
         planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
-    profile = slice_profile(frequencies(acquired[0], dz), protocol.thickness_mm)
-    image = fourier_crop(planes, 0, OVERSAMPLE_SLICE, profile)
+    image = _sliced(planes, dz, protocol.thickness_mm)
     image = _edge_enhanced(image, (dy, dx), protocol)
     window = tuple(slice(-a, -a + n) for a, n in zip(start, grid.shape, strict=True))
     return np.ascontiguousarray(image[window].real)
+
+
+def _sliced(planes: NDArray[np.complex64], slice_mm: float, thickness_mm: float) -> NDArray[np.complex64]:
+    """Return slices of the asked thickness: the profile on the fine planes, then every `OVERSAMPLE_SLICE`-th of them.
+
+    Slices are reconstructed wherever they are wanted: what is finer than two of them is not cut off, as in MR, but folds.
+    """
+    profile = slice_profile(frequencies(len(planes), slice_mm / OVERSAMPLE_SLICE), thickness_mm)[:, None]
+    out = np.empty((len(planes) // OVERSAMPLE_SLICE, *planes.shape[1:]), np.complex64)
+    for row in range(planes.shape[1]):
+        smooth = fft.ifft(fft.fft(planes[:, row], axis=0) * profile, axis=0)
+        out[:, row] = smooth[OVERSAMPLE_SLICE // 2 :: OVERSAMPLE_SLICE]
+    return out
+
+
+def folded_profile(count: int, slice_mm: float, thickness_mm: float) -> Floats:
+    """Return the root of a slice profile's power at the frequencies of `count` slices, what lies beyond them folded in."""
+    base = frequencies(count, slice_mm)
+    power = sum(slice_profile(base + fold / slice_mm, thickness_mm).astype(np.float64) ** 2 for fold in range(-3, 4))
+    return np.sqrt(power).astype(np.float32)
 
 
 def _edge_enhanced(
@@ -221,7 +240,7 @@ def correlated_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProto
     dz, dy, dx = grid.spacing_mm
     spectrum = fft.fftn(rng.standard_normal(shape, np.float32))
     plane = np.sqrt(noise_power(radial_frequency((shape[1], shape[2]), (dy, dx)), protocol)).astype(np.float32)
-    along = slice_profile(frequencies(shape[0], dz), protocol.thickness_mm)
+    along = folded_profile(shape[0], dz, protocol.thickness_mm)
     noise = fft.ifftn(spectrum * plane * along[:, None, None], overwrite_x=True).real
     window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, shape, strict=True))
     scale = sigma_hu / np.sqrt(float((plane.astype(np.float64) ** 2).mean() * (along.astype(np.float64) ** 2).mean()))

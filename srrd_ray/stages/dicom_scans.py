@@ -52,7 +52,8 @@ def mr_pixels(images: KneeImages) -> StoredPixels:
 
 def _mr_technique(protocol: mr.MrProtocol) -> dict[str, Tag]:
     echo, variant, kind = mr.SEQUENCE_CODES[protocol.sequence]
-    return {
+    bandwidth: dict[str, Tag] = {"PixelBandwidth": protocol.bandwidth_hz} if protocol.bandwidth_hz else {}
+    return bandwidth | {
         "ManufacturerModelName": MODEL,
         "ScanningSequence": echo,
         "SequenceVariant": variant,
