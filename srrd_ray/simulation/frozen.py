@@ -8,7 +8,20 @@ from types import ModuleType
 import numpy as np
 
 from srrd_ray.provenance import hash_of
-from srrd_ray.simulation import anatomy, compose, ct, microstructure, mr, patients, pose, scene, trabeculae, truth
+from srrd_ray.simulation import (
+    anatomy,
+    compose,
+    ct,
+    microstructure,
+    motion,
+    mr,
+    off_resonance,
+    patients,
+    pose,
+    scene,
+    trabeculae,
+    truth,
+)
 
 COHORT = "cohort-v1"
 """Calibrated once (docs/cohort-v1.md); whoever changes a constant makes another cohort and gives it another name."""
@@ -17,7 +30,20 @@ CONSTANTS_SHA256 = ""
 
 def constants() -> dict[str, object]:
     """Return the module constants of the simulator, by ``module.NAME``, as plain data."""
-    modules = (anatomy, compose, ct, microstructure, mr, patients, pose, scene, trabeculae, truth)
+    modules = (
+        anatomy,
+        compose,
+        ct,
+        microstructure,
+        motion,
+        mr,
+        off_resonance,
+        patients,
+        pose,
+        scene,
+        trabeculae,
+        truth,
+    )
     return {f"{_short(m)}.{name}": _plain(value) for m in modules for name, value in vars(m).items() if name.isupper()}
 
 

@@ -37,10 +37,10 @@ def line_spread(values: NDArray[np.floating], distance_mm: Floats, step_mm: floa
     kept = np.abs(bins) <= reach
     count = np.bincount(bins[kept] + reach, minlength=2 * reach + 1)
     total = np.bincount(bins[kept] + reach, values.ravel()[kept].astype(np.float64), 2 * reach + 1)
-    place = np.arange(-reach, reach + 1) * step_mm
+    place = np.arange(-reach, reach + 1, dtype=np.float64) * step_mm
     spread = np.interp(place, place[count > 0], total[count > 0] / count[count > 0])
     line = np.diff(spread) / step_mm
-    return Curve(place[:-1] + step_mm / 2, line / (line.sum() * step_mm))
+    return Curve(np.asarray(place[:-1] + step_mm / 2, np.float64), line / (line.sum() * step_mm))
 
 
 def measured_mtf(values: NDArray[np.floating], distance_mm: Floats, step_mm: float = 0.1) -> Curve:
@@ -52,7 +52,7 @@ def measured_mtf(values: NDArray[np.floating], distance_mm: Floats, step_mm: flo
     line = line_spread(values, distance_mm, step_mm)
     count = 8 * len(line.y)
     transfer = np.abs(np.fft.rfft(line.y * np.hanning(len(line.y)), count))
-    frequency = np.fft.rfftfreq(count, step_mm)
+    frequency = np.asarray(np.fft.rfftfreq(count, step_mm), np.float64)
     kept = frequency <= 0.25 / step_mm
     own = np.sinc(frequency * step_mm) ** 2
     return Curve(frequency[kept], (transfer / transfer[0] / own)[kept])
@@ -70,7 +70,9 @@ def measured_width(values: NDArray[np.floating], distance_mm: Floats, step_mm: f
     return float(high - low)
 
 
-def measured_noise_power(noise: NDArray[np.floating], pixel_mm: tuple[float, float], bins: int = 24) -> Curve:
+def measured_noise_power(
+    noise: NDArray[np.floating] | NDArray[np.int16], pixel_mm: tuple[float, float], bins: int = 24
+) -> Curve:
     """Return the radial noise power of slices (n, y, x): frequency 1/mm up to the lower Nyquist's, power in value² · mm².
 
     Its integral over the plane of frequencies, 2π ∫ f · power df and the corners beyond, is the variance.

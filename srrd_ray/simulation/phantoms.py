@@ -9,7 +9,7 @@ from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
 from srrd_ray.simulation.trabeculae import random_tile, tile_map
 
-BONES = 2
+BONES, TILE_NODES = 2, 100
 HALF_MM = 100.0
 """Half the edge of the cube in which an edge is straight; beyond it the border's value goes on."""
 DEEP_MM = 400.0
@@ -66,6 +66,6 @@ def _table(names: tuple[str, ...], channels: dict[str, NDArray[np.float64]]) -> 
 
 def _scene(bones: tuple[Table, ...], soft: dict[str, float]) -> Scene:
     rng = np.random.default_rng(0)
-    maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3, 15.0)] * 2)] * BONES)
+    maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3, 15.0, TILE_NODES)] * 2)] * BONES)
     around = _table(SOFT_CHANNELS, {name: np.full((2, 2, 2), value) for name, value in soft.items()})
-    return Scene(bones=bones, soft=around, tile=random_tile(rng, 0.22, 100), tile_from_bone=maps)
+    return Scene(bones=bones, soft=around, tile=random_tile(rng, 0.22, TILE_NODES), tile_from_bone=maps)

@@ -117,7 +117,9 @@ def test_the_transfer_measured_on_an_edge_is_that_of_the_kernel(protocol: CtProt
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_slice_measured_on_a_slanted_edge_is_as_thick_as_it_should_be(protocol: CtProtocol) -> None:
     image, distance = across(replace(protocol, overshoot=0.0), (0.0, 0.08, 1.0))
-    assert measured_width(image, distance) == pytest.approx(protocol.thickness_mm, rel=0.12)
+    assert measured_width(image, distance, 0.2) == pytest.approx(protocol.thickness_mm, rel=0.1)
+    found, asked = measured_mtf(image, distance), np.array([0.3, 0.5, 0.8])
+    np.testing.assert_allclose([found.at(f) for f in asked], slice_profile(asked, protocol.thickness_mm), atol=0.03)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -134,7 +136,7 @@ def test_noise_measured_in_an_acquired_body_has_its_deviation_and_its_peak(proto
     np.testing.assert_allclose(found.y / found.y.sum(), expected / expected.sum(), atol=0.012)
 
 
-@pytest.mark.parametrize("label", [*(n for n in (*BONE_OF, *SOFT_OF) if n in SOFT_HU), tissue.FAT])
+@pytest.mark.parametrize("label", [*(n for n in (*BONE_OF, *SOFT_OF) if n in SOFT_HU), tissue.FAT, tissue.MARROW])
 def test_the_middle_of_a_large_body_has_the_hu_of_its_tissue(label: int) -> None:
     protocol = replace(PROTOCOLS[0], noise_hu=0.0)
     image = acquire(body(label), at_rest(), grid_of(protocol, (10, 24, 24)), protocol, SESSION).array
