@@ -20,6 +20,7 @@ from srrd_ray.report.style import COLOURS, canvas, png_uri, styled, svg_uri, wit
 from srrd_ray.volume import Volume
 
 Plane = NDArray[np.float32]
+WIDTH_INCHES = 11.0
 PRIORS: dict[tuple[Bone, Compartment], dict[Parameter, tuple[float, float]]] = {
     ("femur", "medial"): {"BV/TV": (0.24, 0.05), "Tb.Th": (0.18, 0.025)},
     ("femur", "lateral"): {"BV/TV": (0.21, 0.05), "Tb.Th": (0.18, 0.025)},
@@ -30,8 +31,8 @@ PRIORS: dict[tuple[Bone, Compartment], dict[Parameter, tuple[float, float]]] = {
 SOURCES = (
     "Bands: healthy weight-bearing subchondral bone at 0-6 mm of depth, consistent with Patel 2003 (tibia above femur, medial above "
     "lateral, loss with depth), Shiraishi and Holzer (medial gain in osteoarthritis), Ding 2000-2003 and Chen 2011 (age, early disease). "
-    "The simulated regions reach to 13 mm of depth, where bone is sparser; thickness is exact local thickness, which reads a voxel "
-    "high at most."
+    "Tb.N is (BV/TV)/Tb.Th here and 1/(Tb.Th + Tb.Sp) in most of the literature, which reads higher. The simulated regions "
+    "reach from 1 to 13 mm of depth; deep bone is sparser."
 )
 
 
@@ -125,23 +126,31 @@ def _images(gallery: Gallery) -> Section:
 
 def native(images: KneeImages) -> Figure:
     """Return slices as they were acquired: four axial ones of the CT, four sagittal ones of the MR."""
-    figure, rows = canvas(11.0, 6.4, 2, 4)
-    for axes, share in zip(rows[0], (0.22, 0.42, 0.58, 0.8), strict=True):
-        _slice(axes, images.ct, share, CT_WINDOW)
+    rows = [(images.ct, CT_WINDOW, (0.22, 0.42, 0.58, 0.8))]
     if images.mr is not None:
-        window = (0.0, float(np.percentile(images.mr.array[::4, ::4, ::4].astype(np.float32), 99.5)))
-        for axes, share in zip(rows[1], (0.25, 0.42, 0.58, 0.75), strict=True):
-            _slice(axes, images.mr, share, window)
+        bright = float(np.percentile(images.mr.array[::4, ::4, ::4].astype(np.float32), 99.5))
+        rows.append((images.mr, (0.0, bright), (0.25, 0.42, 0.58, 0.75)))
+    tall = [0.25 + WIDTH_INCHES / 4 * _height(volume) for volume, _, _ in rows]
+    figure = Figure(figsize=(WIDTH_INCHES, sum(tall)), layout="constrained")
+    panels = figure.subplots(len(rows), 4, squeeze=False, height_ratios=tall)
+    for drawn, (volume, window, shares) in zip(panels, rows, strict=True):
+        for axes, share in zip(drawn, shares, strict=True):
+            _slice(axes, volume, share, window)
     return figure
+
+
+def _height(volume: Volume[np.generic]) -> float:
+    """Return the height of a slice over its width."""
+    (_, rows, columns), (_, down, across) = volume.array.shape, volume.geometry.spacing_mm
+    return float(rows * down / (columns * across))
 
 
 def _slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[float, float]) -> None:
     """Draw the plane at `share` of the first array axis, the axis along which slices were acquired."""
     number = int(share * volume.array.shape[0])
     _, down, across = volume.geometry.spacing_mm
-    axes.imshow(
-        volume.array[number].astype(np.float32), cmap="gray", vmin=window[0], vmax=window[1], aspect=down / across
-    )
+    plane = volume.array[number].astype(np.float32)
+    axes.imshow(plane, cmap="gray", vmin=window[0], vmax=window[1], aspect=down / across)
     axes.set(xticks=[], yticks=[])
     axes.set_title(f"slice {number + 1}", fontsize=8)
     axes.grid(visible=False)

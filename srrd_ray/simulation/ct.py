@@ -19,7 +19,7 @@ OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
 MARGIN = 4
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
-MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.13, -50.0, 50.0, 8.0
+MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.15, -50.0, 55.0, 10.0
 """Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
@@ -56,9 +56,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.6,
         pixel_mm=0.40,
         thickness_mm=0.75,
-        psf_mm=0.90,
+        psf_mm=0.95,
         overshoot=0.15,
-        noise_hu=75.0,
+        noise_hu=88.0,
         energy_kev=68,
         offset_hu=-3.0,
     ),
@@ -66,9 +66,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.8,
         pixel_mm=0.45,
         thickness_mm=1.00,
-        psf_mm=1.15,
+        psf_mm=1.20,
         overshoot=0.00,
-        noise_hu=45.0,
+        noise_hu=54.0,
         energy_kev=72,
         offset_hu=4.0,
     ),
@@ -76,9 +76,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=1.0,
         pixel_mm=0.49,
         thickness_mm=1.00,
-        psf_mm=1.20,
+        psf_mm=1.25,
         overshoot=0.10,
-        noise_hu=52.0,
+        noise_hu=62.0,
         energy_kev=64,
         offset_hu=8.0,
     ),
@@ -86,9 +86,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.7,
         pixel_mm=0.35,
         thickness_mm=0.90,
-        psf_mm=1.00,
+        psf_mm=1.05,
         overshoot=0.08,
-        noise_hu=62.0,
+        noise_hu=74.0,
         energy_kev=75,
         offset_hu=-7.0,
     ),

@@ -11,6 +11,7 @@ from srrd_ray.provenance import hash_of
 from srrd_ray.simulation import (
     anatomy,
     compose,
+    compose_kernel,
     ct,
     microstructure,
     motion,
@@ -19,13 +20,14 @@ from srrd_ray.simulation import (
     patients,
     pose,
     scene,
+    soft_tissue,
     trabeculae,
     truth,
 )
 
 COHORT = "cohort-v1"
 """Calibrated once (docs/cohort-v1.md); whoever changes a constant makes another cohort and gives it another name."""
-CONSTANTS_SHA256 = ""
+CONSTANTS_SHA256 = "335dd84a3887032bb23e50bac10691a94f9871b336cbc5a86c7e38abd2fa0f61"
 
 
 def constants() -> dict[str, object]:
@@ -33,6 +35,7 @@ def constants() -> dict[str, object]:
     modules = (
         anatomy,
         compose,
+        compose_kernel,
         ct,
         microstructure,
         motion,
@@ -41,10 +44,16 @@ def constants() -> dict[str, object]:
         patients,
         pose,
         scene,
+        soft_tissue,
         trabeculae,
         truth,
     )
-    return {f"{_short(m)}.{name}": _plain(value) for m in modules for name, value in vars(m).items() if name.isupper()}
+    return {f"{_short(m)}.{name}": _plain(value) for m in modules for name, value in vars(m).items() if _public(name)}
+
+
+def _public(name: str) -> bool:
+    """Return whether `name` is a public constant's."""
+    return name.isupper() and not name.startswith("_")
 
 
 def constants_sha256() -> str:

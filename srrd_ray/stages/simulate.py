@@ -17,6 +17,7 @@ from srrd_ray.io.places import remove_tree
 from srrd_ray.io.tables import write_table
 from srrd_ray.records import Knee
 from srrd_ray.simulation.cohort import KneeImages, View, simulate
+from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.mr import Sequence as MrSequence
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.dicom_scans import ct_header, ct_pixels, mr_header, mr_pixels
@@ -89,6 +90,8 @@ def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
     """Return the truth of a knee as JSON: transforms CT LPS -> MR LPS, landmarks, grade, covariates, nuisance."""
     truth = {
         "schema": TRUTH_SCHEMA,
+        "cohort": COHORT,
+        "constants_sha256": constants_sha256(),
         "participant": plan.knee.participant,
         "side": plan.knee.side,
         "kl_grade": plan.kl_grade,
