@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 
 from srrd_ray.geometry import Geometry
 from srrd_ray.records import PARAMETERS
-from srrd_ray.simulation import ct
+from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.cohort import VIEWS, View, ct_session_of, image_grids
 from srrd_ray.simulation.compose import Scene
@@ -40,6 +40,7 @@ from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.pose import Session, sample_sessions
 from srrd_ray.simulation.scene import Extent, build_scene
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM, truth_cells
+from srrd_ray.stages.truth import parameters_of
 from srrd_ray.statistics import auc, icc
 from srrd_ray.volume import Volume
 
@@ -47,7 +48,6 @@ AROUND_REGIONS = Extent(low=(-36.0, -14.0, -20.0), high=(36.0, 14.0, 20.0))
 REGION = ["participant", "side", "bone", "compartment"]
 LAGS_MM = (0.5, 1.0, 1.5, 2.5)
 FOLDS = 10
-SUMS = ("n_total", "n_bone", "sum_th_mm", "n_marrow", "sum_sp_mm")
 
 
 def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd.DataFrame:
@@ -56,12 +56,12 @@ def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent if with_ct else AROUND_REGIONS)
     sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
-    grid = image_grids(plan, view, sessions)["ct"]
+    grid = image_grids(plan, view, sessions, mr.PROTOCOLS["bssfp"])["ct"]
     image = _ct(plan, scene, sessions["ct"], grid) if with_ct else None
     cells = pd.DataFrame([asdict(cell) for cell in truth_cells(scene, sessions["ct"], a, voxel_mm)])
     rows = [
         {"participant": plan.knee.participant, "side": plan.knee.side, "bone": bone, "compartment": compartment}
-        | truth_of(part)
+        | dict(parameters_of(part))
         | (features_of(image, part[["x_mm", "y_mm", "z_mm"]].to_numpy().mean(axis=0)) if image else {})
         for (bone, compartment), part in cells.groupby(["bone", "compartment"], observed=True)
     ]
@@ -71,13 +71,6 @@ def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd
 
 def _ct(plan: SimulatedKnee, scene: Scene, session: Session, grid: Geometry) -> Volume[np.int16]:
     return ct.acquire(scene, session.bone_from_world(), grid, ct.PROTOCOLS[plan.hospital], ct_session_of(plan))
-
-
-def truth_of(cells: pd.DataFrame) -> dict[str, float]:
-    """Return the parameters of a region from the sums over its cells."""
-    total, bone, th, marrow, sp = (float(cells[name].sum()) for name in SUMS)
-    bvtv, tb_th = bone / total, th / bone
-    return {"BV/TV": bvtv, "Tb.Th": tb_th, "Tb.Sp": sp / marrow, "Tb.N": bvtv / tb_th}
 
 
 def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> dict[str, float]:

@@ -26,6 +26,7 @@ def simulate(
     profile: Literal["quick", "paper"] = "quick",
     mr: Literal["bssfp", "dess", "pd"] = "bssfp",
     dicom: bool = False,
+    gallery: bool = False,
     cpus: int = 0,
 ) -> int:
     """Write a simulated paired cohort, with its truth; the same command again goes on where it stopped.
@@ -37,6 +38,7 @@ def simulate(
         profile: quick takes seconds a knee, paper is full size.
         mr: sequence of the MR: balanced SSFP (0.22 mm), DESS (0.37 mm) or proton density (2.5 mm slices).
         dicom: write CT and MR as folders of DICOM files instead of NIfTI.
+        gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.
         cpus: CPUs of the local cluster; 0 takes all.
     """
     from srrd_ray.cluster.session import ClusterConfig
@@ -44,8 +46,9 @@ def simulate(
     from srrd_ray.stages.simulate import Scans
 
     scans = Scans(mr=mr, dicom=dicom)
+    cluster = ClusterConfig(cpus=cpus)
     return simulate_cohort(
-        place(out), knees=knees, seed=seed, profile=profile, cluster=ClusterConfig(cpus=cpus), scans=scans
+        place(out), knees=knees, seed=seed, profile=profile, cluster=cluster, scans=scans, gallery=gallery
     )
 
 

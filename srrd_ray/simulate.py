@@ -15,6 +15,7 @@ from srrd_ray.lock import locked
 from srrd_ray.records import Outcome
 from srrd_ray.resume import finished, key_of
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
+from srrd_ray.stages.gallery import write_gallery
 from srrd_ray.stages.simulate import Scans, simulate_knee, write_tables
 from srrd_ray.work import Produced, Task, Unit
 
@@ -51,8 +52,11 @@ def simulate_cohort(
     profile: Literal["quick", "paper"],
     cluster: ClusterConfig,
     scans: Scans | None = None,
+    gallery: bool = False,
 ) -> int:
     """Return the exit code of simulating a cohort of `knees` into `out`: 0, or 1 where a knee failed.
+
+    With `gallery` also writes ``gallery.html``, a page that shows the images, the bone and the scanners.
 
     Raises
     ------
@@ -70,6 +74,8 @@ def simulate_cohort(
         act = _Simulate(out=root, plans=plans, scans=scans)
         failed = _make(Task(stage=STAGE, layout=RunLayout(root=root), act=act), todo, cluster) if todo else []
         write_tables(tuple(plans.values()), root)
+        if gallery:
+            log.info("simulate: gallery in %s", write_gallery(root, tuple(plans.values())))
     log.info(
         "simulate: %d knees in %s (%d were there, %d failed)", len(plans), out, len(plans) - len(todo), len(failed)
     )

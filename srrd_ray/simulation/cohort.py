@@ -144,10 +144,11 @@ def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
     """Return what a patient and the day of the scan add to the hospital's CT protocol."""
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
-        mineral_density=float(np.clip(own.normal(1, 0.08), 0.8, 1.2)),
-        marrow_hu=float(own.normal(-50, 35)),
+        mineral_density=float(np.clip(own.normal(1, ct.MINERAL_SD), 0.7, 1.3)),
+        marrow_hu=float(own.normal(ct.MARROW_HU, ct.MARROW_SD_HU)),
         noise_factor=float(np.clip(own.normal(1, 0.12) + 0.01 * (plan.bmi - 26), 0.7, 1.5)),
         seed=seed_from(plan.seed, plan.knee.key, "ct noise", int(knee.integers(2**31))),
+        drift_hu=float(knee.normal(0, ct.DRIFT_SD_HU)),
     )
 
 
@@ -196,6 +197,7 @@ def _nuisance(
         "ct_energy_kev": protocol.energy_kev,
         "mineral_density": ct_session.mineral_density,
         "marrow_hu": ct_session.marrow_hu,
+        "ct_drift_hu": ct_session.drift_hu,
         "red_marrow": mr_session.red_marrow,
     }
 

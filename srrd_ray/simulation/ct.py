@@ -21,6 +21,8 @@ CUPPING_MM, DENSE_HU, COMPACT_FRACTION = 8.0, 300.0, 0.93
 """Beam hardening: how far bone is felt (SD), and from where on bone is dense; the mineral of compact bone."""
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
+MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.11, -50.0, 45.0, 8.0
+"""Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
     tissue.FAT: -80.0,
@@ -58,9 +60,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.6,
         pixel_mm=0.40,
         thickness_mm=0.75,
-        psf_mm=0.75,
+        psf_mm=0.80,
         overshoot=0.15,
-        noise_hu=55.0,
+        noise_hu=60.0,
         energy_kev=68,
         offset_hu=-3.0,
     ),
@@ -68,9 +70,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.8,
         pixel_mm=0.45,
         thickness_mm=1.00,
-        psf_mm=0.95,
+        psf_mm=1.10,
         overshoot=0.00,
-        noise_hu=28.0,
+        noise_hu=35.0,
         energy_kev=72,
         offset_hu=4.0,
     ),
@@ -78,9 +80,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=1.0,
         pixel_mm=0.49,
         thickness_mm=1.00,
-        psf_mm=1.00,
+        psf_mm=1.15,
         overshoot=0.10,
-        noise_hu=35.0,
+        noise_hu=42.0,
         energy_kev=64,
         offset_hu=8.0,
     ),
@@ -88,9 +90,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.7,
         pixel_mm=0.35,
         thickness_mm=0.90,
-        psf_mm=0.85,
+        psf_mm=0.95,
         overshoot=0.08,
-        noise_hu=45.0,
+        noise_hu=50.0,
         energy_kev=75,
         offset_hu=-7.0,
     ),
@@ -100,12 +102,15 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CtSession:
-    """What differs between scans and patients: mineral density factor, marrow HU, noise factor, seed of the noise."""
+    """What differs between scans and patients: mineral density factor, marrow HU, noise factor, drift of the HU scale
+    since its last calibration, seed of the noise.
+    """
 
     mineral_density: float
     marrow_hu: float
     noise_factor: float
     seed: int
+    drift_hu: float = 0.0
 
 
 def tube_kv(protocol: CtProtocol) -> int:
@@ -157,7 +162,7 @@ def acquire(
     if protocol.cupping_hu:
         hu -= protocol.cupping_hu * hardening(hu, grid.spacing_mm[1:], table[1])
     hu += correlated_noise(rng, grid, protocol, protocol.noise_hu * session.noise_factor)
-    rounded = np.clip(np.rint(hu + protocol.offset_hu), -1024, 3071).astype(np.int16)
+    rounded = np.clip(np.rint(hu + protocol.offset_hu + session.drift_hu), -1024, 3071).astype(np.int16)
     return Volume(array=rounded, geometry=grid)
 
 

@@ -17,9 +17,11 @@ MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 WAVELENGTH_TB_N = 1.36
 """Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
-GRADE_EFFECT = (0.0, 0.05, 0.12, 0.25, 0.40)
-"""A of Δ ln BV/TV by KL grade in the worn compartment (method notes C2)."""
-EFFECT_SCALE = 4.0
+GRADE_EFFECT = (0.0, 0.15, 0.80, 1.10, 1.40)
+"""A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v1.md); the spared one has `SPARED` of it."""
+SPARED = 0.4
+ROD_LOSS = 0.10
+"""How much more plate-like (λ) bone is for an effect A of one."""
 PATIENT_SD, REGION_SD = 0.15, 0.08
 """Random effects on ln BV/TV: of the patient, and of each region of a knee."""
 NUMBER_SD = (0.10, 0.06)
@@ -78,9 +80,9 @@ def _region(
 ) -> RegionTexture:
     base, number = shared
     worn = 1 if plan.valgus else 0
-    effect = EFFECT_SCALE * GRADE_EFFECT[plan.kl_grade] * (1.0 if side == worn else 0.4)
+    effect = GRADE_EFFECT[plan.kl_grade] * (1.0 if side == worn else SPARED)
     older = max(plan.age - 50, 0) / 30
-    rod = MEAN_ROD[bone][side] + 0.15 * older - 0.25 * effect + rng.normal(0, ROD_SD)
+    rod = MEAN_ROD[bone][side] + 0.15 * older - ROD_LOSS * effect + rng.normal(0, ROD_SD)
     tb_n = MEAN_TB_N[bone][side] * np.exp(number + rng.normal(0, NUMBER_SD[1]))
     return RegionTexture(
         fraction=float(MEAN_FRACTION[bone][side] * np.exp(base + rng.normal(0, REGION_SD))),

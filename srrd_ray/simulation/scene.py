@@ -155,5 +155,7 @@ def _small_bone(
     depth = distance(of(a, *xyz))
     everywhere = {"compact": 0.7, "fraction": 0.22, "rod": 0.4, "cyst": -9.0}
     channels = {name: np.full_like(depth, value) for name, value in everywhere.items()}
+    if of is anatomy.patella:
+        channels["cartilage"] = 2.2 * sigmoid((xyz[1] - anatomy.patella_front(a) - 2) / 1.5) * np.ones_like(depth)
     channels |= {"depth": depth, "warp_x": WARP_MM * smooth_noise(rng, xyz, 9.0)}
     return _table(xyz, channels, CHANNELS)
