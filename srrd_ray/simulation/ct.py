@@ -21,7 +21,7 @@ CUPPING_MM, DENSE_HU, COMPACT_FRACTION = 8.0, 300.0, 0.93
 """Beam hardening: how far bone is felt (SD), and from where on bone is dense; the mineral of compact bone."""
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
-MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.11, -50.0, 45.0, 8.0
+MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.13, -50.0, 50.0, 8.0
 """Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
@@ -60,9 +60,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.6,
         pixel_mm=0.40,
         thickness_mm=0.75,
-        psf_mm=0.80,
+        psf_mm=0.90,
         overshoot=0.15,
-        noise_hu=60.0,
+        noise_hu=75.0,
         energy_kev=68,
         offset_hu=-3.0,
     ),
@@ -70,9 +70,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.8,
         pixel_mm=0.45,
         thickness_mm=1.00,
-        psf_mm=1.10,
+        psf_mm=1.15,
         overshoot=0.00,
-        noise_hu=35.0,
+        noise_hu=45.0,
         energy_kev=72,
         offset_hu=4.0,
     ),
@@ -80,9 +80,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=1.0,
         pixel_mm=0.49,
         thickness_mm=1.00,
-        psf_mm=1.15,
+        psf_mm=1.20,
         overshoot=0.10,
-        noise_hu=42.0,
+        noise_hu=52.0,
         energy_kev=64,
         offset_hu=8.0,
     ),
@@ -90,9 +90,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.7,
         pixel_mm=0.35,
         thickness_mm=0.90,
-        psf_mm=0.95,
+        psf_mm=1.00,
         overshoot=0.08,
-        noise_hu=50.0,
+        noise_hu=62.0,
         energy_kev=75,
         offset_hu=-7.0,
     ),

@@ -14,10 +14,10 @@ MEAN_FRACTION = ((0.24, 0.21), (0.25, 0.19))
 """Healthy weight-bearing BV/TV: (femur, tibia) × (medial, lateral). Priors of method notes C2."""
 MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 """Healthy Tb.N, 1/mm."""
-WAVELENGTH_TB_N = 1.36
+WAVELENGTH_TB_N = 1.42
 """Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
-GRADE_EFFECT = (0.0, 0.15, 0.80, 1.10, 1.40)
+GRADE_EFFECT = (0.0, 0.15, 0.90, 1.20, 1.50)
 """A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v1.md); the spared one has `SPARED` of it."""
 SPARED = 0.4
 ROD_LOSS = 0.10
@@ -26,8 +26,8 @@ PATIENT_SD, REGION_SD = 0.15, 0.08
 """Random effects on ln BV/TV: of the patient, and of each region of a knee."""
 NUMBER_SD = (0.10, 0.06)
 """Random effects on ln Tb.N: of the patient, and of each region."""
-ROD_SD, STRETCH, STRETCH_SD = 0.15, 1.5, 0.2
-BANDWIDTHS = (0.12, 0.40)
+ROD_SD, STRETCH, STRETCH_SD = 0.20, 1.5, 0.25
+BANDWIDTHS = (0.12, 0.50)
 """Disorder of a patient's bone: the relative width of the spectral ring, between an almost regular and a random structure."""
 TILT_SD_DEG = 25.0
 """How far the fabric of a region leans away from the axis of the bone."""
