@@ -164,3 +164,22 @@ def test_kernels_and_voltages_have_the_names_that_headers_use() -> None:
         "BONE",
     }
     assert [tube_kv(replace(PROTOCOLS[0], energy_kev=kev)) for kev in (62, 70, 77)] == [100, 120, 140]
+
+
+def test_beam_hardening_takes_its_hu_off_inside_wide_dense_bone_and_none_off_far_from_it() -> None:
+    protocol = replace(PROTOCOLS[1], noise_hu=0.0)
+    grid = grid_of(protocol, (8, 24, 220))
+    plain, cupped = (
+        acquire(edge((1.0, 0.0, 0.0)), at_rest(), grid, replace(protocol, cupping_hu=hu), SESSION).array.astype(
+            np.float64
+        )
+        for hu in (0.0, 20.0)
+    )
+    lost = (plain - cupped)[3:-3, 6:-6].mean(axis=(0, 1))
+    assert lost[25] == pytest.approx(20.0, abs=1.5)
+    assert lost[-25] == pytest.approx(0.0, abs=1.0)
+    assert lost[110] == pytest.approx(10.0, abs=3.0)
+
+
+def test_no_hospital_hardens_its_beam() -> None:
+    assert {protocol.cupping_hu for protocol in PROTOCOLS} == {0.0}

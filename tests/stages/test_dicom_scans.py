@@ -120,9 +120,11 @@ def test_a_seed_gives_the_same_bytes(dicom: Path, plan: SimulatedKnee, tmp_path:
     assert [hash_file(series(again, m)) for m in MODALITIES] == [hash_file(series(dicom, m)) for m in MODALITIES]
 
 
-def test_two_seeds_share_no_study_and_no_series(nifti: Path, plan: SimulatedKnee) -> None:
+@pytest.fixture(scope="module")
+def images(nifti: Path) -> KneeImages:
+    """The images of a knee, read back, without its truth."""
     ct, image = (read_image(series(nifti, m), m).volume for m in MODALITIES)
-    images = KneeImages(
+    return KneeImages(
         ct=Volume(array=ct.array.astype(np.int16), geometry=ct.geometry),
         mr=Volume(array=image.array.astype(np.uint16), geometry=image.geometry),
         ct_labels=Volume(array=np.zeros(ct.geometry.shape, np.uint8), geometry=ct.geometry),
@@ -131,6 +133,9 @@ def test_two_seeds_share_no_study_and_no_series(nifti: Path, plan: SimulatedKnee
         cells=[],
         nuisance={},
     )
+
+
+def test_two_seeds_share_no_study_and_no_series(images: KneeImages, plan: SimulatedKnee) -> None:
     for one, two in (
         (ct_header(plan, images), ct_header(replace(plan, seed=6), images)),
         (mr_header(plan, images, "bssfp"), mr_header(replace(plan, seed=6), images, "bssfp")),
@@ -140,14 +145,27 @@ def test_two_seeds_share_no_study_and_no_series(nifti: Path, plan: SimulatedKnee
         assert one.frame != two.frame
 
 
+@pytest.mark.parametrize("sequence", ["bssfp", "dess", "pd"])
+def test_the_header_names_the_settings_of_every_sequence(
+    sequence: mr.Sequence, images: KneeImages, plan: SimulatedKnee
+) -> None:
+    technique, protocol = mr_header(plan, images, sequence).technique, mr.PROTOCOLS[sequence]
+    assert (technique["RepetitionTime"], technique["EchoTime"], technique["FlipAngle"]) == (
+        protocol.tr,
+        protocol.te,
+        protocol.flip,
+    )
+    assert technique["SliceThickness"] == technique["SpacingBetweenSlices"] == protocol.slice_mm
+    assert technique["MRAcquisitionType"] == ("2D" if sequence == "pd" else "3D")
+
+
 def test_images_of_the_other_format_are_removed(nifti: Path, dicom: Path, plan: SimulatedKnee) -> None:
     assert not any(path.exists() for path in knee_paths(plan.knee, nifti, dicom=True)[:2])
     assert not any(path.exists() for path in knee_paths(plan.knee, dicom)[:2])
 
 
-@pytest.mark.parametrize("sequence", ["dess", "pd"])
-def test_another_sequence_has_its_own_grid_and_tags(sequence: mr.Sequence, plan: SimulatedKnee, tmp_path: Path) -> None:
-    root, protocol = _write(plan, tmp_path, Scans(mr=sequence, dicom=True)), mr.PROTOCOLS[sequence]
+def test_another_sequence_has_its_own_grid_and_tags(plan: SimulatedKnee, tmp_path: Path) -> None:
+    root, protocol = _write(plan, tmp_path, Scans(mr="dess", dicom=True)), mr.PROTOCOLS["dess"]
     image = dcmread(next(series(root, "mr").iterdir()))
     found = read_image(series(root, "mr"), "mr").volume.geometry
     np.testing.assert_allclose(found.spacing_mm, (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm), rtol=1e-6)
