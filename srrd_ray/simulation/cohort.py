@@ -146,9 +146,10 @@ def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
     return ct.CtSession(
         mineral_density=float(np.clip(own.normal(1, ct.MINERAL_SD), 0.7, 1.3)),
         marrow_hu=float(own.normal(ct.MARROW_HU, ct.MARROW_SD_HU)),
-        noise_factor=float(np.clip(own.normal(1, 0.12) + 0.01 * (plan.bmi - 26), 0.7, 1.5)),
+        noise_factor=float(np.clip(own.normal(1, ct.NOISE_SD) + 0.01 * (plan.bmi - 26), 0.6, 1.6)),
         seed=seed_from(plan.seed, plan.knee.key, "ct noise", int(knee.integers(2**31))),
         drift_hu=float(knee.normal(0, ct.DRIFT_SD_HU)),
+        blur=float(np.clip(knee.normal(1, ct.BLUR_SD), 0.75, 1.35)),
     )
 
 
@@ -192,7 +193,7 @@ def _nuisance(
     return {
         "flexion_ct_deg": float(base.flexion),
         "flexion_mr_deg": float(pose.flexion),
-        "ct_psf_mm": protocol.psf_mm,
+        "ct_psf_mm": protocol.psf_mm * ct_session.blur,
         "ct_noise_hu": protocol.noise_hu * ct_session.noise_factor,
         "ct_energy_kev": protocol.energy_kev,
         "mineral_density": ct_session.mineral_density,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 143
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
 MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.15, -50.0, 55.0, 10.0
 """Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
+BLUR_SD, NOISE_SD = 0.12, 0.20
+"""Scans: width of the kernel in the image (field of view, small movements) and noise (dose, build), factors around 1."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
     tissue.FAT: -80.0,
@@ -60,7 +62,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.6,
         pixel_mm=0.40,
         thickness_mm=0.75,
-        psf_mm=0.95,
+        psf_mm=0.90,
         overshoot=0.15,
         noise_hu=88.0,
         energy_kev=68,
@@ -70,7 +72,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.8,
         pixel_mm=0.45,
         thickness_mm=1.00,
-        psf_mm=1.20,
+        psf_mm=1.15,
         overshoot=0.00,
         noise_hu=54.0,
         energy_kev=72,
@@ -80,7 +82,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=1.0,
         pixel_mm=0.49,
         thickness_mm=1.00,
-        psf_mm=1.25,
+        psf_mm=1.20,
         overshoot=0.10,
         noise_hu=62.0,
         energy_kev=64,
@@ -90,7 +92,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.7,
         pixel_mm=0.35,
         thickness_mm=0.90,
-        psf_mm=1.05,
+        psf_mm=1.00,
         overshoot=0.08,
         noise_hu=74.0,
         energy_kev=75,
@@ -103,7 +105,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CtSession:
     """What differs between scans and patients: mineral density factor, marrow HU, noise factor, drift of the HU scale
-    since its last calibration, seed of the noise.
+    since its last calibration, width of the kernel against the protocol's, seed of the noise.
     """
 
     mineral_density: float
@@ -111,6 +113,7 @@ class CtSession:
     noise_factor: float
     seed: int
     drift_hu: float = 0.0
+    blur: float = 1.0
 
 
 def tube_kv(protocol: CtProtocol) -> int:
@@ -158,7 +161,8 @@ def acquire(
     """Return the image in HU on `grid`, which is axial: (slice, row, column)."""
     rng = np.random.default_rng(session.seed)
     table = hu_table(protocol, session)
-    hu = noiseless(scene, bones_from_world, grid, protocol, table)
+    blurred = replace(protocol, psf_mm=protocol.psf_mm * session.blur)
+    hu = noiseless(scene, bones_from_world, grid, blurred, table)
     if protocol.cupping_hu:
         hu -= protocol.cupping_hu * hardening(hu, grid.spacing_mm[1:], table[1])
     hu += correlated_noise(rng, grid, protocol, protocol.noise_hu * session.noise_factor)

@@ -17,7 +17,7 @@ MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 WAVELENGTH_TB_N = 1.42
 """Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
-GRADE_EFFECT = (0.0, 0.10, 1.00, 1.30, 1.60)
+GRADE_EFFECT = (0.0, 0.10, 0.95, 1.20, 1.50)
 """A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v1.md); the spared one has `SPARED` of it."""
 SPARED = 0.4
 ROD_LOSS = 0.10
