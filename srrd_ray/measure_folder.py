@@ -18,15 +18,23 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.lock import locked
 from srrd_ray.provenance import hash_of
 from srrd_ray.stages.measure_row import RowAct, failed_row, images_below, read_row
+from srrd_ray.stages.recipe import Recipe
 from srrd_ray.work import Task, Unit, perform
 
 log = logging.getLogger(__name__)
 
 STAGE = "measure-folder"
+DEFAULT = Recipe()
 
 
 def measure_folder(
-    folder: Path, out: Path, *, roi: Path | None = None, threshold: str = "auto", cluster: ClusterConfig | None = None
+    folder: Path,
+    out: Path,
+    recipe: Recipe = DEFAULT,
+    *,
+    roi: Path | None = None,
+    bone_mask: Path | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> list[Row]:
     """Return a row for each image of `folder`, after writing them to `out` (``.parquet`` or ``.csv``).
 
@@ -35,8 +43,10 @@ def measure_folder(
 
     Parameters
     ----------
-    roi
-        Folder with a mask of the same name for each image, or null.
+    recipe
+        How each image is measured.
+    roi, bone_mask
+        Folders with a mask of the same name for each image, or null.
     cluster
         Null for a plain loop in this process.
 
@@ -58,7 +68,8 @@ def measure_folder(
         rows=root / "rows",
         images=images,
         roi=roi.resolve() if roi else None,
-        threshold=threshold,
+        bone_mask=bone_mask.resolve() if bone_mask else None,
+        recipe=recipe,
     )
     with locked(root), ExitStack() as stack:
         _keep_known(out, act)

@@ -47,7 +47,9 @@ from srrd_ray.stages.measure_blocks import (
     name_of,
     windows,
 )
-from srrd_ray.stages.measure_image import Cut, cut_of, grey_value, nominal
+from srrd_ray.stages.measure_image import nominal
+from srrd_ray.stages.measured import Cut, cut_of
+from srrd_ray.stages.recipe import grey_value
 from srrd_ray.work import Task, Unit, perform
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,9 @@ from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.errors import InputError
 from srrd_ray.measure_volume import Measured, measure_volume
 from srrd_ray.morphometry import local_thickness
-from srrd_ray.stages.measure_image import flat, measured
+from srrd_ray.stages.measure_image import measured
+from srrd_ray.stages.measured import flat
+from srrd_ray.stages.recipe import Recipe
 from tests.morphometry import shapes
 from tests.stages.bones import grey_bone, write_zarr
 
@@ -30,9 +32,9 @@ def stored(path: Path) -> NDArray[np.generic]:
 
 
 def assert_as_in_one_piece(image: Path, found: Measured, *, threshold: str = "auto", roi: Path | None = None) -> None:
-    whole = measured(image, threshold=threshold, roi=roi)
-    assert np.array_equal(stored(found.maps[0]), whole.maps.thickness_mm)
-    assert np.array_equal(stored(found.maps[1]), whole.maps.separation_mm)
+    whole = measured(image, Recipe(threshold=threshold), roi=roi)
+    assert np.array_equal(stored(found.maps[0]), whole.maps.maps.thickness_mm)
+    assert np.array_equal(stored(found.maps[1]), whole.maps.maps.separation_mm)
     blocks = flat(found.measures, found.cut)
     for name in EXACT:
         value = whole.flat[name]

@@ -17,8 +17,10 @@ from srrd_ray.io.tables import read_table, write_table
 Cell: TypeAlias = float | int | str | None
 Row: TypeAlias = Mapping[str, Cell]
 
-TEXT = ("image", "status", "code", "message", "method", "input_sha256", "settings")
-WHOLE = ("n_voxels", "Euler")
+TEXT = (
+    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "input_sha256", "settings",
+)  # fmt: skip
+WHOLE = ("n_voxels", "Euler", "Plate.points")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
