@@ -124,8 +124,8 @@ def measure(
         bone_mask: mask of one bone, marrow included; needed for mr. For a folder: a folder of masks of the same names.
         threshold: auto is Otsu after a Gaussian of one voxel, for ct a calibration; binary takes every non-zero voxel as bone;
             a number is a grey value, for ct HU.
-        marrow: value of marrow alone, grey (mr) or HU (ct); estimated from the image where absent.
-        mineral: HU of mineralised bone tissue alone, from a phantom (ct).
+        marrow: value of marrow alone: grey (mr; estimated where absent) or HU (ct; -50 where absent).
+        mineral: HU of mineralised bone tissue alone, from a phantom (ct; 1559 where absent).
         method: paper is the published 2D algorithm (mr), for comparison.
         mode: bonej gives the thickness as BoneJ2 does.
         surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one piece only).

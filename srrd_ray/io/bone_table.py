@@ -18,7 +18,7 @@ Cell: TypeAlias = float | int | str | None
 Row: TypeAlias = Mapping[str, Cell]
 
 TEXT = (
-    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "input_sha256", "settings",
+    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method", "input_sha256", "settings",
 )  # fmt: skip
 WHOLE = ("n_voxels", "Euler", "Plate.points")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -17,6 +17,9 @@ Fraction = NDArray[np.float32]
 MINERAL_HU = 1559.0
 """HU of mineralised bone tissue of 1.92 g/cm³ at 70 keV effective (NIST attenuation, ICRU-44); 1936 at 60, 1330 at 80 keV."""
 
+MARROW_HU = -50.0
+"""HU of the yellow marrow that fills the knee of adults (0.98 g/cm³, 70 keV effective); red marrow reads some 80 HU higher."""
+
 
 def ct_bone_fraction(
     ct: ArrayLike,

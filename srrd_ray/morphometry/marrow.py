@@ -73,7 +73,7 @@ def mr_bone_fraction(
 
 
 def marrow_reference(image: NDArray[np.float32], inside: Mask, spacing_mm: Spacing) -> MarrowReference:
-    """Return the marrow level: exp of a polynomial of order 2 through the levels of blocks of `BLOCK_MM` of deep bone."""
+    """Return the marrow level: exp of a polynomial of order 2 through the levels of blocks of `BLOCK_MM` or more of deep bone."""
     noise = noise_sd(image, spacing_mm)
     deep = ndimage.distance_transform_edt(inside, sampling=spacing_mm) > MARGIN_MM
     centres, levels, counts = _block_levels(image, deep & (image > 0), spacing_mm, noise)
@@ -154,7 +154,8 @@ def _block_levels(
     image: NDArray[np.float32], chosen: Mask, spacing_mm: Spacing, noise: float
 ) -> tuple[Real, Real, Real]:
     """Return the centres (n, 3) in voxels, marrow levels (n,) and voxel counts (n,) of the blocks with enough voxels."""
-    steps = [max(1, round(BLOCK_MM / s)) for s in spacing_mm]
+    edge = max(BLOCK_MM, float(2 * _LEAST * np.prod(spacing_mm)) ** (1 / 3))  # voxels of 1 mm need larger blocks
+    steps = [max(1, round(edge / s)) for s in spacing_mm]
     found: list[tuple[Real, float, int]] = []
     for corner in np.ndindex(*(-(-n // step) for n, step in zip(image.shape, steps, strict=True))):
         box = tuple(slice(i * step, (i + 1) * step) for i, step in zip(corner, steps, strict=True))

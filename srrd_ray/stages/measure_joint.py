@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.errors import ConfigError, InputError
 from srrd_ray.morphometry.apparent import Apparent, apparent_of, values_of
-from srrd_ray.morphometry.calibration import MINERAL_HU, ct_bone, ct_bone_fraction, ct_marrow
+from srrd_ray.morphometry.calibration import MARROW_HU, MINERAL_HU, ct_bone, ct_bone_fraction
 from srrd_ray.morphometry.maps import BoneMaps, bone_maps, region_measures
 from srrd_ray.morphometry.marrow import given_reference, marrow_reference, mr_bone_fraction, require_bright
 from srrd_ray.morphometry.measures import BoneMeasures, measure_maps
@@ -79,16 +79,17 @@ def measured_mr(
         "marrow_from": "image" if known is None else "given",
         "noise": reference.noise,
     }
+    fraction = mr_bone_fraction(grey.array, inside, spacing, reference=reference)
     found = _Bone(
-        fraction=replace(grey, array=mr_bone_fraction(grey.array, inside, spacing, reference=reference)),
+        fraction=replace(grey, array=fraction),
         inside=inside,
         roi=region,
         cut=Cut(method="MR bone fraction, 1 - signal/marrow", threshold=None),
-        about=about,
+        about=about | plate_row(fraction > SOLID, inside, grey.geometry, recipe.bone),
     )
     if sorted(spacing)[1] > RESOLVED_MM["mr"]:
-        return _unresolved(found, found.fraction.array > SOLID, recipe)
-    return _apparent(found, recipe, threads)
+        return _unresolved(found)
+    return _apparent(found, threads)
 
 
 def measured_ct(
@@ -102,15 +103,13 @@ def measured_ct(
         `bone-mask-missing` where neither the bone's mask nor its name is given.
     InputError
         `bone-not-found`, `references-equal`.
-    NotEstimableError
-        `marrow-unknown`.
     """
     bone = _found_in_ct(image, recipe) if inside is None else inside
     grey = Volume(array=image.array.astype(np.float32), geometry=image.geometry)
     found = _ct_bone(grey, recipe, bone, bone if roi is None else bone & roi)
     binary = recipe.threshold != "auto"
     if not binary and max(grey.geometry.spacing_mm) > RESOLVED_MM["ct"]:
-        return _unresolved(found, found.fraction.array > SOLID, recipe)
+        return _unresolved(found)
     region = found.roi & trabecular(found.fraction, bone, MorphometryConfig())
     level = SOLID if binary else conserving_level(found.fraction.array, region)
     maps = bone_maps((found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads)
@@ -119,7 +118,7 @@ def measured_ct(
         cut=found.cut,
         mapped=Mapped(maps=maps, region=region, grid=grey.geometry),
         fraction=found.fraction,
-        about=found.about | plate_row(found.fraction.array > SOLID, bone, grey.geometry, recipe.bone),
+        about=found.about,
     )
 
 
@@ -137,25 +136,23 @@ def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:
     about: Flat = {"modality": "ct", "polarity": "bone bright"}
     if recipe.threshold != "auto":
         level = float(recipe.threshold)
-        fraction = ct_bone(grey.array, inside, level).astype(np.float32)
+        bone = ct_bone(grey.array, inside, level)
+        fraction, plate = bone.astype(np.float32), plate_row(bone, inside, grey.geometry, recipe.bone)
         cut = Cut(method="CT above a threshold in HU, within the bone", threshold=level)
         about |= {"marrow": None, "marrow_from": None, "mineral": None}
     else:
         mineral = MINERAL_HU if recipe.mineral is None else recipe.mineral
-        marrow = (
-            ct_marrow(grey.array, inside, grey.geometry.spacing_mm, mineral_hu=mineral)
-            if recipe.marrow is None
-            else np.full(grey.array.shape, recipe.marrow, dtype=np.float32)
-        )
-        spacing = grey.geometry.spacing_mm
-        fraction = ct_bone_fraction(grey.array, inside, spacing, mineral_hu=mineral, marrow_hu=marrow)
+        marrow = MARROW_HU if recipe.marrow is None else recipe.marrow
+        spacing, everywhere = grey.geometry.spacing_mm, np.ones_like(inside)
+        fraction = ct_bone_fraction(grey.array, everywhere, spacing, mineral_hu=mineral, marrow_hu=marrow)
+        plate = plate_row(fraction, inside, grey.geometry, recipe.bone)
+        fraction[~inside] = 0
         cut = Cut(method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None)
-        given = "image" if recipe.marrow is None else "given"
-        about |= {"marrow": float(np.median(marrow[inside])), "marrow_from": given, "mineral": mineral}
-    return _Bone(fraction=replace(grey, array=fraction), inside=inside, roi=region, cut=cut, about=about)
+        about |= {"marrow": marrow, "marrow_from": "usual" if recipe.marrow is None else "given", "mineral": mineral}
+    return _Bone(fraction=replace(grey, array=fraction), inside=inside, roi=region, cut=cut, about=about | plate)
 
 
-def _apparent(found: _Bone, recipe: Recipe, threads: int) -> MeasuredImage:
+def _apparent(found: _Bone, threads: int) -> MeasuredImage:
     """Return the measures of MR on an isotropic grid: Tb.N from the maps, Tb.Th from BV/TV and Tb.N."""
     config = MorphometryConfig(threads=threads)
     window, shape = _box(found.roi, found.fraction, config)
@@ -175,7 +172,7 @@ def _apparent(found: _Bone, recipe: Recipe, threads: int) -> MeasuredImage:
         cut=Cut(method=words, threshold=None, maps=False),
         mapped=Mapped(maps=maps, region=region, grid=grid) if maps else None,
         fraction=found.fraction,
-        about=found.about | plate_row(found.fraction.array > SOLID, found.inside, found.fraction.geometry, recipe.bone),
+        about=found.about,
     )
 
 
@@ -228,7 +225,7 @@ def _box(roi: Mask, image: Image, config: MorphometryConfig) -> tuple[tuple[int,
     return (a, b, c), (i, j, k)
 
 
-def _unresolved(found: _Bone, compact: Mask, recipe: Recipe) -> MeasuredImage:
+def _unresolved(found: _Bone) -> MeasuredImage:
     """Return the bone fraction alone: the voxels are too large for thickness."""
     grid = found.fraction.geometry
     region = found.roi & trabecular(found.fraction, found.inside, MorphometryConfig())
@@ -248,7 +245,7 @@ def _unresolved(found: _Bone, compact: Mask, recipe: Recipe) -> MeasuredImage:
         ),
         cut=replace(found.cut, method=words, maps=False),
         fraction=found.fraction,
-        about=found.about | plate_row(compact, found.inside, grid, recipe.bone),
+        about=found.about,
     )
 
 

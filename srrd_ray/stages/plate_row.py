@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.errors import NotEstimableError
 from srrd_ray.geometry import Geometry
-from srrd_ray.morphometry.plate import plate_thickness
+from srrd_ray.morphometry.plate import plate_by_mass, plate_thickness
 from srrd_ray.records import Bone
 from srrd_ray.stages.measured import Flat
 
@@ -15,22 +15,27 @@ JOINT_LPS: dict[Bone, tuple[float, float, float]] = {"femur": (0.0, 0.0, -1.0), 
 """Where the knee's joint lies from each bone, LPS."""
 
 
-def plate_row(compact: NDArray[np.bool_], inside: NDArray[np.bool_] | None, grid: Geometry, bone: Bone | None) -> Flat:
-    """Return Plate.Th (mm), its SD, points and share that goes deeper; empty where bone or mask are not known.
+def plate_row(image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid: Geometry, bone: Bone | None) -> Flat:
+    """Return Plate.Th (mm), its SD, points and how it was found; empty where bone or mask are not known.
 
-    `compact` is bone, `inside` the whole bone with its marrow. Null values where no plate can be seen.
+    `image` is binary bone (rays run to the first marrow), or the bone fraction also outside the bone (float: the mineral
+    along the rays). `inside` is the whole bone with its marrow. Null values where no plate can be seen.
     """
     if bone is None or inside is None:
         return {}
+    by_mass = image.dtype != np.bool_
+    row: Flat = {"Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"}
+    measure = plate_by_mass if by_mass else plate_thickness
     try:
-        found = plate_thickness(compact, inside, grid.spacing_mm, toward(grid, JOINT_LPS[bone]))
+        found = measure(image, inside, grid.spacing_mm, toward(grid, JOINT_LPS[bone]))
     except NotEstimableError:
-        return {"Plate.Th": None, "Plate.Th.SD": None, "Plate.points": 0, "Plate.deep": None}
+        return {"Plate.Th": None, "Plate.Th.SD": None, "Plate.points": 0, "Plate.deep": None, **row}
     return {
         "Plate.Th": found.mean_mm,
         "Plate.Th.SD": found.sd_mm,
         "Plate.points": found.n_points,
         "Plate.deep": found.deep,
+        **row,
     }
 
 

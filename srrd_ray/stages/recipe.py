@@ -35,7 +35,7 @@ class Recipe:
         Which bone: it names the label, finds the bone in CT where no mask is given, and says where the joint lies, for the
         thickness of the plate.
     marrow
-        Grey value (MR) or HU (CT) of marrow alone; null: estimated from the image.
+        Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
     mineral
         HU of mineralised tissue alone; null: as `calibration.MINERAL_HU`.
 
