@@ -131,7 +131,7 @@ def measure(
         surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one piece only).
         out: also write the result there: .json, or a table as .parquet or .csv.
         maps: folder for maps of thickness and spacing, mm, for mr and ct also of the bone fraction: NRRD, which opens in 3D
-            Slicer; OME-Zarr when in blocks.
+            Slicer; in blocks also OME-Zarr.
         picture: PNG of the middle slices coloured by thickness and spacing, with histograms.
         blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
         cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.

@@ -14,7 +14,7 @@ from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import write_rows
 from srrd_ray.io.foreign_zarr import is_group, open_image
 from srrd_ray.measure_folder import measure_folder
-from srrd_ray.measure_volume import clean, measure_volume
+from srrd_ray.measure_volume import clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
 from srrd_ray.stages import bone_picture
 from srrd_ray.stages.measure_image import measured
@@ -151,6 +151,7 @@ def _in_blocks(request: Request) -> Flat:
         root,
         roi=request.roi,
         threshold=request.recipe.threshold,
+        mode=request.recipe.mode,
         edge=request.blocks or EDGE,
         cluster=ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB),
     )
@@ -160,6 +161,7 @@ def _in_blocks(request: Request) -> Flat:
     if request.maps is None:
         shutil.rmtree(root)
     else:
+        write_nrrds(found)
         clean(root)
     return flat(found.measures, found.cut)
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-import nrrd
 import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.errors import NotEstimableError
 from srrd_ray.geometry import Geometry
-from srrd_ray.io.atomic import replacing
+from srrd_ray.io.nrrd_writer import write_nrrd
 from srrd_ray.io.schemas import validate
 from srrd_ray.morphometry.maps import BoneMaps
 from srrd_ray.morphometry.measures import BoneMeasures
@@ -157,20 +156,7 @@ def write_maps(folder: Path, found: MeasuredImage) -> None:
     Maps that the image does not have are not written.
     """
     if found.mapped is not None:
-        write_nrrd(folder / "thickness.nrrd", found.mapped.maps.thickness_mm, found.mapped.grid)
-        write_nrrd(folder / "spacing.nrrd", found.mapped.maps.separation_mm, found.mapped.grid)
+        write_nrrd(folder / "thickness.nrrd", found.mapped.grid, [found.mapped.maps.thickness_mm])
+        write_nrrd(folder / "spacing.nrrd", found.mapped.grid, [found.mapped.maps.separation_mm])
     if found.fraction is not None:
-        write_nrrd(folder / "fraction.nrrd", found.fraction.array, found.fraction.geometry)
-
-
-def write_nrrd(path: Path, values: NDArray[np.floating], grid: Geometry) -> None:
-    """Write a (z, y, x) map as NRRD that opens in 3D Slicer where `grid` says."""
-    header = {
-        "space": "left-posterior-superior",
-        "space directions": grid.affine[:3, :3].T,
-        "space origin": grid.affine[:3, 3],
-        "kinds": ["domain"] * 3,
-        "encoding": "gzip",
-    }
-    with replacing(path) as beside:
-        nrrd.write(str(beside), values.transpose(2, 1, 0), header, compression_level=1)
+        write_nrrd(folder / "fraction.nrrd", found.fraction.geometry, [found.fraction.array])
