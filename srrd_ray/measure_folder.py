@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from srrd_ray.cluster.session import ClusterConfig, session
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import Row, read_rows, require_table, write_rows
+from srrd_ray.io.places import remove_tree, sizes
 from srrd_ray.layout import RunLayout
 from srrd_ray.lock import locked
 from srrd_ray.provenance import hash_of
@@ -80,7 +80,7 @@ def measure_folder(
             log.info("measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], words)
         rows = [_row(act, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
-    shutil.rmtree(root)
+    remove_tree(root)
     return rows
 
 
@@ -111,9 +111,10 @@ def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Ro
             yield _row(act, name)
 
 
-def _stamp(act: RowAct, name: str) -> int:
+def _stamp(act: RowAct, name: str) -> object:
+    """Return what changes when a row is written."""
     path = act.rows / f"{name}.json"
-    return path.stat().st_mtime_ns if path.is_file() else 0
+    return sizes(path) if path.is_file() else None
 
 
 def _row(act: RowAct, name: str) -> Row:

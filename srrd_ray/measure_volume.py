@@ -135,7 +135,7 @@ def write_nrrds(found: Measured) -> None:
     for path in found.maps:
         nz, ny, nx = found.grid.shape
         windows = ((slice(z, min(z + SLAB, nz)), slice(0, ny), slice(0, nx)) for z in range(0, nz, SLAB))
-        slabs = (block_store.read_block(path, window) for window in windows)
+        slabs = (block_store.read_block(path, window).astype(np.float32, copy=False) for window in windows)
         write_nrrd(found.root / f"{path.name.split('.')[0]}.nrrd", found.grid, slabs)
 
 

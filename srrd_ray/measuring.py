@@ -13,6 +13,7 @@ from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import write_rows
 from srrd_ray.io.foreign_zarr import is_group, open_image
+from srrd_ray.io.places import ObjectPath
 from srrd_ray.measure_folder import measure_folder
 from srrd_ray.measure_volume import clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
@@ -96,11 +97,12 @@ def _wants_blocks(request: Request) -> bool:
         `blocks-invalid`, `blocks-need-zarr`, `blocks-need-out`, `option-invalid`.
     """
     zarr = request.image.is_dir() and is_group(request.image)
+    remote = isinstance(request.image, ObjectPath)
     if request.blocks < 0 or request.blocks % BOX:
         raise ConfigError("blocks-invalid", f"a block is a multiple of {BOX} voxels", got=str(request.blocks))
     if request.blocks and not zarr:
         raise ConfigError("blocks-need-zarr", "only OME-Zarr can be read in blocks", where=request.image.name)
-    wanted = bool(request.blocks) or (zarr and open_image(request.image)[0].size > LARGE)
+    wanted = bool(request.blocks) or (zarr and not remote and open_image(request.image)[0].size > LARGE)
     if wanted and request.roi is not None and not (request.roi.is_dir() and is_group(request.roi)):
         raise ConfigError("blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name)
     if wanted:
@@ -117,6 +119,14 @@ def _wants_blocks(request: Request) -> bool:
 def _require_for_blocks(request: Request) -> None:
     """Refuse (`option-invalid`) what is only known of a volume in one piece, with what to do instead."""
     recipe = request.recipe
+    places = (request.image, request.roi, request.out, request.maps)
+    if any(isinstance(place, ObjectPath) for place in places):
+        raise ConfigError(
+            "option-invalid",
+            "blocks are read and written on a file system",
+            where=request.image.name,
+            todo="Copy the volume to storage that all nodes mount, or leave --blocks out: it is then fetched whole.",
+        )
     if recipe.surface != "voxel":
         raise ConfigError(
             "option-invalid",
