@@ -24,6 +24,9 @@ def simulate(
     knees: int = 18,
     seed: int = 1,
     profile: Literal["quick", "paper"] = "quick",
+    mr: Literal["bssfp", "dess", "pd"] = "bssfp",
+    dicom: bool = False,
+    gallery: bool = False,
     cpus: int = 0,
 ) -> int:
     """Write a simulated paired cohort, with its truth; the same command again goes on where it stopped.
@@ -33,12 +36,20 @@ def simulate(
         knees: how many knees; some participants have both.
         seed: the same seed gives the same bytes.
         profile: quick takes seconds a knee, paper is full size.
+        mr: sequence of the MR: balanced SSFP (0.22 mm), DESS (0.37 mm) or proton density (2.5 mm slices).
+        dicom: write CT and MR as folders of DICOM files instead of NIfTI.
+        gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.
         cpus: CPUs of the local cluster; 0 takes all.
     """
     from srrd_ray.cluster.session import ClusterConfig
     from srrd_ray.simulate import simulate_cohort
+    from srrd_ray.stages.simulate import Scans
 
-    return simulate_cohort(place(out), knees=knees, seed=seed, profile=profile, cluster=ClusterConfig(cpus=cpus))
+    scans = Scans(mr=mr, dicom=dicom)
+    cluster = ClusterConfig(cpus=cpus)
+    return simulate_cohort(
+        place(out), knees=knees, seed=seed, profile=profile, cluster=cluster, scans=scans, gallery=gallery
+    )
 
 
 @app.command

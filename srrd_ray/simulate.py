@@ -15,7 +15,8 @@ from srrd_ray.lock import locked
 from srrd_ray.records import Outcome
 from srrd_ray.resume import finished, key_of
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
-from srrd_ray.stages.simulate import simulate_knee, write_tables
+from srrd_ray.stages.gallery import write_gallery
+from srrd_ray.stages.simulate import Scans, simulate_knee, write_tables
 from srrd_ray.work import Produced, Task, Unit
 
 log = logging.getLogger(__name__)
@@ -29,15 +30,33 @@ class _Simulate:
 
     out: Path
     plans: dict[str, SimulatedKnee]
+    scans: Scans
 
     def __call__(self, unit: Unit) -> Produced:
-        return Produced(paths=tuple(simulate_knee(self.plans[unit.name], self.out)))
+        return Produced(paths=tuple(simulate_knee(self.plans[unit.name], self.out, scans=self.scans)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Inputs:
+    """What the files of one knee depend on."""
+
+    plan: SimulatedKnee
+    scans: Scans
 
 
 def simulate_cohort(
-    out: Path, *, knees: int, seed: int, profile: Literal["quick", "paper"], cluster: ClusterConfig
+    out: Path,
+    *,
+    knees: int,
+    seed: int,
+    profile: Literal["quick", "paper"],
+    cluster: ClusterConfig,
+    scans: Scans | None = None,
+    gallery: bool = False,
 ) -> int:
     """Return the exit code of simulating a cohort of `knees` into `out`: 0, or 1 where a knee failed.
+
+    With `gallery` also writes ``gallery.html``, a page that shows the images, the bone and the scanners.
 
     Raises
     ------
@@ -46,24 +65,31 @@ def simulate_cohort(
     """
     if knees < 2:
         raise ConfigError("knees-invalid", "a cohort has two knees at least", got=str(knees))
-    root = out.resolve()
+    root, scans = out.resolve(), scans or Scans()
     with locked(root):
         plans = {plan.knee.key: plan for plan in simulate_cohort_plan(knees, seed, profile)}
-        todo = [unit for unit in _units(plans) if finished(RunLayout(root=root), STAGE, unit.name, unit.key) is None]
-        failed = _make(root, plans, todo, cluster) if todo else []
+        todo = [
+            unit for unit in _units(plans, scans) if finished(RunLayout(root=root), STAGE, unit.name, unit.key) is None
+        ]
+        act = _Simulate(out=root, plans=plans, scans=scans)
+        failed = _make(Task(stage=STAGE, layout=RunLayout(root=root), act=act), todo, cluster) if todo else []
         write_tables(tuple(plans.values()), root)
+        if gallery:
+            log.info("simulate: gallery in %s", write_gallery(root, tuple(plans.values())))
     log.info(
         "simulate: %d knees in %s (%d were there, %d failed)", len(plans), out, len(plans) - len(todo), len(failed)
     )
     return 1 if failed else 0
 
 
-def _units(plans: dict[str, SimulatedKnee]) -> list[Unit]:
-    return [Unit(name=name, key=key_of(STAGE, plan, []), knees=(plan.knee,)) for name, plan in plans.items()]
+def _units(plans: dict[str, SimulatedKnee], scans: Scans) -> list[Unit]:
+    return [
+        Unit(name=name, key=key_of(STAGE, _Inputs(plan=plan, scans=scans), []), knees=(plan.knee,))
+        for name, plan in plans.items()
+    ]
 
 
-def _make(root: Path, plans: dict[str, SimulatedKnee], todo: list[Unit], cluster: ClusterConfig) -> list[Outcome]:
-    task = Task(stage=STAGE, layout=RunLayout(root=root), act=_Simulate(out=root, plans=plans))
+def _make(task: Task, todo: list[Unit], cluster: ClusterConfig) -> list[Outcome]:
     failed: list[Outcome] = []
     with session(cluster):
         for number, (outcome,) in enumerate(foreach(task, todo, cluster), start=1):

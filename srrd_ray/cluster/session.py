@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+from ray._private.state import state
 from ray.data import DataContext
 
 from srrd_ray.errors import ClusterError
@@ -63,9 +64,14 @@ def session(config: ClusterConfig) -> Iterator[None]:
 
 
 def cluster_total(resource: str) -> float:
-    """Return how much of a resource all nodes of the cluster have together."""
+    """Return how much of a resource the cluster has, or may come to have where it grows with the demand.
+
+    An autoscaling cluster starts as a head that does no work: what its configuration allows counts, or nothing would ever be
+    asked of it.
+    """
     resources: dict[str, float] = ray.cluster_resources()
-    return resources.get(resource, 0.0)
+    growable = state.get_max_resources_from_cluster_config() or {}
+    return max(resources.get(resource, 0.0), float(growable.get(resource, 0)))
 
 
 def require_cpus(wanted: float, purpose: str) -> None:

@@ -124,10 +124,10 @@ class Shape:
 def femur(a: Anatomy, x: Field, y: Field, z: Field) -> Shape:
     """Return the distal femur: two condyles on a sagittal profile, trochlear bridge, intercondylar notch, metaphysis."""
     profiles = [_sagittal_profile(a, gap / 2, y, z) for gap in a.joint_space]
-    condyles = [_condyle(a, side, profiles[side], x, z) for side in (0, 1)]
+    condyles = [_condyle(a, side, profiles[side], (x, y, z)) for side in (0, 1)]
     middle = 0.5 * (profiles[0] + profiles[1])
-    hollow = 4.5 + 1.5 * np.exp(-((x / 7) ** 2))
-    bridge = smooth_min(middle - hollow, 0.30 * a.width - np.abs(x), 6)
+    groove = 4.0 + 3.5 * np.exp(-(((x + 2) / 8) ** 2))
+    bridge = smooth_min(middle - groove, 0.30 * a.width - np.abs(x), 6)
     body = smooth_max(smooth_max(condyles[0], condyles[1], 5), bridge, 6)
     body = smooth_max(body, _femoral_shaft(a, x, y, z), 8)
     notch = _notch(a, x, y, z)
@@ -149,18 +149,21 @@ def _sagittal_profile(a: Anatomy, bottom: float, y: Field, z: Field) -> Field:
     return smooth_max(profile, above, 6)
 
 
-def _condyle(a: Anatomy, side: int, profile: Field, x: Field, z: Field) -> Field:
-    """Depth inside one condyle: the profile, crowned in the frontal plane, between rounded side walls."""
+def _condyle(a: Anatomy, side: int, profile: Field, xyz: tuple[Field, Field, Field]) -> Field:
+    """Depth inside one condyle: the profile, crowned in the frontal plane, between rounded side walls that meet in front."""
+    x, y, z = xyz
     off = (x - a.centers_x[side]) * (1 if side == 0 else -1)
     crowned = profile - (x - a.centers_x[side]) ** 2 / np.float32(2 * 32.0)
     spur = a.osteophyte[side] * np.exp(-(((z - a.joint_space[side] / 2 - 6.0) / 4.0) ** 2)) * (off > 0)
-    wall = a.condyle_half_width[side] + 1.0 + spur - np.abs(off) + 0.06 * np.minimum(z, 25)
+    front = 0.35 * np.maximum(-y - 2, 0) * (off > 0)
+    up = 0.06 * np.minimum(z, 25) - 0.02 * np.maximum(z - 27, 0) ** 2
+    wall = a.condyle_half_width[side] + 1.0 + spur - np.abs(off) + up - front
     return smooth_min(crowned, wall.astype(np.float32), 9)
 
 
 def _femoral_shaft(a: Anatomy, x: Field, y: Field, z: Field) -> Field:
     """Depth inside the metaphysis: an ellipse that narrows upwards from the epicondyles to the shaft."""
-    up = sigmoid((z - 48) / 9)
+    up = sigmoid((z - 44) / 10)
     half_x = a.width * (0.46 * (1 - up) + 0.19 * up)
     half_y = 21.0 * (1 - up) + 14.5 * up
     ring = np.sqrt((x / half_x) ** 2 + ((y + 5 + 4 * up) / half_y) ** 2)
@@ -180,11 +183,12 @@ def tibia(a: Anatomy, x: Field, y: Field, z: Field) -> Shape:
     top = plateau_height(a, x, y)
     under = (top - z) * np.float32(0.96)
     below = np.maximum(-z - 6, 0)
-    flare = 1 - np.minimum(0.011 * below, 0.5)
+    flare = 0.40 + 0.60 * np.exp(-((below / 42) ** 1.25))
+    forward = -6.0 * (1 - np.exp(-((below / 30) ** 2)))
     rim = np.exp(-(((z + 4.0) / 3.5) ** 2))
     spur = np.where(x > 0, a.osteophyte[0], a.osteophyte[1]) * rim
-    half_x, half_y = 0.475 * a.width * flare + spur, 0.40 * a.depth * flare + 0.3 * spur
-    ring = ((np.abs(x / half_x)) ** 2.6 + (np.abs((y + 1.0) / half_y)) ** 2.6) ** (1 / 2.6)
+    half_x, half_y = 0.475 * a.width * flare + spur, 0.40 * a.depth * (0.15 + 0.85 * flare) + 0.3 * spur
+    ring = ((np.abs(x / half_x)) ** 2.4 + (np.abs((y + 1.0 - forward) / half_y)) ** 2.4) ** (1 / 2.4)
     outline = (1 - ring) * np.minimum(half_x, half_y)
     tuberosity = 9 - np.sqrt((x + 4) ** 2 + (y + 24) ** 2 + (0.45 * (z + 32)) ** 2)
     depth = smooth_max(smooth_min(under, outline.astype(np.float32), 6), tuberosity, 8)
@@ -214,9 +218,16 @@ def fibula(a: Anatomy, x: Field, y: Field, z: Field) -> Field:
 
 
 def patella(a: Anatomy, x: Field, y: Field, z: Field) -> Field:
-    """Return depth inside the patella: a lens in front of the trochlea."""
+    """Return depth inside the patella: a lens in front of the trochlea, its apex below, its ridge towards the groove."""
     size = a.width / 78.0
-    front = -0.60 * a.depth - 4.0
-    ring = np.sqrt((x / (22 * size)) ** 2 + ((y - front) / (10.5 * size)) ** 2 + ((z - 34 * size) / (21 * size)) ** 2)
+    height = (z - 34 * size) / size
+    half_x = size * np.clip(21 + 0.35 * np.minimum(height, 8), 8, 23)
+    ridge = np.maximum(y - patella_front(a), 0) * (0.35 * np.abs(x) / half_x)
+    ring = np.sqrt((x / half_x) ** 2 + ((y + ridge - patella_front(a)) / (10.5 * size)) ** 2 + (height / 21) ** 2)
     out: Field = ((1 - ring) * 10.5 * size).astype(np.float32)
     return out
+
+
+def patella_front(a: Anatomy) -> float:
+    """Return y of the middle of the patella, mm."""
+    return -0.60 * a.depth - 4.0

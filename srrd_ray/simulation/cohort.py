@@ -15,6 +15,7 @@ from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.microstructure import sample_microstructure
+from srrd_ray.simulation.motion import Motion
 from srrd_ray.simulation.patients import Profile, SimulatedKnee
 from srrd_ray.simulation.pose import Session, ct_to_mr, depth_at, sample_sessions
 from srrd_ray.simulation.scene import Extent, build_scene
@@ -61,17 +62,18 @@ class KneeImages:
     nuisance: dict[str, float | str]
 
 
-def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
-    """Return the images and the truth of one knee, all of it a function of the plan alone (and of `view` where given)."""
+def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequence = "bssfp") -> KneeImages:
+    """Return the images and the truth of one knee, all of it a function of plan and MR sequence (and of `view` where given)."""
     view = view or VIEWS[plan.profile]
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent)
     sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
-    protocol, grids = ct.PROTOCOLS[plan.hospital], image_grids(plan, view, sessions)
-    ct_session, mr_session = _ct_session(plan), _mr_session(plan)
+    protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
+    grids = image_grids(plan, view, sessions, mr_protocol)
+    ct_session, mr_session = ct_session_of(plan), _mr_session(plan)
     from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
-    mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr.PROTOCOLS["bssfp"], mr_session)
+    mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr_protocol, mr_session)
     return KneeImages(
         ct=ct_image,
         mr=mr_image,
@@ -79,11 +81,13 @@ def simulate(plan: SimulatedKnee, view: View | None = None) -> KneeImages:
         transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
         cells=truth_cells(scene, sessions["ct"], a, view.truth_voxel_mm),
-        nuisance=_nuisance(sessions, protocol, ct_session, mr_session),
+        nuisance=_nuisance(sessions, protocol, ct_session, mr_session) | _mr_nuisance(mr_protocol, mr_session),
     )
 
 
-def image_grids(plan: SimulatedKnee, view: View, sessions: dict[Modality, Session]) -> dict[Modality, Geometry]:
+def image_grids(
+    plan: SimulatedKnee, view: View, sessions: dict[Modality, Session], mr_protocol: mr.MrProtocol
+) -> dict[Modality, Geometry]:
     """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee, both centred on the joint."""
     protocol = ct.PROTOCOLS[plan.hospital]
     spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
@@ -92,13 +96,13 @@ def image_grids(plan: SimulatedKnee, view: View, sessions: dict[Modality, Sessio
     axial = np.diag([*spacing[::-1], 1.0])
     return {
         "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
-        "mr": _sagittal(plan, view, sessions["mr"]),
+        "mr": _sagittal(plan, view, sessions["mr"], mr_protocol),
     }
 
 
-def _sagittal(plan: SimulatedKnee, view: View, session: Session) -> Geometry:
+def _sagittal(plan: SimulatedKnee, view: View, session: Session, protocol: mr.MrProtocol) -> Geometry:
     """Array axes (slice, row, column) run along (left to right, head to foot, front to back) of the knee."""
-    protocol, joint = mr.PROTOCOLS["bssfp"], session.joint_line()
+    joint = session.joint_line()
     axes = joint[:3, :3] * (1 if plan.knee.side == "R" else np.array([-1.0, 1.0, 1.0]))
     counts = [round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)]
     linear = np.eye(4)
@@ -117,9 +121,11 @@ def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: 
 def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry) -> Volume[np.uint8]:
     """Return 1 femur, 2 tibia, 3 fibula, 4 patella on `grid`, by the centre of each voxel."""
     labels = np.zeros(grid.shape, np.uint8)
-    points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
-    for n, table in enumerate(scene.bones):
-        labels[depth_at(table, apply(bones_from_world[n], points)) > 0] = n + 1
+    inside = np.moveaxis(np.indices(grid.shape[1:]), 0, -1)
+    for k in range(grid.shape[0]):
+        points = grid.index_to_lps(np.insert(inside, 0, k, axis=-1))
+        for n, table in enumerate(scene.bones):
+            labels[k][depth_at(table, apply(bones_from_world[n], points)) > 0] = n + 1
     return Volume(array=labels, geometry=grid)
 
 
@@ -134,13 +140,15 @@ def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Moda
     return found
 
 
-def _ct_session(plan: SimulatedKnee) -> ct.CtSession:
+def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
+    """Return what a patient and the day of the scan add to the hospital's CT protocol."""
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
-        mineral_density=float(np.clip(own.normal(1, 0.08), 0.8, 1.2)),
-        marrow_hu=float(own.normal(-50, 35)),
+        mineral_density=float(np.clip(own.normal(1, ct.MINERAL_SD), 0.7, 1.3)),
+        marrow_hu=float(own.normal(ct.MARROW_HU, ct.MARROW_SD_HU)),
         noise_factor=float(np.clip(own.normal(1, 0.12) + 0.01 * (plan.bmi - 26), 0.7, 1.5)),
         seed=seed_from(plan.seed, plan.knee.key, "ct noise", int(knee.integers(2**31))),
+        drift_hu=float(knee.normal(0, ct.DRIFT_SD_HU)),
     )
 
 
@@ -153,7 +161,28 @@ def _mr_session(plan: SimulatedKnee) -> mr.MrSession:
         gain=float(knee.uniform(0.6, 1.4)),
         red_marrow=float(np.clip(own.normal(0.12, 0.06), 0, 0.35)),
         seed=seed_from(plan.seed, plan.knee.key, "mr noise"),
+        scale=_gradient_scale(plan),
+        motion=_motion(plan),
     )
+
+
+def _gradient_scale(plan: SimulatedKnee) -> tuple[float, float, float]:
+    """Return the error of a scanner's gradients, the same for all knees of a hospital: SD 0.15 %, at most 0.3 %."""
+    rng = np.random.default_rng(seed_from(plan.seed, f"hospital {plan.hospital}", "mr gradients"))
+    x, y, z = 1 + np.clip(rng.normal(0, 0.0015, 3), -0.003, 0.003)
+    return float(x), float(y), float(z)
+
+
+def _motion(plan: SimulatedKnee) -> Motion | None:
+    """Return the motion of one patient in ten: a start late in the scan, or a tremor that ghosts."""
+    own, knee = plan.patient_generator("mr motion"), plan.generator("mr motion")
+    if own.random() >= 0.1:
+        return None
+    angle, size = knee.uniform(0, 2 * np.pi), float(knee.uniform(0.3, 1.0))
+    shift = (size * float(np.sin(angle)), size * float(np.cos(angle)))
+    if knee.random() < 0.5:
+        return Motion(shift_mm=shift, onset=float(knee.uniform(0.65, 0.9)))
+    return Motion(shift_mm=shift, every=int(knee.integers(3, 9)))
 
 
 def _nuisance(
@@ -168,8 +197,23 @@ def _nuisance(
         "ct_energy_kev": protocol.energy_kev,
         "mineral_density": ct_session.mineral_density,
         "marrow_hu": ct_session.marrow_hu,
-        "mr_snr": mr_session.snr,
-        "mr_bias": mr_session.bias,
-        "mr_gain": mr_session.gain,
+        "ct_drift_hu": ct_session.drift_hu,
         "red_marrow": mr_session.red_marrow,
+    }
+
+
+def _mr_nuisance(protocol: mr.MrProtocol, session: mr.MrSession) -> dict[str, float | str]:
+    """Return what disturbs the MR. The rigid truth knows nothing of `mr_scale_*`: see `mr.MrSession.scale`."""
+    motion = session.motion or Motion(shift_mm=(0.0, 0.0))
+    return {
+        "mr_sequence": protocol.sequence,
+        "mr_snr": session.snr,
+        "mr_bias": session.bias,
+        "mr_gain": session.gain,
+        "mr_field_hz": session.field_hz,
+        "mr_fat_shift_px": protocol.fat_shift_px,
+        "mr_motion_mm": float(np.hypot(*motion.shift_mm)),
+        "mr_motion_onset": motion.onset,
+        "mr_motion_every": float(motion.every),
+        **{f"mr_scale_{axis}": value for axis, value in zip("xyz", session.scale, strict=True)},
     }

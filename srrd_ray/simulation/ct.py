@@ -19,6 +19,8 @@ OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
 MARGIN = 4
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
+MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.13, -50.0, 50.0, 8.0
+"""Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
     tissue.FAT: -80.0,
@@ -54,9 +56,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.6,
         pixel_mm=0.40,
         thickness_mm=0.75,
-        psf_mm=0.75,
+        psf_mm=0.90,
         overshoot=0.15,
-        noise_hu=55.0,
+        noise_hu=75.0,
         energy_kev=68,
         offset_hu=-3.0,
     ),
@@ -64,9 +66,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.8,
         pixel_mm=0.45,
         thickness_mm=1.00,
-        psf_mm=0.95,
+        psf_mm=1.15,
         overshoot=0.00,
-        noise_hu=28.0,
+        noise_hu=45.0,
         energy_kev=72,
         offset_hu=4.0,
     ),
@@ -74,9 +76,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=1.0,
         pixel_mm=0.49,
         thickness_mm=1.00,
-        psf_mm=1.00,
+        psf_mm=1.20,
         overshoot=0.10,
-        noise_hu=35.0,
+        noise_hu=52.0,
         energy_kev=64,
         offset_hu=8.0,
     ),
@@ -84,9 +86,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.7,
         pixel_mm=0.35,
         thickness_mm=0.90,
-        psf_mm=0.85,
+        psf_mm=1.00,
         overshoot=0.08,
-        noise_hu=45.0,
+        noise_hu=62.0,
         energy_kev=75,
         offset_hu=-7.0,
     ),
@@ -96,12 +98,25 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CtSession:
-    """What differs between scans and patients: mineral density factor, marrow HU, noise factor, seed of the noise."""
+    """What differs between scans and patients: mineral density factor, marrow HU, noise factor, drift of the HU scale
+    since its last calibration, seed of the noise.
+    """
 
     mineral_density: float
     marrow_hu: float
     noise_factor: float
     seed: int
+    drift_hu: float = 0.0
+
+
+def tube_kv(protocol: CtProtocol) -> int:
+    """Return the tube voltage whose effective energy is nearest: 120 kV has 65 to 75 keV (method notes C5), 100 and 140 lie beside."""
+    return 100 if protocol.energy_kev < 65 else 120 if protocol.energy_kev <= 74 else 140
+
+
+def kernel_name(protocol: CtProtocol) -> str:
+    """Return the name of the kernel by how much it enhances edges: STANDARD, DETAIL or BONE."""
+    return "STANDARD" if protocol.overshoot == 0 else "DETAIL" if protocol.overshoot <= 0.1 else "BONE"
 
 
 def hu_table(protocol: CtProtocol, session: CtSession) -> tuple[Floats, float]:
@@ -140,7 +155,7 @@ def acquire(
     rng = np.random.default_rng(session.seed)
     hu = noiseless(scene, bones_from_world, grid, protocol, hu_table(protocol, session))
     hu += correlated_noise(rng, grid, protocol, protocol.noise_hu * session.noise_factor)
-    rounded = np.clip(np.rint(hu + protocol.offset_hu), -1024, 3071).astype(np.int16)
+    rounded = np.clip(np.rint(hu + protocol.offset_hu + session.drift_hu), -1024, 3071).astype(np.int16)
     return Volume(array=rounded, geometry=grid)
 
 
@@ -165,11 +180,30 @@ def noiseless(
         plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label]).astype(np.complex64)
         plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
         planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
-    profile = slice_profile(frequencies(acquired[0], dz), protocol.thickness_mm)
-    image = fourier_crop(planes, 0, OVERSAMPLE_SLICE, profile)
+    image = _sliced(planes, dz, protocol.thickness_mm)
     image = _edge_enhanced(image, (dy, dx), protocol)
     window = tuple(slice(-a, -a + n) for a, n in zip(start, grid.shape, strict=True))
     return np.ascontiguousarray(image[window].real)
+
+
+def _sliced(planes: NDArray[np.complex64], slice_mm: float, thickness_mm: float) -> NDArray[np.complex64]:
+    """Return slices of the asked thickness: the profile on the fine planes, then every `OVERSAMPLE_SLICE`-th of them.
+
+    Slices are reconstructed wherever they are wanted: what is finer than two of them is not cut off, as in MR, but folds.
+    """
+    profile = slice_profile(frequencies(len(planes), slice_mm / OVERSAMPLE_SLICE), thickness_mm)[:, None]
+    out = np.empty((len(planes) // OVERSAMPLE_SLICE, *planes.shape[1:]), np.complex64)
+    for row in range(planes.shape[1]):
+        smooth = fft.ifft(fft.fft(planes[:, row], axis=0) * profile, axis=0)
+        out[:, row] = smooth[OVERSAMPLE_SLICE // 2 :: OVERSAMPLE_SLICE]
+    return out
+
+
+def folded_profile(count: int, slice_mm: float, thickness_mm: float) -> Floats:
+    """Return the root of a slice profile's power at the frequencies of `count` slices, what lies beyond them folded in."""
+    base = frequencies(count, slice_mm)
+    power = sum(slice_profile(base + fold / slice_mm, thickness_mm).astype(np.float64) ** 2 for fold in range(-3, 4))
+    return np.sqrt(power).astype(np.float32)
 
 
 def _edge_enhanced(
@@ -206,7 +240,7 @@ def correlated_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProto
     dz, dy, dx = grid.spacing_mm
     spectrum = fft.fftn(rng.standard_normal(shape, np.float32))
     plane = np.sqrt(noise_power(radial_frequency((shape[1], shape[2]), (dy, dx)), protocol)).astype(np.float32)
-    along = slice_profile(frequencies(shape[0], dz), protocol.thickness_mm)
+    along = folded_profile(shape[0], dz, protocol.thickness_mm)
     noise = fft.ifftn(spectrum * plane * along[:, None, None], overwrite_x=True).real
     window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, shape, strict=True))
     scale = sigma_hu / np.sqrt(float((plane.astype(np.float64) ** 2).mean() * (along.astype(np.float64) ** 2).mean()))

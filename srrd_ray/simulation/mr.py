@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from srrd_ray.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
+from srrd_ray.simulation.motion import Motion, with_motion
+from srrd_ray.simulation.off_resonance import off_resonance, plane_of
 from srrd_ray.simulation.sampling import fourier_crop, padded
 from srrd_ray.volume import Volume
 
@@ -18,7 +20,9 @@ Sequence: TypeAlias = Literal["bssfp", "dess", "pd"]
 Complex = NDArray[np.complex64]
 FAT_SHIFT_HZ = -440.0
 """Chemical shift of fat at 3 T."""
-OFFSETS_HZ = np.arange(-80.0, 81.0, 2.0)
+OFFSET_STEP_HZ = 2.0
+OFFSETS_HZ = np.arange(-200.0, 201.0, OFFSET_STEP_HZ)
+"""Off-resonances of the tables; the field is clipped to them."""
 OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
 MARGIN = 4
 """Voxels acquired beyond each side of the image and cut off: foldover suppression."""
@@ -53,7 +57,14 @@ MARROW_WATER = Relaxation(density=0.9, t1=1000, t2=60)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MrProtocol:
-    """How MR is acquired: sequence, TR and TE in ms, flip in degrees, voxel (slice, in-plane) mm."""
+    """How MR is acquired: sequence, TR and TE in ms, flip in degrees, voxel (slice, in-plane) mm.
+
+    Parameters
+    ----------
+    bandwidth_hz
+        Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from water. None leaves
+        fat in its place: marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
+    """
 
     sequence: Sequence = "bssfp"
     tr: float = 9.2
@@ -61,6 +72,12 @@ class MrProtocol:
     flip: float = 50.0
     slice_mm: float = 0.75
     pixel_mm: float = 0.2188
+    bandwidth_hz: float | None = None
+
+    @property
+    def fat_shift_px(self) -> float:
+        """Where fat lies along the readout, pixels from its place."""
+        return FAT_SHIFT_HZ / self.bandwidth_hz if self.bandwidth_hz else 0.0
 
 
 PROTOCOLS: dict[Sequence, MrProtocol] = {
@@ -70,9 +87,28 @@ PROTOCOLS: dict[Sequence, MrProtocol] = {
 }
 
 
+SEQUENCE_CODES: dict[Sequence, tuple[str, str, str]] = {
+    "bssfp": ("GR", "SS", "3D"),
+    "dess": ("GR", "SS", "3D"),
+    "pd": ("SE", "NONE", "2D"),
+}
+"""How DICOM names each: scanning sequence, its variant (SS: steady state), and whether slices are excited together."""
+FIELD_T, LARMOR_MHZ = 3.0, 127.73
+"""42.577 MHz/T for protons."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MrSession:
-    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain, and the noise's generator seed."""
+    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain, and the noise's generator seed.
+
+    Parameters
+    ----------
+    scale
+        Error of the gradients along the scanner's x, y, z: a voxel that the header places at p mm from the middle of the field
+        of view shows what lies at scale · p. The rigid truth knows nothing of it.
+    motion
+        How the knee moves during the scan; none where it lies still.
+    """
 
     snr: float
     bias: float
@@ -80,6 +116,20 @@ class MrSession:
     gain: float
     red_marrow: float
     seed: int
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    motion: Motion | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Readout:
+    """What turns tissue into k-space: signal tables of water and fat (256, offsets) and how far fat is shifted along the
+    columns (pixels), off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
+    """
+
+    tables: tuple[Complex, ...]
+    fat_shift_px: float
+    field_hz: NDArray[np.float32]
+    motion: Motion | None
 
 
 def signal(protocol: MrProtocol, tissue_: Relaxation, offset_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
@@ -91,7 +141,7 @@ def signal(protocol: MrProtocol, tissue_: Relaxation, offset_hz: NDArray[np.floa
         case "bssfp":
             return _bssfp(protocol, tissue_, offset_hz)
         case "dess":
-            return np.full(offset_hz.shape, _dess(protocol, tissue_), np.complex128)
+            return np.full(offset_hz.shape, np.hypot(*dess_echoes(protocol, tissue_)), np.complex128)
         case "pd":
             decay = (1 - np.exp(-protocol.tr / tissue_.t1)) * np.exp(-protocol.te / tissue_.t2)
             return np.full(offset_hz.shape, tissue_.density * decay, np.complex128)
@@ -108,27 +158,29 @@ def _bssfp(p: MrProtocol, t: Relaxation, offset_hz: NDArray[np.float64]) -> NDAr
     return out
 
 
-def _dess(p: MrProtocol, t: Relaxation) -> float:
+def dess_echoes(p: MrProtocol, t: Relaxation) -> tuple[float, float]:
+    """Return both echoes of a double-echo steady state, S+ and S−."""
     e1, e2, flip = np.exp(-p.tr / t.t1), np.exp(-p.tr / t.t2), np.radians(p.flip)
     cos, half = np.cos(flip), np.tan(flip / 2)
     r = np.sqrt((1 - e2**2) / ((1 - e1 * cos) ** 2 - e2**2 * (e1 - cos) ** 2))
     plus = half * (1 - (e1 - cos) * r) * np.exp(-p.te / t.t2)
-    minus = half * (1 - (1 - e1 * cos) * r) * np.exp(min(p.te / t.t2, 50.0))
-    return float(t.density * np.hypot(plus, minus if t.t2 > 1 else 0.0))
+    minus = half * (1 - (1 - e1 * cos) * r) * np.exp(p.te / t.t2)
+    return float(t.density * plus), float(t.density * minus)
 
 
-def signal_table(protocol: MrProtocol, red_marrow: float = 0.1) -> Complex:
-    """Return the signal of every tissue label (256, offsets of `OFFSETS_HZ`)."""
-    table = np.zeros((256, len(OFFSETS_HZ)), np.complex64)
+def signal_tables(protocol: MrProtocol, red_marrow: float = 0.1) -> tuple[Complex, Complex]:
+    """Return the signal of water and that of fat for every tissue label (256, offsets of `OFFSETS_HZ`)."""
+    water, fat = (np.zeros((256, len(OFFSETS_HZ)), np.complex64) for _ in range(2))
     for label, relaxation in RELAXATION.items():
-        table[label] = signal(protocol, relaxation, OFFSETS_HZ)
-    fat, water = signal(protocol, MARROW_FAT, OFFSETS_HZ), signal(protocol, MARROW_WATER, OFFSETS_HZ)
+        (fat if relaxation.shift else water)[label] = signal(protocol, relaxation, OFFSETS_HZ)
     fraction, lesion = tissue.marrow_fraction_and_water()
     wet = np.clip(red_marrow + lesion, 0, 1)[:, None]
     echo = protocol.te / 1000 if protocol.sequence != "pd" else 0.0
     decay = np.exp(-echo * R2_PRIME_PER_FRACTION * fraction)[:, None]
-    table[tissue.MARROW : tissue.MARROW + 128] = ((1 - wet) * fat + wet * water) * decay
-    return table
+    marrow = slice(tissue.MARROW, tissue.MARROW + 128)
+    water[marrow] = wet * signal(protocol, MARROW_WATER, OFFSETS_HZ) * decay
+    fat[marrow] = (1 - wet) * signal(protocol, MARROW_FAT, OFFSETS_HZ) * decay
+    return water, fat
 
 
 def acquire(
@@ -136,61 +188,81 @@ def acquire(
 ) -> Volume[np.uint16]:
     """Return the magnitude image on `grid`, (slice, row, column), scaled so that marrow is near 1000 · gain."""
     rng = np.random.default_rng(session.seed)
-    table = signal_table(protocol, session.red_marrow)
-    image = k_space_sample(scene, bones_from_world, grid, table, field_map(rng, session.field_hz))
-    reference = float(np.abs(table[tissue.MARROW + 5, len(OFFSETS_HZ) // 2]))
-    image *= bias_field(rng, grid.shape, session.bias) * np.float32(1 / reference)
-    magnitude = rician(rng, image, 1 / session.snr)
-    scaled = np.clip(np.rint(magnitude * 1000 * session.gain), 0, 65535).astype(np.uint16)
-    return Volume(array=scaled, geometry=grid)
-
-
-def k_space_sample(
-    scene: Scene,
-    bones_from_world: NDArray[np.float64],
-    grid: Geometry,
-    table: Complex,
-    field: NDArray[np.float64],
-) -> Complex:
-    """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired one."""
-    acquired = tuple(padded(n, MARGIN) for n in grid.shape)
-    start = [(n - m) // 2 for n, m in zip(grid.shape, acquired, strict=True)]
-    factors = (OVERSAMPLE_SLICE, OVERSAMPLE_IN_PLANE, OVERSAMPLE_IN_PLANE)
-    fine_shape = tuple(n * f for n, f in zip(acquired, factors, strict=True))
-    fine = grid.crop((start[0], start[1], start[2]), (acquired[0], acquired[1], acquired[2])).rescaled(
-        (fine_shape[0], fine_shape[1], fine_shape[2])
+    shim = shim_rest(rng, session.field_hz)
+    tables, seen = signal_tables(protocol, session.red_marrow), scaled(grid, session.scale)
+    readout = Readout(
+        tables=tables if protocol.fat_shift_px else (tables[0] + tables[1],),
+        fat_shift_px=protocol.fat_shift_px,
+        field_hz=off_resonance(scene, bones_from_world, _acquired(seen), shim),
+        motion=session.motion,
     )
-    planes = np.empty((fine_shape[0], acquired[1], acquired[2]), np.complex64)
+    image = k_space_sample(scene, bones_from_world, seen, readout)
+    image *= bias_field(rng, grid.shape, session.bias) * np.float32(1 / marrow_signal(tables))
+    magnitude = rician(rng, image, 1 / session.snr)
+    whole = np.clip(np.rint(magnitude * 1000 * session.gain), 0, 65535).astype(np.uint16)
+    return Volume(array=whole, geometry=grid)
+
+
+def marrow_signal(tables: tuple[Complex, Complex]) -> float:
+    """Return the magnitude, on resonance, of marrow between trabeculae of a volume fraction of 0.2: signal to noise refers to it."""
+    return float(np.abs(sum(table[tissue.MARROW + 5, len(OFFSETS_HZ) // 2] for table in tables)))
+
+
+def scaled(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
+    """Return the grid stretched by `scale` along world x, y, z about its middle."""
+    middle = grid.index_to_lps((np.array(grid.shape) - 1) / 2)
+    stretch = np.diag([*scale, 1.0])
+    stretch[:3, 3] = middle - np.array(scale) * middle
+    return Geometry.make(grid.shape, stretch @ grid.affine)
+
+
+def _acquired(grid: Geometry) -> Geometry:
+    """Return `grid` with the voxels beyond each side that are acquired and cut off."""
+    shape = [padded(n, MARGIN) for n in grid.shape]
+    start = [(n - m) // 2 for n, m in zip(grid.shape, shape, strict=True)]
+    return grid.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))
+
+
+def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout) -> Complex:
+    """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired one."""
+    acquired = _acquired(grid)
+    nz, ny, nx = acquired.shape
+    fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
+    planes = np.empty((fine.shape[0], ny, nx), np.complex64)
     for k, mineral, label in composed_planes(scene, bones_from_world, fine):
-        plane = _plane_signal(mineral, label, table, _field_plane(field, k / fine_shape[0], fine_shape[1:]))
-        planes[k] = fourier_crop(fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE), 0, OVERSAMPLE_IN_PLANE)
-    image = np.empty(acquired, np.complex64)
-    for j in range(acquired[1]):
+        planes[k] = _sampled_plane(mineral, label, readout, (k + 0.5) / fine.shape[0])
+    image = np.empty(acquired.shape, np.complex64)
+    for j in range(ny):
         image[:, j] = fourier_crop(planes[:, j], 0, OVERSAMPLE_SLICE)
-    window = tuple(slice(-a, -a + n) for a, n in zip(start, grid.shape, strict=True))
+    if readout.motion:
+        image = with_motion(image, grid.spacing_mm[1:], readout.motion)
+    window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, acquired.shape, strict=True))
     return np.ascontiguousarray(image[window])
 
 
-def _plane_signal(
-    mineral: NDArray[np.float32], label: NDArray[np.uint8], table: Complex, offset_hz: NDArray[np.float32]
-) -> Complex:
-    index = np.rint((offset_hz - OFFSETS_HZ[0]) / 2).astype(np.intp)
-    out: Complex = table[label, np.clip(index, 0, len(OFFSETS_HZ) - 1)] * (1 - mineral)
-    return out
+def _sampled_plane(mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float) -> Complex:
+    """Return one plane sampled in both directions; fat, the second table, is shifted along the columns."""
+    ny, nx = mineral.shape
+    offset = plane_of(readout.field_hz, along, (ny, nx))
+    index = np.rint((offset - np.float32(OFFSETS_HZ[0])) / np.float32(OFFSET_STEP_HZ)).astype(np.intp)
+    np.clip(index, 0, len(OFFSETS_HZ) - 1, out=index)
+    soft, phases = 1 - mineral, _shift_phases(nx // OVERSAMPLE_IN_PLANE, readout.fat_shift_px)
+    rows = sum(
+        fourier_crop(table[label, index] * soft, 1, OVERSAMPLE_IN_PLANE, phase)
+        for table, phase in zip(readout.tables, (None, phases), strict=False)
+    )
+    return fourier_crop(np.asarray(rows, np.complex64), 0, OVERSAMPLE_IN_PLANE)
 
 
-def field_map(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
+def _shift_phases(count: int, pixels: float) -> Complex:
+    return np.asarray(np.exp(-2j * np.pi * np.fft.fftfreq(count) * pixels), np.complex64)
+
+
+def shim_rest(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
     """Return the coefficients (3, 3, 3) of a smooth off-resonance, a quadratic in (z, y, x) ∈ [−1, 1], SD `field_hz`."""
     coefficients = rng.normal(0, 1, (3, 3, 3)) * field_hz * 0.6
     powers = np.indices((3, 3, 3)).sum(axis=0)
     return np.where(powers <= 2, coefficients, 0.0)
-
-
-def _field_plane(field: NDArray[np.float64], along: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    row, column = (np.linspace(-1, 1, n) for n in shape)
-    across = np.polynomial.polynomial.polyval(2 * along - 1, field)
-    plane = np.polynomial.polynomial.polygrid2d(row, column, across)
-    return np.asarray(plane, np.float32)
 
 
 def bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: float) -> NDArray[np.float32]:

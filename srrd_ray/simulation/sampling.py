@@ -9,7 +9,9 @@ from scipy import fft
 Complex = NDArray[np.complex64]
 
 
-def fourier_crop(fine: Complex, axis: int, factor: int, transfer: NDArray[np.float32] | None = None) -> Complex:
+def fourier_crop(
+    fine: Complex, axis: int, factor: int, transfer: NDArray[np.float32] | Complex | None = None
+) -> Complex:
     """Return `fine` with `factor` times fewer samples along `axis`: its spectrum, cropped.
 
     A coarse voxel's centre is the middle of the `factor` fine samples that it covers; the mean over the axis is kept.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 from srrd_ray.simulation import anatomy
 from srrd_ray.simulation.anatomy import Anatomy, Field, Shape, sigmoid
 from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
-from srrd_ray.simulation.microstructure import Microstructure, RegionTexture, volume_fraction
+from srrd_ray.simulation.microstructure import TILT_SD_DEG, Microstructure, RegionTexture, volume_fraction
 from srrd_ray.simulation.patients import SimulatedKnee
 from srrd_ray.simulation.randomfield import smooth_noise
+from srrd_ray.simulation.soft_tissue import soft_tissue
 from srrd_ray.simulation.trabeculae import random_tile, tile_map
 
 NODE_MM = 0.7
@@ -45,11 +47,16 @@ def build_scene(plan: SimulatedKnee, a: Anatomy, micro: Microstructure, extent: 
     )
     maps = np.stack([[_region_map(rng, region) for region in pair] for pair in micro.regions])
     maps = np.concatenate([maps, maps[1:], maps[:1]])
-    return Scene(bones=tables, soft=_soft_table(rng, a, extent), tile=random_tile(rng), tile_from_bone=maps)
+    return Scene(
+        bones=tables,
+        soft=_table(extent.nodes(-999.0, 999.0), soft_tissue(rng, a, extent.nodes(-999.0, 999.0)), SOFT_CHANNELS),
+        tile=random_tile(rng, micro.bandwidth),
+        tile_from_bone=maps,
+    )
 
 
 def _region_map(rng: np.random.Generator, region: RegionTexture) -> NDArray[np.float64]:
-    return tile_map(rng, region.wavelength_mm, region.stretch)
+    return tile_map(rng, region.wavelength_mm, region.stretch, TILT_SD_DEG)
 
 
 def _table(xyz: tuple[Field, Field, Field], channels: dict[str, Field], names: tuple[str, ...]) -> Table:
@@ -64,6 +71,7 @@ def _table(xyz: tuple[Field, Field, Field], channels: dict[str, Field], names: t
 def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, extent: Extent, bone: int) -> Table:
     xyz = extent.nodes(*((-14.0, 999.0) if bone == 0 else (-999.0, 14.0)))
     shape = (anatomy.femur if bone == 0 else anatomy.tibia)(a, *xyz)
+    shape = replace(shape, depth=distance(shape.depth))
     lateral = sigmoid(-xyz[0] / 2.5)
     fraction = volume_fraction(rng, micro, bone, shape, xyz)
     low, high = micro.regions[bone]
@@ -81,6 +89,14 @@ def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, ext
     for axis in "xyz":
         channels[f"warp_{axis}"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
     return _table(xyz, channels, CHANNELS)
+
+
+def distance(depth: Field) -> Field:
+    """Return depths on nodes as distances from the surface: to first order, divided by the length of their gradient."""
+    gradient: list[Field] = list(np.gradient(depth, NODE_MM))
+    slope = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2)
+    out: Field = (depth / np.clip(slope, 0.5, 2.0)).astype(np.float32)
+    return out
 
 
 def _cartilage(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]) -> Field:
@@ -128,33 +144,18 @@ def lesions(
     return water, cyst
 
 
-def _small_bone(rng: np.random.Generator, of: object, a: Anatomy, extent: Extent, reach: tuple[float, float]) -> Table:
+def _small_bone(
+    rng: np.random.Generator,
+    of: Callable[[Anatomy, Field, Field, Field], Field],
+    a: Anatomy,
+    extent: Extent,
+    reach: tuple[float, float],
+) -> Table:
     xyz = extent.nodes(*reach)
-    depth = of(a, *xyz)  # type: ignore[operator]
-    channels = {"depth": depth, "compact": np.float32(0.7), "fraction": np.float32(0.22), "rod": np.float32(0.4)}
-    channels["cyst"] = np.float32(-9.0)
-    channels["warp_x"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
+    depth = distance(of(a, *xyz))
+    everywhere = {"compact": 0.7, "fraction": 0.22, "rod": 0.4, "cyst": -9.0}
+    channels = {name: np.full_like(depth, value) for name, value in everywhere.items()}
+    if of is anatomy.patella:
+        channels["cartilage"] = 2.2 * sigmoid((xyz[1] - anatomy.patella_front(a) - 2) / 1.5) * np.ones_like(depth)
+    channels |= {"depth": depth, "warp_x": WARP_MM * smooth_noise(rng, xyz, 9.0)}
     return _table(xyz, channels, CHANNELS)
-
-
-def _soft_table(rng: np.random.Generator, a: Anatomy, extent: Extent) -> Table:
-    xyz = x, y, z = extent.nodes(-999.0, 999.0)
-    top = anatomy.plateau_height(a, x, y)
-    meniscus = np.full(np.broadcast_shapes(x.shape, y.shape, z.shape), -9.0, np.float32)
-    for side in (0, 1):
-        r = np.hypot((x - a.centers_x[side]) * 1.15, y * 0.95)
-        opening = 9.0 - (np.abs(x) - 8.0) * 2
-        wedge = 1.0 + 0.9 * (r - 7.5) - (z - top)
-        ring = np.minimum(np.minimum(r - 8.0, 18.5 - r), np.minimum(wedge, -opening))
-        meniscus = np.maximum(meniscus, ring)
-    cruciate = 2.9 - np.hypot(x + 2.5 - 0.35 * z, y - 0.55 * z + 1.0)
-    posterior = 3.2 - np.hypot(x - 2.0 + 0.2 * z, y - 12.0 + 0.5 * z)
-    collateral = 1.6 - np.abs(np.abs(x) - 0.515 * a.width - 0.01 * z)
-    ligament = np.maximum(np.maximum(cruciate, posterior), np.minimum(collateral, 9 - np.abs(y)))
-    rough = smooth_noise(rng, xyz, 5.0)
-    muscle = np.minimum(y - 27.0 + 0.1 * np.abs(z), np.abs(x) - 4.0) + 2.0 * rough
-    around = np.hypot(x / (0.5 * a.width + 9 + a.fat), (y + 2) / (0.62 * a.depth + 14 + a.fat))
-    limb = (1 - around) * (0.5 * a.width + 9 + a.fat)
-    muscle = np.minimum(muscle, limb - a.fat)
-    channels = {"meniscus": meniscus, "ligament": ligament, "muscle": muscle, "limb": limb}
-    return _table(xyz, channels, SOFT_CHANNELS)

@@ -19,18 +19,16 @@ TILE_NODES = 240
 SAMPLES_PER_WAVELENGTH = 10.0
 TILE_UNIT = np.float32(4096)
 """What 1 is in the tile's integers: half the memory of floats, and rounding a thousand times smaller than the voxels' own."""
-BANDWIDTH = 0.22
-"""Relative width (SD) of the spectral ring: the disorder of the structure."""
 FRACTIONS = np.linspace(0.0, 0.95, 96)
 ROD_WEIGHTS = np.linspace(0.0, 1.0, 21)
 
 
-def random_tile(rng: np.random.Generator, nodes: int = TILE_NODES) -> NDArray[np.int16]:
+def random_tile(rng: np.random.Generator, bandwidth: float, nodes: int = TILE_NODES) -> NDArray[np.int16]:
     """Return two independent periodic fields of mean 0 and SD `TILE_UNIT`, (nodes + 1, nodes + 1, nodes + 1, 2).
 
     The last plane along each axis repeats the first, so that a cell's far corner needs no wrapping.
 
-    The spectrum is a Gaussian ring of radius ``nodes / SAMPLES_PER_WAVELENGTH`` cycles, cut at 1.75 of it: the real and
+    The spectrum is a Gaussian ring of radius ``nodes / SAMPLES_PER_WAVELENGTH`` cycles, relative width (SD) `bandwidth`, cut at 1.75 of it: the real and
     the imaginary part of one complex transform of uncorrelated complex amplitudes are the two fields.
     """
     ring = nodes / SAMPLES_PER_WAVELENGTH
@@ -38,7 +36,7 @@ def random_tile(rng: np.random.Generator, nodes: int = TILE_NODES) -> NDArray[np
     cycles = np.arange(-reach, reach + 1)
     kz, ky, kx = np.meshgrid(cycles, cycles, cycles, indexing="ij", sparse=True)
     radius = np.sqrt((kz * kz + ky * ky + kx * kx).astype(np.float32))
-    power = np.exp(-((radius / ring - 1.0) ** 2) / (4 * BANDWIDTH**2)) * (radius < 1.75 * ring) * (radius > 0)
+    power = np.exp(-((radius / ring - 1.0) ** 2) / (4 * bandwidth**2)) * (radius < 1.75 * ring) * (radius > 0)
     noise = rng.standard_normal((2, *power.shape), dtype=np.float32)
     spectrum = np.zeros((nodes, nodes, nodes), np.complex64)
     spectrum[np.ix_(cycles, cycles, cycles)] = power * (noise[0] + 1j * noise[1])
@@ -71,7 +69,7 @@ def _fraction_below(roots: NDArray[np.float64], rod: float) -> NDArray[np.float6
 
 
 def tile_map(
-    rng: np.random.Generator, wavelength_mm: float, stretch: float, tilt_sd_deg: float = 15.0, nodes: int = TILE_NODES
+    rng: np.random.Generator, wavelength_mm: float, stretch: float, tilt_sd_deg: float, nodes: int = TILE_NODES
 ) -> NDArray[np.float64]:
     """Return the affine map (3, 4) from bone mm (x, y, z) to tile nodes.
 

@@ -1,48 +1,68 @@
-"""Simulate: one planned knee in, its files of a cohort out."""
+"""Simulate: one planned knee in, its files of a cohort out, images as NIfTI or as DICOM series."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from srrd_ray.io.atomic import write_text
+from srrd_ray.io.dicom_writer import write_series
 from srrd_ray.io.nifti_writer import write_nifti
+from srrd_ray.io.places import remove_tree
 from srrd_ray.io.tables import write_table
 from srrd_ray.records import Knee
 from srrd_ray.simulation.cohort import KneeImages, View, simulate
+from srrd_ray.simulation.mr import Sequence as MrSequence
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
+from srrd_ray.stages.dicom_scans import ct_header, ct_pixels, mr_header, mr_pixels
 
 TRUTH_SCHEMA = "srrd-truth/1"
 
 
-def simulate_knee(plan: SimulatedKnee, out: Path, view: View | None = None) -> list[Path]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scans:
+    """How the knees of a cohort are imaged and kept: the MR sequence, and whether images are folders of DICOM files."""
+
+    mr: MrSequence = "bssfp"
+    dicom: bool = False
+
+
+def simulate_knee(plan: SimulatedKnee, out: Path, view: View | None = None, scans: Scans | None = None) -> list[Path]:
     """Write the images and the truth of one knee under the cohort root `out`; return the paths, the truth's last.
 
-    Each file is whole or absent, and the same bytes for a plan whatever the order or the worker.
+    Each file is whole or absent, and the same bytes for a plan whatever the order or the worker. Images that an earlier
+    simulation left there in the other format are removed: a knee has one CT and one MR.
     """
-    images = simulate(plan, view)
-    paths = knee_paths(plan.knee, out)
+    scans = scans or Scans()
+    images = simulate(plan, view, scans.mr)
+    paths = knee_paths(plan.knee, out, dicom=scans.dicom)
     ct, mr, labels, cells, truth = paths
-    write_nifti(ct, images.ct)
-    write_nifti(mr, images.mr)
+    if scans.dicom:
+        write_series(ct, ct_header(plan, images), ct_pixels(images), images.ct.geometry)
+        write_series(mr, mr_header(plan, images, scans.mr), mr_pixels(images), images.mr.geometry)
+    else:
+        write_nifti(ct, images.ct)
+        write_nifti(mr, images.mr)
     write_nifti(labels, images.ct_labels)
     write_table(cells, pd.DataFrame([asdict(cell) for cell in images.cells]))
     write_text(truth, truth_json(plan, images))
+    for old in knee_paths(plan.knee, out, dicom=not scans.dicom)[:2]:
+        old.unlink(missing_ok=True) if scans.dicom else remove_tree(old)
     return paths
 
 
-def knee_paths(knee: Knee, out: Path) -> list[Path]:
+def knee_paths(knee: Knee, out: Path, *, dicom: bool = False) -> list[Path]:
     """Return where the CT, MR, CT labels, cells and truth of a knee go under the cohort root."""
-    sub = f"sub-{knee.participant}"
+    sub, kind = f"sub-{knee.participant}", "" if dicom else ".nii.gz"
     truth = out / "derivatives" / "truth" / sub
     return [
-        out / sub / "ct" / f"{knee.key}_ct.nii.gz",
-        out / sub / "mr" / f"{knee.key}_mr.nii.gz",
+        out / sub / "ct" / f"{knee.key}_ct{kind}",
+        out / sub / "mr" / f"{knee.key}_mr{kind}",
         truth / f"{knee.key}_ct-labels.nii.gz",
         truth / f"{knee.key}_cells.parquet",
         truth / f"{knee.key}_truth.json",
@@ -81,4 +101,4 @@ def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
     return json.dumps(truth, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
-__all__ = ["SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_tables"]
+__all__ = ["Scans", "SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_tables"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from srrd_ray.errors import InputError, StoreError
 from srrd_ray.geometry import Points
 from srrd_ray.io.tables import read_table
-from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Patch
+from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Parameter, Patch
 
 SCHEMA = "srrd-truth/1"
 SUMS = ("n_total", "n_bone", "sum_th_mm", "n_marrow", "sum_sp_mm")
@@ -78,7 +78,7 @@ def patch_truth(cohort: Path, patches: tuple[Patch, ...]) -> pd.DataFrame:
     knee = patches[0].knee
     if any(patch.knee != knee for patch in patches):
         raise InputError("patches-mixed", "patches of one knee are wanted", where=knee.key)
-    table = read_table(truth_folder(cohort, knee) / f"{knee.key}_cells.parquet", CELLS)
+    table = cells_of(cohort, knee)
     centres = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64)
     sums = np.column_stack(
         [table["cell_mm"].to_numpy(dtype=np.float64) ** 3, table[list(SUMS)].to_numpy(dtype=np.float64)]
@@ -92,12 +92,28 @@ def patch_truth(cohort: Path, patches: tuple[Patch, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["store", "row", *PARAMETERS, "coverage"])
 
 
+def cells_of(cohort: Path, knee: Knee) -> pd.DataFrame:
+    """Return the cells of a knee: bone, compartment, centre mm, and sums over the voxels of each."""
+    return read_table(truth_folder(cohort, knee) / f"{knee.key}_cells.parquet", CELLS)
+
+
+def parameters_of(cells: pd.DataFrame) -> dict[Parameter, float]:
+    """Return the true parameters of all `cells` together; some bone and some marrow must be among them."""
+    total, bone, th, marrow, sp = cells[list(SUMS)].to_numpy(dtype=np.float64).sum(axis=0).tolist()
+    return dict(zip(PARAMETERS, _of_sums(total, bone, th, marrow, sp), strict=True))
+
+
+def _of_sums(total: float, bone: float, th: float, marrow: float, sp: float) -> tuple[float, float, float, float]:
+    """Return BV/TV, Tb.Th, Tb.Sp and Tb.N, the last by the plate model (BV/TV)/Tb.Th."""
+    return bone / total, th / bone, sp / marrow, bone / total / (th / bone)
+
+
 def _parameters(sums: NDArray[np.float64]) -> tuple[float, float, float, float, float] | None:
     mm3, total, bone, th, marrow, sp = sums.tolist()
     coverage = mm3 / float(np.prod(2 * np.array(PATCH_HALF_MM)))
     if coverage < LEAST_COVERAGE or min(bone, marrow) <= 0:
         return None
-    return bone / total, th / bone, sp / marrow, bone / total / (th / bone), coverage
+    return *_of_sums(total, bone, th, marrow, sp), coverage
 
 
 def _pose(matrix: object, landmarks: object) -> PoseTruth:

@@ -1,8 +1,8 @@
 import numpy as np
 
 from srrd_ray.geometry import apply
-from srrd_ray.simulation.cohort import KneeImages, simulate
-from srrd_ray.simulation.patients import SimulatedKnee
+from srrd_ray.simulation.cohort import KneeImages, _mr_session, simulate
+from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 
 from .conftest import TINY
 
@@ -39,3 +39,24 @@ def test_mr_is_sagittal_and_ct_axial(tiny: KneeImages) -> None:
     assert np.argmax(np.abs(slices)) == 0
     assert np.argmax(np.abs(np.array(tiny.ct.geometry.affine)[:3, 2])) == 2
     np.testing.assert_allclose(tiny.mr.geometry.spacing_mm, (0.75, 0.2188, 0.2188), rtol=1e-6)
+
+
+def test_one_patient_in_ten_moves_during_the_mr_on_both_sides_or_on_none() -> None:
+    plans = simulate_cohort_plan(900, 1)
+    moving = {p.knee.participant for p in plans if _mr_session(p).motion}
+    assert 0.06 < len(moving) / len({p.knee.participant for p in plans}) < 0.14
+    assert not {p.knee.participant for p in plans if not _mr_session(p).motion} & moving
+
+
+def test_gradients_err_by_three_per_mille_at_most_and_alike_in_a_hospital() -> None:
+    found = {(p.hospital, _mr_session(p).scale) for p in simulate_cohort_plan(40, 1)}
+    assert len(found) == len({hospital for hospital, _ in found})
+    assert all(0 < abs(value - 1) <= 0.003 + 1e-12 for _, scale in found for value in scale)
+
+
+def test_the_truth_names_all_that_disturbs_the_mr(tiny: KneeImages) -> None:
+    named = {name for name in tiny.nuisance if name.startswith("mr_")}
+    assert named == {
+        "mr_sequence", "mr_snr", "mr_bias", "mr_gain", "mr_field_hz", "mr_fat_shift_px", "mr_motion_mm", "mr_motion_onset",
+        "mr_motion_every", "mr_scale_x", "mr_scale_y", "mr_scale_z",
+    }  # fmt: skip

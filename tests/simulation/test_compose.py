@@ -21,11 +21,11 @@ def half_space(fraction: float = FRACTION) -> Scene:
     soft = np.full((2, 2, 2, len(SOFT_CHANNELS)), -9, np.float32)
     soft[..., SOFT_CHANNELS.index("limb")] = 50
     rng = np.random.default_rng(0)
-    maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3)] * 2)] * 2)
+    maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3, 15.0)] * 2)] * 2)
     return Scene(
         bones=(bone, none),
         soft=Table(soft, np.zeros(3), 1.0),
-        tile=random_tile(rng, 100),
+        tile=random_tile(rng, 0.22, 100),
         tile_from_bone=maps,
     )
 
@@ -58,6 +58,15 @@ def test_coarse_partial_volume_is_the_mean_of_fine_samples(scene: Scene) -> None
     coarse, _ = compose(scene, from_index(0.1, (-2.975, -2.975, -8.975)), (30, 30, 30))
     blocks = fine.reshape(30, 2, 30, 2, 30, 2).mean(axis=(1, 3, 5))
     assert np.corrcoef(blocks.ravel(), coarse.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.15, 0.3])
+@pytest.mark.parametrize("step", [0.15, 0.25])
+def test_voxels_wider_than_the_trabeculae_keep_the_volume_fraction(fraction: float, step: float) -> None:
+    scene, n = half_space(fraction), round(7.5 / step)
+    sharp, _ = compose(scene, from_index(0.06, (-4, -4, -9)), (125, 125, 125), sharp=True)
+    voxels, _ = compose(scene, from_index(step, (-4, -4, -9)), (n, n, n))
+    assert voxels.mean() == pytest.approx(float(sharp.mean()), rel=0.04)
 
 
 def test_two_poses_see_the_same_trabeculae(scene: Scene) -> None:

@@ -1,20 +1,30 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from srrd_ray.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.ct import (
     PROTOCOLS,
+    SOFT_HU,
     CtProtocol,
     CtSession,
+    acquire,
     correlated_noise,
     frequencies,
     hu_table,
+    kernel_name,
     mtf,
     noise_power,
+    noiseless,
     radial_frequency,
     slice_profile,
+    tube_kv,
 )
+from srrd_ray.simulation.measured import measured_mtf, measured_noise_power, measured_width
+from srrd_ray.simulation.phantoms import BONE_OF, SOFT_OF, at_rest, body, edge
 
 GRID = Geometry.aligned((40, 128, 128), (0.6, 0.4, 0.4))
 SESSION = CtSession(mineral_density=1.0, marrow_hu=-50.0, noise_factor=1.0, seed=0)
@@ -67,24 +77,11 @@ def test_neighbouring_slices_share_noise_and_distant_ones_do_not() -> None:
     assert abs(far) < 0.05
 
 
-def test_mineral_falls_with_energy_and_follows_its_density() -> None:
-    def bone(kev: float, density: float) -> float:
-        base = PROTOCOLS[0]
-        protocol = CtProtocol(
-            slice_mm=base.slice_mm,
-            pixel_mm=base.pixel_mm,
-            thickness_mm=base.thickness_mm,
-            psf_mm=base.psf_mm,
-            overshoot=base.overshoot,
-            noise_hu=base.noise_hu,
-            energy_kev=kev,
-            offset_hu=0.0,
-        )
-        return hu_table(protocol, CtSession(mineral_density=density, marrow_hu=-50, noise_factor=1, seed=0))[1]
-
-    assert bone(70, 1.0) == pytest.approx(1559)
-    assert bone(60, 1.0) > bone(80, 1.0)
-    assert bone(70, 1.1) == pytest.approx(1.1 * 1559)
+@pytest.mark.parametrize(("kev", "hu"), [(60, 1936), (65, 1723), (70, 1559), (75, 1431), (80, 1330)])
+def test_mineral_has_the_hu_of_the_beam_and_follows_its_density(kev: float, hu: float) -> None:
+    protocol = replace(PROTOCOLS[0], energy_kev=kev)
+    assert hu_table(protocol, SESSION)[1] == pytest.approx(hu)
+    assert hu_table(protocol, replace(SESSION, mineral_density=1.1))[1] == pytest.approx(1.1 * hu)
 
 
 def test_marrow_is_fatty_and_lesions_are_watery() -> None:
@@ -92,3 +89,78 @@ def test_marrow_is_fatty_and_lesions_are_watery() -> None:
     assert table[tissue.MARROW + 5] == pytest.approx(-50)
     assert table[tissue.MARROW + 16 * 7] == pytest.approx(30)
     assert table[tissue.CARTILAGE] > table[tissue.MUSCLE] > table[tissue.FAT]
+
+
+def grid_of(protocol: CtProtocol, shape: tuple[int, int, int]) -> Geometry:
+    """Return a grid of the protocol's voxels round the origin."""
+    spacing = np.array((protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm))
+    return Geometry.aligned(shape, spacing, -(spacing * (np.array(shape) - 1) / 2)[::-1])
+
+
+def across(protocol: CtProtocol, normal: tuple[float, float, float]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the noiseless image of an edge of compact bone, and the distance of every voxel from it."""
+    grid = grid_of(protocol, (24, 64, 64))
+    image = noiseless(edge(normal), at_rest(), grid, protocol, hu_table(protocol, SESSION))
+    place = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
+    return image, np.asarray(place @ (np.array(normal) / np.linalg.norm(normal)))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_transfer_measured_on_an_edge_is_that_of_the_kernel(protocol: CtProtocol) -> None:
+    image, distance = across(protocol, (1.0, 0.12, 0.0))
+    found = measured_mtf(image, distance)
+    for frequency in (0.2, 0.35, 0.5, 0.7):
+        expected = float(mtf(np.array([frequency]), protocol.psf_mm, protocol.overshoot)[0])
+        assert found.at(frequency) == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_slice_measured_on_a_slanted_edge_is_as_thick_as_it_should_be(protocol: CtProtocol) -> None:
+    image, distance = across(replace(protocol, overshoot=0.0), (0.0, 0.08, 1.0))
+    assert measured_width(image, distance, 0.2) == pytest.approx(protocol.thickness_mm, rel=0.1)
+    found, asked = measured_mtf(image, distance), np.array([0.3, 0.5, 0.8])
+    np.testing.assert_allclose([found.at(f) for f in asked], slice_profile(asked, protocol.thickness_mm), atol=0.03)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_noise_measured_in_an_acquired_body_has_its_deviation_and_its_peak(protocol: CtProtocol) -> None:
+    grid = grid_of(protocol, (60, 96, 96))
+    image = acquire(body(tissue.MUSCLE), at_rest(), grid, protocol, SESSION).array
+    assert image.std() == pytest.approx(protocol.noise_hu, rel=0.04)
+    found = measured_noise_power(image, (protocol.pixel_mm, protocol.pixel_mm))
+    fine = np.linspace(0.01, 1.0, 500)
+    peak = fine[noise_power(fine, protocol).argmax()]
+    smooth = np.convolve(found.y, np.ones(3) / 3, "same")
+    assert found.x[smooth.argmax()] == pytest.approx(peak, abs=0.09)
+    expected = noise_power(found.x, protocol)
+    np.testing.assert_allclose(found.y / found.y.sum(), expected / expected.sum(), atol=0.012)
+
+
+@pytest.mark.parametrize("label", [*(n for n in (*BONE_OF, *SOFT_OF) if n in SOFT_HU), tissue.FAT, tissue.MARROW])
+def test_the_middle_of_a_large_body_has_the_hu_of_its_tissue(label: int) -> None:
+    protocol = replace(PROTOCOLS[0], noise_hu=0.0)
+    image = acquire(body(label), at_rest(), grid_of(protocol, (10, 24, 24)), protocol, SESSION).array
+    soft, mineral = hu_table(protocol, SESSION)
+    expected = 0.93 * mineral + 0.07 * soft[label] if label == tissue.COMPACT else soft[label]
+    assert image[3:-3, 8:-8, 8:-8].mean() == pytest.approx(expected + protocol.offset_hu, abs=2)
+
+
+def test_trabecular_bone_has_the_hu_of_its_volume_fraction() -> None:
+    protocol = replace(PROTOCOLS[0], noise_hu=0.0, offset_hu=0.0)
+    image = acquire(body(tissue.MARROW, 0.25), at_rest(), grid_of(protocol, (24, 40, 40)), protocol, SESSION).array
+    mineral = hu_table(protocol, SESSION)[1]
+    assert image.mean() == pytest.approx(0.25 * mineral - 0.75 * 50, rel=0.12)
+
+
+def test_noise_of_two_seeds_has_nothing_in_common() -> None:
+    one, two = (correlated_noise(np.random.default_rng(seed), GRID, PROTOCOLS[0], 50.0) for seed in (1, 2))
+    assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.02
+
+
+def test_kernels_and_voltages_have_the_names_that_headers_use() -> None:
+    assert {kernel_name(replace(PROTOCOLS[0], overshoot=c)) for c in (0.0, 0.08, 0.15)} == {
+        "STANDARD",
+        "DETAIL",
+        "BONE",
+    }
+    assert [tube_kv(replace(PROTOCOLS[0], energy_kev=kev)) for kev in (62, 70, 77)] == [100, 120, 140]

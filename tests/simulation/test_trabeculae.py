@@ -13,21 +13,21 @@ from srrd_ray.simulation.trabeculae import (
 
 
 def test_the_two_fields_are_uncorrelated_with_unit_variance_and_no_mean() -> None:
-    tile = random_tile(np.random.default_rng(0), 64)[:-1, :-1, :-1].reshape(-1, 2) / TILE_UNIT
+    tile = random_tile(np.random.default_rng(0), 0.22, 64)[:-1, :-1, :-1].reshape(-1, 2) / TILE_UNIT
     np.testing.assert_allclose(tile.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(tile.std(axis=0), 1, atol=0.05)
     assert abs(float((tile[:, 0] * tile[:, 1]).mean())) < 0.05
 
 
 def test_the_tile_repeats_without_a_seam() -> None:
-    tile = random_tile(np.random.default_rng(0), 48)
+    tile = random_tile(np.random.default_rng(0), 0.22, 48)
     np.testing.assert_array_equal(tile[-1], tile[0])
     np.testing.assert_array_equal(tile[:, :, -1], tile[:, :, 0])
 
 
 def test_the_spectrum_is_a_ring_at_the_wavelength() -> None:
     nodes = 60
-    field = random_tile(np.random.default_rng(1), nodes)[:-1, :-1, :-1, 0]
+    field = random_tile(np.random.default_rng(1), 0.22, nodes)[:-1, :-1, :-1, 0]
     power = np.abs(np.fft.fftn(field)) ** 2
     cycles = np.fft.fftfreq(nodes, 1 / nodes)
     radius = np.sqrt(cycles[:, None, None] ** 2 + cycles[None, :, None] ** 2 + cycles[None, None, :] ** 2)
@@ -46,5 +46,5 @@ def test_the_threshold_gives_the_fraction_it_is_tabulated_for(rod: float) -> Non
 
 def test_the_map_keeps_the_mean_wavelength_whatever_the_stretch() -> None:
     for stretch in (1.0, 1.6):
-        linear = tile_map(np.random.default_rng(3), 0.9, stretch)[:, :3]
+        linear = tile_map(np.random.default_rng(3), 0.9, stretch, 15.0)[:, :3]
         assert abs(np.linalg.det(linear)) ** (1 / 3) == pytest.approx(SAMPLES_PER_WAVELENGTH / 0.9)

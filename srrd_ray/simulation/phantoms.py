@@ -1,0 +1,71 @@
+"""Scenes with a known answer: a body of one tissue, and a straight edge of compact bone. For tests and for the gallery."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srrd_ray.simulation import compose as tissue
+from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
+from srrd_ray.simulation.trabeculae import random_tile, tile_map
+
+BONES, TILE_NODES = 2, 100
+HALF_MM = 100.0
+"""Half the edge of the cube in which an edge is straight; beyond it the border's value goes on."""
+DEEP_MM = 400.0
+OUTSIDE: dict[str, float] = {"depth": -9.0, "cyst": -9.0}
+"""No bone."""
+BONE_OF: dict[int, dict[str, float]] = {
+    tissue.COMPACT: {"depth": 20.0, "compact": DEEP_MM, "cyst": -9.0},
+    tissue.CYST: {"depth": 20.0, "cyst": 9.0},
+    tissue.MARROW: {"depth": 20.0, "cyst": -9.0},
+    tissue.CARTILAGE: {"depth": -1.0, "cartilage": 9.0, "cyst": -9.0},
+    tissue.FLUID: {"depth": -1.0, "cyst": -9.0},
+}
+SOFT_OF: dict[int, dict[str, float]] = {
+    tissue.AIR: {"limb": -9.0},
+    tissue.SKIN: {"limb": 0.8},
+    tissue.MUSCLE: {"muscle": 9.0},
+    tissue.MENISCUS: {"meniscus": 9.0},
+    tissue.LIGAMENT: {"ligament": 9.0},
+}
+WITHIN: dict[str, float] = {"limb": 90.0, "muscle": -9.0, "meniscus": -9.0, "ligament": -9.0}
+"""Inside of the limb: fat where nothing else is."""
+
+
+def body(label: int, fraction: float = 0.0) -> Scene:
+    """Return a scene that is filled with one tissue; marrow holds trabeculae of a volume `fraction`."""
+    bone = dict(BONE_OF.get(label, OUTSIDE), fraction=fraction, rod=0.3)
+    first = _table(CHANNELS, {name: np.full((2, 2, 2), value) for name, value in bone.items()})
+    both = label == tissue.FLUID
+    second = first if both else _table(CHANNELS, {name: np.full((2, 2, 2), v) for name, v in OUTSIDE.items()})
+    return _scene((first, second), WITHIN | SOFT_OF.get(label, {}))
+
+
+def edge(normal: ArrayLike) -> Scene:
+    """Return compact bone where `normal` · r < 0, in the bones' frame, and fat beyond."""
+    unit = np.asarray(normal, np.float64) / np.linalg.norm(normal)
+    z, y, x = np.meshgrid(*[np.array([-HALF_MM, HALF_MM])] * 3, indexing="ij")
+    channels = {"depth": -(unit[0] * x + unit[1] * y + unit[2] * z)}
+    channels |= {name: np.full(x.shape, value) for name, value in (("compact", DEEP_MM), ("cyst", -9.0))}
+    none = _table(CHANNELS, {name: np.full(x.shape, v) for name, v in OUTSIDE.items()})
+    return _scene((_table(CHANNELS, channels), none), WITHIN)
+
+
+def at_rest() -> NDArray[np.float64]:
+    """Return the maps from world to the frames of a phantom's bones: they lie where the world's origin is."""
+    return np.stack([np.eye(4)] * BONES)
+
+
+def _table(names: tuple[str, ...], channels: dict[str, NDArray[np.float64]]) -> Table:
+    values = np.zeros((2, 2, 2, len(names)), np.float32)
+    for name, field in channels.items():
+        values[..., names.index(name)] = field
+    return Table(values, np.full(3, -HALF_MM), 2 * HALF_MM)
+
+
+def _scene(bones: tuple[Table, ...], soft: dict[str, float]) -> Scene:
+    rng = np.random.default_rng(0)
+    maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3, 15.0, TILE_NODES)] * 2)] * BONES)
+    around = _table(SOFT_CHANNELS, {name: np.full((2, 2, 2), value) for name, value in soft.items()})
+    return Scene(bones=bones, soft=around, tile=random_tile(rng, 0.22, TILE_NODES), tile_from_bone=maps)

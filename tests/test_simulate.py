@@ -1,0 +1,13 @@
+from srrd_ray.simulate import _units
+from srrd_ray.simulation.patients import simulate_cohort_plan
+from srrd_ray.stages.simulate import Scans
+
+
+def keys(scans: Scans, seed: int = 1) -> tuple[str, ...]:
+    return tuple(unit.key for unit in _units({p.knee.key: p for p in simulate_cohort_plan(3, seed)}, scans))
+
+
+def test_a_knee_is_made_anew_for_another_seed_sequence_or_format_and_only_then() -> None:
+    assert keys(Scans()) == keys(Scans())
+    others = [keys(Scans(mr="dess")), keys(Scans(mr="pd")), keys(Scans(dicom=True)), keys(Scans(), seed=2)]
+    assert len({*keys(Scans()), *(key for made in others for key in made)}) == 15
