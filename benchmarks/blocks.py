@@ -29,7 +29,7 @@ from srrd_ray.io import block_store
 from srrd_ray.measure_volume import Measured, measure_volume
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.morphometry.blocks import BONE, Window, blocks_of, grown, within
-from srrd_ray.stages.measure_image import flat, to_text
+from srrd_ray.stages.measured import flat, to_text
 
 WAVES = 48
 SIGMA = 3.0

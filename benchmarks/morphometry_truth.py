@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from srrd_ray.geometry import apply
 from srrd_ray.morphometry import MorphometryConfig, bone_maps, ct_bone_fraction, region_measures
-from srrd_ray.morphometry.resolve import box_mask, conserving_level, trabecular
+from srrd_ray.morphometry.calibration import MARROW_HU
+from srrd_ray.morphometry.resolve import box_mask, trabecular
 from srrd_ray.records import BONE_LABELS, BONES, Bone, Compartment, Patch
 from srrd_ray.simulation.cohort import KneeImages, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
@@ -74,31 +75,25 @@ def mr_rows(images: KneeImages, patches: list[Patch]) -> Iterator[Row]:
 def ct_rows(images: KneeImages, patches: list[Patch]) -> Iterator[Row]:
     """Yield the measures of the CT on its own grid: bone by a fixed HU, and by the calibrated fraction."""
     grid, spacing = images.ct.geometry, images.ct.geometry.spacing_mm
-    config = MorphometryConfig()
     for bone in BONES:
         inside = images.ct_labels.array == BONE_LABELS[bone]
-        fraction = Volume(array=ct_bone_fraction(images.ct.array, inside, spacing), geometry=grid)
-        kept = trabecular(fraction, inside, config)
+        by_marrow = {"-50 HU": MARROW_HU, "estimated": None}
+        fractions = {
+            f"CT, calibration, marrow {name}": ct_bone_fraction(images.ct.array, inside, spacing, marrow_hu=marrow)
+            for name, marrow in by_marrow.items()
+        }
+        fixed = Volume(array=fractions["CT, calibration, marrow -50 HU"], geometry=grid)
+        kept = trabecular(fixed, inside, MorphometryConfig())
         for patch in (p for p in patches if p.bone == bone):
             roi = kept & box_mask(grid, np.eye(4), patch.center_lps_mm, BOX_MM)
-            level = conserving_level(fraction.array, roi)
-            calibrated = float(fraction.array[roi].mean(dtype=np.float64))
-            for name, mask, bvtv in (
-                ("CT, threshold 400 HU", images.ct.array > 400, None),
-                ("CT, calibration", fraction.array > level, calibrated),
-            ):
-                found = region_measures(bone_maps(mask & inside, spacing, field=inside), roi)
-                if found.thickness and found.separation and found.bvtv:
-                    share, thickness = bvtv or found.bvtv, found.thickness.mean
-                    if bvtv:
-                        thickness = share * (thickness + found.separation.mean)
-                    values = (share, thickness, found.separation.mean, share / thickness)
-                    yield {
-                        "method": name,
-                        "bone": bone,
-                        "compartment": patch.compartment,
-                        **dict(zip(NAMES, values, strict=True)),
-                    }
+            about = {"bone": bone, "compartment": patch.compartment}
+            found = region_measures(bone_maps((images.ct.array > 400) & inside, spacing, field=inside), roi)
+            if found.thickness and found.separation and found.bvtv:
+                values = (found.bvtv, found.thickness.mean, found.separation.mean, found.tb_n_per_mm)
+                yield {"method": "CT, threshold 400 HU", **about, **dict(zip(NAMES, values, strict=True))}
+            for name, fraction in fractions.items():
+                share = float(fraction[roi].mean(dtype=np.float64))
+                yield {"method": name, **about, **dict.fromkeys(NAMES), "BV/TV": share}
 
 
 def of_knee(plan: SimulatedKnee) -> Iterator[Row]:
@@ -132,6 +127,9 @@ def main() -> None:
         cells = []
         for name in NAMES:
             pair = own[[name, f"true {name}"]].astype(float).dropna()
+            if pair.empty:
+                cells.append("none")
+                continue
             error = pair[name] - pair[f"true {name}"]
             cells.append(f"{error.mean():+.3f}, {np.sqrt((error**2).mean()):.3f}, {pair.corr().iloc[0, 1]:.2f}")
         print(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")

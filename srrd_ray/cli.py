@@ -106,14 +106,21 @@ def measure(
     image: tyro.conf.Positional[Path],
     /,
     *,
+    source: Annotated[Literal["bone", "mr", "ct"], tyro.conf.arg(name="from")] = "bone",
     roi: Path | None = None,
+    bone: Literal["femur", "tibia"] | None = None,
+    bone_mask: Path | None = None,
     threshold: Annotated[str, tyro.conf.arg(metavar="auto|binary|VALUE")] = "auto",
+    marrow: float | None = None,
+    mineral: float | None = None,
+    method: Literal["3d", "paper"] = "3d",
+    mode: Literal["exact", "bonej"] = "exact",
+    surface: Literal["voxel", "subvoxel"] = "voxel",
     out: Path | None = None,
     maps: Path | None = None,
     picture: Path | None = None,
     blocks: int = 0,
     cpus: int = 0,
-    surface: Literal["voxel", "subvoxel"] = "voxel",
 ) -> int:
     """Measure trabecular bone in a volume (NIfTI, NRRD, MHA, OME-Zarr, a DICOM folder) and print JSON, or in a folder of them.
 
@@ -121,31 +128,38 @@ def measure(
 
     Args:
         image: the volume, or a folder of volumes: then a table is written, a row each, and the same command again resumes.
+        source: bone is an image that resolves trabeculae (microCT, HR-pQCT, binary); mr and ct are scans of a knee, of which
+            the bone fraction is measured, and thickness where the voxels allow it.
         roi: mask of the region that is averaged; never a wall. For a folder: a folder of masks of the same names.
-        threshold: auto is Otsu after a Gaussian of one voxel; binary takes every non-zero voxel as bone.
+        bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral plate.
+        bone_mask: mask of one bone, marrow included; needed for mr. For a folder: a folder of masks of the same names.
+        threshold: auto is Otsu after a Gaussian of one voxel, for ct a calibration; binary takes every non-zero voxel as bone;
+            a number is a grey value, for ct HU.
+        marrow: value of marrow alone: grey (mr; estimated where absent) or HU (ct; -50 where absent).
+        mineral: HU of mineralised bone tissue alone, from a phantom (ct; 1559 where absent).
+        method: paper is the published 2D algorithm (mr), for comparison.
+        mode: bonej gives the thickness as BoneJ2 does.
+        surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one piece only).
         out: also write the result there: .json, or a table as .parquet or .csv.
-        maps: folder for maps of thickness and spacing, mm: NRRD, which opens in 3D Slicer; OME-Zarr when in blocks.
+        maps: folder for maps of thickness and spacing, mm, for mr and ct also of the bone fraction: NRRD, which opens in 3D
+            Slicer; in blocks also OME-Zarr.
         picture: PNG of the middle slices coloured by thickness and spacing, with histograms.
         blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
         cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.
-        surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one piece only).
     """
     from srrd_ray.measuring import Request
     from srrd_ray.measuring import measure as measure_request
+    from srrd_ray.stages.recipe import Recipe
 
-    return measure_request(
-        Request(
-            image=image,
-            roi=roi,
-            threshold=threshold,
-            out=out,
-            maps=maps,
-            picture=picture,
-            blocks=blocks,
-            cpus=cpus,
-            surface=surface,
-        )
-    )
+    recipe = Recipe(
+        source=source, threshold=threshold, mode=mode, surface=surface, method=method,
+        bone=bone, marrow=marrow, mineral=mineral,
+    )  # fmt: skip
+    places = {
+        name: None if path is None else place(path)
+        for name, path in (("roi", roi), ("bone_mask", bone_mask), ("out", out), ("maps", maps), ("picture", picture))
+    }
+    return measure_request(Request(image=place(image), recipe=recipe, blocks=blocks, cpus=cpus, **places))
 
 
 @app.command

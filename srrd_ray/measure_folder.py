@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,19 +13,28 @@ from srrd_ray.cluster.session import ClusterConfig, session
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import Row, read_rows, require_table, write_rows
+from srrd_ray.io.places import remove_tree, sizes
 from srrd_ray.layout import RunLayout
 from srrd_ray.lock import locked
 from srrd_ray.provenance import hash_of
 from srrd_ray.stages.measure_row import RowAct, failed_row, images_below, read_row
+from srrd_ray.stages.recipe import Recipe
 from srrd_ray.work import Task, Unit, perform
 
 log = logging.getLogger(__name__)
 
 STAGE = "measure-folder"
+DEFAULT = Recipe()
 
 
 def measure_folder(
-    folder: Path, out: Path, *, roi: Path | None = None, threshold: str = "auto", cluster: ClusterConfig | None = None
+    folder: Path,
+    out: Path,
+    recipe: Recipe = DEFAULT,
+    *,
+    roi: Path | None = None,
+    bone_mask: Path | None = None,
+    cluster: ClusterConfig | None = None,
 ) -> list[Row]:
     """Return a row for each image of `folder`, after writing them to `out` (``.parquet`` or ``.csv``).
 
@@ -35,8 +43,10 @@ def measure_folder(
 
     Parameters
     ----------
-    roi
-        Folder with a mask of the same name for each image, or null.
+    recipe
+        How each image is measured.
+    roi, bone_mask
+        Folders with a mask of the same name for each image, or null.
     cluster
         Null for a plain loop in this process.
 
@@ -58,7 +68,8 @@ def measure_folder(
         rows=root / "rows",
         images=images,
         roi=roi.resolve() if roi else None,
-        threshold=threshold,
+        bone_mask=bone_mask.resolve() if bone_mask else None,
+        recipe=recipe,
     )
     with locked(root), ExitStack() as stack:
         _keep_known(out, act)
@@ -69,7 +80,7 @@ def measure_folder(
             log.info("measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], words)
         rows = [_row(act, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
-    shutil.rmtree(root)
+    remove_tree(root)
     return rows
 
 
@@ -100,9 +111,10 @@ def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Ro
             yield _row(act, name)
 
 
-def _stamp(act: RowAct, name: str) -> int:
+def _stamp(act: RowAct, name: str) -> object:
+    """Return what changes when a row is written."""
     path = act.rows / f"{name}.json"
-    return path.stat().st_mtime_ns if path.is_file() else 0
+    return sizes(path) if path.is_file() else None
 
 
 def _row(act: RowAct, name: str) -> Row:

@@ -23,6 +23,7 @@ from srrd_ray.errors import ClusterError, InputError, SrrdError, StoreError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import block_store
 from srrd_ray.io.foreign_zarr import open_image
+from srrd_ray.io.nrrd_writer import write_nrrd
 from srrd_ray.layout import RunLayout
 from srrd_ray.lock import locked
 from srrd_ray.morphometry.binarize import otsu_of_histogram
@@ -30,6 +31,7 @@ from srrd_ray.morphometry.field import leaves_out
 from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.morphometry.structure import BlockStructure, with_structure
 from srrd_ray.morphometry.tally import Tally, merged
+from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.provenance import hash_of
 from srrd_ray.records import Fault, Outcome
 from srrd_ray.resume import finished, key_of
@@ -47,7 +49,9 @@ from srrd_ray.stages.measure_blocks import (
     name_of,
     windows,
 )
-from srrd_ray.stages.measure_image import Cut, cut_of, grey_value, nominal
+from srrd_ray.stages.measure_image import nominal
+from srrd_ray.stages.measured import Cut, cut_of
+from srrd_ray.stages.recipe import grey_value
 from srrd_ray.work import Task, Unit, perform
 
 log = logging.getLogger(__name__)
@@ -83,6 +87,7 @@ def measure_volume(
     *,
     roi: Path | None = None,
     threshold: str = "auto",
+    mode: Mode = "exact",
     edge: int = 256,
     structure: bool = True,
     cluster: ClusterConfig | None = None,
@@ -92,7 +97,9 @@ def measure_volume(
     Parameters
     ----------
     image, roi, threshold
-        As in `measure_image`; both OME-Zarr, on one grid.
+        As in `Recipe`; both OME-Zarr, on one grid.
+    mode
+        As in `local_thickness`.
     edge
         Voxels of the edge of a block, a multiple of 32.
     structure
@@ -114,13 +121,22 @@ def measure_volume(
     start = BlockJob(
         image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
         spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=threshold == "binary", smooth=threshold == "auto",
-        level=grey_value(threshold) if threshold not in ("auto", "binary") else 0.0,
+        level=grey_value(threshold) if threshold not in ("auto", "binary") else 0.0, mode=mode,
     )  # fmt: skip
     with locked(start.root), ExitStack() as stack:
         if cluster is not None:
             stack.enter_context(session(cluster))
         volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), cluster=cluster)
         return volume.measured(structure=structure)
+
+
+def write_nrrds(found: Measured) -> None:
+    """Write the maps once more as NRRD, which opens in 3D Slicer, a row of blocks at a time."""
+    for path in found.maps:
+        nz, ny, nx = found.grid.shape
+        windows = ((slice(z, min(z + SLAB, nz)), slice(0, ny), slice(0, nx)) for z in range(0, nz, SLAB))
+        slabs = (block_store.read_block(path, window).astype(np.float32, copy=False) for window in windows)
+        write_nrrd(found.root / f"{path.name.split('.')[0]}.nrrd", found.grid, slabs)
 
 
 def clean(root: Path) -> None:
@@ -217,7 +233,7 @@ class _Volume:
             coverage=region / int(np.prod(job.shape)),
             spacing_mm=job.spacing_mm,
             border="open",
-            mode="exact",
+            mode=job.mode,
             bvtv=bone / region if region else None,
         )
 

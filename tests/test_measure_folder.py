@@ -12,7 +12,9 @@ from srrd_ray.errors import ConfigError
 from srrd_ray.io.bone_table import read_rows
 from srrd_ray.measure_folder import measure_folder
 from srrd_ray.stages import measure_row
-from srrd_ray.stages.measure_image import Flat, measure_image
+from srrd_ray.stages.measure_image import measure_image
+from srrd_ray.stages.measured import Flat
+from srrd_ray.stages.recipe import Recipe
 from tests.io import makers
 from tests.stages.bones import grey_bone, write_mha, write_nifti, write_nrrd, write_zarr
 
@@ -56,9 +58,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the images that are measured from here on."""
     seen: list[str] = []
 
-    def counting(path: Path, *, roi: Path | None = None, threshold: str = "auto", threads: int = 0) -> Flat:
+    def counting(path: Path, recipe: Recipe, *, roi: Path | None, bone_mask: Path | None, threads: int) -> Flat:
         seen.append(path.name)
-        return measure_image(path, roi=roi, threshold=threshold, threads=threads)
+        return measure_image(path, recipe, roi=roi, bone_mask=bone_mask, threads=threads)
 
     monkeypatch.setattr(measure_row, "measure_image", counting)
     return seen
@@ -96,10 +98,10 @@ def test_rows_of_a_run_that_was_killed_are_kept(
 
 
 def test_a_defect_of_ours_is_a_row_too_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(path: Path, *, roi: Path | None = None, threshold: str = "auto", threads: int = 0) -> Flat:
+    def broken(path: Path, recipe: Recipe, *, roi: Path | None, bone_mask: Path | None, threads: int) -> Flat:
         if path.name == "b.nrrd":
             raise ZeroDivisionError("a defect")
-        return measure_image(path, roi=roi, threshold=threshold, threads=threads)
+        return measure_image(path, recipe, roi=roi, bone_mask=bone_mask, threads=threads)
 
     monkeypatch.setattr(measure_row, "measure_image", broken)
     rows = {row["image"]: row for row in measure_folder(bones(tmp_path), tmp_path / "results.parquet")}
@@ -111,7 +113,7 @@ def test_another_threshold_measures_everything_again(tmp_path: Path, counted: li
     folder, out = bones(tmp_path), tmp_path / "results.csv"
     measure_folder(folder, out)
     counted.clear()
-    measure_folder(folder, out, threshold="130")
+    measure_folder(folder, out, Recipe(threshold="130"))
     assert len(counted) == 6
 
 

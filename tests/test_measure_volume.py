@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import zarr
 from numpy.typing import NDArray
 
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.errors import InputError
-from srrd_ray.measure_volume import Measured, measure_volume
+from srrd_ray.measure_volume import Measured, measure_volume, write_nrrds
 from srrd_ray.morphometry import local_thickness
-from srrd_ray.stages.measure_image import flat, measured
+from srrd_ray.morphometry.thickness import Mode
+from srrd_ray.stages.measure_image import measured
+from srrd_ray.stages.measured import flat
+from srrd_ray.stages.recipe import Recipe
 from tests.morphometry import shapes
 from tests.stages.bones import grey_bone, write_zarr
 
@@ -29,16 +33,23 @@ def stored(path: Path) -> NDArray[np.generic]:
     return np.asarray(array[...])
 
 
-def assert_as_in_one_piece(image: Path, found: Measured, *, threshold: str = "auto", roi: Path | None = None) -> None:
-    whole = measured(image, threshold=threshold, roi=roi)
-    assert np.array_equal(stored(found.maps[0]), whole.maps.thickness_mm)
-    assert np.array_equal(stored(found.maps[1]), whole.maps.separation_mm)
+def assert_as_in_one_piece(
+    image: Path, found: Measured, *, threshold: str = "auto", mode: Mode = "exact", roi: Path | None = None
+) -> None:
+    whole = measured(image, Recipe(threshold=threshold, mode=mode), roi=roi)
+    assert np.array_equal(stored(found.maps[0]), whole.maps.maps.thickness_mm)
+    assert np.array_equal(stored(found.maps[1]), whole.maps.maps.separation_mm)
     blocks = flat(found.measures, found.cut)
     for name in EXACT:
         value = whole.flat[name]
         assert blocks[name] == (pytest.approx(value, rel=1e-13) if isinstance(value, float) else value), name
     for name in ("BS", "DA", "SMI", "Tb.Pf"):
         assert blocks[name] == pytest.approx(whole.flat[name], rel=1e-3), name
+    assert found.measures.da_axes is not None
+    assert whole.measures.da_axes is not None
+    turns = np.abs(np.sum(np.multiply(found.measures.da_axes, whole.measures.da_axes), axis=1))
+    assert turns == pytest.approx(1.0, abs=1e-3)
+    assert list(blocks) == list(whole.flat)
 
 
 def cylinder(n: int) -> NDArray[np.int16]:
@@ -135,3 +146,23 @@ def test_values_that_are_no_numbers_stop_with_the_pass_that_met_them(tmp_path: P
     image = write_zarr(tmp_path / "bone.ome.zarr", values)
     with pytest.raises(InputError, match=r"blocks-failed.*extrema.*voxels-not-finite"):
         measure_volume(image, tmp_path / "maps", edge=32)
+
+
+@pytest.mark.parametrize("steps", [(0.05, 0.05, 0.05), (0.1, 0.05, 0.05)], ids=["cubic", "other"])
+def test_the_rule_of_bonej_in_blocks_equals_one_piece_bit_for_bit(
+    tmp_path: Path, steps: tuple[float, float, float]
+) -> None:
+    image = write_zarr(tmp_path / "bone.ome.zarr", grey_bone((40, 44, 70)), steps)
+    found = measure_volume(image, tmp_path / "maps", mode="bonej", edge=32)
+    assert found.measures.mode == "bonej"
+    assert_as_in_one_piece(image, found, mode="bonej")
+
+
+def test_maps_of_blocks_are_nrrd_too_and_open_elsewhere(tmp_path: Path) -> None:
+    image = write_zarr(tmp_path / "bone.ome.zarr", grey_bone((40, 44, 48)), (0.1, 0.05, 0.04))
+    found = measure_volume(image, tmp_path / "maps", edge=32, structure=False)
+    write_nrrds(found)
+    for name, path in zip(("thickness", "spacing"), found.maps, strict=True):
+        opened = sitk.ReadImage(str(tmp_path / "maps" / f"{name}.nrrd"))
+        assert np.array_equal(sitk.GetArrayFromImage(opened), stored(path))
+        assert opened.GetSpacing() == pytest.approx((0.04, 0.05, 0.1))

@@ -117,7 +117,8 @@ def test_in_blocks_the_numbers_and_the_files_are_the_same(
     found = run(capsys, image, "--blocks", 32, "--out", out, "--maps", maps, "--picture", picture)
     whole = run(capsys, image)
     assert basics(found) == pytest.approx(basics(whole), rel=1e-13)
-    assert sorted(path.name for path in maps.iterdir()) == ["spacing.ome.zarr", "thickness.ome.zarr"]
+    names = ["spacing.nrrd", "spacing.ome.zarr", "thickness.nrrd", "thickness.ome.zarr"]
+    assert sorted(path.name for path in maps.iterdir()) == names
     assert picture.stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bone.json", "bone.ome.zarr", "bone.png", "maps"]
 

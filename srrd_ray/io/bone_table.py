@@ -11,14 +11,17 @@ import pandas as pd
 
 from srrd_ray.errors import ConfigError, StoreError
 from srrd_ray.io.atomic import replacing
+from srrd_ray.io.places import local_copy
 from srrd_ray.io.schemas import validate
 from srrd_ray.io.tables import read_table, write_table
 
 Cell: TypeAlias = float | int | str | None
 Row: TypeAlias = Mapping[str, Cell]
 
-TEXT = ("image", "status", "code", "message", "method", "input_sha256", "settings")
-WHOLE = ("n_voxels", "Euler")
+TEXT = (
+    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method", "input_sha256", "settings",
+)  # fmt: skip
+WHOLE = ("n_voxels", "Euler", "Plate.points")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -69,7 +72,8 @@ def require_table(path: Path) -> None:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        with local_copy(path) as here:
+            table = pd.read_csv(here, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise StoreError(
             "table-unreadable", "cannot read a table", where=path.name, got=type(error).__name__

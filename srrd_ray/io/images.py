@@ -153,8 +153,12 @@ def _read_dicom(path: Path, stack: dicom_series.Stack) -> SourceImage:
     )
 
 
-def read_mask(path: Path, like: Geometry | None = None, *, rules: ReadRules = DEFAULT_RULES) -> Volume[np.bool_]:
+def read_mask(
+    path: Path, like: Geometry | None = None, *, label: int | None = None, rules: ReadRules = DEFAULT_RULES
+) -> Volume[np.bool_]:
     """Return where a mask is not zero; where `like` is given the mask has to cover that grid voxel by voxel.
+
+    `label` chooses one where the file holds several; a mask of one label is taken whatever its value.
 
     Raises
     ------
@@ -163,10 +167,10 @@ def read_mask(path: Path, like: Geometry | None = None, *, rules: ReadRules = DE
         `mask-format` or `mask-empty`.
     """
     with local_copy(path) as here:
-        return _read_mask(here, like, rules)
+        return _read_mask(here, like, label, rules)
 
 
-def _read_mask(path: Path, like: Geometry | None, rules: ReadRules) -> Volume[np.bool_]:
+def _read_mask(path: Path, like: Geometry | None, label: int | None, rules: ReadRules) -> Volume[np.bool_]:
     kind = image_format(path)
     if kind == "dicom":
         if like is None:
@@ -176,6 +180,8 @@ def _read_mask(path: Path, like: Geometry | None, rules: ReadRules) -> Volume[np
     start = _inside(path, geometry, like) if like is not None else (0, 0, 0)
     values = _plain_values(path, kind, rules)
     found = np.unique(values)
+    if label is not None and len(found) > 2:
+        values, found = values == label, found[:0]
     if len(found) > 2 or not np.isfinite(found.astype(np.float64)).all():
         raise InputError(
             "mask-values",
@@ -183,6 +189,7 @@ def _read_mask(path: Path, like: Geometry | None, rules: ReadRules) -> Volume[np
             where=path.name,
             got=f"labels {found[:8].tolist()}",
             expected="0 and one other",
+            todo="Split it into a mask for each bone.",
         )
     whole = Volume(array=values != 0, geometry=geometry)
     if like is None:

@@ -53,13 +53,7 @@ def validate(name: Name, data: object, where: str = "") -> None:
     fault = next(iter(sorted(_validator(name).iter_errors(data), key=lambda e: list(map(str, e.path)))), None)
     if fault is not None:
         at = ".".join(str(part) for part in fault.absolute_path) or "top level"
-        raise StoreError(
-            "schema-invalid",
-            f"does not obey {version(name)}",
-            where=where,
-            got=f"{at}: {fault.validator} fails",
-            expected=json.dumps(fault.validator_value)[:120],
-        )
+        raise _invalid(name, where, f"{at}: {fault.validator} fails", json.dumps(fault.validator_value))
 
 
 def validate_rows(name: Name, table: pd.DataFrame, where: str = "") -> None:

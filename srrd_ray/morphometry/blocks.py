@@ -21,7 +21,7 @@ from srrd_ray.errors import InputError
 from srrd_ray.morphometry.compiled import compiled
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.painting import paint_mm, paint_voxels
-from srrd_ray.morphometry.thickness import Border, Spacing, is_isotropic
+from srrd_ray.morphometry.thickness import Border, Spacing, is_isotropic, trim_surface
 
 Shape: TypeAlias = tuple[int, int, int]
 Window: TypeAlias = tuple[slice, slice, slice]
@@ -34,6 +34,8 @@ Phase: TypeAlias = Literal["bone", "marrow"]
 BONE, FIELD, REGION = 1, 2, 4
 """Bits of a voxel: bone or marrow, scanned or not, averaged or not."""
 FIRST_HALO = 24
+TRIM: Shape = (2, 2, 2)
+"""Voxels round a block that its surface depends on by BoneJ's rule: neighbours, and theirs."""
 LARGEST_GIB = 3.2
 BYTES = {"cubic": 14, "other": 24}
 """Bytes a voxel of a block with its halo takes at the peak of either pass."""
@@ -145,7 +147,9 @@ def refuse_large(outer: Window, spacing_mm: Spacing) -> None:
         )
 
 
-def block_thickness(signed: Signed, inner: Window, spacing_mm: Spacing, phase: Phase, *, threads: int = 1) -> Map:
+def block_thickness(
+    signed: Signed, inner: Window, spacing_mm: Spacing, phase: Phase, *, beyond: bool = False, threads: int = 1
+) -> Map:
     """Return the local thickness of one phase in a block, mm, 0 outside the phase.
 
     Parameters
@@ -154,21 +158,32 @@ def block_thickness(signed: Signed, inner: Window, spacing_mm: Spacing, phase: P
         Signed squared distances of the block and a halo of the largest radius of this phase in the whole volume.
     inner
         Where the block lies in them.
+    beyond
+        Balls also paint the voxels of the other phase that they reach: for BoneJ's rule, see `trimmed`.
     """
     squared = np.maximum(signed if phase == "bone" else -signed, 0)
     unit = unit_of(spacing_mm)
     ends = [(axis.start, axis.stop - 1) for axis in inner]
     _drop_far(squared, np.array(ends, dtype=np.int64), np.array(unit))
     if is_isotropic(spacing_mm):
-        paint_voxels(squared, beyond=False, threads=threads)
+        paint_voxels(squared, beyond=beyond, threads=threads)
         factor = 2.0 * spacing_mm[0]
     else:
-        paint_mm(squared, spacing_mm, beyond=False, threads=threads)
+        paint_mm(squared, spacing_mm, beyond=beyond, threads=threads)
         factor = 2.0
     painted = squared[inner]
     out: Map = np.empty(painted.shape, dtype=np.float32)
     for plane, source in zip(out, painted, strict=True):
         plane[...] = factor * np.sqrt(source, dtype=np.float64)
+    return out
+
+
+def trimmed(painted: Map, core: Window, round_it: Window) -> Map:
+    """Return BoneJ's map in `core` from balls painted beyond their phase in `round_it`, `core` with `TRIM` voxels round it.
+
+    It still holds what lies outside the phase.
+    """
+    out: Map = trim_surface(painted)[within(core, round_it)]
     return out
 
 

@@ -17,6 +17,9 @@ Fraction = NDArray[np.float32]
 MINERAL_HU = 1559.0
 """HU of mineralised bone tissue of 1.92 g/cm³ at 70 keV effective (NIST attenuation, ICRU-44); 1936 at 60, 1330 at 80 keV."""
 
+MARROW_HU = -50.0
+"""HU of the yellow marrow that fills the knee of adults (0.98 g/cm³, 70 keV effective); red marrow reads some 80 HU higher."""
+
 
 def ct_bone_fraction(
     ct: ArrayLike,
@@ -24,7 +27,7 @@ def ct_bone_fraction(
     spacing_mm: Spacing,
     *,
     mineral_hu: float = MINERAL_HU,
-    marrow_hu: float | None = None,
+    marrow_hu: float | ArrayLike | None = None,
 ) -> Fraction:
     """Return the bone volume fraction of each voxel of `bone_mask`, 0 outside it.
 
@@ -39,7 +42,7 @@ def ct_bone_fraction(
     mineral_hu
         HU of mineralised tissue alone, from a phantom or the beam's effective energy.
     marrow_hu
-        HU of marrow alone; null: estimated where it lies deep in the bone, block by block, as `marrow_reference` does.
+        HU of marrow alone, one number or one a voxel; null: `ct_marrow`.
 
     Returns
     -------
@@ -55,19 +58,32 @@ def ct_bone_fraction(
         `marrow-unknown` where the bone is too small for a marrow reference.
     """
     image, inside = np.asarray(ct, dtype=np.float32), np.asarray(bone_mask) != 0
-    missing = np.float32(mineral_hu) - image  # bright in marrow, 0 in mineral: what MR shows of bone
-    if marrow_hu is None:
-        span = marrow_reference(np.maximum(missing, 0), inside, spacing_mm).level
-    elif marrow_hu < mineral_hu:
-        span = np.full(image.shape, mineral_hu - marrow_hu, dtype=np.float32)
-    else:
+    marrow = ct_marrow(image, inside, spacing_mm, mineral_hu=mineral_hu) if marrow_hu is None else np.asarray(marrow_hu)
+    if not (marrow < mineral_hu).all():
         raise InputError(
             "references-equal",
             "mineral is denser than marrow",
-            got=f"{marrow_hu} and {mineral_hu} HU",
+            got=f"{float(marrow.max()):g} and {mineral_hu:g} HU",
             expected="marrow < mineral",
         )
+    span = (np.float32(mineral_hu) - marrow).astype(np.float32)
+    missing = np.float32(mineral_hu) - image
     return np.where(inside, np.float32(1) - missing / span, np.float32(0)).astype(np.float32)
+
+
+def ct_marrow(
+    ct: ArrayLike, bone_mask: ArrayLike, spacing_mm: Spacing, *, mineral_hu: float = MINERAL_HU
+) -> NDArray[np.float32]:
+    """Return the HU of marrow at each voxel, estimated where it lies deep in the bone, block by block, as `marrow_reference` does.
+
+    Raises
+    ------
+    NotEstimableError
+        `marrow-unknown` where the bone is too small.
+    """
+    image, inside = np.asarray(ct, dtype=np.float32), np.asarray(bone_mask) != 0
+    missing = np.maximum(np.float32(mineral_hu) - image, 0)  # bright in marrow, 0 in mineral: what MR shows of bone
+    return np.float32(mineral_hu) - marrow_reference(missing, inside, spacing_mm).level
 
 
 def ct_bone(ct: ArrayLike, bone_mask: ArrayLike, threshold_hu: float) -> NDArray[np.bool_]:

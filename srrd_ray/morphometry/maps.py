@@ -6,7 +6,7 @@ over a patch is that of the volume it was cut from, and the patch edge is no wal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -52,6 +52,11 @@ class BoneMaps:
     def separation_mm(self) -> Map:
         """Tb.Sp map: local thickness in marrow, 0 in bone."""
         return np.where(self.bone, 0, self.diameter_mm)
+
+    def crop(self, window: tuple[slice, slice, slice]) -> BoneMaps:
+        """Return views of the maps in a window: its `region_measures` are those of that region of the volume, at its cost alone."""
+        seen = None if self.field is None else self.field[window]
+        return replace(self, bone=self.bone[window], diameter_mm=self.diameter_mm[window], field=seen)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, special
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.errors import InputError, NotEstimableError
 
 Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]
@@ -22,6 +22,8 @@ Spacing = tuple[float, float, float]
 
 BLOCK_MM = 8.0
 MARGIN_MM = 1.5
+ROUND_MM = 5.0
+"""Depth of the tissue round a bone that its marrow is compared with."""
 QUANTILE = 0.95
 """Where the noise-free intensities end: marrow alone is rarer than 5 % only in very dense bone; chosen on simulated bone of BV/TV 0.12-0.36."""
 _LEAST = 800
@@ -36,7 +38,9 @@ class MarrowReference:
     noise: float
 
 
-def mr_bone_fraction(mr: ArrayLike, bone_mask: ArrayLike, spacing_mm: Spacing) -> NDArray[np.float32]:
+def mr_bone_fraction(
+    mr: ArrayLike, bone_mask: ArrayLike, spacing_mm: Spacing, *, reference: MarrowReference | None = None
+) -> NDArray[np.float32]:
     """Return the bone volume fraction of each voxel of `bone_mask`, 0 outside it.
 
     Parameters
@@ -48,6 +52,8 @@ def mr_bone_fraction(mr: ArrayLike, bone_mask: ArrayLike, spacing_mm: Spacing) -
         Inside of one bone, cortex included.
     spacing_mm
         Voxel size (z, y, x), mm.
+    reference
+        The marrow signal; null: estimated by `marrow_reference`.
 
     Returns
     -------
@@ -61,13 +67,13 @@ def mr_bone_fraction(mr: ArrayLike, bone_mask: ArrayLike, spacing_mm: Spacing) -
         `marrow-unknown` where the bone is too small or too dark for a reference.
     """
     image, inside = np.asarray(mr, dtype=np.float32), np.asarray(bone_mask) != 0
-    reference = marrow_reference(image, inside, spacing_mm)
+    reference = reference or marrow_reference(image, inside, spacing_mm)
     freed = np.sqrt(np.maximum(image * image - np.float32(reference.noise**2), 0.0))
     return np.where(inside, np.float32(1) - freed / reference.level, np.float32(0)).astype(np.float32)
 
 
 def marrow_reference(image: NDArray[np.float32], inside: Mask, spacing_mm: Spacing) -> MarrowReference:
-    """Return the marrow level: exp of a polynomial of order 2 through the levels of blocks of `BLOCK_MM` of deep bone."""
+    """Return the marrow level: exp of a polynomial of order 2 through the levels of blocks of `BLOCK_MM` or more of deep bone."""
     noise = noise_sd(image, spacing_mm)
     deep = ndimage.distance_transform_edt(inside, sampling=spacing_mm) > MARGIN_MM
     centres, levels, counts = _block_levels(image, deep & (image > 0), spacing_mm, noise)
@@ -83,6 +89,30 @@ def marrow_reference(image: NDArray[np.float32], inside: Mask, spacing_mm: Spaci
     axes = np.ix_(*((np.arange(n) + 0.5) / n - 0.5 for n in image.shape))
     level = sum((w * t for w, t in zip(weights, _monomials(*axes), strict=True)), start=np.zeros(image.shape))
     return MarrowReference(level=np.exp(level).astype(np.float32), noise=noise)
+
+
+def given_reference(image: NDArray[np.float32], spacing_mm: Spacing, marrow: float) -> MarrowReference:
+    """Return a marrow signal that is known and the same everywhere; the noise is measured."""
+    return MarrowReference(level=np.full(image.shape, marrow, dtype=np.float32), noise=noise_sd(image, spacing_mm))
+
+
+def require_bright(image: NDArray[np.float32], inside: Mask, spacing_mm: Spacing, reference: MarrowReference) -> None:
+    """Refuse (`marrow-dark`) an MR whose marrow is darker than the tissue round the bone: fat-suppressed, for one.
+
+    Trabeculae and suppressed fat are both dark, so that nothing can be told of the bone in it.
+    """
+    away: Real = ndimage.distance_transform_edt(~inside, sampling=spacing_mm)
+    round_it = (away > MARGIN_MM) & (away < MARGIN_MM + ROUND_MM)
+    tissue = image[round_it & (image > 3 * reference.noise)]
+    marrow = float(np.median(reference.level[inside]))
+    if tissue.size >= _LEAST and marrow < float(np.median(tissue)):
+        raise InputError(
+            "marrow-dark",
+            "the marrow is darker than the tissue round the bone, as in fat-suppressed MR: bone cannot be told from it",
+            got=f"marrow {marrow:.4g}, tissue {float(np.median(tissue)):.4g}",
+            expected="bright marrow",
+            todo="Use a series without fat suppression (bSSFP, gradient echo, PD or T1).",
+        )
 
 
 def noise_sd(image: NDArray[np.float32], spacing_mm: Spacing) -> float:
@@ -124,7 +154,8 @@ def _block_levels(
     image: NDArray[np.float32], chosen: Mask, spacing_mm: Spacing, noise: float
 ) -> tuple[Real, Real, Real]:
     """Return the centres (n, 3) in voxels, marrow levels (n,) and voxel counts (n,) of the blocks with enough voxels."""
-    steps = [max(1, round(BLOCK_MM / s)) for s in spacing_mm]
+    edge = max(BLOCK_MM, float(2 * _LEAST * np.prod(spacing_mm)) ** (1 / 3))  # voxels of 1 mm need larger blocks
+    steps = [max(1, round(edge / s)) for s in spacing_mm]
     found: list[tuple[Real, float, int]] = []
     for corner in np.ndindex(*(-(-n // step) for n, step in zip(image.shape, steps, strict=True))):
         box = tuple(slice(i * step, (i + 1) * step) for i, step in zip(corner, steps, strict=True))

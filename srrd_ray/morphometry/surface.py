@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import marching_cubes
 
+from srrd_ray.morphometry.compiled import compiled
+
 Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]
 Spacing = tuple[float, float, float]
@@ -81,11 +83,16 @@ def surface(bone: Mask, roi: Mask, spacing_mm: Spacing, directions: Real) -> Sur
 def facing_of(vectors: Real, directions: Real) -> Real:
     """Return Σ |v·d| over area vectors (n, 3) for each direction d."""
     out = np.zeros(len(directions))
-    across = np.ascontiguousarray(directions.T)
-    for at in range(0, len(vectors), 200):  # a batch stays in the cache
-        along = vectors[at : at + 200] @ across
-        out += np.abs(along, out=along).sum(axis=0)
+    _add_facing(np.ascontiguousarray(vectors), np.ascontiguousarray(directions.T), out)
     return out
+
+
+@compiled
+def _add_facing(vectors: Real, directions: Real, out: Real) -> None:
+    for n in range(vectors.shape[0]):
+        a, b, c = vectors[n, 0], vectors[n, 1], vectors[n, 2]
+        for d in range(out.shape[0]):
+            out[d] += abs(a * directions[0, d] + b * directions[1, d] + c * directions[2, d])
 
 
 def united(vectors: Real) -> Real:

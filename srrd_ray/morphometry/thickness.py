@@ -6,7 +6,7 @@ the phase and D(c) the distance from c to the nearest voxel centre of the other 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +21,7 @@ Spacing: TypeAlias = tuple[float, float, float]
 Mode: TypeAlias = Literal["exact", "bonej"]
 Wall: TypeAlias = Literal["voxel", "subvoxel"]
 Map: TypeAlias = NDArray[np.float64]
+Real = TypeVar("Real", NDArray[np.float64], NDArray[np.float32])
 
 
 def local_thickness(
@@ -147,7 +148,7 @@ def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
     return z, y, x
 
 
-def trim_surface(diameter: Map) -> Map:
+def trim_surface(diameter: Real) -> Real:
     """Return the map with each surface voxel replaced by the mean of its interior 26-neighbours (kept where it has none).
 
     The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it; the image edge is no surface.
@@ -160,7 +161,7 @@ def trim_surface(diameter: Map) -> Map:
 
 
 @compiled
-def _mark_surface(diameter: Map, surface: NDArray[np.bool_]) -> None:
+def _mark_surface(diameter: Real, surface: NDArray[np.bool_]) -> None:
     nz, ny, nx = diameter.shape
     for z in range(nz):
         for y in range(ny):
@@ -173,7 +174,7 @@ def _mark_surface(diameter: Map, surface: NDArray[np.bool_]) -> None:
 
 
 @compiled
-def _trim(diameter: Map, surface: NDArray[np.bool_], out: Map) -> None:
+def _trim(diameter: Real, surface: NDArray[np.bool_], out: Real) -> None:
     nz, ny, nx = diameter.shape
     for z in range(nz):
         for y in range(ny):

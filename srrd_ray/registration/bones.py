@@ -86,6 +86,22 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     return _on_grid(solid, work, ct)
 
 
+def find_knee(ct: Volume[Scalar]) -> tuple[Side, Volume[np.uint8]]:
+    """Return the side on which the bones are found (R where the fibula does not tell), and their labels.
+
+    Raises
+    ------
+    InputError
+        As `segment_ct_bones`.
+    """
+    try:
+        return "R", segment_ct_bones(ct, "R")
+    except InputError as error:
+        if error.code != "side-mismatch":
+            raise
+        return "L", segment_ct_bones(ct, "L")
+
+
 def _around_bone(work: Volume[np.float32], threshold: float, margin: int = 8) -> Volume[np.float32]:
     """Return the box of what may be bone, `margin` voxels wider where the image goes on."""
     start, stop = [0, 0, 0], list(work.array.shape)

@@ -19,7 +19,7 @@ from srrd_ray.report.style import COLOURS
 Plane: TypeAlias = NDArray[np.float32]
 
 GROUND = "#10151b"
-BINS = 48
+BINS = 30
 NAMES = ("across z", "across y", "across x")
 MOST_PIXELS = 900
 
@@ -45,7 +45,7 @@ def bone_figure(picture: BonePicture) -> Figure:
     widths = [across / max(down, across) for down, across in shapes]
     figure = Figure(figsize=(3.3 * sum(widths) + 4.4, 6.9), layout="constrained")
     grid = figure.subplots(2, 4, squeeze=False, width_ratios=[*widths, 1.15])
-    figure.suptitle(picture.title, fontsize=11, fontweight="bold")
+    figure.suptitle(f"{picture.title}: middle slices", fontsize=11, fontweight="bold")
     _row(figure, list(grid[0]), picture, bone=True)
     _row(figure, list(grid[1]), picture, bone=False)
     return figure
@@ -59,7 +59,7 @@ def _row(figure: Figure, row: list[Axes], picture: BonePicture, *, bone: bool) -
     for axes, plane, words, steps in zip(row, planes, NAMES, _steps(picture), strict=False):
         upright = plane if words == NAMES[0] else plane[::-1]  # the last plane on top, as the head is in most volumes
         drawn = _slice(axes, upright, steps, colours, top)
-        axes.set_title(f"{name}, middle slice {words}", fontsize=9, fontweight="normal")
+        axes.set_title(words, fontsize=9, fontweight="normal")
     if drawn is not None:
         figure.colorbar(drawn, ax=row[:3], location="left", shrink=0.8, pad=0.01, label=f"{name} (mm)")
     _histogram(row[3], tally, f"{name} (mm)", what, top)

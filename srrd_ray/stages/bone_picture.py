@@ -13,12 +13,12 @@ from srrd_ray.io.foreign_zarr import open_image
 from srrd_ray.morphometry.tally import Tally
 from srrd_ray.report.bone_picture import BonePicture, Plane, bone_figure
 from srrd_ray.report.style import png_bytes, styled
-from srrd_ray.stages.measure_image import MeasuredImage
+from srrd_ray.stages.measured import Mapped
 
 Planes = tuple[Plane, Plane, Plane]
 
 
-def of_image(title: str, found: MeasuredImage) -> BonePicture:
+def of_image(title: str, found: Mapped) -> BonePicture:
     """Return the picture of a volume that was measured in one piece."""
     maps = found.maps
     return BonePicture(

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray import serial
-from srrd_ray.errors import InputError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.images import read_image
 from srrd_ray.io.nifti_writer import write_nifti
@@ -20,7 +19,7 @@ from srrd_ray.io.tables import write_table
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
 from srrd_ray.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
-from srrd_ray.registration.bones import segment_ct_bones
+from srrd_ray.registration.bones import find_knee, segment_ct_bones
 from srrd_ray.report.inference import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
 from srrd_ray.stages.predict import KneeReading, read_knee
@@ -122,12 +121,7 @@ def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.u
     """Return the labels of the bones, and the side given or found."""
     if side is not None:
         return side, segment_ct_bones(ct, side)
-    try:
-        return "R", segment_ct_bones(ct, "R")
-    except InputError as error:
-        if error.code != "side-mismatch":
-            raise
-        return "L", segment_ct_bones(ct, "L")
+    return find_knee(ct)
 
 
 def _record(reading: KneeReading, model: Path, side: Side, notes: tuple[str, ...]) -> InferenceRecord:

@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from srrd_ray.io import omezarr, patch_store
 from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.morphometry.maps import RegionMeasures, bone_maps, region_measures
+from srrd_ray.morphometry.apparent import apparent_of, values_of
+from srrd_ray.morphometry.maps import region_measures
 from srrd_ray.morphometry.marrow import mr_bone_fraction
 from srrd_ray.morphometry.paper import paper_measures
 from srrd_ray.morphometry.resolve import (
     MorphometryConfig,
     box_corners,
     box_mask,
-    conserving_level,
-    super_resolve,
-    trabecular,
     window_round,
 )
 from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
@@ -98,25 +96,16 @@ def _region_rows(
     if config.method == "paper":
         yield from _paper_rows(near, mask, to_mr, patches, config)
         return
-    fine = super_resolve(near, config.target_mm)
-    kept = Volume(array=trabecular(near, mask, config).astype(np.float32), geometry=near.geometry)
-    seen = super_resolve(kept, config.target_mm).array > 0.5
-    rois = [seen & box_mask(fine.geometry, np.linalg.inv(to_mr), p.center_lps_mm, config.box_mm) for p in patches]
-    level = conserving_level(fine.array, np.logical_or.reduce(rois))
-    maps = bone_maps((fine.array > level) & seen, config.target_mm, field=seen, threads=config.threads)
+    found = apparent_of(near, mask, config)
+    grid = found.fraction.geometry
+    rois = [found.seen & box_mask(grid, np.linalg.inv(to_mr), p.center_lps_mm, config.box_mm) for p in patches]
+    maps = found.maps(np.logical_or.reduce(rois), config.threads)
     method = f"apparent, marrow reference, {config.thickness} Tb.Th, {config.target_mm:g} mm, open border"
     for patch, roi in zip(patches, rois, strict=True):
         coverage = float(np.count_nonzero(roi)) * config.target_mm**3 / float(np.prod(config.box_mm))
         if coverage >= config.min_coverage:
-            bvtv = float(np.clip(fine.array[roi].mean(dtype=np.float64), 0.0, 1.0))
-            yield _row(patch, _values(bvtv, region_measures(maps, roi), config), coverage, method)
-
-
-def _values(bvtv: float, found: RegionMeasures, config: MorphometryConfig) -> tuple[float, float | None, float | None]:
-    if found.thickness is None or found.separation is None:
-        return bvtv, None, found.separation.mean if found.separation else None
-    thickness, separation = found.thickness.mean, found.separation.mean
-    return bvtv, bvtv * (thickness + separation) if config.thickness == "derived" else thickness, separation
+            values = values_of(found.share(roi), region_measures(maps, roi), config)
+            yield _row(patch, values, coverage, method)
 
 
 def _paper_rows(

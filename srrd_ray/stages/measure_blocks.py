@@ -6,7 +6,7 @@ The passes, in order: `extrema` and `histogram` of the smoothed grey values (Ots
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -22,6 +22,7 @@ from srrd_ray.morphometry.blocks import BONE, FIELD, REGION, Bits, Shape, Window
 from srrd_ray.morphometry.field import hull_of_planes
 from srrd_ray.morphometry.structure import BlockStructure, block_structure, outer_of
 from srrd_ray.morphometry.tally import Tally
+from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.work import Produced, Unit
 
 Pass: TypeAlias = Literal[
@@ -52,6 +53,8 @@ class BlockJob:
         Whether zeros round the scanned field are left out.
     radii
         Largest squared radius of bone and of marrow, in the unit of the distances.
+    mode
+        Definition of the thickness, as in `local_thickness`.
     """
 
     image: Path
@@ -67,6 +70,7 @@ class BlockJob:
     high: float = 0.0
     field: bool = False
     radii: tuple[float, float] = (0.0, 0.0)
+    mode: Mode = "exact"
 
     @property
     def work(self) -> Path:
@@ -237,8 +241,8 @@ def _distance(job: BlockJob, core: Window, of: str) -> tuple[Radii, list[Path]]:
 def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     bits = _bits(job, "phases", core)
     region, bone = (bits & REGION) != 0, (bits & BONE) != 0
-    thickness = _thickness(job, core, "phases-distance", "bone")
-    spacing = _thickness(job, core, "phases-distance", "marrow")
+    thickness = _thickness(job, core, "phases-distance", "bone") * bone
+    spacing = _thickness(job, core, "phases-distance", "marrow") * ~bone
     signed = block_store.read_block(job.store("phases-distance"), core)
     ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)  # type: ignore[arg-type]  # as it was written
     ridge |= bone & ((bits & FIELD) == 0)
@@ -255,15 +259,18 @@ def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
 
 def _ridge_painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     bits = _bits(job, "ridge", core)
-    between = _thickness(job, core, "ridge-distance", "marrow")
+    between = _thickness(replace(job, mode="exact"), core, "ridge-distance", "marrow")
     used = ((bits & REGION) != 0) & ((bits & BONE) == 0)
     return Painted(bone=Tally(), marrow=Tally.of(between[used])), []
 
 
 def _thickness(job: BlockJob, core: Window, store: str, phase: blocks.Phase) -> blocks.Map:
     radius = float(np.sqrt(job.radii[0 if phase == "bone" else 1]))
-    outer = blocks.grown(core, blocks.halo_of(radius, job.spacing_mm), job.shape)
+    beyond = job.mode == "bonej"
+    wanted = blocks.grown(core, blocks.TRIM, job.shape) if beyond else core
+    outer = blocks.grown(wanted, blocks.halo_of(radius, job.spacing_mm), job.shape)
     blocks.refuse_large(outer, job.spacing_mm)
     signed = block_store.read_block(job.store(store), outer)
-    inner = blocks.within(core, outer)
-    return blocks.block_thickness(signed, inner, job.spacing_mm, phase)  # type: ignore[arg-type]  # as it was written
+    inner = blocks.within(wanted, outer)
+    painted = blocks.block_thickness(signed, inner, job.spacing_mm, phase, beyond=beyond)  # type: ignore[arg-type]  # as it was written
+    return blocks.trimmed(painted, core, wanted) if beyond else painted

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from srrd_ray import __version__
 from srrd_ray.errors import InputError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import Row
@@ -15,14 +14,17 @@ from srrd_ray.io.foreign_zarr import is_group
 from srrd_ray.io.schemas import validate
 from srrd_ray.provenance import hash_file, hash_of
 from srrd_ray.records import Fault
-from srrd_ray.stages.measure_image import Flat, measure_image
+from srrd_ray.stages.measure_image import measure_image
+from srrd_ray.stages.measured import Flat
+from srrd_ray.stages.recipe import Recipe
 from srrd_ray.work import Produced, Unit
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICES = (".dcm", ".ima")
+AXES = (*(f"DA.eigenvalue{n}" for n in (1, 2, 3)), *(f"DA.axis{n}.{name}" for n in (1, 2, 3) for name in "zyx"))
 KEYS = (
     "BV/TV", "Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Tb.N", "Tb.N(spacing)", "Tb.N(ridge)",
-    "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", "SMI", "Tb.Pf", "FD", "n_voxels", "coverage",
+    "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", *AXES, "SMI", "Tb.Pf", "FD", "n_voxels", "coverage",
     "threshold", "method", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
 
@@ -31,14 +33,16 @@ KEYS = (
 class RowAct:
     """Measures the image that a unit names and leaves its row in `rows`; a row of the same bytes is kept.
 
-    `images` maps unit names to paths below `folder`; `roi` is a folder with a mask of the same name for each image.
+    `images` maps unit names to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
+    image.
     """
 
     folder: Path
     rows: Path
     images: Mapping[str, str]
     roi: Path | None
-    threshold: str
+    bone_mask: Path | None
+    recipe: Recipe
 
     def __call__(self, unit: Unit) -> Produced:
         """Return the row's file."""
@@ -54,20 +58,32 @@ class RowAct:
     @property
     def settings(self) -> str:
         """Hash of what the measures depend on beside the image."""
-        return hash_of(__version__, self.threshold, self.roi is not None)
+        return self.recipe.settings(roi=self.roi is not None, bone_mask=self.bone_mask is not None)
 
     def _row(self, name: str, path: Path) -> Row:
         image = self.folder / name
-        roi = None if self.roi is None else self.roi / name
-        if roi is not None and not roi.exists():
-            raise InputError(
-                "mask-missing", "no mask of this name", where=name, todo="Put one there, or leave --roi out."
-            )
-        sha256 = hash_of([hash_file(p) for p in (image, roi) if p is not None])
+        roi, bone_mask = (_of_that_name(folder, name) for folder in (self.roi, self.bone_mask))
+        sha256 = hash_of_inputs(image, roi, bone_mask)
         known = read_row(path)
         if known and (known["input_sha256"], known["settings"], known["image"]) == (sha256, self.settings, name):
             return known
-        return row_of(name, sha256, self.settings, measure_image(image, roi=roi, threshold=self.threshold, threads=1))
+        measures = measure_image(image, self.recipe, roi=roi, bone_mask=bone_mask, threads=1)
+        return row_of(name, sha256, self.settings, measures)
+
+
+def _of_that_name(folder: Path | None, name: str) -> Path | None:
+    if folder is None:
+        return None
+    if not (folder / name).exists():
+        raise InputError(
+            "mask-missing", "no mask of this name", where=name, todo="Put one there, or leave the folder of masks out."
+        )
+    return folder / name
+
+
+def hash_of_inputs(image: Path, *masks: Path | None) -> str:
+    """Return the hash of the bytes of an image and its masks."""
+    return hash_of([hash_file(path) for path in (image, *masks) if path is not None])
 
 
 def row_of(name: str, sha256: str | None, settings: str, measures: Flat) -> Row:

@@ -143,3 +143,11 @@ def test_every_length_scales_with_the_voxel() -> None:
         ("smi", 0),
     ):
         assert getattr(two, name) == pytest.approx(getattr(one, name) * 2.0**power, rel=1e-6), name
+
+
+def test_a_window_of_the_maps_is_a_region_of_the_volume() -> None:
+    maps = bone_maps(shapes.gaussian_field((24, 30, 36), sigma=2.0, bvtv=0.3, seed=2), 0.05)
+    window = (slice(4, 20), slice(7, 29), slice(0, 16))
+    region = np.zeros(maps.bone.shape, dtype=np.bool_)
+    region[window] = True
+    assert region_measures(maps.crop(window)) == region_measures(maps, region)

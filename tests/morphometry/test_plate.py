@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from srrd_ray.errors import NotEstimableError
-from srrd_ray.morphometry.plate import plate_thickness
+from srrd_ray.morphometry.plate import plate_by_mass, plate_thickness
 
 Real = NDArray[np.float64]
 UP = (-1.0, 0.0, 0.0)
@@ -71,3 +72,19 @@ def test_a_bone_that_faces_no_joint_has_no_plate() -> None:
     bone, inside = block(1.0)
     with pytest.raises(NotEstimableError, match="plate-unknown"):
         plate_thickness(bone, inside, 0.2, (1.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("thickness_mm", [0.4, 0.8, 1.6])
+@pytest.mark.parametrize("surface_mm", [-0.3, 0.0, 0.3])
+def test_by_mass_a_plate_keeps_its_thickness_under_blur_and_a_surface_drawn_elsewhere(
+    thickness_mm: float, surface_mm: float
+) -> None:
+    h, top = 0.1, 9.05
+    z = np.arange(120) * h
+    profile = np.where(z > top, 0.06, np.where(z > top - thickness_mm, 1.0, 0.25))
+    sharp = np.broadcast_to(profile[:, None, None], (120, 60, 60))
+    blurred = ndimage.gaussian_filter(sharp, (3.6, 0, 0)).reshape(20, 6, 20, 3, 20, 3).mean(axis=(1, 3, 5))
+    inside = np.broadcast_to((z < top + surface_mm)[:, None, None], (120, 60, 60))
+    label = inside.reshape(20, 6, 20, 3, 20, 3).mean(axis=(1, 3, 5)) > 0.5
+    found = plate_by_mass(blurred, label, (0.6, 0.3, 0.3), (1, 0, 0))
+    assert found.mean_mm == pytest.approx(thickness_mm, abs=0.12)

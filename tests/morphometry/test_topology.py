@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srrd_ray.morphometry.topology import fractal_dimension, topology
+from srrd_ray.morphometry.topology import euler_share, fractal_dimension, topology
 
 Mask = NDArray[np.bool_]
 
@@ -98,3 +100,23 @@ def test_the_menger_sponge_has_its_dimension() -> None:
 def test_a_volume_too_small_for_three_boxes_has_no_dimension() -> None:
     mask = np.ones((12, 12, 12), bool)
     assert fractal_dimension(mask, everywhere(mask)) is None
+
+
+def shares_cell_by_cell(bone: Mask, roi: Mask) -> float:
+    """The slow twin: every vertex, edge, face and voxel once, with the share of the voxels round it in the region."""
+    padded, inside = np.pad(bone, 1), np.pad(roi, 1)
+    total = 0.0
+    for axes in product((False, True), repeat=3):  # along which axes the cell extends
+        around = [(slice(1, -1),) if extends else (slice(0, -1), slice(1, None)) for extends in axes]
+        windows = [tuple(w) for w in product(*around)]
+        touched = np.logical_or.reduce([padded[w] for w in windows])
+        share = np.mean([inside[w] for w in windows], axis=0)
+        total += (-1) ** sum(axes) * float((touched * share).sum())
+    return total
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shares_of_vertices_add_up_as_cells_counted_one_by_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bone, roi = rng.random((7, 6, 9)) < 0.4, rng.random((7, 6, 9)) < 0.6
+    assert euler_share(bone, roi) == pytest.approx(shares_cell_by_cell(bone, roi), abs=1e-12)

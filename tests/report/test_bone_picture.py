@@ -18,7 +18,8 @@ def picture(values: Tally) -> BonePicture:
 def test_the_picture_has_six_slices_in_their_shape_and_two_histograms_with_mean_and_sd() -> None:
     figure = bone_figure(picture(Tally(values=(0.1, 0.3), counts=(5, 5))))
     titles = [axes.get_title() for axes in figure.axes]
-    assert sum("middle slice" in title for title in titles) == 6
+    assert sum(title.startswith("across") for title in titles) == 6
+    assert "middle slices" in figure.get_suptitle()
     assert titles.count("0.2 ± 0.1 mm, at most 0.3") == 2
     left, right, bottom, top = figure.axes[1].images[0].get_extent()
     np.testing.assert_allclose([right - left, bottom - top], [1.5, 1.0])

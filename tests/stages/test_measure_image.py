@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from srrd_ray.errors import ConfigError, InputError
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
-from srrd_ray.stages.measure_image import measure_image, to_text
+from srrd_ray.stages.measure_image import measure_image
+from srrd_ray.stages.measured import to_text
+from srrd_ray.stages.recipe import Recipe
 from tests.morphometry import shapes
 from tests.morphometry.shapes import DATA
 
@@ -36,7 +38,7 @@ def plates_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_binary_image_gives_its_measures_under_the_symbols_of_the_field(plates_image: Path) -> None:
-    found = measure_image(plates_image, threshold="binary")
+    found = measure_image(plates_image, Recipe(threshold="binary"))
     assert set(found) >= KEYS
     assert found["BV/TV"] == pytest.approx(0.25)
     assert found["Tb.Th"] == pytest.approx(0.4)
@@ -48,7 +50,7 @@ def test_a_binary_image_gives_its_measures_under_the_symbols_of_the_field(plates
 
 def test_a_grey_value_is_a_threshold_above_which_a_voxel_is_bone(tmp_path: Path) -> None:
     image = write_nifti(tmp_path / "ramp.nii", np.tile(np.arange(28, dtype=np.int16) + 1, (20, 24, 1)))
-    assert measure_image(image, threshold="7")["BV/TV"] == pytest.approx(21 / 28)
+    assert measure_image(image, Recipe(threshold="7"))["BV/TV"] == pytest.approx(21 / 28)
 
 
 def test_a_region_restricts_what_is_averaged(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_a_region_restricts_what_is_averaged(tmp_path: Path) -> None:
     roi = np.zeros(SMALL, np.uint8)
     roi[:5] = 1
     image, mask = write_nifti(tmp_path / "bone.nii", bone), write_nifti(tmp_path / "roi.nii", roi)
-    found = measure_image(image, roi=mask, threshold="binary")
+    found = measure_image(image, Recipe(threshold="binary"), roi=mask)
     assert (found["BV/TV"], found["status"], found["n_voxels"]) == (1.0, "all-bone", 5 * 24 * 28)
     assert found["Tb.Sp"] is None
 
@@ -66,20 +68,20 @@ def test_a_region_on_another_grid_is_refused(tmp_path: Path) -> None:
     image = write_nifti(tmp_path / "bone.nii", np.eye(20, dtype=np.uint8)[None].repeat(4, 0))
     mask = write_nifti(tmp_path / "roi.nii", np.ones((4, 20, 19), np.uint8))
     with pytest.raises(InputError, match="mask-grid"):
-        measure_image(image, roi=mask, threshold="binary")
+        measure_image(image, Recipe(threshold="binary"), roi=mask)
 
 
 @pytest.mark.parametrize("threshold", ["otsu", "nan", ""])
 def test_an_unknown_threshold_is_refused(plates_image: Path, threshold: str) -> None:
     with pytest.raises(ConfigError, match="threshold-invalid"):
-        measure_image(plates_image, threshold=threshold)
+        measure_image(plates_image, Recipe(threshold=threshold))
 
 
 def test_maps_lie_where_the_image_lies(tmp_path: Path) -> None:
     mask = np.zeros(SMALL, np.uint8)
     mask[5:9, 4:20, 3:25] = 1
     image = write_nifti(tmp_path / "bone.nii", mask, (0.3, 0.2, 0.1))
-    measure_image(image, threshold="binary", maps=tmp_path / "maps")
+    measure_image(image, Recipe(threshold="binary"), maps=tmp_path / "maps")
     values, header = nrrd.read(str(tmp_path / "maps" / "thickness.nrrd"))
     assert np.array_equal(values.transpose(2, 1, 0) > 0, mask > 0)
     assert header["space"] == "left-posterior-superior"
@@ -94,7 +96,7 @@ def test_maps_lie_in_the_patient_where_an_oblique_image_lies_for_other_readers_t
     turned.SetDirection((0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0))
     turned.SetOrigin((7.0, -8.0, 9.0))
     sitk.WriteImage(turned, str(tmp_path / "bone.nii"))
-    measure_image(tmp_path / "bone.nii", threshold="binary", maps=tmp_path / "maps")
+    measure_image(tmp_path / "bone.nii", Recipe(threshold="binary"), maps=tmp_path / "maps")
     found = sitk.ReadImage(str(tmp_path / "maps" / "thickness.nrrd"))
     for point in ((0, 0, 0), (10, 0, 0), (0, 9, 0), (0, 0, 8)):
         place = turned.TransformIndexToPhysicalPoint(point)
