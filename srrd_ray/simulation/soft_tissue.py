@@ -13,6 +13,10 @@ Point = tuple[float, float, float]
 Grid = tuple[Field, Field, Field]
 
 
+_OUTSIDE_MM, _MARGIN_MM = -9.0, 4.0
+"""The depth far from every muscle, and how far round a muscle its own depth is computed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Belly:
     """A muscle or vessel: an upright spindle from `low` to `high` (x, y, z mm), its half axes across (x, y) in the middle."""
@@ -44,15 +48,15 @@ def soft_tissue(rng: np.random.Generator, a: Anatomy, xyz: Grid) -> dict[str, Fi
     """Return the channels of `compose.SOFT_CHANNELS` on open node coordinates."""
     size = a.width / 78.0
     limb, fat = _limb(a, xyz)
-    rough = 1.2 * smooth_noise(rng, xyz, 7.0)
-    bellies = [_belly(belly, size, xyz) + rough for belly in MUSCLES.values()]
-    vessels = [_belly(vessel, size, xyz) for vessel in VESSELS.values()]
-    muscle = bellies[0]
-    for other in bellies[1:]:
-        muscle = np.maximum(muscle, other)
-    muscle = np.minimum(muscle, limb - fat)
-    for vessel in vessels:
-        muscle = np.maximum(np.where(vessel > -1.5, np.float32(-1), muscle), vessel)
+    muscle = np.full(limb.shape, _OUTSIDE_MM, np.float32)
+    rough = (1.2 * smooth_noise(rng, xyz, 7.0)).astype(np.float32)
+    for belly in MUSCLES.values():
+        part, depth = _belly(belly, size, xyz)
+        np.maximum(muscle[part], depth + rough[part], out=muscle[part])
+    np.minimum(muscle, limb - fat, out=muscle)
+    for vessel in VESSELS.values():
+        part, depth = _belly(vessel, size, xyz)
+        muscle[part] = np.maximum(np.where(depth > -1.5, np.float32(-1), muscle[part]), depth)
     return {"meniscus": _menisci(a, xyz), "ligament": _ligaments(a, size, xyz), "muscle": muscle, "limb": limb}
 
 
@@ -72,17 +76,22 @@ def _limb(a: Anatomy, xyz: Grid) -> tuple[Field, Field]:
     return limb, fat
 
 
-def _belly(belly: Belly, size: float, xyz: Grid) -> Field:
-    """Return depth inside a spindle, blunt at its ends."""
-    x, y, z = xyz
+def _belly(belly: Belly, size: float, xyz: Grid) -> tuple[tuple[slice, slice, slice], Field]:
+    """Return the box of nodes round a spindle, blunt at its ends, and the depth inside it there."""
     low, high = (np.array(end) * size for end in (belly.low, belly.high))
+    reach = np.array([*belly.half, 0.0]) * size + _MARGIN_MM
+    least, most = np.minimum(low, high) - reach, np.maximum(low, high) + reach
+    sides = [
+        slice(*np.searchsorted(v.ravel(), ends)) for v, ends in zip(xyz, zip(least, most, strict=True), strict=True)
+    ]
+    x, y, z = xyz[0][:, :, sides[0]], xyz[1][:, sides[1]], xyz[2][sides[2]]
     along = (z - low[2]) / (high[2] - low[2])
     cx, cy = low[0] + along * (high[0] - low[0]), low[1] + along * (high[1] - low[1])
     inside = np.clip(4 * along * (1 - along), 0, 1) ** 0.35
     half = np.maximum(np.array(belly.half)[:, None, None, None] * size * inside, 0.3)
     ring = np.hypot((x - cx) / half[0], (y - cy) / half[1])
-    depth: Field = ((1 - ring) * np.minimum(half[0], half[1]) - 9.0 * ((along <= 0) | (along >= 1))).astype(np.float32)
-    return depth
+    depth = (1 - ring) * np.minimum(half[0], half[1]) + _OUTSIDE_MM * ((along <= 0) | (along >= 1))
+    return (sides[2], sides[1], sides[0]), np.asarray(depth, np.float32)
 
 
 def _menisci(a: Anatomy, xyz: Grid) -> Field:
