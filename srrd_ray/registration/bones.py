@@ -31,8 +31,12 @@ class BoneConfig:
 
     threshold_hu: float = 150.0
     """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
-    marrow_hu: float = 95.0
-    """Mean HU above which an enclosed region is sparse trabecular bone, not a notch."""
+    walls_hu: tuple[float, ...] = (150.0, 180.0, 230.0)
+    """HU that a wall of cortex may have in the smoothed image, each tried."""
+    marrow_hu: float = 70.0
+    """Mean HU above which what a wall seals off is sparse trabecular bone: over muscle and fluid."""
+    uneven_hu: float = 55.0
+    """SD above which it is several tissues (fat, muscle, fluid), HU."""
     surface_hu: float = 330.0
     """HU of the smoothed image at the outer surface of a cortex."""
     rim_mm: float = 1.5
@@ -119,7 +123,7 @@ def _bone(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     cm3 = float(bone.sum()) * config.spacing_mm**3 / 1000.0
     if not np.isfinite(array).all() or cm3 < 2.0 * config.minimum_cm3:
         raise _not_found(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
-    return bone | _marrow(bone, config.gap_mm / config.spacing_mm) | _cut_marrow(bone, array, config)
+    return bone | _marrow(bone, config.gap_mm / config.spacing_mm) | _sealed_marrow(array, config)
 
 
 def _marrow(bone: Mask, radius: float) -> Mask:
@@ -137,20 +141,23 @@ def _marrow(bone: Mask, radius: float) -> Mask:
     return inner
 
 
-def _cut_marrow(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mask:
-    """Return sparse interiors that the front or back edge of the image lays open.
+def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
+    """Return sparse interiors, also where the edge of the image lays them open: what a wall of cortex seals off.
 
-    Cortex at both sides and the edge of the image enclose them in axial slices; so they do the intercondylar notch,
-    which is darker: a region counts where its mean is that of trabecular bone (`marrow_hu`).
+    What is darker than a wall falls apart where the wall leaves no gap of two voxels. A part that is even and brighter than
+    soft tissue is trabecular bone; soft tissue is one large part of fat, muscle and fluid. No one height of the wall serves
+    dense and sparse bone alike.
     """
-    walled = np.pad(bone, ((0, 0), (1, 1), (0, 0)), constant_values=True)
-    holes = _filled(walled, axes=(0,))[:, 1:-1] & ~bone
-    parts, count = ndimage.label(ndimage.binary_opening(holes))
-    if count == 0:
-        return np.zeros_like(bone)
-    means = np.asarray(ndimage.mean(array, parts, np.arange(count + 1)))
-    means[0] = -1000.0
-    inner: Mask = ndimage.binary_dilation((means > config.marrow_hu)[parts], iterations=2) & holes
+    inner = np.zeros(array.shape, dtype=np.bool_)
+    for wall in config.walls_hu:
+        low = array < wall
+        parts, count = ndimage.label(ndimage.binary_erosion(low, border_value=1))
+        if count == 0:
+            continue
+        index = np.arange(1, count + 1)
+        bright = np.asarray(ndimage.mean(array, parts, index)) > config.marrow_hu
+        even = np.asarray(ndimage.standard_deviation(array, parts, index)) < config.uneven_hu
+        inner |= ndimage.binary_dilation(np.concatenate([[False], bright & even])[parts]) & low
     return inner
 
 

@@ -66,7 +66,7 @@ def assess(
         accepted=not reason,
         reason=reason,
         dice=seen.dice,
-        surface_mm=seen.surface_mm,
+        surface_mm=seen.surface_mm if np.isfinite(seen.surface_mm) else 0.0,  # as of every bone without one to look at
         correlation=seen.correlation,
     )
 
@@ -158,6 +158,8 @@ def _doubts(seen: Agreement, config: RegistrationConfig) -> str:
     """Return the first measure of agreement that is too poor, or nothing."""
     if seen.overlap < config.minimum_overlap:
         return f"no-overlap: {seen.overlap:.2f} of the bone seen, at least {config.minimum_overlap:.2f}"
+    if not np.isfinite(seen.surface_mm):
+        return "no-surface: no surface of the bone lies where both images see"
     if seen.dice < config.minimum_dice:
         return f"dice-low: {seen.dice:.2f}, at least {config.minimum_dice:.2f}"
     if seen.surface_mm > config.maximum_surface_mm:

@@ -145,7 +145,7 @@ def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
         mineral_density=float(np.clip(own.normal(1, ct.MINERAL_SD), 0.7, 1.3)),
-        marrow_hu=float(own.normal(ct.MARROW_HU, ct.MARROW_SD_HU)),
+        marrow_hu=float(np.clip(own.normal(ct.MARROW_HU, ct.MARROW_SD_HU), *ct.MARROW_RANGE_HU)),
         noise_factor=float(np.clip(own.normal(1, ct.NOISE_SD) + 0.01 * (plan.bmi - 26), 0.6, 1.6)),
         seed=seed_from(plan.seed, plan.knee.key, "ct noise", int(knee.integers(2**31))),
         drift_hu=float(knee.normal(0, ct.DRIFT_SD_HU)),

@@ -21,9 +21,11 @@ CUPPING_MM, DENSE_HU, COMPACT_FRACTION = 8.0, 300.0, 0.93
 """Beam hardening: how far bone is felt (SD), and from where on bone is dense; the mineral of compact bone."""
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
-MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.15, -50.0, 55.0, 10.0
+MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.16, -45.0, 42.0, 12.0
 """Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
-BLUR_SD, NOISE_SD = 0.12, 0.20
+MARROW_RANGE_HU = (-105.0, 35.0)
+"""Fat alone, and red marrow in an inflamed knee: nothing lies outside."""
+BLUR_SD, NOISE_SD = 0.18, 0.20
 """Scans: width of the kernel in the image (field of view, small movements) and noise (dose, build), factors around 1."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
@@ -64,7 +66,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         thickness_mm=0.75,
         psf_mm=0.90,
         overshoot=0.15,
-        noise_hu=88.0,
+        noise_hu=94.0,
         energy_kev=68,
         offset_hu=-3.0,
     ),
@@ -74,7 +76,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         thickness_mm=1.00,
         psf_mm=1.15,
         overshoot=0.00,
-        noise_hu=54.0,
+        noise_hu=60.0,
         energy_kev=72,
         offset_hu=4.0,
     ),
@@ -84,7 +86,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         thickness_mm=1.00,
         psf_mm=1.20,
         overshoot=0.10,
-        noise_hu=62.0,
+        noise_hu=68.0,
         energy_kev=64,
         offset_hu=8.0,
     ),
@@ -94,7 +96,7 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         thickness_mm=0.90,
         psf_mm=1.00,
         overshoot=0.08,
-        noise_hu=74.0,
+        noise_hu=80.0,
         energy_kev=75,
         offset_hu=-7.0,
     ),

@@ -17,12 +17,12 @@ MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 WAVELENGTH_TB_N = 1.42
 """Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
-GRADE_EFFECT = (0.0, 0.10, 0.95, 1.20, 1.50)
+GRADE_EFFECT = (0.0, 0.10, 1.10, 1.40, 1.70)
 """A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v1.md); the spared one has `SPARED` of it."""
 SPARED = 0.4
 ROD_LOSS = 0.10
 """How much more plate-like (λ) bone is for an effect A of one."""
-COARSENING = 0.05
+COARSENING = 0.08
 """How much wider (ln of the wavelength) bone is spaced for an effect A of one (Patel 2003; FIESTA of mild osteoarthritis)."""
 PATIENT_SD, REGION_SD = 0.15, 0.08
 """Random effects on ln BV/TV: of the patient, and of each region of a knee."""

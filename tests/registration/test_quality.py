@@ -8,6 +8,7 @@ import pytest
 from srrd_ray.geometry import matrix4
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
+from srrd_ray.serial import to_json
 from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
@@ -47,6 +48,16 @@ def test_a_wrong_pose_is_refused_with_its_reason(pose: phantoms.Matrix, reason: 
     accepted, why = judged(pose)
     assert not accepted
     assert why.startswith(reason)
+
+
+def test_a_bone_that_the_other_image_does_not_show_is_refused_in_numbers_that_can_be_written() -> None:
+    ct, labels = phantoms.knee()
+    image = phantoms.moved(ct, TRUE)
+    result = RigidResult(matrix=matrix4(TRUE), trace=(-0.9,), initial=-0.5, rival=0.0)
+    quality = assess(ct, image, (labels.array == 2, np.zeros(image.array.shape, bool)), result, CONFIG)
+    assert not quality.accepted
+    assert quality.reason.startswith("no-surface")
+    assert "accepted" in to_json(quality)
 
 
 def test_the_bone_of_another_person_is_refused_though_its_shape_fits() -> None:
