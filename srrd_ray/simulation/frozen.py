@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
-from types import ModuleType
+from importlib import import_module
 
 import numpy as np
 
 from srrd_ray.provenance import hash_of
-from srrd_ray.simulation import (
-    anatomy,
-    compose,
-    compose_kernel,
-    ct,
-    microstructure,
-    motion,
-    mr,
-    off_resonance,
-    patients,
-    pose,
-    scene,
-    soft_tissue,
-    trabeculae,
-    truth,
-)
 
+MODULES = (
+    "anatomy",
+    "compose",
+    "compose_kernel",
+    "ct",
+    "microstructure",
+    "motion",
+    "mr",
+    "off_resonance",
+    "patients",
+    "pose",
+    "scene",
+    "soft_tissue",
+    "trabeculae",
+    "truth",
+)
 COHORT = "cohort-v1-draft"
 """A draft until its calibration is finished (docs/cohort-v1.md); then whoever changes a constant gives it another name."""
 CONSTANTS_SHA256 = "fb6be5081124f1a92637a84bfa6f52faa9c26c5336d2b3a3bec667489e5571fa"
@@ -32,23 +32,10 @@ CONSTANTS_SHA256 = "fb6be5081124f1a92637a84bfa6f52faa9c26c5336d2b3a3bec667489e55
 
 def constants() -> dict[str, object]:
     """Return the module constants of the simulator, by ``module.NAME``, as plain data."""
-    modules = (
-        anatomy,
-        compose,
-        compose_kernel,
-        ct,
-        microstructure,
-        motion,
-        mr,
-        off_resonance,
-        patients,
-        pose,
-        scene,
-        soft_tissue,
-        trabeculae,
-        truth,
-    )
-    return {f"{_short(m)}.{name}": _plain(value) for m in modules for name, value in vars(m).items() if _public(name)}
+    found = {module: vars(import_module(f"srrd_ray.simulation.{module}")) for module in MODULES}
+    return {
+        f"{module}.{name}": _plain(v) for module, names in found.items() for name, v in names.items() if _public(name)
+    }
 
 
 def _public(name: str) -> bool:
@@ -59,10 +46,6 @@ def _public(name: str) -> bool:
 def constants_sha256() -> str:
     """Return the SHA-256 of `constants`."""
     return hash_of(constants())
-
-
-def _short(module: ModuleType) -> str:
-    return module.__name__.rsplit(".", 1)[-1]
 
 
 def _plain(value: object) -> object:
