@@ -1,6 +1,6 @@
 """How hard the simulated cohort is, before any model of this project looks at it: the figures that froze `cohort-v1`.
 
-Run: ``python benchmarks/calibration.py FOLDER [--knees 90] [--seed 2026] [--voxel 0.05] [--processes 2]``. For each knee of a plan of
+Run: ``python benchmarks/calibration.py FOLDER [--knees 90] [--seed 2026] [--voxel 0.06] [--processes 2]``. For each knee of a plan of
 profile `paper` it simulates the CT (each hospital's own voxels, kernel and noise) round the joint and the exact truth of the four
 weight-bearing regions, one file a knee, so that the same command goes on where it stopped. Then, patients never split:
 
@@ -28,17 +28,20 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from srrd_ray.geometry import Geometry
 from srrd_ray.records import PARAMETERS
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.anatomy import sample_anatomy
-from srrd_ray.simulation.cohort import VIEWS, View, ct_session_of, image_grids
-from srrd_ray.simulation.compose import Scene
+from srrd_ray.simulation.cohort import (
+    TRUTH_VOXEL_MM,
+    VIEWS,
+    PosedKnee,
+    View,
+    ct_session_of,
+    image_grids,
+    posed_knee,
+)
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
-from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
-from srrd_ray.simulation.pose import Session, sample_sessions
-from srrd_ray.simulation.scene import Extent, build_scene
+from srrd_ray.simulation.scene import Extent
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM, truth_cells
 from srrd_ray.stages.truth import parameters_of
 from srrd_ray.statistics import auc, icc
@@ -53,12 +56,11 @@ FOLDS = 10
 def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd.DataFrame:
     """Return the four regions of a knee: true parameters and the features of their CT."""
     view: View = replace(VIEWS["quick"], truth_voxel_mm=voxel_mm)
-    a = sample_anatomy(plan)
-    scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent if with_ct else AROUND_REGIONS)
-    sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
-    grid = image_grids(plan, view, sessions, mr.PROTOCOLS["bssfp"])["ct"]
-    image = _ct(plan, scene, sessions["ct"], grid) if with_ct else None
-    cells = pd.DataFrame([asdict(cell) for cell in truth_cells(scene, sessions["ct"], a, voxel_mm)])
+    knee = posed_knee(plan, view.extent if with_ct else AROUND_REGIONS)
+    image = _ct(plan, knee, view) if with_ct else None
+    cells = pd.DataFrame(
+        [asdict(cell) for cell in truth_cells(knee.scene, knee.sessions["ct"], knee.anatomy, voxel_mm)]
+    )
     rows = [
         {"participant": plan.knee.participant, "side": plan.knee.side, "bone": bone, "compartment": compartment}
         | dict(parameters_of(part))
@@ -69,8 +71,10 @@ def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd
     return pd.DataFrame(rows).assign(**facts)
 
 
-def _ct(plan: SimulatedKnee, scene: Scene, session: Session, grid: Geometry) -> Volume[np.int16]:
-    return ct.acquire(scene, session.bone_from_world(), grid, ct.PROTOCOLS[plan.hospital], ct_session_of(plan))
+def _ct(plan: SimulatedKnee, knee: PosedKnee, view: View) -> Volume[np.int16]:
+    grid = image_grids(plan, view, knee.sessions, mr.PROTOCOLS["bssfp"])["ct"]
+    from_world = knee.sessions["ct"].bone_from_world()
+    return ct.acquire(knee.scene, from_world, grid, ct.PROTOCOLS[plan.hospital], ct_session_of(plan))
 
 
 def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> dict[str, float]:
@@ -197,7 +201,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--knees", type=int, default=90)
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--voxel", type=float, default=0.05)
+    parser.add_argument("--voxel", type=float, default=TRUTH_VOXEL_MM)
     parser.add_argument("--truth-only", action="store_true", help="no CT: the AUC alone, for many knees")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()

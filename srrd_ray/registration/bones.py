@@ -31,10 +31,16 @@ class BoneConfig:
 
     threshold_hu: float = 150.0
     """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
-    walls_hu: tuple[float, ...] = (150.0, 180.0, 230.0)
+    walls_hu: tuple[float, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
     """HU that a wall of cortex may have in the smoothed image, each tried."""
+    gaps: tuple[int, ...] = (1, 2)
+    """Half the gap in a wall that is overlooked, voxels of the working grid, each tried."""
     marrow_hu: float = 70.0
     """Mean HU above which what a wall seals off is sparse trabecular bone: over muscle and fluid."""
+    fatty_hu: float = 0.0
+    """Mean HU above which it is so where most of it lies between two walls, medial and lateral: over fat."""
+    between: float = 0.4
+    """Least share of it that lies between them, and largest share between a wall above and a wall below, as in a notch."""
     uneven_hu: float = 55.0
     """SD above which it is several tissues (fat, muscle, fluid), HU."""
     surface_hu: float = 330.0
@@ -144,21 +150,33 @@ def _marrow(bone: Mask, radius: float) -> Mask:
 def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     """Return sparse interiors, also where the edge of the image lays them open: what a wall of cortex seals off.
 
-    What is darker than a wall falls apart where the wall leaves no gap of two voxels. A part that is even and brighter than
-    soft tissue is trabecular bone; soft tissue is one large part of fat, muscle and fluid. No one height of the wall serves
-    dense and sparse bone alike.
+    What is darker than a wall falls apart where the wall leaves no gap too wide. A part that is even is trabecular bone where it
+    is brighter than soft tissue, or where the cortex of one bone stands on both sides of it; soft tissue is one large part of
+    fat, muscle and fluid. No one height of the wall serves dense and sparse bone alike.
     """
     inner = np.zeros(array.shape, dtype=np.bool_)
     for wall in config.walls_hu:
         low = array < wall
-        parts, count = ndimage.label(ndimage.binary_erosion(low, border_value=1))
-        if count == 0:
-            continue
-        index = np.arange(1, count + 1)
-        bright = np.asarray(ndimage.mean(array, parts, index)) > config.marrow_hu
-        even = np.asarray(ndimage.standard_deviation(array, parts, index)) < config.uneven_hu
-        inner |= ndimage.binary_dilation(np.concatenate([[False], bright & even])[parts]) & low
+        beside, stacked = _between_walls(low, axis=2), _between_walls(low, axis=0)
+        for gap in config.gaps:
+            parts, count = ndimage.label(ndimage.binary_erosion(low, border_value=1, iterations=gap))
+            if count == 0:
+                continue
+            index = np.arange(1, count + 1)
+            mean, sd = (np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation))
+            within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (beside, stacked))
+            fatty = (mean > config.fatty_hu) & (within > config.between) & (under < config.between)
+            kept = ((mean > config.marrow_hu) | fatty) & (sd < config.uneven_hu)
+            inner |= ndimage.binary_dilation(np.concatenate([[False], kept])[parts], iterations=gap) & low
     return inner
+
+
+def _between_walls(low: Mask, axis: int) -> Mask:
+    """Return the voxels that have a wall, what is not `low`, on both sides along an axis."""
+    ahead = np.maximum.accumulate(~low, axis=axis)
+    behind = np.flip(np.maximum.accumulate(np.flip(~low, axis), axis=axis), axis)
+    both: Mask = ahead & behind
+    return both
 
 
 def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:

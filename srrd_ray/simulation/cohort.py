@@ -12,7 +12,7 @@ from srrd_ray.geometry import Geometry, Matrix4, Points, apply, matrix4
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, Bone, Modality
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.anatomy import sample_anatomy
+from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
 from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.motion import Motion
@@ -43,9 +43,14 @@ class View:
         return Extent(low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2]))
 
 
+TRUTH_VOXEL_MM = 0.06
 VIEWS: dict[Profile, View] = {
-    "quick": View(ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.075),
-    "paper": View(ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=0.05),
+    "quick": View(
+        ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
+    ),
+    "paper": View(
+        ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
+    ),
 }
 
 
@@ -62,12 +67,27 @@ class KneeImages:
     nuisance: dict[str, float | str]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PosedKnee:
+    """A knee before any image: its anatomy, its scene, and how it lies in CT and MR."""
+
+    anatomy: Anatomy
+    scene: Scene
+    sessions: dict[Modality, Session]
+
+
+def posed_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
+    """Return a knee of the plan, its tables covering `extent`."""
+    a = sample_anatomy(plan)
+    scene = build_scene(plan, a, sample_microstructure(plan, a), extent)
+    return PosedKnee(anatomy=a, scene=scene, sessions=sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space)))
+
+
 def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequence = "bssfp") -> KneeImages:
     """Return the images and the truth of one knee, all of it a function of plan and MR sequence (and of `view` where given)."""
     view = view or VIEWS[plan.profile]
-    a = sample_anatomy(plan)
-    scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent)
-    sessions = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
+    knee = posed_knee(plan, view.extent)
+    scene, sessions = knee.scene, knee.sessions
     protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
     grids = image_grids(plan, view, sessions, mr_protocol)
     ct_session, mr_session = ct_session_of(plan), _mr_session(plan)
@@ -80,7 +100,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
         ct_labels=bone_labels(scene, from_world["ct"], grids["ct"]),
         transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
-        cells=truth_cells(scene, sessions["ct"], a, view.truth_voxel_mm),
+        cells=truth_cells(scene, sessions["ct"], knee.anatomy, view.truth_voxel_mm),
         nuisance=_nuisance(sessions, protocol, ct_session, mr_session) | _mr_nuisance(mr_protocol, mr_session),
     )
 

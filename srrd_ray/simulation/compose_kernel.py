@@ -13,6 +13,7 @@ KNOT_MM = 1.25
 FAR_MM = np.float32(-5.0)
 """A corner deeper outside a bone than this needs no channel but the depth: no cartilage reaches into its brick."""
 COMPACT_MINERAL = np.float32(0.93)
+"""Mineralised part of compact bone."""
 CURVATURE = np.float32(1.15 * (2 * np.pi / 10.0) ** 2 / 72)
 """Half of a third of k² times the mean square offset in a voxel, 1/12; k of a wave of ten nodes, 1.15 for the ring's width."""
 CYST_RIM_MM, SKIN_MM = np.float32(0.45), np.float32(1.6)
@@ -153,11 +154,11 @@ def _trabecular_sharp(tile, ends, w, blend, rod, root_t):  # type: ignore[no-unt
 
 
 @_inlined
-def _trabecular(tile, g, bone, ends, w, blend, rod, root_t):  # type: ignore[no-untyped-def]
+def _trabecular(tile, g, bend, bone, ends, w, blend, rod, root_t):  # type: ignore[no-untyped-def]
     """Return the part of a voxel that trabecular bone fills, by eighths: layers |f1| < √(t - λ²f2²) between two planes.
 
     A layer thinner than the voxel counts by its thickness, and both fields fall towards zero around the centre as waves
-    do (∇²f = -k²f), so that the mean is the volume fraction on any grid.
+    do (∇²f = -k²f: `bend` for each bone), so that the mean is the volume fraction on any grid.
     """
     u, ui, uj, uk, v, vi, vj, vk = _fields(tile, g, bone, ends, 1 if blend > BLEND_FULL else 0, w)
     if BLEND_EDGE <= blend <= BLEND_FULL:
@@ -165,11 +166,7 @@ def _trabecular(tile, g, bone, ends, w, blend, rod, root_t):  # type: ignore[no-
         c, s = np.cos(blend), np.sin(blend)
         u, ui, uj, uk = c * u + s * a, c * ui + s * ai, c * uj + s * aj, c * uk + s * ak
         v, vi, vj, vk = c * v + s * b, c * vi + s * bi, c * vj + s * bj, c * vk + s * bk
-    bend = ONE
-    for i in range(3):
-        for j in range(3):
-            bend -= CURVATURE * g[bone, 0, i, j] * g[bone, 0, i, j]
-    u, v, vi, vj, vk = u * bend, v * rod * bend, vi * rod, vj * rod, vk * rod
+    u, v, vi, vj, vk = u * bend[bone], v * rod * bend[bone], vi * rod, vj * rod, vk * rod
     across_u, across_v = abs(ui) + abs(uj) + abs(uk), abs(vi) + abs(vj) + abs(vk)
     reach = HALF * np.sqrt(across_u * across_u + across_v * across_v)
     root = np.sqrt(u * u + v * v)
@@ -213,7 +210,7 @@ def _soft(line, soft, w, deepest):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _bone(tile, g, roots, ends, line, b, w, depth, per_voxel, sharp):  # type: ignore[no-untyped-def]
+def _bone(tile, g, bend, roots, ends, line, b, w, depth, per_voxel, sharp):  # type: ignore[no-untyped-def]
     """Return mineral fraction and label of a point of bone `b`."""
     shell = HALF + (_lerp(line, b, w, 2) - depth) * per_voxel
     if shell >= 1:
@@ -226,7 +223,7 @@ def _bone(tile, g, roots, ends, line, b, w, depth, per_voxel, sharp):  # type: i
     if sharp:
         mineral = _trabecular_sharp(tile, ends, w, blend, rod, root_t)
     else:
-        mineral = _trabecular(tile, g, b, ends, w, blend, rod, root_t)
+        mineral = _trabecular(tile, g, bend, b, ends, w, blend, rod, root_t)
     if shell > 0:
         mineral = max(mineral, shell * COMPACT_MINERAL)
         if shell > HALF:
@@ -294,7 +291,7 @@ def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[n
 
 @_compiled
 def _beam(  # type: ignore[no-untyped-def]
-    mineral, label, tile, m, g, roots, bricks, softs, first, maps, line, soft, ends, k0, j0, sizes, voxel, sharp
+    mineral, label, tile, m, g, bend, roots, bricks, softs, first, maps, line, soft, ends, k0, j0, sizes, voxel, sharp
 ) -> None:
     """Fill a row of bricks of `mineral` and `label` from plane `k0` and row `j0` on.
 
@@ -323,7 +320,7 @@ def _beam(  # type: ignore[no-untyped-def]
                     outer = HALF + depth * per_voxel
                     solid, code = ZERO, 0
                     if outer > 0:
-                        solid, code = _bone(tile, g, roots, ends, line, b, w, depth, per_voxel, sharp)
+                        solid, code = _bone(tile, g, bend, roots, ends, line, b, w, depth, per_voxel, sharp)
                     if depth <= 0:
                         code = _soft(line, soft, w, deepest)
                     mineral[k0 + k, j0 + j, i] = solid * min(outer, ONE)
@@ -354,6 +351,9 @@ def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) 
         np.zeros((2, 2, 3), np.float32),
     )
     steps = np.ascontiguousarray(maps[:, :, 0]) * stride
+    bend = np.ones(nb, np.float32)
+    for b in range(nb):
+        bend[b] -= CURVATURE * (g[b, 0] ** 2).sum()
     for k in range(0, nk, deep):
         for j in range(-across, nj, across):  # the first turn only reads the knots in front
             for e in range(2):
@@ -370,6 +370,7 @@ def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) 
                     tile,
                     m,
                     g,
+                    bend,
                     roots,
                     bricks,
                     softs,

@@ -11,19 +11,20 @@ from scipy import fft, ndimage
 from srrd_ray.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
-from srrd_ray.simulation.sampling import fourier_crop, padded
+from srrd_ray.simulation.compose_kernel import COMPACT_MINERAL
+from srrd_ray.simulation.sampling import fourier_crop, inner, widened
 from srrd_ray.volume import Volume
 
 Floats = NDArray[np.float32]
 OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
 MARGIN = 4
-CUPPING_MM, DENSE_HU, COMPACT_FRACTION = 8.0, 300.0, 0.93
-"""Beam hardening: how far bone is felt (SD), and from where on bone is dense; the mineral of compact bone."""
+CUPPING_MM, DENSE_HU = 8.0, 300.0
+"""Beam hardening: how far bone is felt (SD), and from where on bone is dense."""
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
 MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.16, -45.0, 42.0, 12.0
 """Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
-MARROW_RANGE_HU = (-105.0, 35.0)
+MARROW_RANGE_HU = (-80.0, 35.0)
 """Fat alone, and red marrow in an inflamed knee: nothing lies outside."""
 BLUR_SD, NOISE_SD = 0.18, 0.20
 """Scans: width of the kernel in the image (field of view, small movements) and noise (dose, build), factors around 1."""
@@ -178,7 +179,7 @@ def hardening(image: Floats, pixel_mm: tuple[float, float], mineral_hu: float) -
     Times a protocol's `cupping_hu` it is what beam hardening takes off: most in the middle of dense bone, some between two condyles.
     A stand-in for the polychromatic projection, whose error grows with the bone along the rays.
     """
-    dense = np.clip((image - DENSE_HU) / (COMPACT_FRACTION * mineral_hu - DENSE_HU), 0, 1)
+    dense = np.clip((image - DENSE_HU) / (float(COMPACT_MINERAL) * mineral_hu - DENSE_HU), 0, 1)
     sigma = [0.0, *(CUPPING_MM / mm for mm in pixel_mm)]
     out: Floats = ndimage.gaussian_filter(dense.astype(np.float32), sigma, mode="nearest")
     return out
@@ -192,23 +193,19 @@ def noiseless(
     hu: tuple[Floats, float],
 ) -> Floats:
     """Return the image before noise: composition on a finer grid, kernel and slice profile, sampled on `grid`."""
-    acquired = tuple(padded(n, MARGIN) for n in grid.shape)
-    start = [(n - m) // 2 for n, m in zip(grid.shape, acquired, strict=True)]
-    fine_shape = tuple(n * f for n, f in zip(acquired, (OVERSAMPLE_SLICE, *[OVERSAMPLE_IN_PLANE] * 2), strict=True))
-    fine = grid.crop((start[0], start[1], start[2]), (acquired[0], acquired[1], acquired[2])).rescaled(
-        (fine_shape[0], fine_shape[1], fine_shape[2])
-    )
+    acquired = widened(grid, MARGIN)
+    nz, ny, nx = acquired.shape
+    fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
     dz, dy, dx = grid.spacing_mm
-    kernels = [mtf(frequencies(n, d), protocol.psf_mm, 0.0) for n, d in ((acquired[1], dy), (acquired[2], dx))]
-    planes = np.empty((fine_shape[0], acquired[1], acquired[2]), np.complex64)
+    kernels = [mtf(frequencies(n, d), protocol.psf_mm, 0.0) for n, d in ((ny, dy), (nx, dx))]
+    planes = np.empty((fine.shape[0], ny, nx), np.complex64)
     for k, mineral, label in composed_planes(scene, bones_from_world, fine):
         plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label]).astype(np.complex64)
         plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
         planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
     image = _sliced(planes, dz, protocol.thickness_mm)
     image = _edge_enhanced(image, (dy, dx), protocol)
-    window = tuple(slice(-a, -a + n) for a, n in zip(start, grid.shape, strict=True))
-    return np.ascontiguousarray(image[window].real)
+    return np.ascontiguousarray(image[inner(grid.shape, image.shape)].real)
 
 
 def _sliced(planes: NDArray[np.complex64], slice_mm: float, thickness_mm: float) -> NDArray[np.complex64]:
@@ -261,12 +258,11 @@ def noise_power(frequency: NDArray[np.float64], protocol: CtProtocol) -> NDArray
 
 def correlated_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProtocol, sigma_hu: float) -> Floats:
     """Return noise of SD `sigma_hu`: `noise_power` within a slice, the slice profile's correlation between slices."""
-    shape = tuple(padded(n, MARGIN) for n in grid.shape)
+    shape = widened(grid, MARGIN).shape
     dz, dy, dx = grid.spacing_mm
     spectrum = fft.fftn(rng.standard_normal(shape, np.float32))
     plane = np.sqrt(noise_power(radial_frequency((shape[1], shape[2]), (dy, dx)), protocol)).astype(np.float32)
     along = folded_profile(shape[0], dz, protocol.thickness_mm)
     noise = fft.ifftn(spectrum * plane * along[:, None, None], overwrite_x=True).real
-    window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, shape, strict=True))
     scale = sigma_hu / np.sqrt(float((plane.astype(np.float64) ** 2).mean() * (along.astype(np.float64) ** 2).mean()))
-    return np.ascontiguousarray(noise[window] * np.float32(scale))
+    return np.ascontiguousarray(noise[inner(grid.shape, shape)] * np.float32(scale))

@@ -13,7 +13,7 @@ from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
 from srrd_ray.simulation.motion import Motion, with_motion
 from srrd_ray.simulation.off_resonance import off_resonance, plane_of
-from srrd_ray.simulation.sampling import fourier_crop, padded
+from srrd_ray.simulation.sampling import fourier_crop, inner, widened
 from srrd_ray.volume import Volume
 
 Sequence: TypeAlias = Literal["bssfp", "dess", "pd"]
@@ -93,8 +93,7 @@ SEQUENCE_CODES: dict[Sequence, tuple[str, str, str]] = {
     "pd": ("SE", "NONE", "2D"),
 }
 """How DICOM names each: scanning sequence, its variant (SS: steady state), and whether slices are excited together."""
-FIELD_T, LARMOR_MHZ = 3.0, 127.73
-"""42.577 MHz/T for protons."""
+FIELD_T = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,7 +192,7 @@ def acquire(
     readout = Readout(
         tables=tables if protocol.fat_shift_px else (tables[0] + tables[1],),
         fat_shift_px=protocol.fat_shift_px,
-        field_hz=off_resonance(scene, bones_from_world, _acquired(seen), shim),
+        field_hz=off_resonance(scene, bones_from_world, widened(seen, MARGIN), shim),
         motion=session.motion,
     )
     image = k_space_sample(scene, bones_from_world, seen, readout)
@@ -216,16 +215,9 @@ def scaled(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
     return Geometry.make(grid.shape, stretch @ grid.affine)
 
 
-def _acquired(grid: Geometry) -> Geometry:
-    """Return `grid` with the voxels beyond each side that are acquired and cut off."""
-    shape = [padded(n, MARGIN) for n in grid.shape]
-    start = [(n - m) // 2 for n, m in zip(grid.shape, shape, strict=True)]
-    return grid.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))
-
-
 def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout) -> Complex:
     """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired one."""
-    acquired = _acquired(grid)
+    acquired = widened(grid, MARGIN)
     nz, ny, nx = acquired.shape
     fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
     planes = np.empty((fine.shape[0], ny, nx), np.complex64)
@@ -236,8 +228,7 @@ def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Ge
         image[:, j] = fourier_crop(planes[:, j], 0, OVERSAMPLE_SLICE)
     if readout.motion:
         image = with_motion(image, grid.spacing_mm[1:], readout.motion)
-    window = tuple(slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(grid.shape, acquired.shape, strict=True))
-    return np.ascontiguousarray(image[window])
+    return np.ascontiguousarray(image[inner(grid.shape, image.shape)])
 
 
 def _sampled_plane(mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float) -> Complex:

@@ -15,23 +15,23 @@ from scipy import fft
 from srrd_ray.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
+from srrd_ray.simulation.compose_kernel import COMPACT_MINERAL
 
 Floats = NDArray[np.float32]
 STEP_MM, MARGIN_MM, BLUR_MM = 2.0, 16.0, 2.0
 """Of nodes; of the grid beyond the image; SD of the smoothing."""
-HZ_PER_PPM = 127.73
-"""At 3 T."""
+LARMOR_MHZ = 127.73
+"""Of protons at 3 T, 42.577 MHz/T: also Hz a ppm."""
 AIR_PPM, WATER_PPM, FAT_PPM, BONE_PPM = 0.36, -9.05, -8.4, -11.3
 """Volume susceptibility (SI). Bone: −0.90 ppm in CGS units, times 4π (Hopkins & Wehrli, Magn Reson Med 1997; 37:494, bovine rib);
 air, water and fat from memory of the literature."""
-COMPACT_FRACTION = 0.93
 
 
 def susceptibility_table() -> Floats:
     """Return ppm of every tissue label (256); marrow by the bone volume fraction of its label."""
     table = np.full(256, WATER_PPM, np.float32)
     table[tissue.AIR], table[tissue.FAT] = AIR_PPM, FAT_PPM
-    table[tissue.COMPACT] = COMPACT_FRACTION * BONE_PPM + (1 - COMPACT_FRACTION) * WATER_PPM
+    table[tissue.COMPACT] = WATER_PPM + COMPACT_MINERAL * (BONE_PPM - WATER_PPM)
     fraction, lesion = tissue.marrow_fraction_and_water()
     marrow = lesion * WATER_PPM + (1 - lesion) * FAT_PPM
     table[tissue.MARROW : tissue.MARROW + 128] = fraction * BONE_PPM + (1 - fraction) * marrow
@@ -54,7 +54,7 @@ def off_resonance(
     )
     labels = np.stack([label for _, _, label in composed_planes(scene, bones_from_world, wide)])
     inside = tuple(slice(m, m + n) for m, n in zip(margin, shape, strict=True))
-    field = HZ_PER_PPM * dipole_field(susceptibility_table()[labels] - np.float32(WATER_PPM), wide)[inside]
+    field = LARMOR_MHZ * dipole_field(susceptibility_table()[labels] - np.float32(WATER_PPM), wide)[inside]
     field = shimmed(field, labels[inside] != tissue.AIR)
     axes = [np.linspace(-1, 1, n) for n in shape]
     rest = np.polynomial.polynomial.polygrid3d(axes[0], axes[1], axes[2], shim)

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from srrd_ray.geometry import Geometry, Shape
+
 Complex = NDArray[np.complex64]
 
 
@@ -43,3 +45,16 @@ def padded(count: int, margin: int) -> int:
     while fft.next_fast_len(length) != length or (length - count) % 2:
         length += 1
     return length
+
+
+def widened(grid: Geometry, margin: int) -> Geometry:
+    """Return `grid` with at least `margin` voxels more on each side, which are acquired and cut off; see `padded`."""
+    shape = [padded(n, margin) for n in grid.shape]
+    start = [(n - m) // 2 for n, m in zip(grid.shape, shape, strict=True)]
+    return grid.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))
+
+
+def inner(shape: Shape, acquired: Shape) -> tuple[slice, slice, slice]:
+    """Return where the image lies in what was acquired."""
+    z, y, x = (slice((m - n) // 2, (m - n) // 2 + n) for n, m in zip(shape, acquired, strict=True))
+    return z, y, x

@@ -11,6 +11,7 @@ from srrd_ray.io.dicom_writer import MAKER, SeriesHeader, StoredPixels, Tag
 from srrd_ray.records import Modality
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.cohort import KneeImages
+from srrd_ray.simulation.off_resonance import LARMOR_MHZ
 from srrd_ray.simulation.patients import SimulatedKnee
 
 LOWEST_HU = -1024
@@ -64,7 +65,7 @@ def _mr_technique(protocol: mr.MrProtocol) -> dict[str, Tag]:
         "FlipAngle": protocol.flip,
         "MagneticFieldStrength": mr.FIELD_T,
         "ImagedNucleus": "1H",
-        "ImagingFrequency": mr.LARMOR_MHZ,
+        "ImagingFrequency": LARMOR_MHZ,
         "NumberOfAverages": 1.0,
         "SliceThickness": protocol.slice_mm,
         "SpacingBetweenSlices": protocol.slice_mm,

@@ -16,15 +16,11 @@ from srrd_ray.records import BONES, COMPARTMENTS
 from srrd_ray.report.gallery import Curve, Gallery, Scanner, Shown, render_gallery
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.simulation import ct, phantoms
-from srrd_ray.simulation.anatomy import sample_anatomy
-from srrd_ray.simulation.cohort import VIEWS
+from srrd_ray.simulation.cohort import VIEWS, posed_knee
 from srrd_ray.simulation.compose import compose
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.measured import measured_mtf, measured_noise_power
-from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.patients import SimulatedKnee
-from srrd_ray.simulation.pose import sample_sessions
-from srrd_ray.simulation.scene import build_scene
 from srrd_ray.stages.simulate import knee_paths
 from srrd_ray.stages.truth import cells_of, parameters_of, read_poses
 from srrd_ray.volume import Volume
@@ -108,10 +104,8 @@ def _zoom(root: Path, plan: SimulatedKnee, images: KneeImages) -> Mapping[str, N
 
 
 def _structure(plan: SimulatedKnee, grid: Geometry) -> NDArray[np.float32]:
-    a, view = sample_anatomy(plan), VIEWS[plan.profile]
-    scene = build_scene(plan, a, sample_microstructure(plan, a), view.extent)
-    session = sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))["ct"]
-    mineral, _ = compose(scene, session.bone_from_world() @ grid.affine, grid.shape, sharp=True)
+    knee = posed_knee(plan, VIEWS[plan.profile].extent)
+    mineral, _ = compose(knee.scene, knee.sessions["ct"].bone_from_world() @ grid.affine, grid.shape, sharp=True)
     return mineral[:, :, 0]
 
 
