@@ -103,9 +103,10 @@ def _subvoxel(
     from srrd_ray.morphometry.subvoxel import subvoxel_diameter, wall_level  # here: its tree takes long to import
 
     if inner.shape == phase.shape or grey is None:
-        return subvoxel_diameter(wall_level(inner, grey), steps, seen)
+        return subvoxel_diameter(wall_level(inner, grey), steps, seen, from_mask=grey is None)
     level = wall_level(phase, grey)
-    return subvoxel_diameter(np.pad(level, 1, constant_values=-float(np.abs(level).max())), steps, seen)
+    walled = np.pad(level, 1, constant_values=-float(np.abs(level).max()))
+    return subvoxel_diameter(walled, steps, seen, from_mask=False)
 
 
 def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:

@@ -72,15 +72,18 @@ def test_a_smoothed_mask_reads_odd_plates_right(size: int) -> None:
     assert local_thickness(mask, 1.0, surface="subvoxel")[mask].mean() == pytest.approx(size, abs=0.01)
 
 
-@pytest.mark.parametrize("size", [5, 8, 12])
-def test_a_smoothed_mask_halves_the_bias_of_spheres_nearly(size: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("shape", ["rod", "sphere", "shell"])
+def test_a_smoothed_mask_halves_the_bias_of_round_shapes_at_least(shape: str, size: int) -> None:
+    if shape == "shell" and size > 7:
+        pytest.skip("thicker than the shell's own radius allows on this grid")
     found = []
     for shift in SHIFTS:
-        mask = grey_of(depth("sphere", size, shift)) > 0
+        mask = grey_of(depth(shape, size, shift)) > 0
         maps = [local_thickness(mask, 1.0, surface=surface)[mask].mean() - size for surface in WALLS]
         found.append(maps)
     voxel, fine = np.sqrt((np.array(found) ** 2).mean(axis=0))
-    assert fine <= 0.55 * voxel
+    assert fine <= 0.5 * voxel
 
 
 def test_spacing_scales_each_axis() -> None:
@@ -92,7 +95,7 @@ def test_spacing_scales_each_axis() -> None:
 def test_an_open_border_is_no_wall_and_a_closed_one_is() -> None:
     mask = np.ones((6, 7, 8), bool)
     assert np.isinf(local_thickness(mask, 1.0, surface="subvoxel")).all()
-    assert local_thickness(mask, 1.0, surface="subvoxel", border="closed").max() == pytest.approx(6.0, abs=0.3)
+    assert local_thickness(mask, 1.0, surface="subvoxel", border="closed").max() == pytest.approx(6.0, abs=0.6)
 
 
 def test_measures_say_which_surface_they_use() -> None:
