@@ -22,6 +22,8 @@ FACING = 0.7
 """Least cosine between a surface normal and the direction of the joint for a point to be articular (45 degrees)."""
 SOFT_MM, PLATE_MM, DEEP_MM = 3.0, 3.0, 5.0
 """Of a profile: soft tissue outside, the plate with its blur, and trabecular bone down to `DEEP_MM`, mm."""
+NORMAL_SD = 2.0
+"""SD of the Gaussian before normals, in voxels of the coarsest axis; nearer to the image border they tilt towards it."""
 STEP = 0.1
 """Step along a ray, in voxels of the finest axis; crossings are interpolated between steps."""
 
@@ -73,7 +75,7 @@ def plate_thickness(
     label = parse_phase(inside)
     compact = parse_region(bone, label.shape) & label
     normals = _outward(label, steps)
-    points = np.argwhere(_articular(label, normals, np.asarray(joint)))
+    points = np.argwhere(_articular(label, normals, np.asarray(joint), steps))
     if len(points) == 0:
         raise NotEstimableError("plate-unknown", "no surface of the bone faces the joint")
     depth = _depth(
@@ -113,12 +115,13 @@ def plate_by_mass(
     steps = parse_spacing(spacing_mm)
     label = parse_phase(inside)
     normals = _outward(label, steps)
-    points = np.argwhere(_articular(label, normals, np.asarray(joint)))
+    points = np.argwhere(_articular(label, normals, np.asarray(joint), steps))
     if len(points) == 0:
         raise NotEstimableError("plate-unknown", "no surface of the bone faces the joint")
     step = STEP * min(steps)
     along = np.arange(-SOFT_MM, DEEP_MM, step)
     image = np.asarray(fraction, dtype=np.float32)
+    points = _within(points, normals[tuple(points.T)], steps, label.shape)
     out = normals[tuple(points.T)] / np.asarray(steps)
     profile = np.stack([ndimage.map_coordinates(image, (points - s * out).T, order=1, mode="nearest") for s in along])
     soft, deep = profile[along < 0.5 * step - SOFT_MM / 2].mean(axis=0), profile[along > PLATE_MM].mean(axis=0)
@@ -129,27 +132,43 @@ def plate_by_mass(
 
 
 def _outward(label: Mask, steps: Spacing) -> Real:
-    """Return unit normals (z, y, x, 3) out of the bone, from the mask smoothed by two voxels of the coarsest axis."""
-    sigma = [2.0 * max(steps) / s for s in steps]
+    """Return unit normals (z, y, x, 3) out of the bone, from the mask smoothed by `NORMAL_SD`."""
+    sigma = [NORMAL_SD * max(steps) / s for s in steps]
     smooth: Real = ndimage.gaussian_filter(label.astype(np.float64), sigma, mode="nearest")
     slope = np.stack([-np.asarray(g) for g in np.gradient(smooth, *steps)], axis=-1)
     unit: Real = slope / np.maximum(np.linalg.norm(slope, axis=-1, keepdims=True), 1e-12)
     return unit
 
 
-def _articular(label: Mask, normals: Real, joint: NDArray[np.generic]) -> Mask:
-    """Return the outermost voxels of the bone that face the joint; the border of the image is no surface."""
+def _articular(label: Mask, normals: Real, joint: NDArray[np.generic], steps: Spacing) -> Mask:
+    """Return the outermost voxels of the bone that face the joint; the border of the image is no surface.
+
+    Points within one SD of the normals' Gaussian of the border are left out, too, where others remain.
+    """
     core: Mask = ndimage.binary_erosion(label, border_value=1)
     surface = label & ~core
-    for axis in range(3):
-        for end in (0, -1):
-            surface[(slice(None),) * axis + (end,)] = False
     if joint.shape == label.shape:
-        chosen: Mask = surface & (joint != 0)
-        return chosen
-    toward = joint.astype(np.float64) / np.linalg.norm(joint.astype(np.float64))
-    facing: Mask = surface & (normals @ toward > FACING)
-    return facing
+        surface &= joint != 0
+    else:
+        toward = joint.astype(np.float64) / np.linalg.norm(joint.astype(np.float64))
+        surface &= normals @ toward > FACING
+    far = _off_border(surface, tuple(int(np.ceil(NORMAL_SD * max(steps) / s)) for s in steps))
+    return far if far.any() else _off_border(surface, (1, 1, 1))
+
+
+def _within(points: NDArray[np.intp], normals: Real, steps: Spacing, shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the points under which the image reaches `DEEP_MM` down the normal; all where there are none."""
+    end = points - DEEP_MM * normals / np.asarray(steps)
+    held = ((end >= 0) & (end <= np.array(shape) - 1)).all(axis=1)
+    return points[held] if held.any() else points
+
+
+def _off_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
+    """Return what of `surface` is at least `margin` voxels (z, y, x) off the border of the image."""
+    middle = tuple(slice(m, max(n - m, m)) for m, n in zip(margin, surface.shape, strict=True))
+    out = np.zeros_like(surface)
+    out[middle] = surface[middle]
+    return out
 
 
 def _averaged(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> Real:

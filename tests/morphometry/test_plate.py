@@ -88,3 +88,11 @@ def test_by_mass_a_plate_keeps_its_thickness_under_blur_and_a_surface_drawn_else
     label = inside.reshape(20, 6, 20, 3, 20, 3).mean(axis=(1, 3, 5)) > 0.5
     found = plate_by_mass(blurred, label, (0.6, 0.3, 0.3), (1, 0, 0))
     assert found.mean_mm == pytest.approx(thickness_mm, abs=0.12)
+
+
+def test_a_tilted_plate_reads_right_though_most_of_it_is_near_the_edge_of_the_image() -> None:
+    z, y, _ = np.meshgrid(*(np.arange(n) * 0.2 for n in (50, 30, 30)), indexing="ij")
+    under = (z - 5.0) * np.cos(np.radians(40)) + (y - 3.0) * np.sin(np.radians(40))
+    plate, below = (np.clip((under - depth) / 0.2 + 0.5, 0, 1) for depth in (0.0, 1.6))
+    blurred = ndimage.gaussian_filter(plate * (1 - below) + 0.2 * below, 2.0, mode="nearest")
+    assert plate_by_mass(blurred, under > 0, 0.2, UP).mean_mm == pytest.approx(1.6, abs=0.06)
