@@ -14,8 +14,8 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.lock import locked
 from srrd_ray.records import Outcome
 from srrd_ray.resume import finished, key_of
+from srrd_ray.simulation.frozen import constants_sha256
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
-from srrd_ray.stages.gallery import write_gallery
 from srrd_ray.stages.simulate import Scans, simulate_knee, write_tables
 from srrd_ray.work import Produced, Task, Unit
 
@@ -42,6 +42,7 @@ class _Inputs:
 
     plan: SimulatedKnee
     scans: Scans
+    constants_sha256: str
 
 
 def simulate_cohort(
@@ -75,6 +76,8 @@ def simulate_cohort(
         failed = _make(Task(stage=STAGE, layout=RunLayout(root=root), act=act), todo, cluster) if todo else []
         write_tables(tuple(plans.values()), root)
         if gallery:
+            from srrd_ray.stages.gallery import write_gallery  # here: it plots, which no worker needs
+
             log.info("simulate: gallery in %s", write_gallery(root, tuple(plans.values())))
     log.info(
         "simulate: %d knees in %s (%d were there, %d failed)", len(plans), out, len(plans) - len(todo), len(failed)
@@ -83,8 +86,13 @@ def simulate_cohort(
 
 
 def _units(plans: dict[str, SimulatedKnee], scans: Scans) -> list[Unit]:
+    constants = constants_sha256()
     return [
-        Unit(name=name, key=key_of(STAGE, _Inputs(plan=plan, scans=scans), []), knees=(plan.knee,))
+        Unit(
+            name=name,
+            key=key_of(STAGE, _Inputs(plan=plan, scans=scans, constants_sha256=constants), []),
+            knees=(plan.knee,),
+        )
         for name, plan in plans.items()
     ]
 

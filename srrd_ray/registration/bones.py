@@ -39,6 +39,8 @@ class BoneConfig:
     """Mean HU above which what a wall seals off is sparse trabecular bone: over muscle and fluid."""
     fatty_hu: float = 0.0
     """Mean HU above which it is so where most of it lies between two walls, medial and lateral: over fat."""
+    fatty_cm3: float = 8.0
+    """Least size of such a part, cm³: over the pockets of a notch."""
     between: float = 0.4
     """Least share of it that lies between them, and largest share between a wall above and a wall below, as in a notch."""
     uneven_hu: float = 55.0
@@ -165,7 +167,9 @@ def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
             index = np.arange(1, count + 1)
             mean, sd = (np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation))
             within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (beside, stacked))
-            fatty = (mean > config.fatty_hu) & (within > config.between) & (under < config.between)
+            cm3 = np.bincount(parts.ravel(), minlength=count + 1)[1:] * config.spacing_mm**3 / 1000.0
+            fatty = (mean > config.fatty_hu) & (cm3 > config.fatty_cm3)
+            fatty &= (within > config.between) & (under < config.between)
             kept = ((mean > config.marrow_hu) | fatty) & (sd < config.uneven_hu)
             inner |= ndimage.binary_dilation(np.concatenate([[False], kept])[parts], iterations=gap) & low
     return inner

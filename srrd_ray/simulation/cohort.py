@@ -17,7 +17,7 @@ from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.motion import Motion
 from srrd_ray.simulation.patients import Profile, SimulatedKnee
-from srrd_ray.simulation.pose import Session, ct_to_mr, depth_at, sample_sessions
+from srrd_ray.simulation.pose import Session, ct_to_mr, depth_on, sample_sessions
 from srrd_ray.simulation.scene import Extent, build_scene
 from srrd_ray.simulation.truth import Cell, landmarks, truth_cells
 from srrd_ray.volume import Volume
@@ -141,11 +141,8 @@ def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: 
 def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry) -> Volume[np.uint8]:
     """Return 1 femur, 2 tibia, 3 fibula, 4 patella on `grid`, by the centre of each voxel."""
     labels = np.zeros(grid.shape, np.uint8)
-    inside = np.moveaxis(np.indices(grid.shape[1:]), 0, -1)
-    for k in range(grid.shape[0]):
-        points = grid.index_to_lps(np.insert(inside, 0, k, axis=-1))
-        for n, table in enumerate(scene.bones):
-            labels[k][depth_at(table, apply(bones_from_world[n], points)) > 0] = n + 1
+    for n, table in enumerate(scene.bones):
+        labels[depth_on(table, bones_from_world[n] @ grid.affine, grid.shape) > 0] = n + 1
     return Volume(array=labels, geometry=grid)
 
 

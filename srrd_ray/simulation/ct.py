@@ -22,11 +22,11 @@ CUPPING_MM, DENSE_HU = 8.0, 300.0
 """Beam hardening: how far bone is felt (SD), and from where on bone is dense."""
 BONE_KEV, BONE_HU = (60.0, 65.0, 70.0, 75.0, 80.0), (1936.0, 1723.0, 1559.0, 1431.0, 1330.0)
 """HU of mineralised bone tissue of 1.92 g/cm³ by effective energy (NIST attenuation, ICRU-44 composition)."""
-MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.16, -45.0, 42.0, 12.0
+MINERAL_SD, MARROW_HU, MARROW_SD_HU, DRIFT_SD_HU = 0.16, -30.0, 60.0, 12.0
 """Patients: density of bone tissue (a factor around 1), HU of marrow. Days: shift of the HU scale."""
 MARROW_RANGE_HU = (-80.0, 35.0)
 """Fat alone, and red marrow in an inflamed knee: nothing lies outside."""
-BLUR_SD, NOISE_SD = 0.18, 0.20
+BLUR_SD, NOISE_SD = 0.22, 0.25
 """Scans: width of the kernel in the image (field of view, small movements) and noise (dose, build), factors around 1."""
 SOFT_HU: dict[int, float] = {
     tissue.AIR: -1000.0,
@@ -65,17 +65,17 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.6,
         pixel_mm=0.40,
         thickness_mm=0.75,
-        psf_mm=0.90,
+        psf_mm=0.85,
         overshoot=0.15,
-        noise_hu=94.0,
+        noise_hu=100.0,
         energy_kev=68,
         offset_hu=-3.0,
     ),
     CtProtocol(
         slice_mm=0.8,
         pixel_mm=0.45,
-        thickness_mm=1.00,
-        psf_mm=1.15,
+        thickness_mm=1.25,
+        psf_mm=1.45,
         overshoot=0.00,
         noise_hu=60.0,
         energy_kev=72,
@@ -84,10 +84,10 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
     CtProtocol(
         slice_mm=1.0,
         pixel_mm=0.49,
-        thickness_mm=1.00,
-        psf_mm=1.20,
+        thickness_mm=1.25,
+        psf_mm=1.25,
         overshoot=0.10,
-        noise_hu=68.0,
+        noise_hu=74.0,
         energy_kev=64,
         offset_hu=8.0,
     ),
@@ -95,9 +95,9 @@ PROTOCOLS: tuple[CtProtocol, ...] = (
         slice_mm=0.7,
         pixel_mm=0.35,
         thickness_mm=0.90,
-        psf_mm=1.00,
+        psf_mm=1.05,
         overshoot=0.08,
-        noise_hu=80.0,
+        noise_hu=88.0,
         energy_kev=75,
         offset_hu=-7.0,
     ),

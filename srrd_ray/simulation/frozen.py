@@ -11,6 +11,7 @@ from srrd_ray.provenance import hash_of
 
 MODULES = (
     "anatomy",
+    "cohort",
     "compose",
     "compose_kernel",
     "ct",
@@ -25,9 +26,9 @@ MODULES = (
     "trabeculae",
     "truth",
 )
-COHORT = "cohort-v1-draft"
-"""A draft until its calibration is finished (docs/cohort-v1.md); then whoever changes a constant gives it another name."""
-CONSTANTS_SHA256 = "fb6be5081124f1a92637a84bfa6f52faa9c26c5336d2b3a3bec667489e5571fa"
+COHORT = "cohort-v1"
+"""Calibrated (docs/cohort-v1.md) and frozen: whoever changes a constant gives it another name."""
+CONSTANTS_SHA256 = "6e26e158b8dc282d0d3c89fb951355e468492a507776c9759d8612a6355be0dd"
 
 
 def constants() -> dict[str, object]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.geometry import Points, apply
+from srrd_ray.geometry import Points, Shape, apply
 from srrd_ray.records import Modality, Side
 from srrd_ray.simulation.anatomy import AXIS_Y_MM, AXIS_Z_MM
 from srrd_ray.simulation.compose import Table
@@ -121,6 +121,18 @@ def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
     index = np.moveaxis((points - table.origin_mm) / table.step_mm, -1, 0)[::-1]
     out: NDArray[np.float32] = ndimage.map_coordinates(
         np.ascontiguousarray(table.values[..., 0]), index, order=1, mode="nearest"
+    )
+    return out
+
+
+def depth_on(table: Table, bone_from_index: Matrix, shape: Shape) -> NDArray[np.float32]:
+    """Return `depth_at` the points of a grid (z, y, x), whose indices (i, j, k, 1) `bone_from_index` (4, 4) takes to the bone's frame."""
+    to_node = np.eye(4)
+    to_node[:3, :3] = bone_from_index[:3, :3] / table.step_mm
+    to_node[:3, 3] = (bone_from_index[:3, 3] - table.origin_mm) / table.step_mm
+    depth = np.ascontiguousarray(table.values[..., 0])
+    out: NDArray[np.float32] = ndimage.affine_transform(
+        depth, to_node[2::-1, 2::-1], to_node[2::-1, 3], shape, np.float32, order=1, mode="nearest"
     )
     return out
 

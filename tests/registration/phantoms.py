@@ -17,7 +17,9 @@ GRID = Geometry.aligned((60, 48, 90), (0.8, 0.8, 0.8), (-35.6, -18.8, -23.6))
 Matrix = NDArray[np.float64]
 
 
-def knee(seed: int = 0, gap_mm: float = 4.0) -> tuple[Volume[np.float32], Volume[np.uint8]]:
+def knee(
+    seed: int = 0, gap_mm: float = 4.0, inside_hu: float = 350.0, soft_hu: float = 50.0
+) -> tuple[Volume[np.float32], Volume[np.uint8]]:
     """Return CT and labels of a right knee: two unlike condyles over a plateau, plates of cortex, random trabeculae."""
     x, y, z = np.moveaxis(GRID.index_to_lps(np.moveaxis(np.indices(GRID.shape), 0, -1)), -1, 0)
     medial = (x - 17) ** 2 + 0.8 * (y - 1) ** 2 + (z - gap_mm - 17) ** 2 < 19.5**2
@@ -30,10 +32,10 @@ def knee(seed: int = 0, gap_mm: float = 4.0) -> tuple[Volume[np.float32], Volume
     tibia &= ~femur
     noise = np.random.default_rng(seed).normal(size=GRID.shape)
     grain = ndimage.gaussian_filter(noise, 1.2)
-    hu = np.full(GRID.shape, 50.0)
+    hu = np.full(GRID.shape, soft_hu)
     for bone in (femur, tibia):
         depth = ndimage.distance_transform_edt(np.pad(bone, 1, mode="edge"))[1:-1, 1:-1, 1:-1] * 0.8
-        hu = np.where(bone, np.where(depth < 1.6, 1100.0, 350.0 + 90.0 * grain / grain.std()), hu)
+        hu = np.where(bone, np.where(depth < 1.6, 1100.0, inside_hu * (1 + 0.25 * grain / grain.std())), hu)
     smooth: NDArray[np.float64] = ndimage.gaussian_filter(hu, 0.6, mode="nearest")
     labels = (femur * 1 + tibia * 2).astype(np.uint8)
     return Volume(array=smooth.astype(np.float32), geometry=GRID), Volume(array=labels, geometry=GRID)

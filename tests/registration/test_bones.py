@@ -6,7 +6,7 @@ import pytest
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
-from srrd_ray.registration.bones import segment_ct_bones
+from srrd_ray.registration.bones import BoneConfig, segment_ct_bones
 from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
@@ -31,6 +31,15 @@ def test_femur_and_tibia_are_found_and_kept_apart_though_the_field_of_view_cuts_
     for label in (1, 2):
         assert phantoms.dice(found.array == label, truth.array == label) > 0.93
     assert ((found.array == 1) & (truth.array == 2)).sum() < 0.02 * (truth.array == 2).sum()
+
+
+def test_bones_darker_than_muscle_are_found_between_their_walls() -> None:
+    ct, truth = phantoms.knee(inside_hu=30.0, soft_hu=-70.0)
+    found = segment_ct_bones(ct, "R")
+    for label in (1, 2):
+        assert phantoms.dice(found.array == label, truth.array == label) > 0.93
+    with pytest.raises(InputError, match="bone-not-found"):
+        segment_ct_bones(ct, "R", BoneConfig(fatty_hu=100.0))
 
 
 def test_bones_are_found_in_a_sagittal_grid_of_other_voxels() -> None:

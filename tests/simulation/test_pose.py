@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import apply
+from srrd_ray.geometry import Geometry, apply
 from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.cohort import KneeImages
+from srrd_ray.simulation.compose import Table
 from srrd_ray.simulation.microstructure import sample_microstructure
 from srrd_ray.simulation.patients import SimulatedKnee
 from srrd_ray.simulation.pose import (
@@ -12,6 +13,7 @@ from srrd_ray.simulation.pose import (
     JointPose,
     ct_to_mr,
     depth_at,
+    depth_on,
     in_contact,
     sample_sessions,
     tibia_pose,
@@ -47,6 +49,16 @@ def test_the_true_transform_takes_a_bone_from_one_session_to_the_other(plan: Sim
     surface = _plateau(scene.bones[TIBIA])
     pose = in_contact(tibia_pose(JointPose(flexion=15, axial=-4, varus=1, shift=(0, 1, 0))), scene.bones, 3.0)
     assert -depth_at(scene.bones[FEMUR], apply(pose, surface)).max() == pytest.approx(3.0, abs=0.15)
+
+
+def test_the_depth_on_a_grid_is_that_at_its_points() -> None:
+    values = np.random.default_rng(0).normal(size=(7, 6, 5, 2)).astype(np.float32)
+    table = Table(values, np.array([-2.0, -3.0, -4.0]), 1.25)
+    grid = Geometry.make(
+        (4, 5, 6), np.array([[0.1, 0.5, 0, -2], [0.7, 0, 0.1, -2.5], [0, 0.1, 1.1, -4.4], [0, 0, 0, 1]])
+    )
+    points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
+    np.testing.assert_allclose(depth_on(table, grid.affine, grid.shape), depth_at(table, points), atol=1e-5)
 
 
 def _plateau(table: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
