@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.session import ClusterConfig, session
@@ -15,13 +14,15 @@ from srrd_ray.lock import locked
 from srrd_ray.records import Outcome
 from srrd_ray.resume import finished, key_of
 from srrd_ray.simulation.frozen import constants_sha256
-from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
+from srrd_ray.simulation.patients import Profile, SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.simulate import Scans, simulate_knee, write_tables
 from srrd_ray.work import Produced, Task, Unit
 
 log = logging.getLogger(__name__)
 
 STAGE = "simulate"
+KNEES: dict[Profile, int] = {"quick": 18, "paper": 90}
+"""Of 16 and of 80 people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,14 +49,14 @@ class _Inputs:
 def simulate_cohort(
     out: Path,
     *,
-    knees: int,
+    knees: int | None = None,
     seed: int,
-    profile: Literal["quick", "paper"],
+    profile: Profile,
     cluster: ClusterConfig,
     scans: Scans | None = None,
     gallery: bool = False,
 ) -> int:
-    """Return the exit code of simulating a cohort of `knees` into `out`: 0, or 1 where a knee failed.
+    """Return the exit code of simulating a cohort of `knees` (`KNEES` where none) into `out`: 0, or 1 where a knee failed.
 
     With `gallery` also writes ``gallery.html``, a page that shows the images, the bone and the scanners.
 
@@ -64,6 +65,7 @@ def simulate_cohort(
     ConfigError
         `knees-invalid` for fewer than two knees.
     """
+    knees = KNEES[profile] if knees is None else knees
     if knees < 2:
         raise ConfigError("knees-invalid", "a cohort has two knees at least", got=str(knees))
     root, scans = out.resolve(), scans or Scans()
