@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,6 +24,8 @@ from srrd_ray.stages.ingest import IngestConfig
 Severity: TypeAlias = Literal["STOP", "REFUSE", "FIX", "FLAG", "INFO"]
 ORDER: tuple[Severity, ...] = ("STOP", "REFUSE", "FIX", "FLAG", "INFO")
 FAULTS = ("STOP", "REFUSE")
+READERS = 8
+"""Images read at once, at most: each holds its voxels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +59,14 @@ class CheckReport:
         return "\n".join([*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Looked:
+    """What is kept of an image that was read."""
+
+    sha256: str
+    notes: tuple[Note, ...]
+
+
 Opened: TypeAlias = tuple[Series, SourceHeader]
 
 
@@ -69,17 +81,23 @@ def check(cohort_root: Path, config: IngestConfig | None = None, *, pixels: bool
     except CohortError as error:
         return CheckReport(findings=(_stop(error),), knees=0)
     found = [_stop(error) for error in faults]
-    opened: list[Opened] = []
-    for knee in cohort.knees:
-        found += _headers(knee, config, opened)
-    found += _voxels(opened, config) if pixels else []
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, READERS)) as pool:
+        surveyed = list(pool.map(lambda knee: _headers(knee, config), cohort.knees))
+        found += [finding for findings, _ in surveyed for finding in findings]
+        opened = [pair for _, pairs in surveyed for pair in pairs]
+        found += _voxels(opened, config, pool) if pixels else []
     found += [*_strangers(cohort), *_labels(cohort.knees)]
     found.sort(key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code))
     return CheckReport(findings=tuple(found), knees=len(cohort.knees))
 
 
-def _headers(knee: CohortKnee, config: IngestConfig, opened: list[Opened]) -> Iterator[Finding]:
-    """Yield what tables and headers of one knee show; series that can be read further are added to `opened`."""
+def _headers(knee: CohortKnee, config: IngestConfig) -> tuple[list[Finding], list[Opened]]:
+    """Return what tables and headers of one knee show, and the series that can be read further."""
+    opened: list[Opened] = []
+    return list(_header_findings(knee, config, opened)), opened
+
+
+def _header_findings(knee: CohortKnee, config: IngestConfig, opened: list[Opened]) -> Iterator[Finding]:
     for modality in MODALITIES:
         series = knee.series(modality)
         if series is None:
@@ -108,18 +126,25 @@ def _masks(knee: CohortKnee, modality: Modality, grid: Geometry, config: IngestC
             yield replace(found, severity="FLAG") if one_of_several else found
 
 
-def _voxels(opened: Sequence[Opened], config: IngestConfig) -> Iterator[Finding]:
+def _voxels(opened: Sequence[Opened], config: IngestConfig, pool: ThreadPoolExecutor) -> Iterator[Finding]:
     """Yield what the voxels show: what cannot be decoded, what was corrected, and one image under two participants."""
     seen: dict[str, list[Knee]] = defaultdict(list)
-    for series, header in opened:
-        try:
-            image = read_image(series.path, series.modality, side=series.knee.side, rules=config.rules)
-        except Exception as error:
-            yield _refusal(series.knee, series.modality, error)
+    for (series, header), found in zip(opened, pool.map(lambda pair: _look(pair[0], config), opened), strict=True):
+        if isinstance(found, Finding):
+            yield found
             continue
-        seen[hashlib.sha256(np.ascontiguousarray(image.volume.array).data).hexdigest()].append(series.knee)
-        yield from (_noted(series, note) for note in image.notes if note not in header.notes)
+        seen[found.sha256].append(series.knee)
+        yield from (_noted(series, note) for note in found.notes if note not in header.notes)
     yield from _twins(seen)
+
+
+def _look(series: Series, config: IngestConfig) -> _Looked | Finding:
+    """Return what reading the voxels of a series shows, the voxels themselves let go."""
+    try:
+        image = read_image(series.path, series.modality, side=series.knee.side, rules=config.rules)
+    except Exception as error:
+        return _refusal(series.knee, series.modality, error)
+    return _Looked(sha256=hashlib.sha256(np.ascontiguousarray(image.volume.array).data).hexdigest(), notes=image.notes)
 
 
 def _twins(seen: Mapping[str, Sequence[Knee]]) -> Iterator[Finding]:
