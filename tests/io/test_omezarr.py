@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import ngff_zarr
 import numpy as np
 import pytest
 import zarr
@@ -50,6 +51,17 @@ def test_metadata_are_valid_ngff_with_spacing_in_millimetres(tmp_path: Path) -> 
     image = NgffImage.from_zarr(zarr.open_group(tmp_path / "a", mode="r"))
     scale = image.ome_attributes.multiscales[0].datasets[0].coordinateTransformations[0]
     np.testing.assert_allclose(scale.scale, Geometry.make((1, 1, 1), OBLIQUE).spacing_mm)  # type: ignore[union-attr]
+
+
+def test_another_reader_sees_the_same_voxels_spacing_and_pyramid(tmp_path: Path) -> None:
+    image = volume()
+    write(tmp_path / "a.ome.zarr", image)
+    seen = ngff_zarr.from_ngff_zarr(str(tmp_path / "a.ome.zarr")).images
+    np.testing.assert_array_equal(np.asarray(seen[0].data), image.array)
+    np.testing.assert_allclose([seen[0].scale[axis] for axis in "zyx"], image.geometry.spacing_mm)
+    levels = [omezarr.open_level(tmp_path / "a.ome.zarr", n).shape for n in range(len(seen))]
+    assert [level.data.shape for level in seen] == levels
+    assert len(levels) > 1
 
 
 def test_every_level_holds_block_means_at_block_centres(tmp_path: Path) -> None:
