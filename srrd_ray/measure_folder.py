@@ -76,12 +76,17 @@ def measure_folder(
         if cluster is not None:
             stack.enter_context(session(cluster))
         for number, row in enumerate(_rows(act, root, cluster), start=1):
-            words = row["message"] or f"BV/TV {row['BV/TV']}, Tb.Th {row['Tb.Th']} mm, Tb.Sp {row['Tb.Sp']} mm"
-            log.info("measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], words)
+            log.info("measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], _words(row))
         rows = [_row(act, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
     remove_tree(root)
     return rows
+
+
+def _words(row: Row) -> str:
+    """Return what a row says in the log: its message, or the first of its values."""
+    shown = [f"{name} {value:.4g}" for name in ("BV/TV", "Tb.Th", "Tb.Sp") if isinstance(value := row[name], float)]
+    return str(row["message"] or ", ".join(shown))
 
 
 def _keep_known(out: Path, act: RowAct) -> None:
