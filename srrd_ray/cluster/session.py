@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 import ray
-from ray._private.state import state
 from ray.data import DataContext
 
+from srrd_ray.cluster.growing import could_grow_to
 from srrd_ray.errors import ClusterError
 
 log = logging.getLogger(__name__)
@@ -63,15 +64,16 @@ def session(config: ClusterConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def cluster_total(resource: str) -> float:
-    """Return how much of a resource the cluster has, or may come to have where it grows with the demand.
+def reachable(resource: str, wanted: float, apiece: float = 1.0) -> float:
+    """Return how much of a resource the cluster has, `wanted` at most, or `wanted` where it can grow to that.
 
-    An autoscaling cluster starts as a head that does no work: what its configuration allows counts, or nothing would ever be
-    asked of it.
+    An autoscaling cluster starts as a head that does no work: what it may grow to counts, or nothing would ever be asked of it.
+    `apiece` is what has to lie on one node.
     """
-    resources: dict[str, float] = ray.cluster_resources()
-    growable = state.get_max_resources_from_cluster_config() or {}
-    return max(resources.get(resource, 0.0), float(growable.get(resource, 0)))
+    have = float(ray.cluster_resources().get(resource, 0.0))
+    if have >= wanted or could_grow_to([{resource: apiece}] * ceil(wanted / apiece)):
+        return wanted
+    return have
 
 
 def require_cpus(wanted: float, purpose: str) -> None:
@@ -82,7 +84,7 @@ def require_cpus(wanted: float, purpose: str) -> None:
     ClusterError
         `resources-missing` with what was asked for and what the cluster has.
     """
-    have = cluster_total("CPU")
+    have = reachable("CPU", wanted)
     if have < wanted:
         raise ClusterError(
             "resources-missing",
@@ -101,14 +103,14 @@ def gpus_for(workers: int, policy: str) -> bool:
     ClusterError
         `gpu-missing` where the policy is ``require`` and the cluster has too few.
     """
-    have = int(cluster_total("GPU"))
+    have = int(reachable("GPU", workers)) if policy != "never" else 0
     if policy == "require" and have < workers:
         raise ClusterError(
             "gpu-missing", "fewer GPUs than training workers", got=str(have), expected=str(workers),
             todo="Add GPU nodes, or set cluster.gpu to auto.",
         )  # fmt: skip
     use = policy != "never" and have >= workers
-    log.info("training on %s (%d GPUs in the cluster, %d workers)", "GPUs" if use else "CPUs", have, workers)
+    log.info("training on %s (%d GPUs for %d workers)", "GPUs" if use else "CPUs", have, workers)
     return use
 
 

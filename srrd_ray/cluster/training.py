@@ -16,7 +16,7 @@ from ray import train
 from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
-from srrd_ray.cluster.session import ClusterConfig, cluster_total, gpus_for, require_cpus
+from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
 from srrd_ray.errors import StoreError, TrainingError
 from srrd_ray.io.places import address, append_text, remove_tree
 from srrd_ray.io.weights import load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
@@ -73,7 +73,7 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
     """
     workers = config.training_workers
     require_cpus(1, f"training {training.name}")
-    cpus = min(1.0, cluster_total("CPU") / workers)
+    cpus = max(reachable("CPU", workers), 1.0) / workers
     trainer = TorchTrainer(
         _train,
         train_loop_config={"training": training},

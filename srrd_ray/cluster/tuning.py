@@ -14,7 +14,7 @@ from ray import tune
 from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
-from srrd_ray.cluster.session import cluster_total, require_cpus
+from srrd_ray.cluster.session import reachable, require_cpus
 from srrd_ray.errors import TrainingError
 from srrd_ray.io.places import address, remove_tree
 
@@ -78,8 +78,8 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
     TrainingError
         `tune-failed` where no trial reported any score.
     """
-    cpus = min(config.cpus_per_trial, int(cluster_total("CPU")))
-    require_cpus(cpus, f"search {plan.name}")
+    require_cpus(1, f"search {plan.name}")
+    cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     results = _tuner(plan, config, cpus).fit()
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
     if not any(trial.scores for trial in trials):

@@ -86,7 +86,7 @@ def subvoxel_diameter(level: Real, steps: Spacing, seen: Mask | None, *, from_ma
     centres = np.argwhere(inside) * np.asarray(steps)
     radius, away = _wall_distance(centres, points, normals)
     if from_mask:
-        radius = _averaged(centres, radius, away, points, normals, level.shape, np.asarray(steps))
+        radius = _averaged(centres, radius, away, points, normals, shape=level.shape, steps=np.asarray(steps))
     between, reach = _meetings(inside, radius, away, steps)
     order = np.argsort(-np.concatenate([radius, reach]), kind="stable")
     out = np.where(inside, 1e-300, 0.0)
@@ -137,7 +137,7 @@ def _wall_distance(centres: Real, points: Real, normals: Real) -> tuple[Real, Re
 
 
 def _averaged(
-    centres: Real, radius: Real, away: Real, points: Real, normals: Real, shape: tuple[int, ...], steps: Real
+    centres: Real, radius: Real, away: Real, points: Real, normals: Real, *, shape: tuple[int, ...], steps: Real
 ) -> Real:
     """Return for each centre the mean distance, mm, of the planes of the crossings beside its nearest one."""
     cell = np.ravel_multi_index(tuple((points / steps).astype(np.intp).T), shape)
