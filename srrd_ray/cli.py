@@ -214,6 +214,21 @@ def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
     return found.command_code
 
 
+@app.command
+def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> int:
+    """Write what is needed to help with a run, without patient data, into a zip file. Read it before you send it.
+
+    Args:
+        run: folder of the run.
+        out: the zip file.
+    """
+    from srrd_ray.layout import RunLayout
+    from srrd_ray.support import write_bundle
+
+    sys.stdout.write(f"{write_bundle(RunLayout(root=place(run)), place(out))}\n")
+    return 0
+
+
 def exit_code(error: SrrdError) -> int:
     """Return the exit code that an error stands for."""
     match error:

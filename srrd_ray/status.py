@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, TypeAlias
 
 from srrd_ray import serial
@@ -45,6 +45,9 @@ class Book:
     outcomes: tuple[Outcome, ...]
     knees: int | None = None
     until: StageName = "report"
+    python: str = ""
+    libraries: dict[str, str] = field(default_factory=dict)
+    config: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,13 +92,12 @@ class RunStatus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
-    """The files of a run as they were read: its book (empty where absent or torn), when that was written (ns), knees a shard."""
+class RunFiles:
+    """What was read of a run: its book (empty where absent or torn), and when that was written (ns; 0 where absent)."""
 
     layout: RunLayout
     book: Book
     changed_ns: int
-    per_shard: int | None = None
 
     @property
     def knees(self) -> int | None:
@@ -113,7 +115,14 @@ class _Seen:
         lost = {o.knee for o in self.book.outcomes if o.status == "failed" and o.stage in before} - {None}
         if OF[name] == "knees":
             return self.knees - len(lost)
-        return None if self.per_shard is None else -(-self.knees // self.per_shard)
+        return -(-self.knees // self.per_shard) if self.per_shard else None
+
+    @property
+    def per_shard(self) -> int | None:
+        """The knees of a shard, where the configuration tells."""
+        patches = self.book.config.get("patches")
+        found = patches.get("knees_per_shard") if isinstance(patches, Mapping) else None
+        return found if isinstance(found, int) and found > 0 else None
 
     def finished(self, name: StageName) -> list[int]:
         """The times (ns) at which the finished units of a stage were finished."""
@@ -129,7 +138,7 @@ def read_status(layout: RunLayout) -> RunStatus:
     ConfigError
         `not-a-run` where there is neither a book, nor a lock, nor a finished unit; `run-version` for a book of another version.
     """
-    owner, seen = owner_of(layout.root), _seen(layout)
+    owner, seen = owner_of(layout.root), read_files(layout)
     if owner is None and not seen.changed_ns and not (layout.root / ".state").is_dir():
         raise ConfigError(
             "not-a-run", "no run.json, no lock and no finished unit lie there", where=layout.root.name,
@@ -150,16 +159,23 @@ def read_status(layout: RunLayout) -> RunStatus:
     )
 
 
-def _seen(layout: RunLayout) -> _Seen:
+def read_files(layout: RunLayout) -> RunFiles:
+    """Return the book of a run with its time.
+
+    Raises
+    ------
+    ConfigError
+        `run-version` for a book of another version.
+    """
     empty = Book(state="running", exit_code=None, software="", stages=(), outcomes=())
     try:
         text, changed_ns = layout.run_json.read_text(encoding="utf-8"), sizes(layout.run_json)[0][2]
         data = json.loads(text)
     except FileNotFoundError:
-        return _Seen(layout=layout, book=empty, changed_ns=0)
+        return RunFiles(layout=layout, book=empty, changed_ns=0)
     except ValueError:  # torn: the sidecars say more than nothing
-        return _Seen(layout=layout, book=empty, changed_ns=changed_ns)
-    return _Seen(layout=layout, book=_book(data, layout), changed_ns=changed_ns, per_shard=_per_shard(data))
+        return RunFiles(layout=layout, book=empty, changed_ns=changed_ns)
+    return RunFiles(layout=layout, book=_book(data, layout), changed_ns=changed_ns)
 
 
 def _book(data: object, layout: RunLayout) -> Book:
@@ -172,19 +188,13 @@ def _book(data: object, layout: RunLayout) -> Book:
     return serial.from_mapping(Book, {one.name: data[one.name] for one in fields(Book) if one.name in data})
 
 
-def _per_shard(data: object) -> int | None:
-    for key in ("config", "patches", "knees_per_shard"):
-        data = data.get(key) if isinstance(data, Mapping) else None
-    return data if isinstance(data, int) and data > 0 else None
-
-
 def _phase(book: Book, owner: Owner | None) -> Phase:
     if book.state != "running":
         return book.state
     return "running" if owner is not None and not owner.stale else "interrupted"
 
 
-def _stages(seen: _Seen, phase: Phase) -> tuple[StageStatus, ...]:
+def _stages(seen: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
     """Return the stages in their order; the first that has not ended goes on, or is where the run stopped."""
     times = {one.stage: one.seconds for one in seen.book.stages}
     counts: Tally = Counter((o.stage, o.status) for o in seen.book.outcomes if o.knee is not None or o.stage not in OF)
@@ -208,7 +218,7 @@ def _stages(seen: _Seen, phase: Phase) -> tuple[StageStatus, ...]:
     return tuple(one(name) for name in STAGES)
 
 
-def _ended_before(seen: _Seen) -> list[StageName]:
+def _ended_before(seen: RunFiles) -> list[StageName]:
     """Return the stages before the last that has a finished unit: all that can be known without a book."""
     begun = [name for name in STAGES if seen.finished(name)]
     return list(STAGES[: STAGES.index(begun[-1])]) if begun else []
@@ -226,13 +236,13 @@ def _ended(name: StageName, counts: Tally, seconds: float) -> StageStatus:
     )
 
 
-def _waiting(name: StageName, seen: _Seen) -> StageStatus:
+def _waiting(name: StageName, seen: RunFiles) -> StageStatus:
     return StageStatus(
         stage=name, state="waiting", of=_of(name), done=0, skipped=0, failed=0, left=seen.units(name), seconds=None
     )
 
 
-def _stopped(name: StageName, seen: _Seen, counts: Tally) -> StageStatus:
+def _stopped(name: StageName, seen: RunFiles, counts: Tally) -> StageStatus:
     done, skipped, failed = (counts[name, status] for status in STATUSES)
     total = seen.units(name) if OF.get(name) != "shards" else seen.units("measure")
     left = None if total is None else max(total - done - skipped - failed, 0)
@@ -242,7 +252,7 @@ def _stopped(name: StageName, seen: _Seen, counts: Tally) -> StageStatus:
     )
 
 
-def _by_sidecars(name: StageName, seen: _Seen, state: Literal["ended", "running", "interrupted"]) -> StageStatus:
+def _by_sidecars(name: StageName, seen: RunFiles, state: Literal["ended", "running", "interrupted"]) -> StageStatus:
     """Return the counts of a stage that is not in the book: a unit that was finished before it began counts as skipped."""
     times = seen.finished(name)
     skipped = sum(when < seen.changed_ns for when in times) if seen.book.software else 0
