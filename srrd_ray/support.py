@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from srrd_ray import __version__, serial
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import replacing
-from srrd_ray.io.places import sizes, written
+from srrd_ray.io.places import ObjectPath, sizes, written
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import STAGES, Fault, Knee, Outcome
 from srrd_ray.scrub import Scrubber
@@ -123,7 +124,7 @@ def _run_json(book: Book, scrubber: Scrubber) -> dict[str, object]:
         "state": book.state,
         "exit_code": book.exit_code,
         "stages": [{"stage": one.stage, "seconds": one.seconds} for one in book.stages if one.stage in STAGES],
-        "outcomes": [json.loads(serial.to_json(_outcome(one, scrubber))) for one in book.outcomes],
+        "outcomes": json.loads(serial.to_json([_outcome(one, scrubber) for one in book.outcomes])),
         "knees": book.knees,
         "until": book.until,
     }
@@ -171,7 +172,7 @@ def _files(root: Path) -> list[dict[str, object]]:
     total: Counter[tuple[str, str]] = Counter()
     for child in root.iterdir():
         top = child.name if child.name in TOPS else "other"
-        for name, size, _ in sizes(child):
+        for name, size in _names_and_sizes(child):
             ending = name.rpartition(".")[2] if "." in name else "no ending"
             kind = top, ending if ending in ENDINGS else "other" if "." in name else ending
             files[kind] += 1
@@ -179,6 +180,17 @@ def _files(root: Path) -> list[dict[str, object]]:
     return [
         {"part": part, "ending": end, "files": n, "bytes": total[part, end]} for (part, end), n in sorted(files.items())
     ]
+
+
+def _names_and_sizes(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield the files of a run that may go on meanwhile: what vanishes is left out."""
+    if isinstance(path, ObjectPath) or path.is_file():
+        yield from ((name, size) for name, size, _ in sizes(path))
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield name, (Path(folder) / name).stat().st_size
 
 
 def _tail(path: Path, scrubber: Scrubber) -> Iterator[str]:

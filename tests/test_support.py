@@ -142,6 +142,13 @@ def test_a_run_without_a_whole_book_has_a_bundle_too(tmp_path: Path, torn: str |
     assert json.loads(members["status.json"])["phase"] == "running"
 
 
+def test_a_file_that_vanishes_meanwhile_is_not_counted(tmp_path: Path) -> None:
+    layout = run_with_secrets(tmp_path / "run")
+    (layout.root / "volumes" / "gone.json").symlink_to(tmp_path / "nowhere")
+    files = json.loads(unpacked(layout, tmp_path / "out.zip")["files.json"])
+    assert [one["files"] for one in files if (one["part"], one["ending"]) == ("volumes", "json")] == [1]
+
+
 def test_a_name_that_is_no_zip_or_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not-a-zip"):
         write_bundle(RunLayout(root=tmp_path), tmp_path / "out.txt")

@@ -287,7 +287,7 @@ def sizes(path: Path) -> list[tuple[str, int, int]]:
 
 
 def written(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield name and time of change (ns) of the files directly in a folder that may be written to meanwhile."""
+    """Yield name and time of change (ns) of what lies in a folder without subfolders, to which may be written meanwhile."""
     if isinstance(folder, ObjectPath):
         yield from ((name, changed) for name, _, changed in sizes(folder))
         return
