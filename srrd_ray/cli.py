@@ -193,6 +193,42 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     return 0
 
 
+@app.command
+def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
+    """Say where a run stands, from its files alone; nothing is written and no cluster is needed.
+
+    Ends with 0 while the run goes on, with 3 where it was interrupted or stopped by cluster or storage, else as the run itself
+    did: 0 all done, 1 some knee failed, 2 refused. Also 2 where the folder holds no run.
+
+    Args:
+        run: folder of the run.
+        json: print all of it as JSON.
+    """
+    from srrd_ray import serial
+    from srrd_ray.layout import RunLayout
+    from srrd_ray.status import read_status
+    from srrd_ray.status_text import text_of
+
+    found = read_status(RunLayout(root=place(run)))
+    sys.stdout.write(serial.to_json(found) if json else text_of(found))
+    return found.command_code
+
+
+@app.command
+def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> int:
+    """Write what is needed to help with a run, without patient data, into a zip file. Read it before you send it.
+
+    Args:
+        run: folder of the run.
+        out: the zip file.
+    """
+    from srrd_ray.layout import RunLayout
+    from srrd_ray.support import write_bundle
+
+    sys.stdout.write(f"{write_bundle(RunLayout(root=place(run)), place(out))}\n")
+    return 0
+
+
 def exit_code(error: SrrdError) -> int:
     """Return the exit code that an error stands for."""
     match error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from srrd_ray.cluster.foreach import foreach
+from srrd_ray.cluster.metrics import Progress, wrote
 from srrd_ray.cluster.session import session
 from srrd_ray.io.places import listed
 from srrd_ray.ledger import Ledger
@@ -79,9 +80,12 @@ class Engine:
         if not self._stands(stage, unit):
             if on_cluster:
                 self._connect()
+            progress = Progress(stage.name, 1)
             produced = carry_out(Task(stage=stage.name, layout=self.ledger.layout, act=act), unit)
             self._took_place(stage, unit)
-            self.ledger.record(outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started), 1)
+            outcomes = outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started)
+            progress.ended(outcomes)
+            self.ledger.record(outcomes, 1)
         self.ledger.close_stage(stage.name, started)
 
     def _spread(self, stage: Stage, units: Iterable[tuple[str, tuple[Knee, ...]]], act: Act) -> None:
@@ -128,6 +132,7 @@ class Engine:
         if sidecar is not None and sidecar.key == unit.key:
             self.hashes[stage.name, unit.name] = sidecar.sha256
             self.redone.add((stage.name, unit.name))
+            wrote(stage.name, sum(output.size for output in sidecar.outputs))
 
     def _connect(self) -> None:
         if not self.connected:

@@ -6,10 +6,11 @@ import json
 import logging
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from srrd_ray import __version__, serial
 from srrd_ray.config import RunConfig
@@ -17,27 +18,20 @@ from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.schemas import validate
 from srrd_ray.layout import RunLayout
-from srrd_ray.records import Knee, Outcome
+from srrd_ray.records import Knee, Outcome, RunState, StageName, StageTime
 
 log = logging.getLogger(__name__)
 
 SCHEMA: Literal["srrd-run/1"] = "srrd-run/1"
 LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "numba", "scikit-learn")
 
-State: TypeAlias = Literal["running", "finished", "stopped"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageTime:
-    """Wall seconds of one stage, all its units together."""
-
-    stage: str
-    seconds: float
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """`run.json`. `cohort` hashes the tables and the list of series of the cohort; no path and no patient data is kept."""
+    """`run.json`. `cohort` hashes the tables and the list of series of the cohort; no path and no patient data is kept.
+
+    `knees` and `until` say what was asked for: the knees of the cohort (absent: not known) and the last stage.
+    """
 
     schema: Literal["srrd-run/1"]
     software: str
@@ -45,10 +39,12 @@ class RunRecord:
     libraries: dict[str, str]
     cohort: str
     config: RunConfig
-    state: State
+    state: RunState
     exit_code: int | None
     stages: tuple[StageTime, ...]
     outcomes: tuple[Outcome, ...]
+    knees: int | None = None
+    until: StageName = "report"
 
 
 @dataclass(slots=True)
@@ -58,14 +54,18 @@ class Ledger:
     layout: RunLayout
     config: RunConfig
     cohort: str
+    knees: int | None = None
+    until: StageName = "report"
     outcomes: list[Outcome] = field(default_factory=list)
     stages: list[StageTime] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def record(self, outcomes: Iterable[Outcome], total: int) -> None:
         """Take down the outcomes of a unit; `total` is the number of knees of the stage, for the progress line."""
         for outcome in outcomes:
             self.outcomes.append(outcome)
-            number = sum(o.stage == outcome.stage for o in self.outcomes)
+            self.counts[outcome.stage] += 1
+            number = self.counts[outcome.stage]
             name = outcome.knee.key if outcome.knee else "cohort"
             level = logging.WARNING if outcome.error else logging.DEBUG if outcome.status == "skipped" else logging.INFO
             words = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
@@ -81,7 +81,7 @@ class Ledger:
         log.info("%-16s %s in %.1f s", stage, words or "nothing to do", seconds)
         self.write("running", None)
 
-    def write(self, state: State, exit_code: int | None) -> None:
+    def write(self, state: RunState, exit_code: int | None) -> None:
         """Write `run.json` as it stands."""
         record = RunRecord(
             schema=SCHEMA,
@@ -94,6 +94,8 @@ class Ledger:
             exit_code=exit_code,
             stages=tuple(self.stages),
             outcomes=tuple(self.outcomes),
+            knees=self.knees,
+            until=self.until,
         )
         text = serial.to_json(record)
         validate("run", json.loads(text), where=self.layout.run_json.name)

@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
@@ -16,6 +18,38 @@ from srrd_ray.io.places import create_text, touch
 
 HEARTBEAT_S = 20.0
 STALE_S = 180.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """The job that a lock names: since when it holds it (UTC; empty where the lock does not say), seconds since its heartbeat."""
+
+    host: str
+    pid: int
+    since: str
+    heartbeat_s: float
+
+    @property
+    def stale(self) -> bool:
+        """Whether the job is dead: its process is gone (same host), or its heartbeat is older than `STALE_S`."""
+        here = self.host == socket.gethostname() and Path("/proc/self").exists()
+        return (here and not Path(f"/proc/{self.pid}").exists()) or self.heartbeat_s > STALE_S
+
+
+def owner_of(root: Path) -> Owner | None:
+    """Return who holds the lock of a run folder, dead or alive; None where it is free."""
+    path = root / ".lock"
+    try:
+        heartbeat_s = time.time() - path.stat().st_mtime
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        words = json.loads(text)
+        host, pid, since = str(words["host"]), int(words["pid"]), str(words.get("since", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        host, pid, since = "unknown", 0, ""
+    return Owner(host=host, pid=pid, since=since, heartbeat_s=heartbeat_s)
 
 
 @contextmanager
@@ -54,7 +88,7 @@ def locked(root: Path) -> Iterator[None]:
 def _take(path: Path) -> None:
     for _ in range(2):
         try:
-            create_text(path, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+            create_text(path, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}))
         except FileExistsError:
             _refuse_living(path)
             path.unlink(missing_ok=True)
@@ -64,22 +98,20 @@ def _take(path: Path) -> None:
 
 
 def _refuse_living(path: Path) -> None:
-    age = time.time() - path.stat().st_mtime
-    try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        host, pid = str(owner["host"]), int(owner["pid"])
-    except (ValueError, KeyError, TypeError):
-        host, pid = "unknown", 0
-    gone = host == socket.gethostname() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists()
-    if gone or age > STALE_S:
+    owner = owner_of(path.parent)
+    if owner is None or owner.stale:
         return
     raise StoreError(
         "output-locked",
         "another job works in this output folder",
         where=path.parent.name,
-        got=f"process {pid} on {host}, heartbeat {age:.0f} s ago",
+        got=f"process {owner.pid} on {owner.host}, heartbeat {owner.heartbeat_s:.0f} s ago",
         todo=f"Wait for it or stop it; the lock of a dead job is taken over {STALE_S:.0f} s after its last heartbeat.",
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _beat(path: Path, stop: Event) -> None:

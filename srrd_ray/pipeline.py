@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 from srrd_ray.acts import Acts
 from srrd_ray.config import read_config
@@ -22,13 +21,11 @@ from srrd_ray.learning import Learning
 from srrd_ray.ledger import Ledger, refuse_other_run
 from srrd_ray.lock import locked
 from srrd_ray.provenance import hash_of
-from srrd_ray.records import Fault, Outcome, StageName
+from srrd_ray.records import STAGES, Fault, Outcome, StageName
 from srrd_ray.summary import summary
 from srrd_ray.work import Unit
 
 log = logging.getLogger(__name__)
-
-STAGES: tuple[StageName, ...] = get_args(StageName)
 
 
 def run(
@@ -61,19 +58,19 @@ def run(
     identity = hash_of([(k.knee.key, k.oa, k.kl_grade, k.age, k.sex) for k in cohort.knees])
     with locked(layout.root):
         refuse_other_run(layout, config, identity, overwrite=overwrite)
-        ledger = Ledger(layout=layout, config=config, cohort=identity)
-        code = _run_stages(ledger, cohort, until, verify=verify)
+        ledger = Ledger(layout=layout, config=config, cohort=identity, knees=len(cohort.knees), until=until)
+        code = _run_stages(ledger, cohort, verify=verify)
     sys.stdout.write(summary(ledger))
     return code
 
 
-def _run_stages(ledger: Ledger, cohort: Cohort, until: StageName, *, verify: bool) -> int:
+def _run_stages(ledger: Ledger, cohort: Cohort, *, verify: bool) -> int:
     ledger.write("running", None)
     engine = Engine(ledger=ledger, knees=[knee.knee for knee in cohort.knees], verify=verify)
     acts = Acts(layout=ledger.layout, cohort=cohort, config=ledger.config)
     pipeline = Pipeline(engine=engine, acts=acts)
     with engine.cluster:
-        for name in STAGES[: STAGES.index(until) + 1]:
+        for name in STAGES[: STAGES.index(ledger.until) + 1]:
             try:
                 pipeline.step(name)
             except Exception as error:  # also a defect of ours ends the run on record, with a report of what there is

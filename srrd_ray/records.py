@@ -18,11 +18,14 @@ Image: TypeAlias = Literal["ct", "mr", "sct", "ct_bones", "mr_bones"]
 Unit: TypeAlias = Literal["HU", "au", "label"]
 Parameter: TypeAlias = Literal["BV/TV", "Tb.Th", "Tb.Sp", "Tb.N"]
 Status: TypeAlias = Literal["done", "skipped", "failed"]
+RunState: TypeAlias = Literal["running", "finished", "stopped"]
 StageName: TypeAlias = Literal[
     "ingest", "learn-synthesis", "synthesize", "register", "patches", "measure", "tables",
     "teach", "tune", "distil", "predict", "classify", "evaluate", "report",
 ]  # fmt: skip
 
+STAGES: tuple[StageName, ...] = get_args(StageName)
+STATUSES: tuple[Status, ...] = get_args(Status)
 BONES: tuple[Bone, ...] = get_args(Bone)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)
 PARAMETERS: tuple[Parameter, ...] = get_args(Parameter)
@@ -166,3 +169,11 @@ class Outcome:
     def __post_init__(self) -> None:
         if (self.status == "failed") != (self.error is not None):
             raise InputError("outcome-invalid", "exactly the failed outcomes carry an error", got=self.status)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageTime:
+    """Wall seconds of one stage, all its units together."""
+
+    stage: str
+    seconds: float

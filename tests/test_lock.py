@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from srrd_ray import lock
 from srrd_ray.errors import StoreError
-from srrd_ray.lock import locked
+from srrd_ray.lock import locked, owner_of
 
 
 def leave(root: Path, host: str, pid: int, age: float = 0.0) -> None:
@@ -58,3 +59,26 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pa
     blocker.write_text("")
     with pytest.raises(StoreError, match="output-unwritable"), locked(blocker / "run"):
         pass
+
+
+def test_the_lock_tells_who_holds_it_since_when_and_whether_they_live(tmp_path: Path) -> None:
+    assert owner_of(tmp_path) is None
+    before = datetime.now(UTC).replace(microsecond=0)
+    with locked(tmp_path):
+        owner = owner_of(tmp_path)
+    assert owner is not None
+    assert (owner.host, owner.pid, owner.stale) == (socket.gethostname(), os.getpid(), False)
+    assert before <= datetime.fromisoformat(owner.since) <= datetime.now(UTC)
+    assert 0 <= owner.heartbeat_s < 60
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": "a"}', '{"host": "a", "pid": "x"}'])
+def test_a_torn_lock_has_an_unknown_owner_and_is_stale_with_age_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".lock").write_text(text)
+    owner = owner_of(tmp_path)
+    assert owner is not None
+    assert (owner.host, owner.since, owner.stale) == ("unknown", "", False)
+    os.utime(tmp_path / ".lock", (time.time() - lock.STALE_S - 60,) * 2)
+    old = owner_of(tmp_path)
+    assert old is not None
+    assert old.stale

@@ -20,8 +20,8 @@ from srrd_ray.io.omezarr import read_stored
 from srrd_ray.io.places import local_copy
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import RunRecord
-from srrd_ray.pipeline import STAGES, run
-from srrd_ray.records import PARAMETERS, Knee
+from srrd_ray.pipeline import run
+from srrd_ray.records import PARAMETERS, STAGES, Knee
 from srrd_ray.simulate import simulate_cohort
 from srrd_ray.stages.infer import infer
 from tests.io.test_places import copy_up

@@ -10,6 +10,7 @@ from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from srrd_ray import serial
+from srrd_ray.cluster.metrics import Progress
 from srrd_ray.cluster.session import ClusterConfig, require_cpus
 from srrd_ray.errors import ClusterError
 from srrd_ray.records import Fault, Outcome
@@ -29,10 +30,13 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     """
     require_cpus(1, f"stage {task.stage}")
     waiting = {unit.name: unit for unit in units}
+    progress = Progress(task.stage, len(units))
     try:
         for row in _rows(task, units, config):
             unit = waiting.pop(str(row["unit"]))
-            yield serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
+            outcomes = serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
+            progress.ended(outcomes)
+            yield outcomes
     except RayError as error:
         raise ClusterError(
             "stage-stalled",
@@ -41,7 +45,9 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
             todo="Run the same command again: finished units are kept.",
         ) from error
     for unit in waiting.values():
-        yield failures(task.stage, unit, _lost(config), 0.0)
+        lost = failures(task.stage, unit, _lost(config), 0.0)
+        progress.ended(lost)
+        yield lost
 
 
 def _rows(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[dict[str, object]]:

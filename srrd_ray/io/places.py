@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Self
@@ -284,6 +284,17 @@ def sizes(path: Path) -> list[tuple[str, int, int]]:
         return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in found]
     files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
     return [(file.name, (about := file.stat()).st_size, about.st_mtime_ns) for file in files]
+
+
+def written(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield name and time of change (ns) of what lies in a folder without subfolders, to which may be written meanwhile."""
+    if isinstance(folder, ObjectPath):
+        yield from ((name, changed) for name, _, changed in sizes(folder))
+        return
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # one that was renamed since
+                yield entry.name, entry.stat().st_mtime_ns
 
 
 def upload(local: Path, path: ObjectPath) -> None:

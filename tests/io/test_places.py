@@ -20,7 +20,7 @@ from srrd_ray.geometry import Geometry
 from srrd_ray.io import objects, omezarr, patch_store, places
 from srrd_ray.io.atomic import replacing, write_text
 from srrd_ray.io.cohort import read_cohort
-from srrd_ray.io.places import listed, local_copy, place, remove_tree
+from srrd_ray.io.places import listed, local_copy, place, remove_tree, written
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.io.weights import load_tensors, save_tensors
 from srrd_ray.provenance import hash_file
@@ -277,3 +277,14 @@ def test_one_listing_answers_as_the_store_would(bucket: Path) -> None:
     with listed(bucket / "run"):
         assert [((bucket / "run" / n).is_dir(), (bucket / "run" / n).is_file()) for n in names] == asked
         assert places.sizes(bucket / "run") == sizes
+
+
+def test_what_is_written_directly_in_a_folder_is_told_also_while_files_vanish(tmp_path: Path, bucket: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for name in ("a.json", "b.json"):
+        (tmp_path / "in" / name).write_text("{}")
+    copy_up(tmp_path / "in", bucket / "in")
+    (tmp_path / "in" / "gone.json").symlink_to(tmp_path / "nowhere")
+    files = {name for name, _ in written(tmp_path / "in")} - {"deep"}
+    assert files == {name for name, _ in written(bucket / "in")} == {"a.json", "b.json"}
+    assert [list(written(root / "none")) for root in (tmp_path, bucket)] == [[], []]
