@@ -1,0 +1,48 @@
+"""What can never be had is refused at once, with what was asked for and what there is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from srrd_ray.cluster import session
+from srrd_ray.cluster.growing import could_grow_to
+from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
+from srrd_ray.errors import ClusterError
+
+
+def test_more_cpus_than_there_are_is_an_error_within_seconds(cluster: ClusterConfig) -> None:
+    begin = time.monotonic()
+    with pytest.raises(ClusterError, match=r"resources-missing.*got 2 CPU, expected 1000 CPU"):
+        require_cpus(1000, "a test")
+    assert time.monotonic() - begin < 30
+
+
+def test_gpus_are_required_only_where_asked_for(cluster: ClusterConfig) -> None:
+    with pytest.raises(ClusterError, match="gpu-missing"):
+        gpus_for(1000, "require")
+    assert not gpus_for(1000, "auto")
+    assert not gpus_for(1, "never")
+
+
+def test_a_cluster_without_an_autoscaler_does_not_grow(cluster: ClusterConfig) -> None:
+    assert not could_grow_to([{"CPU": 1.0}])
+
+
+def test_what_a_cluster_may_grow_to_counts_and_is_asked_for_only_when_needed(
+    cluster: ClusterConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[dict[str, float]]] = []
+
+    def could_grow_to(bundles: list[dict[str, float]]) -> bool:
+        asked.append(bundles)
+        return len(bundles) <= 8
+
+    monkeypatch.setattr(session, "could_grow_to", could_grow_to)
+    assert reachable("CPU", 2) == 2
+    assert not asked
+    assert reachable("CPU", 8) == 8
+    assert reachable("CPU", 9) == 2
+    assert reachable("CPU", 32, apiece=4) == 32
+    assert asked[-1] == [{"CPU": 4}] * 8
