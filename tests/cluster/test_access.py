@@ -123,10 +123,10 @@ def test_the_token_is_sought_where_ray_seeks_it(tmp_path: Path, monkeypatch: pyt
 @contextmanager
 def real_head(variables: Mapping[str, str]) -> Iterator[str]:
     """Run a head on free ports for the length of a block; yields its address."""
-    host = "127.0.0.1" if variables is LOOPBACK else get_node_ip_address()
+    port, host = _free_port(), "127.0.0.1" if variables is LOOPBACK else get_node_ip_address()
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
         command = [
-            str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port=0", "--num-cpus=1",
+            str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=1",
             "--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000",
             f"--temp-dir={folder}", f"--ray-client-server-port={_free_port()}", "--dashboard-agent-listen-port=0",
             "--min-worker-port=0", "--max-worker-port=0",
@@ -136,7 +136,8 @@ def real_head(variables: Mapping[str, str]) -> Iterator[str]:
                 command, env=environment(variables), stdout=said, stderr=said, start_new_session=True
             )
             try:
-                yield f"{host}:{_port(head, Path(folder) / 'said')}"
+                _wait(head, Path(folder) / "said")
+                yield f"{host}:{port}"
             finally:
                 head.terminate()  # it ends its own processes; sent to all of them at once it would wait for ever
                 with suppress(subprocess.TimeoutExpired):
@@ -150,12 +151,11 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def _port(head: subprocess.Popen[bytes], said: Path) -> str:
+def _wait(head: subprocess.Popen[bytes], said: Path) -> None:
     until = time.monotonic() + 90
     while time.monotonic() < until and head.poll() is None:
-        found = re.search(r"--address='[^']*:(\d+)'", said.read_text())
-        if found:
-            return found[1]
+        if "Ray runtime started" in said.read_text():
+            return
         time.sleep(0.2)
     raise AssertionError(said.read_text()[-2000:])
 
