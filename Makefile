@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint audit install clean
 
 demo: install  ## simulate a small cohort, run everything, end with the path of the report
 	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
@@ -15,6 +15,12 @@ lint: install  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: install  ## known holes in the tested versions; where the index or the list of holes does not answer, it says so and ends well
+	$(BIN)/python -m pip check
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt pip-audit || { echo "audit: pip-audit cannot be had here: nothing was looked up"; exit 0; }; \
+	said=$$($(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off 2>&1); code=$$?; echo "$$said"; \
+	case "$$code $$said" in "0 "*) ;; *"known vulnerabilit"*) exit 1 ;; *) echo "audit: the list of holes does not answer here: nothing was looked up" ;; esac
 
 install: $(VENV)/.installed
 

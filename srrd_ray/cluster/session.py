@@ -12,6 +12,7 @@ from math import ceil
 import ray
 from ray.data import DataContext
 
+from srrd_ray.cluster.access import require_closed
 from srrd_ray.cluster.growing import could_grow_to
 from srrd_ray.errors import ClusterError
 
@@ -51,13 +52,21 @@ class ClusterConfig:
 
 @contextmanager
 def session(config: ClusterConfig) -> Iterator[None]:
-    """Connect to Ray for the length of a block; a connection that exists already is used and left open."""
+    """Connect to Ray for the length of a block; a connection that exists already is used and left open.
+
+    Raises
+    ------
+    ClusterError
+        `ray-unreachable`; for a cluster that was there before: `cluster-open`, `token-readable`.
+    """
     if ray.is_initialized():
         _prepare_data(config)
         yield
         return
     _connect(config)
     try:
+        if os.environ.get("RAY_ADDRESS"):
+            require_closed()
         _prepare_data(config)
         yield
     finally:
@@ -133,7 +142,7 @@ def _connect(config: ClusterConfig) -> None:
     except Exception as error:  # a node that is too slow to start raises nothing narrower
         raise ClusterError(
             "ray-unreachable", f"cannot start or reach Ray: {str(error).splitlines()[0][:300]}",
-            todo="Check that the cluster runs and that RAY_ADDRESS, if set, is right.",
+            todo="Check that the cluster runs, that RAY_ADDRESS, if set, is right, and that `ray get-auth-token` gives its token.",
         ) from error  # fmt: skip
 
 
