@@ -19,6 +19,8 @@ from srrd_ray.simulation.trabeculae import random_tile, tile_map
 
 NODE_MM = 0.7
 WARP_MM = 0.35
+AROUND_MM = 7.0
+"""Deeper outside of a bone nothing asks how deep: over `compose_kernel.FAR_MM`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +90,19 @@ def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, ext
     }
     for axis in "xyz":
         channels[f"warp_{axis}"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
-    return _table(xyz, channels, CHANNELS)
+    return _around(_table(xyz, channels, CHANNELS))
+
+
+def _around(bone: Table) -> Table:
+    """Return a bone's table without what lies farther than `AROUND_MM` outside of the bone: most of a limb's box."""
+    near = bone.values[..., 0] > -AROUND_MM
+    spans = [np.flatnonzero(near.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if not all(span.size for span in spans):
+        return bone
+    first = [max(int(span[0]) - 1, 0) for span in spans]
+    box = tuple(slice(low, int(span[-1]) + 2) for low, span in zip(first, spans, strict=True))
+    origin = bone.origin_mm + np.array(first[::-1]) * bone.step_mm
+    return Table(np.ascontiguousarray(bone.values[box]), origin, bone.step_mm)
 
 
 def distance(depth: Field) -> Field:
@@ -158,4 +172,4 @@ def _small_bone(
     if of is anatomy.patella:
         channels["cartilage"] = 2.2 * sigmoid((xyz[1] - anatomy.patella_front(a) - 2) / 1.5) * np.ones_like(depth)
     channels |= {"depth": depth, "warp_x": WARP_MM * smooth_noise(rng, xyz, 9.0)}
-    return _table(xyz, channels, CHANNELS)
+    return _around(_table(xyz, channels, CHANNELS))
