@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -25,9 +24,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import yaml
+from watching import ENDED
 
-LINE = re.compile(r"^\d\d:\d\d:\d\d (\S+) +\d+/\d+ ")
-ENDED = re.compile(r"^\d\d:\d\d:\d\d (\S+) +.* in [\d.]+ s$")
 HEAD, HEAD_TYPE = "FAKE_HEAD_NODE_ID", "ray.head.default"
 """As the simulated provider calls them."""
 TYPES = {"cpu-spot": (2, 10), "cpu-on-demand": (1, 0)}
@@ -121,30 +119,24 @@ def nodes() -> Counter[str]:
 
 def watch(run: subprocess.Popen[str], log: Path, path: Path, patience_s: float) -> Counter[str]:
     """Write a row a second until the run has ended and its nodes are gone, or `patience_s` have passed since; return the last nodes."""
-    start, ended, seen = time.time(), 0.0, Counter[str]()
+    start, over, seen = time.time(), 0.0, Counter[str]()
     with path.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["seconds", "stage", *TYPES])
-        while not ended or (sum(seen.values()) and time.time() - ended < patience_s):
+        table.writerow(["seconds", *TYPES, "ended"])
+        while not over or (sum(seen.values()) and time.time() - over < patience_s):
             seen = nodes()
-            table.writerow(
-                [round(time.time() - start, 1), "" if ended else stage_of(log), *(seen[name] for name in TYPES)]
-            )
+            at = round(time.time() - start, 1)
+            table.writerow([at, *(seen[name] for name in TYPES), " ".join(ended(log))])
             file.flush()
-            if not ended and run.poll() is not None:
-                ended = time.time()
+            if not over and run.poll() is not None:
+                over = time.time()
             time.sleep(1)
     return seen
 
 
-def stage_of(log: Path) -> str:
-    """Return the stage of the last line of a log that names one; empty between two stages."""
-    for line in reversed(log.read_text().splitlines()):
-        if found := ENDED.match(line):
-            return f"after {found[1]}"
-        if found := LINE.match(line):
-            return found[1]
-    return "start"
+def ended(log: Path) -> list[str]:
+    """Return the stages that a log says have ended."""
+    return [found[1] for line in log.read_text().splitlines() if (found := ENDED.match(line))]
 
 
 def draw(path: Path, out: Path) -> None:
@@ -152,24 +144,25 @@ def draw(path: Path, out: Path) -> None:
         rows = list(csv.DictReader(file))
     seconds = [float(row["seconds"]) for row in rows]
     figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(11, 4.6), sharex=True, height_ratios=[1, 1.4], layout="constrained"
+        2, 1, figsize=(11, 5), sharex=True, height_ratios=[1, 1.6], layout="constrained"
     )
     levels = [[int(row[name]) for row in rows] for name in TYPES]
     top.stackplot(seconds, *levels, labels=list(TYPES), colors=[COLORS[name] for name in TYPES], step="post")
-    top.set_ylabel("nodes")
+    top.set_ylabel("nodes beside the head")
     top.yaxis.get_major_locator().set_params(integer=True)
-    top.legend(loc="upper right", frameon=False, ncols=len(TYPES))
-    stages = list(
-        dict.fromkeys(row["stage"].removeprefix("after ") for row in rows if row["stage"] not in ("", "start"))
-    )
-    for at, row in zip(seconds, rows, strict=True):
-        if row["stage"] in stages:
-            bottom.barh(stages.index(row["stage"]), 1.2, left=at, height=0.7, color="#4a5568")
-    bottom.set_yticks(range(len(stages)), stages, fontsize=8)
+    top.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, ncols=len(TYPES))
+    begin = 0.0
+    for number, stage in enumerate(rows[-1]["ended"].split()):
+        end = next(at for at, row in zip(seconds, rows, strict=True) if stage in row["ended"].split())
+        bottom.barh(number, end - begin, left=begin, height=0.7, color="#4a5568")
+        bottom.text(end + 0.005 * seconds[-1], number, stage, va="center", fontsize=8)
+        begin = end
+    bottom.set_yticks([])
     bottom.invert_yaxis()
     bottom.set_xlabel("seconds since the run began on a bare head")
     for axis in (top, bottom):
         axis.spines[["top", "right"]].set_visible(False)
+    bottom.spines["left"].set_visible(False)
     figure.savefig(out, dpi=110)
 
 
