@@ -18,7 +18,7 @@ from srrd_ray.cluster.session import ClusterConfig
 
 Config = dict[str, object]
 ROOT = Path(__file__).resolve().parents[1]
-AWS, GCP = ROOT / "cluster.yaml", ROOT / "examples" / "cluster-gcp.yaml"
+AWS, GCP = ROOT / "cluster.yaml", ROOT / "examples" / "gcp" / "cluster.yaml"
 
 both = pytest.mark.parametrize("path", [AWS, GCP], ids=["aws", "gcp"])
 
