@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from srrd_ray import serial
+from srrd_ray.cli import main
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.io.omezarr import read_stored
 from srrd_ray.io.places import local_copy
@@ -152,6 +153,21 @@ def test_a_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Pat
     assert run(cohort, out, ended.config, until="synthesize", overwrite=False) == 0
     record = serial.from_json(RunRecord, RunLayout(root=out).run_json.read_text())
     assert {o.status for o in record.outcomes} == {"skipped"}
+
+
+def test_a_new_ct_in_an_object_store_is_read_as_on_disk(ended: Ended, bucket: Path, tmp_path: Path) -> None:
+    ct = sorted(ended.cohort.glob("sub-*/ct/*.nii.gz"))[0]
+    infer(ct, ended.layout.model("distilled"), tmp_path / "out", None)
+    copy_up(ended.layout.root / "models", bucket / "models")
+    copy_up(ct.parent, bucket / "ct")
+    with pytest.raises(SystemExit) as end:
+        main(
+            ["infer", "--model", str(bucket / "models" / "distilled"), "--ct", str(bucket / "ct" / ct.name),
+             "--out", str(bucket / "out")]
+        )  # fmt: skip
+    assert end.value.code == 0
+    for path in sorted((tmp_path / "out").iterdir()):
+        assert (bucket / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_model_reads_a_new_ct(ended: Ended, tmp_path: Path) -> None:

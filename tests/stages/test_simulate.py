@@ -35,6 +35,14 @@ def test_a_knee_written_again_elsewhere_has_the_same_bytes(cohort: Path, tmp_pat
         assert path.read_bytes() == old.read_bytes(), path.name
 
 
+def test_a_knee_written_into_an_object_store_has_the_same_bytes(cohort: Path, bucket: Path) -> None:
+    plan = simulate_cohort_plan(18, 5)[0]
+    simulate_knee(plan, bucket / "cohort", TINY)
+    stored = knee_paths(plan.knee, bucket / "cohort")
+    for there, here in zip(stored, knee_paths(plan.knee, cohort), strict=True):
+        assert there.read_bytes() == here.read_bytes(), here.name
+
+
 def test_both_affines_of_the_nifti_agree_and_units_are_mm(cohort: Path) -> None:
     for path in knee_paths(simulate_cohort_plan(18, 5)[0].knee, cohort)[:3]:
         header = nib.load(path).header
