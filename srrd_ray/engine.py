@@ -16,6 +16,7 @@ from srrd_ray.cluster.metrics import Progress, wrote
 from srrd_ray.cluster.session import session
 from srrd_ray.io.places import listed
 from srrd_ray.ledger import Ledger
+from srrd_ray.lock import LOCK
 from srrd_ray.records import Knee
 from srrd_ray.resume import find_sidecar, finished, key_of
 from srrd_ray.work import Act, Task, Unit, carry_out, outcomes_of
@@ -52,7 +53,7 @@ class Stage:
 class Engine:
     """The state of a run while it goes on: which knees are left, what stands, what was redone.
 
-    With `verify` nothing stands whose bytes are not those that were written.
+    The run's folder is locked meanwhile. With `verify` nothing stands whose bytes are not those that were written.
     """
 
     ledger: Ledger
@@ -95,7 +96,8 @@ class Engine:
             todo = [unit for unit in named.values() if not self._stands(stage, unit)]
         if todo:
             self._connect()
-            task = Task(stage=stage.name, layout=self.ledger.layout, act=act)
+            layout = self.ledger.layout
+            task = Task(stage=stage.name, layout=layout, act=act, witness=layout.root / LOCK)
             for outcomes in foreach(task, todo, self.ledger.config.cluster):
                 self.ledger.record(outcomes, len(self.knees))
         for unit in todo:

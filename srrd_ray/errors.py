@@ -60,6 +60,10 @@ class StoreError(SrrdError, OSError):
     """Stored data is missing, torn, altered, of another version, or storage cannot be used (exit code 3)."""
 
 
+STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "storage-full", "output-not-shared")
+"""Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
+
+
 class NotEstimableError(SrrdError, ArithmeticError):
     """A quantity has no value on this input, e.g. an AUC with one class."""
 

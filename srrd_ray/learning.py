@@ -140,16 +140,22 @@ def _logged(searches: Iterator[Searched]) -> Iterator[Searched]:
     """Yield the searches, each with a log line for every trial."""
     for one, trials in searches:
         for t in trials:
-            state, score = "stopped" if t.stopped else "completed", f"{t.scores[-1]:.3f}" if t.scores else "none"
-            log.info("%-16s %s trial %d %s: ICC %s", "tune", one.name.rsplit("-", 1)[0], t.number, state, score)
+            score = f"{t.scores[-1]:.3f}" if t.scores else "none"
+            log.info("%-16s %s trial %d %s: ICC %s", "tune", one.name.rsplit("-", 1)[0], t.number, _state(t), score)
+            if t.failure:
+                log.warning("%-16s %s trial %d: %s", "tune", one.name.rsplit("-", 1)[0], t.number, t.failure)
         yield one, trials
+
+
+def _state(trial: Trial[HyperParameters]) -> str:
+    return "failed" if trial.failure else "stopped" if trial.stopped else "completed"
 
 
 def _rows(fold: int, trials: Sequence[Trial[HyperParameters]]) -> Iterator[dict[str, object]]:
     """Yield the rows of ``tables/tune.parquet``: one for each epoch of each trial."""
     best = winner(trials).number
     for one in trials:
-        status = "winner" if one.number == best else "stopped" if one.stopped else "completed"
+        status = "winner" if one.number == best else _state(one)
         facts = {"fold": fold, "trial": one.number, **asdict(one.setting), "status": status}
         yield from ({**facts, "epoch": epoch, "icc": score} for epoch, score in enumerate(one.scores, start=1))
 

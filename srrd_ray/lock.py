@@ -18,6 +18,8 @@ from srrd_ray.io.places import create_text, touch
 
 HEARTBEAT_S = 20.0
 STALE_S = 180.0
+LOCK = ".lock"
+"""Name of the lock in the folder that it guards."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +40,7 @@ class Owner:
 
 def owner_of(root: Path) -> Owner | None:
     """Return who holds the lock of a run folder, dead or alive; None where it is free."""
-    path = root / ".lock"
+    path = root / LOCK
     try:
         heartbeat_s = time.time() - path.stat().st_mtime
         text = path.read_text(encoding="utf-8")
@@ -63,7 +65,7 @@ def locked(root: Path) -> Iterator[None]:
     StoreError
         `output-locked` naming the owner and the age; `output-unwritable` where nothing can be written there.
     """
-    path = root / ".lock"
+    path = root / LOCK
     try:
         root.mkdir(parents=True, exist_ok=True)
         _take(path)

@@ -15,7 +15,7 @@ from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import Row, read_rows, require_table, write_rows
 from srrd_ray.io.places import remove_tree, sizes
 from srrd_ray.layout import RunLayout
-from srrd_ray.lock import locked
+from srrd_ray.lock import LOCK, locked
 from srrd_ray.provenance import hash_of
 from srrd_ray.stages.measure_row import RowAct, failed_row, images_below, read_row
 from srrd_ray.stages.recipe import Recipe
@@ -101,7 +101,7 @@ def _keep_known(out: Path, act: RowAct) -> None:
 
 def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Row]:
     """Yield the rows as they come, in no fixed order."""
-    task = Task(stage=STAGE, layout=RunLayout(root=root), act=act)
+    task = Task(stage=STAGE, layout=RunLayout(root=root), act=act, witness=root / LOCK)
     units = [Unit(name=name, key=act.settings) for name in act.images]
     waiting = dict(act.images)
     stride = max(1, len(units) // 200)  # so that looking for fresh rows does not grow with the square of the folder

@@ -25,7 +25,7 @@ from srrd_ray.io import block_store
 from srrd_ray.io.foreign_zarr import open_image
 from srrd_ray.io.nrrd_writer import write_nrrd
 from srrd_ray.layout import RunLayout
-from srrd_ray.lock import locked
+from srrd_ray.lock import LOCK, locked
 from srrd_ray.morphometry.binarize import otsu_of_histogram
 from srrd_ray.morphometry.field import leaves_out
 from srrd_ray.morphometry.measures import BoneMeasures
@@ -254,7 +254,7 @@ class _Volume:
         key = key_of(name, job, [self.inputs])
         units = [Unit(name=name_of(core), key=key) for core in windows(name, job)]
         todo = [unit for unit in units if finished(layout, name, unit.name, key) is None]
-        task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job))
+        task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job), witness=job.root / LOCK)
         for number, outcome in enumerate(self._done(task, todo), start=1):
             if outcome.error is not None:
                 raise _failure(name, outcome.error)

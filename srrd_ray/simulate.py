@@ -10,7 +10,7 @@ from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.session import ClusterConfig, session
 from srrd_ray.errors import ConfigError
 from srrd_ray.layout import RunLayout
-from srrd_ray.lock import locked
+from srrd_ray.lock import LOCK, locked
 from srrd_ray.records import Outcome
 from srrd_ray.resume import finished, key_of
 from srrd_ray.simulation.frozen import constants_sha256
@@ -75,7 +75,11 @@ def simulate_cohort(
             unit for unit in _units(plans, scans) if finished(RunLayout(root=root), STAGE, unit.name, unit.key) is None
         ]
         act = _Simulate(out=root, plans=plans, scans=scans)
-        failed = _make(Task(stage=STAGE, layout=RunLayout(root=root), act=act), todo, cluster) if todo else []
+        failed = (
+            _make(Task(stage=STAGE, layout=RunLayout(root=root), act=act, witness=root / LOCK), todo, cluster)
+            if todo
+            else []
+        )
         write_tables(tuple(plans.values()), root)
         if gallery:
             from srrd_ray.stages.gallery import write_gallery  # here: it plots, which no worker needs

@@ -6,6 +6,7 @@ Ray-free on purpose: a plain `for` loop over `perform` gives the same bytes as t
 from __future__ import annotations
 
 import logging
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from srrd_ray import __version__
+from srrd_ray.errors import StoreError
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Fault, Knee, Outcome
 from srrd_ray.resume import Sidecar, describe, mark_done
@@ -37,27 +39,46 @@ class Produced:
     failed: tuple[Outcome, ...] = ()
 
 
+SHARED_S = 10.0
+"""Network file systems show a new file to other machines after some seconds."""
+
 Act: TypeAlias = Callable[[Unit], Produced]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One stage, ready to be carried out for any of its units, here or on another machine."""
+    """One stage, ready to be carried out for any of its units, here or on another machine.
+
+    `witness` is a file that the driver made: a machine that does not see it does not share the storage of the run.
+    """
 
     stage: str
     layout: RunLayout
     act: Act
+    witness: Path | None = None
 
 
 def perform(task: Task, unit: Unit) -> tuple[Outcome, ...]:
     """Return one outcome for each knee of the unit (one without a knee for a unit over the cohort)."""
     started = time.monotonic()
     try:
+        _require_shared(task)
         produced = carry_out(task, unit)
     except Exception as error:  # the one place where a failure becomes an outcome
         log.debug("%s %s failed", task.stage, unit.name, exc_info=True)
         return failures(task.stage, unit, Fault.of(error), time.monotonic() - started)
     return outcomes_of(task.stage, unit, produced.failed, time.monotonic() - started)
+
+
+def _require_shared(task: Task) -> None:
+    until = time.monotonic() + SHARED_S
+    while task.witness is not None and not task.witness.exists():
+        if time.monotonic() > until:
+            raise StoreError(
+                "output-not-shared", "this machine does not see the folder of the run", where=platform.node(),
+                todo="Put --out on storage that every node mounts at the same path, or on s3://.",
+            )  # fmt: skip
+        time.sleep(0.5)
 
 
 def carry_out(task: Task, unit: Unit) -> Produced:

@@ -13,6 +13,7 @@ from srrd_ray.engine import COHORT, Engine, Stage
 from srrd_ray.errors import InputError
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import Ledger, refuse_other_run
+from srrd_ray.lock import locked
 from srrd_ray.records import Knee
 from srrd_ray.work import Produced, Unit
 
@@ -43,10 +44,11 @@ def run(root: Path, bad: str = "", seed: int = 1, *, verify: bool = False) -> Le
     first = Stage(name="first", settings=seed, needs=lambda _: [])
     second = Stage(name="second", settings=None, needs=lambda unit: [("first", unit.name)])
     last = Stage(name="last", settings=None, needs=lambda _: [t for t in engine.hashes if t[0] == "second"])
-    engine.each_knee(first, Toy(root, "first", bad))
-    engine.each_knee(second, Toy(root, "second"))
-    engine.once(last, Toy(root, "last"))
-    ledger.write("finished", 0)
+    with locked(root):
+        engine.each_knee(first, Toy(root, "first", bad))
+        engine.each_knee(second, Toy(root, "second"))
+        engine.once(last, Toy(root, "last"))
+        ledger.write("finished", 0)
     return ledger
 
 

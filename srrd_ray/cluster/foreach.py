@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import ray.data
 from ray.exceptions import RayError
@@ -11,46 +13,78 @@ from ray.util.annotations import RayDeprecationWarning
 
 from srrd_ray import serial
 from srrd_ray.cluster.metrics import Progress
-from srrd_ray.cluster.session import ClusterConfig, require_cpus
-from srrd_ray.errors import ClusterError
+from srrd_ray.cluster.session import ClusterConfig, largest_memory, require_task
+from srrd_ray.errors import STORAGE_LOST, ClusterError, StoreError
 from srrd_ray.records import Fault, Outcome
 from srrd_ray.work import Task, Unit, failures, perform
+
+log = logging.getLogger(__name__)
+
+MORE = 4
+"""How many times the memory a unit gets for its last try."""
+NODE_SHARE = 0.9
+"""Share of the memory of the largest node that it gets at most: another node of this kind may have a little less."""
 
 
 def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of each unit as it ends, in no fixed order.
 
-    A unit whose worker dies is tried again `config.task_retries` times and then counts as failed (`worker-lost`): Ray Data
-    drops its block, and what went in is compared with what came out.
+    A unit whose worker dies is tried again `config.task_retries` times, then once more with `MORE` times the memory (as far
+    as a node has it), and then counts as failed (`worker-lost`): Ray Data drops its block, and what went in is compared with
+    what came out.
 
     Raises
     ------
     ClusterError
-        `stage-stalled` where nothing finished for `config.stall_seconds`.
+        `resources-missing`; `stage-stalled` where nothing finished for `config.stall_seconds`.
+    StoreError
+        As a unit met it, where every other unit would meet it too (`STORAGE_LOST`); its outcome is yielded before.
     """
-    require_cpus(1, f"stage {task.stage}")
+    memory = config.knee_memory_mb * 2**20
+    require_task(memory, f"stage {task.stage}")
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
-    try:
-        for row in _rows(task, units, config):
-            unit = waiting.pop(str(row["unit"]))
-            outcomes = serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
-            progress.ended(outcomes)
-            yield outcomes
-    except RayError as error:
-        raise ClusterError(
-            "stage-stalled",
-            f"stage {task.stage} stopped with {len(waiting)} of {len(units)} units open",
-            got=type(error).__name__,
-            todo="Run the same command again: finished units are kept.",
-        ) from error
+    for outcomes in _ended(task, waiting, _Effort(memory, config.task_retries)):
+        progress.ended(outcomes)
+        yield outcomes
+        _require_storage(task.stage, outcomes)
+    more = max(memory, min(MORE * memory, int(NODE_SHARE * largest_memory())))
+    if waiting:
+        log.warning("%-16s %d units lost their worker: once more with %d MiB", task.stage, len(waiting), more // 2**20)
+    for outcomes in _ended(task, waiting, _Effort(more, 0)):
+        progress.ended(outcomes)
+        yield outcomes
+        _require_storage(task.stage, outcomes)
     for unit in waiting.values():
-        lost = failures(task.stage, unit, _lost(config), 0.0)
+        lost = failures(task.stage, unit, _lost(config, more), 0.0)
         progress.ended(lost)
         yield lost
 
 
-def _rows(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """Memory in bytes that each task asks for, and how often it is tried again."""
+
+    memory: int
+    retries: int
+
+
+def _ended(task: Task, waiting: dict[str, Unit], effort: _Effort) -> Iterator[tuple[Outcome, ...]]:
+    """Yield the outcomes of the units that end, which wait no more."""
+    try:
+        for row in _rows(task, list(waiting.values()), effort):
+            waiting.pop(str(row["unit"]))
+            yield serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
+    except RayError as error:
+        raise ClusterError(
+            "stage-stalled",
+            f"stage {task.stage} stopped with {len(waiting)} units open",
+            got=type(error).__name__,
+            todo="Run the same command again: finished units are kept.",
+        ) from error
+
+
+def _rows(task: Task, units: Sequence[Unit], effort: _Effort) -> Iterator[dict[str, object]]:
     def do(row: dict[str, str]) -> dict[str, str]:
         unit = serial.from_json(Unit, row["row"])
         return {"unit": unit.name, "outcomes": serial.to_json(perform(task, unit))}
@@ -61,13 +95,21 @@ def _rows(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[
     with warnings.catch_warnings():
         # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        results = source.map(do, num_cpus=1, memory=config.knee_memory_mb * 2**20, max_retries=config.task_retries)
+        results = source.map(do, num_cpus=1, memory=effort.memory, max_retries=effort.retries)
     yield from results.iter_rows()
 
 
-def _lost(config: ClusterConfig) -> Fault:
+def _require_storage(stage: str, outcomes: Sequence[Outcome]) -> None:
+    """Raise what a unit met where every other unit would meet it too."""
+    for outcome in outcomes:
+        if outcome.error is not None and outcome.error.code in STORAGE_LOST:
+            code, words = outcome.error.code, outcome.error.message
+            raise StoreError(code, f"stage {stage} stopped: {words.removeprefix(f'[{code}] ')}")
+
+
+def _lost(config: ClusterConfig, memory: int) -> Fault:
     return Fault(
         code="worker-lost",
-        message=f"[worker-lost] its worker died {config.task_retries + 1} times, most often for want of memory: "
-        f"the task asks for {config.knee_memory_mb} MiB. Raise cluster.knee_memory_mb and run the same command again.",
+        message=f"[worker-lost] its worker died {config.task_retries + 2} times, most often for want of memory: "
+        f"got {memory // 2**20} MiB the last time. Raise cluster.knee_memory_mb (on larger nodes) and run the same command again.",
     )

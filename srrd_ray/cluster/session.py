@@ -36,7 +36,8 @@ class ClusterConfig:
     knee_memory_mb
         Memory that one task over one knee asks of the scheduler, MiB.
     task_retries
-        How often a task is tried again after its worker died, before its knee counts as failed.
+        How often a task is tried again after its worker died; it is then tried once more with more memory (see `foreach`),
+        before its knee counts as failed.
     stall_seconds
         A stage without any progress for this long is stopped.
     """
@@ -85,6 +86,32 @@ def reachable(resource: str, wanted: float, apiece: float = 1.0) -> float:
     return have
 
 
+def require_task(memory: int, purpose: str) -> None:
+    """Stop at once where no node, present or to come, could ever take a task of one CPU and `memory` bytes.
+
+    Raises
+    ------
+    ClusterError
+        `resources-missing` with what was asked for and what the cluster has.
+    """
+    require_cpus(1, purpose)
+    have = largest_memory()
+    if have < memory and not could_grow_to([{"CPU": 1.0, "memory": float(memory)}]):
+        raise ClusterError(
+            "resources-missing",
+            f"{purpose} needs more memory for one task than any node has",
+            got=f"{have / 2**20:.0f} MiB",
+            expected=f"{memory / 2**20:.0f} MiB",
+            todo="Start nodes with more memory, or lower cluster.knee_memory_mb.",
+        )
+
+
+def largest_memory() -> int:
+    """Return the memory in bytes that the largest node of the cluster with a CPU offers to tasks."""
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max((int(offer.get("memory", 0)) for offer in offers if offer.get("CPU", 0) >= 1), default=0)
+
+
 def require_cpus(wanted: float, purpose: str) -> None:
     """Stop at once where a request could never be met, instead of waiting for ever.
 
@@ -126,6 +153,7 @@ def gpus_for(workers: int, policy: str) -> bool:
 def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_task_oom_retries", str(config.task_retries))  # Ray's own default is to try for ever
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new tables ignore verbose=0; the log lines are ours
     try:
         if os.environ.get("RAY_ADDRESS"):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
 from srrd_ray.errors import StoreError, TrainingError
 from srrd_ray.io.places import address, append_text, remove_tree
-from srrd_ray.io.weights import load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
+from srrd_ray.io.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 from srrd_ray.training import Learner, Shard
 
 Programme = Callable[[], Iterator[Learner]]
@@ -28,7 +28,6 @@ Programme = Callable[[], Iterator[Learner]]
 Progress = Callable[[str], None]
 """Receives one line for every epoch."""
 
-CHECKPOINT_SECONDS = 15.0
 COLLECTIVE_TIMEOUT_S = 600
 
 
@@ -44,11 +43,14 @@ class Training:
         Picklable; called once on every worker.
     storage
         Folder that every node sees; holds checkpoints and, in the end, the weights.
+    checkpoint_seconds
+        A checkpoint is written at the end of an epoch where the last one is so old.
     """
 
     name: str
     programme: Programme
     storage: Path
+    checkpoint_seconds: float = 15.0
 
     @property
     def weights(self) -> Path:
@@ -135,8 +137,21 @@ def _resume_point() -> _Resume | None:
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        tensors, notes = load_tensors(Path(folder) / "state.safetensors")
+        found = _sound(Path(folder) / "state.safetensors")
+    if found is None:
+        return None
+    tensors, notes = found
     return _Resume(learner=notes["learner"], epoch=int(notes["epoch"]), tensors=tensors)
+
+
+def _sound(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Return the tensors and notes of a file; null where it is torn or altered: its learner begins anew, to the same weights."""
+    try:
+        return load_tensors(path)
+    except StoreError as error:
+        if error.code not in DAMAGED:
+            raise
+        return None
 
 
 def _restore(learner: Learner, resumed: _Resume) -> int:
@@ -177,15 +192,17 @@ class _Saver:
         path = self.training.weights / f"{learner.name}.safetensors"
         if not path.is_file():
             return False
-        tensors, _ = load_tensors(path)
+        found = _sound(path)
+        if found is None:
+            return False
         for name, module in learner.modules().items():
-            load_into(module, _below(tensors, f"{name}."), path.name)
+            load_into(module, _below(found[0], f"{name}."), path.name)
         return True
 
     def report(self, learner: Learner, epoch: int, losses: dict[str, float]) -> None:
         """Report an epoch on every rank; rank 0 adds a checkpoint now and then (resuming is exact from any epoch)."""
         numbers = {**losses, "epoch": float(epoch)}
-        if not self.leads or time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
+        if not self.leads or time.monotonic() - self.saved_at < self.training.checkpoint_seconds:
             train.report(numbers)
         else:
             with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -21,6 +22,11 @@ from srrd_ray.io.places import address, remove_tree
 log = logging.getLogger(__name__)
 
 Setting = TypeVar("Setting")
+
+TRIES_MORE = 2
+"""How often a trial is tried again whose worker died."""
+FAILURE = "failure"
+"""The column with the reason of a trial that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +57,13 @@ class TuneConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial(Generic[Setting]):
-    """What became of one setting: its score after every epoch, and whether ASHA stopped it."""
+    """What became of one setting: its score after every epoch, whether ASHA stopped it, and why it failed, if it did."""
 
     number: int
     setting: Setting
     scores: tuple[float, ...]
     stopped: bool
+    failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,19 +80,23 @@ class Search(Generic[Setting]):
 def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
     """Return all trials of a search, in the order of the settings; an interrupted search goes on where it was.
 
+    A trial that diverges has failed and the others go on; one whose worker dies is tried again, from its beginning.
+
     Raises
     ------
     TrainingError
-        `tune-failed` where no trial reported any score.
+        `tune-failed` where every trial failed.
     """
     require_cpus(1, f"search {plan.name}")
     cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     results = _tuner(plan, config, cpus).fit()
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
-    if not any(trial.scores for trial in trials):
+    if not any(_sound(trial) for trial in trials):
+        reasons = [trial.failure for trial in trials if trial.failure] + [str(error) for error in results.errors]
         raise TrainingError(
-            "tune-failed", "no trial reported a score", where=plan.name,
-            got=str(results.errors[0]).splitlines()[-1][:300] if results.errors else "no error",
+            "tune-failed", "every trial of the search failed", where=plan.name,
+            got=reasons[0].splitlines()[-1][:300] if reasons else "no score",
+            todo="Run the same command again; where it fails again, change distillation.search or the data.",
         )  # fmt: skip
     return trials
 
@@ -107,7 +118,11 @@ def search_all(
 
 def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:
     """Return the trial with the best last score; the earlier one where two are equal."""
-    return max((t for t in trials if t.scores), key=lambda t: (t.scores[-1], -t.number))
+    return max((t for t in trials if _sound(t)), key=lambda t: (t.scores[-1], -t.number))
+
+
+def _sound(trial: Trial[Setting]) -> bool:
+    return bool(trial.scores) and not trial.failure
 
 
 def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
@@ -115,8 +130,11 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
 
     def trial(space: dict[str, int]) -> None:
         torch.set_num_threads(config.cpus_per_trial)  # from the configuration: sums depend on it
-        for score in plan.run(plan.settings[space["number"]]):
-            tune.report({"score": score})
+        try:
+            for score in plan.run(plan.settings[space["number"]]):
+                tune.report({"score": score})
+        except TrainingError as error:  # it would come again: only a lost worker is worth another try
+            tune.report({"score": -inf, FAILURE: str(error)})
 
     trial.__name__ = (
         f"trial-{plan.name}"  # Tune keeps functions by name for a whole job: searches side by side need two
@@ -141,7 +159,12 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
                 max_t=plan.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
             ),
         ),
-        run_config=tune.RunConfig(name=plan.name, storage_path=address(path.parent), verbose=0),
+        run_config=tune.RunConfig(
+            name=plan.name,
+            storage_path=address(path.parent),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=TRIES_MORE),
+        ),
     )
 
 
@@ -151,6 +174,13 @@ def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator
 
 
 def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Setting]:
+    """Return what a trial reported; of epochs that were reported twice, as its worker died between, the last."""
     frame = result.metrics_dataframe
-    scores = () if frame is None or "score" not in frame else tuple(float(s) for s in frame["score"])
-    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=len(scores) < plan.epochs)
+    if frame is None or "score" not in frame:
+        failure = str(result.error).splitlines()[-1] if result.error else ""
+        return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True, failure=failure)
+    last = frame.drop_duplicates("training_iteration", keep="last").sort_values("training_iteration")
+    scores = tuple(float(score) for score in last["score"] if isfinite(score))
+    failure = str(last[FAILURE].iloc[-1]) if FAILURE in last and not isfinite(last["score"].iloc[-1]) else ""
+    stopped = len(scores) < plan.epochs
+    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=stopped, failure=failure)

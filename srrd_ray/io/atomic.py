@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from srrd_ray.errors import StoreError
 from srrd_ray.io.places import ObjectPath, upload
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -17,7 +21,26 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a local path for a new file or folder; on success it takes the place of `path`, on error it is removed.
 
     Two writers of one path never mix: each has a name of its own, and the last rename (or upload) wins.
+
+    Raises
+    ------
+    StoreError
+        `storage-full`.
     """
+    try:
+        with _beside(path) as beside:
+            yield beside
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StoreError(
+            "storage-full", "no space is left to write", where=path.name, got=str(error.strerror),
+            todo="Free space there (or on the local disk, for s3://) and run the same command again: what is finished is kept.",
+        ) from error  # fmt: skip
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
             beside = Path(folder) / path.name

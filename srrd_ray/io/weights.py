@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +18,20 @@ from srrd_ray.io.atomic import replacing
 from srrd_ray.io.places import local_copy
 
 NOTES = "srrd"
+DAMAGED = ("weights-unreadable", "weights-altered")
+"""The codes of a file that is not what was written."""
+DIGEST = "sha256"
+"""The note with the hash of all tensors: a flipped bit in a weight shows in nothing else."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write named tensors and string notes to one safetensors file, atomically; the same bytes for the same content.
+    """Write named tensors, their hash and string notes to one safetensors file, atomically; the same bytes for the same content.
 
     All notes go under one key, as safetensors writes several keys in an order that changes from one call to the next.
     """
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     with replacing(path) as beside:
-        save_file(kept, beside, metadata={NOTES: json.dumps(dict(notes), sort_keys=True)})
+        save_file(kept, beside, metadata={NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -36,11 +41,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     ------
     StoreError
         `weights-unreadable` for anything that is not safetensors: pickled checkpoints are never opened.
+        `weights-altered` where the tensors are not those that were written.
     """
     try:
         with local_copy(path) as here, safe_open(here, framework="pt") as file:
             notes: dict[str, str] = json.loads((file.metadata() or {}).get(NOTES, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        if notes.pop(DIGEST, None) != _digest(tensors):
+            raise StoreError(
+                "weights-altered", "the weights are not those that were written", where=path.name,
+                todo="Run the same command again with --verify, or copy the model anew.",
+            )  # fmt: skip
     except StoreError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
@@ -51,6 +62,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             got=str(error).splitlines()[0],
             todo="Only safetensors are read; convert other checkpoints where you trust them.",
         ) from error
+    return tensors, notes
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of names, kinds, shapes and values of tensors, which come in order."""
+    digest = hashlib.sha256()
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

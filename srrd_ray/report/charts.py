@@ -72,6 +72,7 @@ def search(table: pd.DataFrame) -> Figure:
     figure, [[curves, temperatures]] = canvas(10.5, 3.2, columns=2)
     styles = {
         "stopped": (COLOURS["pale"], 1.0, "stopped early"),
+        "failed": (COLOURS["femur"], 1.0, "failed"),
         "completed": (COLOURS["plain"], 1.3, "completed"),
         "winner": (COLOURS["tibia"], 2.4, "winner"),
     }

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srrd_ray.cluster import training as driver
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.cluster.training import Training, fit
 from srrd_ray.errors import TrainingError
@@ -85,16 +84,47 @@ def test_two_workers_learn_what_one_learns_alone(cluster: ClusterConfig, tmp_pat
     assert sum(line.startswith("second epoch") for line in lines) == 6
 
 
+@pytest.fixture(scope="module")
+def undisturbed(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """What the programme learns when nothing happens."""
+    calm = Training(name="calm", programme=partial(programme, 6), storage=tmp_path_factory.mktemp("calm"))
+    return weights_of(fit(calm, cluster, lambda _: None))
+
+
+def often(root: Path) -> Training:
+    """A training with a checkpoint after every epoch, of which one worker kills itself once."""
+    killing = partial(programme, 6, root / "killed")
+    return Training(name="hit", programme=killing, storage=root, checkpoint_seconds=0.0)
+
+
 @pytest.mark.slow
 def test_a_killed_worker_changes_no_bit_of_the_result(
-    cluster: ClusterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: ClusterConfig, tmp_path: Path, undisturbed: dict[str, Tensor]
 ) -> None:
-    monkeypatch.setattr(driver, "CHECKPOINT_SECONDS", 0.0)
-    calm = Training(name="calm", programme=partial(programme, 6), storage=tmp_path)
-    hit = Training(name="hit", programme=partial(programme, 6, tmp_path / "killed"), storage=tmp_path)
-    undisturbed = weights_of(fit(calm, cluster, lambda _: None))
+    hit = often(tmp_path)
     disturbed = weights_of(fit(hit, cluster, lambda _: None))
     assert (tmp_path / "killed").exists()
+    assert any(tmp_path.glob("hit/*/state.safetensors")), "it went on from a checkpoint"
+    assert all(torch.equal(undisturbed[name], disturbed[name]) for name in undisturbed)
+
+
+def flip(path: Path) -> None:
+    """Turn one bit in the middle of a file, or leave half of a short one."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["*/state.safetensors", "weights/first.safetensors", "*snapshot*.json"])
+def test_a_damaged_checkpoint_is_not_learnt_from_and_changes_no_bit_of_the_result(
+    cluster: ClusterConfig, tmp_path: Path, undisturbed: dict[str, Tensor], damaged: str
+) -> None:
+    hit = often(tmp_path)
+    with pytest.raises(TrainingError, match="training-failed"):
+        fit(hit, replace(cluster, task_retries=0), lambda _: None)
+    assert [flip(path) for path in tmp_path.glob(f"hit/{damaged}")]
+    disturbed = weights_of(fit(hit, cluster, lambda _: None))
     assert all(torch.equal(undisturbed[name], disturbed[name]) for name in undisturbed)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,11 +40,45 @@ def test_asha_stops_the_worst_and_the_best_setting_wins(cluster: ClusterConfig, 
     assert not trials[0].stopped
 
 
+def climb_and_die_once(marker: Path, setting: float) -> Iterator[float]:
+    for epoch, score in enumerate(climb(setting)):
+        if setting == SETTINGS[0] and epoch == 3 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield score
+
+
+@pytest.mark.slow
+def test_a_killed_trial_is_tried_again_and_changes_nothing(cluster: ClusterConfig, tmp_path: Path) -> None:
+    calm = Search(name="calm", settings=SETTINGS, run=climb, epochs=5, storage=tmp_path)
+    hit = replace(calm, name="hit", run=partial(climb_and_die_once, tmp_path / "died"))
+    undisturbed = search(calm, TuneConfig())
+    assert search(hit, TuneConfig()) == undisturbed
+    assert (tmp_path / "died").exists()
+
+
 @pytest.mark.slow
 def test_a_search_in_which_every_trial_fails_says_so(cluster: ClusterConfig, tmp_path: Path) -> None:
     plan = Search(name="fall", settings=SETTINGS[:2], run=fall_over, epochs=5, storage=tmp_path)
-    with pytest.raises(TrainingError, match="no trial reported a score"):
+    with pytest.raises(TrainingError, match="every trial of the search failed.*loss-not-finite"):
         search(plan, TuneConfig(trials=2, cpus_per_trial=1))
+
+
+def climb_or_diverge(setting: float) -> Iterator[float]:
+    for epoch, score in enumerate(climb(setting)):
+        if setting == 0.9 and epoch == 3:
+            raise TrainingError("loss-not-finite", "the loss is not finite")
+        yield score
+
+
+@pytest.mark.slow
+def test_53_a_trial_that_diverges_is_marked_and_never_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
+    trials = search(
+        Search(name="d", settings=SETTINGS, run=climb_or_diverge, epochs=5, storage=tmp_path), TuneConfig()
+    )
+    assert trials[2].scores == pytest.approx((0.9, 1.8, 2.7))
+    assert "loss-not-finite" in trials[2].failure
+    assert winner(trials).setting == 0.5
 
 
 @pytest.mark.slow

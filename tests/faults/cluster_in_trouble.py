@@ -1,0 +1,143 @@
+"""A cluster of its own that meets with trouble, in a process of its own: ``python -m tests.faults.cluster_in_trouble KIND OUT``.
+
+Prints one JSON object: the outcomes of six small units as {unit: code or "done"}, or the code of the error that stopped the stage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from srrd_ray.cluster.foreach import foreach
+from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.errors import SrrdError
+from srrd_ray.io.atomic import replacing
+from srrd_ray.layout import RunLayout
+from srrd_ray.lock import LOCK, locked
+from srrd_ray.records import Knee
+from srrd_ray.work import Produced, Task, Unit
+
+KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(6))
+UNITS = tuple(Unit(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)
+GREEDY = UNITS[2].name
+STEPS = 20
+
+
+@dataclass(frozen=True)
+class Write:
+    """Writes one folder a unit in twenty small steps over two seconds, as a stage writes its shards; one unit may take much memory."""
+
+    root: Path
+    hog_mb: int = 0
+
+    def __call__(self, unit: Unit) -> Produced:
+        hog = bytearray(self.hog_mb * 2**20) if unit.name == GREEDY else bytearray()
+        for at in range(0, len(hog), 4096):
+            hog[at] = 1
+        path = self.root / "out" / unit.name
+        with replacing(path) as beside:
+            beside.mkdir()
+            for step in range(STEPS):
+                (beside / f"{step}.txt").write_text(f"{unit.name} {step}")
+                time.sleep(0.1)
+        return Produced(paths=(path,))
+
+
+def stage(out: Path, config: ClusterConfig, act: Write) -> dict[str, str]:
+    """Carry the six units out and say what became of them."""
+    found: dict[str, str] = {}
+    task = Task(stage="toy", layout=RunLayout(root=out), act=act, witness=out / LOCK)
+    try:
+        with locked(out), session(config):
+            for outcomes in foreach(task, UNITS, config):
+                found |= {o.knee.key: o.error.message if o.error else "done" for o in outcomes if o.knee}
+    except SrrdError as error:
+        found["stopped"] = str(error)
+    return found
+
+
+@contextmanager
+def joined(cpus: int, nodes: int) -> Iterator[Callable[[], None]]:
+    """Join a head without CPUs and some nodes; yields what takes the last of them away, without a farewell."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    cluster.add_node(num_cpus=0, object_store_memory=80_000_000)
+    added = [cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000) for _ in range(nodes)]
+    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+    try:
+        yield lambda: cluster.remove_node(added[-1], allow_graceful=False)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def node_lost(out: Path) -> dict[str, str]:
+    """One of two nodes is removed as soon as it writes."""
+    with joined(cpus=2, nodes=2) as remove:
+        threading.Thread(target=_when_writing, args=(out / "out", remove), daemon=True).start()
+        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out))
+
+
+def _when_writing(folder: Path, strike: Callable[[], None]) -> None:
+    while not list(folder.glob(".*partial/5.txt")):
+        time.sleep(0.02)
+    strike()
+
+
+def memory_short(out: Path) -> dict[str, str]:
+    """One unit takes more memory than the machine gives: Ray's monitor kills its worker, every time."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    os.environ["RAY_memory_usage_threshold"] = f"{1 - (memory.available - 2**31) / memory.total:.4f}"
+    os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+    config = ClusterConfig(cpus=2, task_retries=1, knee_memory_mb=64)
+    return stage(out, config, Write(out, hog_mb=6144))
+
+
+def not_shared(out: Path) -> dict[str, str]:
+    """The only node that works sees another folder where the run's should be."""
+    import ray
+
+    out.mkdir(parents=True, exist_ok=True)
+    with joined(cpus=0, nodes=0), hidden_from(out, ray.get_runtime_context().gcs_address):
+        until = time.monotonic() + 60
+        while ray.cluster_resources().get("CPU", 0) < 2 and time.monotonic() < until:
+            time.sleep(0.5)
+        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out))
+
+
+@contextmanager
+def hidden_from(folder: Path, address: str) -> Iterator[None]:
+    """Run a node of two CPUs that has an empty folder of its own in place of `folder`."""
+    mounted = 'mount -t tmpfs none "$1" && shift && exec "$@"'
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh", str(folder)]
+    command += [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--address={address}"]
+    command += ["--num-cpus=2", "--object-store-memory=80000000"]
+    node = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        node.terminate()
+
+
+def main() -> None:
+    kind, out = sys.argv[1], Path(sys.argv[2])
+    kinds = {"node-lost": node_lost, "memory-short": memory_short, "not-shared": not_shared}
+    sys.stdout.write("\n" + json.dumps(kinds[kind](out)) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # what is left of the cluster is not waited for
+
+
+if __name__ == "__main__":
+    main()
