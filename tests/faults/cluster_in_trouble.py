@@ -84,14 +84,16 @@ def joined(cpus: int, nodes: int) -> Iterator[Callable[[], None]]:
 def node_lost(out: Path) -> dict[str, str]:
     """One of two nodes is removed as soon as it writes."""
     with joined(cpus=2, nodes=2) as remove:
-        threading.Thread(target=_when_writing, args=(out / "out", remove), daemon=True).start()
-        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out))
+        struck: list[str] = []
+        threading.Thread(target=_when_writing, args=(out / "out", remove, struck), daemon=True).start()
+        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"struck": " ".join(struck)}
 
 
-def _when_writing(folder: Path, strike: Callable[[], None]) -> None:
-    while not list(folder.glob(".*partial/5.txt")):
+def _when_writing(folder: Path, strike: Callable[[], None], struck: list[str]) -> None:
+    while len(list(folder.glob(".*partial/5.txt"))) < 3:  # four at a time: one of them at least is on the node that goes
         time.sleep(0.02)
     strike()
+    struck.append("while writing")
 
 
 def memory_short(out: Path) -> dict[str, str]:

@@ -1,0 +1,161 @@
+"""Faults 53 to 63 of clusters, disks and jobs, each made for real in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.lock import LOCK
+from tests.faults.cluster_in_trouble import GREEDY, STEPS, UNITS
+from tests.io import makers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACES = subprocess.run(["unshare", "--map-root-user", "--mount", "true"], capture_output=True, check=False)
+needs_mount = pytest.mark.skipif(NAMESPACES.returncode != 0, reason="this machine lets no test mount a small disk")
+WHOLE = {f"out/{unit.name}/{step}.txt" for unit in UNITS for step in range(STEPS)}
+
+
+def in_trouble(kind: str, out: Path) -> dict[str, str]:
+    """What became of six units on a cluster that meets with trouble."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.cluster_in_trouble", kind, str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=True)
+    found: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def files(out: Path) -> set[str]:
+    """Every file below a folder, except the book-keeping of the units."""
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    return {name for name in found if not name.startswith(".state/")}
+
+
+def test_54_62_a_unit_that_needs_too_much_memory_fails_alone_in_bounded_time(tmp_path: Path) -> None:
+    found = in_trouble("memory-short", tmp_path)
+    assert found.pop(GREEDY).startswith("[worker-lost] its worker died 3 times, most often for want of memory: got 256 MiB")
+    assert set(found.values()) == {"done"}
+    assert files(tmp_path) == {name for name in WHOLE if GREEDY not in name}
+
+
+def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(tmp_path: Path) -> None:
+    found = in_trouble("node-lost", tmp_path)
+    assert found.pop("struck") == "while writing"
+    assert found == {unit.name: "done" for unit in UNITS}
+    assert files(tmp_path) == WHOLE
+
+
+@needs_mount
+def test_44_a_node_that_does_not_share_the_output_stops_the_run(tmp_path: Path) -> None:
+    found = in_trouble("not-shared", tmp_path)
+    assert found["stopped"].startswith("[output-not-shared]")
+    assert "--out on storage that every node mounts" in found["stopped"]
+    assert files(tmp_path) == set()
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four knees; reading them takes seconds."""
+    root: Path = makers.cohort(tmp_path_factory.mktemp("cohort") / "cohort", people=("A1", "B2"), sides=("L", "R"))
+    return root
+
+
+def command(cohort: Path, out: Path) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "srrd_ray.cli", "run", "--cohort", str(cohort), "--out", str(out), "--until", "ingest"]
+
+
+def ended(cohort: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """A run that nobody disturbs."""
+    return subprocess.run(command(cohort, out), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+
+
+def volumes(out: Path) -> dict[str, bytes]:
+    root = out / "volumes"
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def calm(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an undisturbed run writes."""
+    out = tmp_path_factory.mktemp("calm") / "run"
+    assert ended(cohort, out).returncode == 0
+    return volumes(out)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_56_57_a_driver_that_is_struck_leaves_what_the_same_command_finishes(
+    cohort: Path, calm: dict[str, bytes], tmp_path: Path, how: signal.Signals
+) -> None:
+    out = tmp_path / "run"
+    with started(cohort, out) as driver:
+        _wait_for_a_volume(out, driver)
+        if how == signal.SIGINT:
+            second = ended(cohort, out)
+            assert second.returncode == 3
+            assert "output-locked" in second.stderr
+        driver.send_signal(how)
+        driver.wait(120)
+    assert driver.returncode != 0
+    assert (out / LOCK).exists() == (how == signal.SIGKILL), "only who cannot clean up leaves its lock"
+    assert ended(cohort, out).returncode == 0
+    assert volumes(out) == calm
+
+
+class started:
+    """A run in a process of its own, which is gone at the end of the block."""
+
+    def __init__(self, cohort: Path, out: Path) -> None:
+        self.process = subprocess.Popen(command(cohort, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _wait_for_a_volume(out: Path, driver: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 300
+    while not any(out.glob("volumes/*/*")):
+        assert driver.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+FULL = """
+mount -t tmpfs -o size=1500k none "$OUT" && mkdir "$OUT/run"
+"$@"; echo "code $?" >&2
+find "$OUT" -name "*.partial" >&2
+mount -o remount,size=200m "$OUT"
+"$@"; echo "code $?" >&2
+cp -r "$OUT/run" "$KEPT"
+"""
+"""A run on a disk of 1.5 MB, which is full soon; the same command once more after the disk has grown."""
+
+
+@needs_mount
+def test_44_57_a_full_disk_stops_the_run_and_the_same_command_finishes_it(
+    cohort: Path, calm: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    out = tmp_path / "disk"
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", FULL, "sh", *command(cohort, out / "run")],
+        cwd=ROOT, capture_output=True, text=True, timeout=800, check=False,
+        env=os.environ | {"OUT": str(out), "KEPT": str(tmp_path / "kept")},
+    )  # fmt: skip
+    first, second = (part for part in done.stderr.split("code ")[1:3])
+    assert (first[0], second[0]) == ("3", "0"), done.stderr[-3000:]
+    assert "storage-full" in done.stderr
+    assert "Free space" in done.stderr
+    assert ".partial" not in first
+    assert volumes(tmp_path / "kept") == calm
