@@ -119,7 +119,7 @@ def read_image(
     ------
     InputError
         As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`,
-        `both-knees` and, for a CT, `not-a-knee`.
+        `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
     """
     with local_copy(path) as here:
         if image_format(here) == "dicom":
@@ -129,7 +129,7 @@ def read_image(
     if modality is None:
         return image
     volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
-    doubts = is_knee.check_knee(volume, path.name, rules) if modality == "ct" else ()
+    doubts = is_knee.check_anatomy(volume, modality, path.name, rules)
     return replace(image, volume=volume, notes=image.notes + notes + doubts)
 
 

@@ -1,7 +1,8 @@
-"""Whether the voxels of a CT show a knee: how wide its widest bone is along the leg, how many bones, how wide the body.
+"""Whether voxels are those of a knee and of the modality that is stated, though no header says otherwise.
 
-A knee has one place where bone is as wide as condyles or a plateau; shafts, hands and feet have none, and a trunk has more body
-around it than a leg. Hounsfield units are needed: of an MR only header and extent are judged.
+In CT a knee has one place where bone is as wide as condyles or a plateau; shafts and hands have none, and a trunk has more body
+around it than a leg. An MR has no units by which bone could be told: of it only header, extent and the sign of its values are
+judged.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from srrd_ray.errors import InputError
-from srrd_ray.io.source import DEFAULT_RULES, Note, ReadRules
+from srrd_ray.io.source import Note, ReadRules
+from srrd_ray.records import Modality
 from srrd_ray.volume import Volume
 
 Image: TypeAlias = "Volume[np.int16] | Volume[np.float32]"
-Grid: TypeAlias = tuple[NDArray[np.float32], tuple[float, float, float]]
+Grid: TypeAlias = tuple[NDArray[np.float32], tuple[float, float]]
 
 COARSE_MM = 2.0
 BONE_HU, TISSUE_HU = 150.0, -300.0
@@ -31,6 +33,8 @@ MOST_BODY_CM2 = 450.0
 MOST_BONES = 4
 PART_CM2 = 0.5
 NO_OUTLINE, OUTLINE_MM = 0.97, 150.0
+AIR_LIKE, AIR_SHARE = -500.0, 0.01
+"""Values that only air in Hounsfield units has, and the least share of them that a CT with air shows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +54,46 @@ class Looks:
         )
 
 
-def check_knee(ct: Image, where: str, rules: ReadRules = DEFAULT_RULES) -> tuple[Note, ...]:
+def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules) -> tuple[Note, ...]:
+    """Return a FLAG `knee-doubtful` where an image may show something else than one knee, or nothing.
+
+    A field of view too small to show condyles or plateau whole is not judged.
+
+    Raises
+    ------
+    InputError
+        `wrong-modality` or, for a CT, `not-a-knee`, where the rules refuse that.
+    """
+    if not _wide_enough(image):
+        return ()
+    wrong = _other_modality(image, modality, where)
+    if wrong is not None and rules.not_a_knee == "refuse":
+        raise wrong
+    if modality == "ct" and wrong is None:
+        return check_knee(image, where, rules)
+    return () if wrong is None else (Note(severity="FLAG", code="knee-doubtful", message=wrong.what),)
+
+
+def _other_modality(image: Image, modality: Modality, where: str) -> InputError | None:
+    """Return the refusal of a CT without one value below 0, and of an MR with much that is as dark as air in a CT."""
+    if modality == "ct" and image.array.min() >= 0:
+        return InputError(
+            "wrong-modality", "no value is below 0, so these are no Hounsfield units", where=where,
+            got=f"values from {float(image.array.min()):g} to {float(image.array.max()):g}",
+            expected="fat and air below 0",
+            todo="Give the CT of this knee, converted with RescaleSlope and RescaleIntercept.",
+        )  # fmt: skip
+    dark = float((image.array[::4, ::4, ::4] <= AIR_LIKE).mean()) if modality == "mr" else 0.0
+    if dark <= AIR_SHARE:
+        return None
+    return InputError(
+        "wrong-modality", "values far below 0, as of air in a CT", where=where,
+        got=f"{100 * dark:.0f} % of the voxels at {AIR_LIKE:g} or less", expected="magnitudes of an MR",
+        todo="Give the MR of this knee; a CT belongs into the folder ct.",
+    )  # fmt: skip
+
+
+def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
     """Return a FLAG `knee-doubtful` where a CT may show something else than one knee, or nothing.
 
     Raises
@@ -59,8 +102,6 @@ def check_knee(ct: Image, where: str, rules: ReadRules = DEFAULT_RULES) -> tuple
         `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg, and the rules refuse that.
     """
     looks = look(ct)
-    if looks is None:
-        return ()
     wrong = _wrong(looks)
     if wrong and rules.not_a_knee == "refuse":
         raise _refusal(wrong[0], looks, where)
@@ -92,12 +133,9 @@ def _doubts(looks: Looks) -> list[str]:
     return found
 
 
-def look(ct: Image) -> Looks | None:
-    """Return what the planes across the leg of a CT in HU show; none where the field of view is too small to tell."""
-    planes, (step, *pixel) = _coarse(ct)
-    across = min(n * mm for n, mm in zip(planes.shape[1:], pixel, strict=True))
-    if across < ACROSS_MM or len(planes) * step < ALONG_MM:
-        return None
+def look(ct: Image) -> Looks:
+    """Return what the planes across the leg of a CT in HU show."""
+    planes, pixel = _coarse(ct)
     cm2 = pixel[0] * pixel[1] / 100.0
     sections = [_sections(plane > BONE_HU, cm2) for plane in planes]
     widest = [float(found.max(initial=0.0)) for found in sections]
@@ -107,24 +145,32 @@ def look(ct: Image) -> Looks | None:
         bones=int(np.median([(found >= PART_CM2).sum() for found in sections])),
         body_cm2=float(_sizes(body, cm2).max(initial=0.0)),
         body_share=float(body.mean()),
-        across_mm=across,
+        across_mm=min(n * mm for n, mm in zip(planes.shape[1:], pixel, strict=True)),
     )
 
 
-def _coarse(ct: Image) -> Grid:
-    """Return planes across the leg of about 2 mm a pixel and their spacing; in-plane means take the noise off.
+def _axes(image: Image) -> tuple[int, int, int]:
+    """Return the array axis nearest to LPS z, along which the leg lies, and the other two."""
+    columns = image.geometry.affine[2, :3] / np.linalg.norm(image.geometry.affine[:3, :3], axis=0)
+    along = 2 - int(np.argmax(np.abs(columns)))
+    first, second = (axis for axis in range(3) if axis != along)
+    return along, first, second
 
-    The leg lies along the array axis that is nearest to LPS z.
-    """
-    columns = ct.geometry.affine[2, :3] / np.linalg.norm(ct.geometry.affine[:3, :3], axis=0)
-    axis = 2 - int(np.argmax(np.abs(columns)))
-    spacing = [ct.geometry.spacing_mm[a] for a in (axis, *(a for a in range(3) if a != axis))]
-    every, rows, cols = (max(int(COARSE_MM / mm), 1) for mm in spacing)
-    kept = np.moveaxis(ct.array, axis, 0)[::every]
+
+def _wide_enough(image: Image) -> bool:
+    along, *across = (image.geometry.shape[a] * image.geometry.spacing_mm[a] for a in _axes(image))
+    return min(across) >= ACROSS_MM and along >= ALONG_MM
+
+
+def _coarse(ct: Image) -> Grid:
+    """Return planes across the leg of about 2 mm a pixel, and the pixel's edges; in-plane means take the noise off."""
+    axes = _axes(ct)
+    every, rows, cols = (max(int(COARSE_MM / ct.geometry.spacing_mm[a]), 1) for a in axes)
+    kept = np.moveaxis(ct.array, axes[0], 0)[::every]
     n, y, x = kept.shape[0], kept.shape[1] // rows, kept.shape[2] // cols
     blocks = kept[:, : y * rows, : x * cols].reshape(n, y, rows, x, cols)
     coarse = np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32), dtype=np.float32)
-    return coarse, (spacing[0] * every, spacing[1] * rows, spacing[2] * cols)
+    return coarse, (ct.geometry.spacing_mm[axes[1]] * rows, ct.geometry.spacing_mm[axes[2]] * cols)
 
 
 def _sections(bone: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io.images import read_image
-from srrd_ray.io.is_knee import check_knee, look
+from srrd_ray.io.is_knee import check_anatomy, check_knee, look
 from srrd_ray.io.source import ReadRules
 from srrd_ray.volume import Volume
 from tests.io import makers
@@ -71,14 +71,14 @@ def trunk() -> Volume[np.int16]:
 
 def refused(ct: Volume[np.int16]) -> str:
     with pytest.raises(InputError) as caught:
-        check_knee(ct, "ct")
+        check_knee(ct, "ct", ReadRules())
     assert caught.value.code == "not-a-knee"
     return str(caught.value)
 
 
 @pytest.mark.parametrize("spongy", [250, 150, 0, -60])
 def test_25_a_knee_passes_however_sparse_its_bone(spongy: float) -> None:
-    assert check_knee(knee(spongy), "ct") == ()
+    assert check_knee(knee(spongy), "ct", ReadRules()) == ()
 
 
 def test_25_a_knee_passes_in_every_orientation_of_its_planes() -> None:
@@ -110,15 +110,15 @@ def test_25_what_may_be_a_phantom_beside_a_knee_is_flagged() -> None:
     ct = knee()
     for n in range(-2, 3):
         ct.array[ellipse(12, 12, (50, 20.0 * n))] = 400
-    notes = check_knee(ct, "ct")
+    notes = check_knee(ct, "ct", ReadRules())
     assert [(note.severity, note.code) for note in notes] == [("FLAG", "knee-doubtful")]
     assert "more bones than a knee has" in notes[0].message
 
 
 def test_25_a_field_of_view_too_small_to_tell_is_not_judged() -> None:
     ct = shaft()
-    assert look(ct.crop((0, 20, 20), (50, 50, 50))) is None
-    assert look(ct.crop((0, 0, 0), (15, 90, 90))) is None
+    for part in (ct.crop((0, 20, 20), (50, 50, 50)), ct.crop((0, 0, 0), (15, 90, 90))):
+        assert check_anatomy(part, "ct", "ct", ReadRules()) == ()
 
 
 def test_25_the_reader_refuses_or_flags_a_shaft_as_the_rules_say(tmp_path: Path) -> None:
@@ -127,12 +127,30 @@ def test_25_the_reader_refuses_or_flags_a_shaft_as_the_rules_say(tmp_path: Path)
         read_image(path, "ct")
     notes = read_image(path, "ct", rules=ReadRules(not_a_knee="flag")).notes
     assert [(note.severity, note.code) for note in notes] == [("FLAG", "knee-doubtful")]
-    read_image(path, "mr")
+
+
+def test_25_a_ct_given_as_mr_is_refused_by_its_air(tmp_path: Path) -> None:
+    path = makers.nifti(tmp_path / "mr.nii.gz", knee().array.T, np.diag([-STEP, -STEP, STEP, 1.0]))
+    with pytest.raises(InputError, match=r"wrong-modality.*of the voxels at -500 or less"):
+        read_image(path, "mr")
+
+
+def test_25_an_mr_or_unscaled_ct_given_as_ct_is_refused_as_no_value_is_below_0(tmp_path: Path) -> None:
+    values = np.maximum(knee().array.T + 1024, 0).astype(np.int16)
+    path = makers.nifti(tmp_path / "ct.nii.gz", values, np.diag([-STEP, -STEP, STEP, 1.0]))
+    with pytest.raises(InputError, match=r"wrong-modality.*no Hounsfield units"):
+        read_image(path, "ct")
+    assert read_image(path, "mr").notes == ()
+
+
+def test_25_an_mr_normalised_about_0_passes(tmp_path: Path) -> None:
+    values = (knee().array.T / 400.0).astype(np.float32)
+    read_image(makers.nifti(tmp_path / "mr.nii.gz", values, np.diag([-STEP, -STEP, STEP, 1.0])), "mr")
 
 
 def test_25_the_shafts_of_the_real_ct_are_refused_and_its_knee_passes(real_data: Path) -> None:
     ct = read_image(real_data / "knee_ct_1mm.nii.gz", "ct").volume
-    assert check_knee(ct, "ct") == ()
+    assert check_knee(ct, "ct", ReadRules()) == ()
     below = ct.crop((0, 0, 0), (40, *ct.array.shape[1:]))
     with pytest.raises(InputError, match="2 bones in the median plane"):
-        check_knee(below, "ct")
+        check_knee(below, "ct", ReadRules())
