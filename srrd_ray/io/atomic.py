@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from srrd_ray.errors import StoreError
 from srrd_ray.io.places import ObjectPath, upload
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @contextmanager
@@ -17,6 +21,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a local path for a new file or folder; on success it takes the place of `path`, on error it is removed.
 
     Two writers of one path never mix: each has a name of its own, and the last rename (or upload) wins.
+
+    Raises
+    ------
+    StoreError
+        `output-full` where the disk, a quota or a limit takes no more bytes.
     """
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
@@ -29,6 +38,13 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield beside
         _take_place(beside, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StoreError(
+            "output-full", "the output takes no more bytes", where=path.name, got=str(error.strerror),
+            todo="Free space and run the same command again: finished units are kept.",
+        ) from error  # fmt: skip
     finally:
         _remove(beside)
 
