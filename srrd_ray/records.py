@@ -159,12 +159,14 @@ class Fault:
     def of(cls, error: BaseException) -> Fault:
         """Return the fault of an exception; unknown exceptions keep their type, so that a defect of ours is seen as one.
 
-        The words of an unknown one are scrubbed: they may hold paths and values of headers.
+        Of an unknown one the path is left out, or its words are scrubbed: they may hold names of files and values of headers.
         """
         if isinstance(error, SrrdError):
             return cls(code=error.code, message=str(error)[:2000])
         kind = type(error).__name__
-        return cls(code=f"unexpected-{kind}", message=f"{Scrubber().text(str(error)[:1000]) or kind}{_place(error)}")
+        words = error.strerror if isinstance(error, OSError) else None
+        words = words or Scrubber().text(str(error)[:1000]) or kind
+        return cls(code=f"unexpected-{kind}", message=f"{words}{_place(error)}")
 
 
 def _place(error: BaseException) -> str:

@@ -32,6 +32,8 @@ MOST_BODY_CM2 = 450.0
 """A leg 75 cm around."""
 MOST_BONES = 4
 PART_CM2 = 0.5
+METAL_HU, METAL_CM3 = 2800.0, 0.05
+"""Above every cortex; a screw has some tenths of a cm³."""
 NO_OUTLINE, OUTLINE_MM = 0.97, 150.0
 AIR_LIKE, AIR_SHARE = -500.0, 0.01
 """Values that only air in Hounsfield units has, and the least share of them that a CT with air shows."""
@@ -55,7 +57,7 @@ class Looks:
 
 
 def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules) -> tuple[Note, ...]:
-    """Return a FLAG `knee-doubtful` where an image may show something else than one knee, or nothing.
+    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an image may show something else than one knee.
 
     A field of view too small to show condyles or plateau whole is not judged.
 
@@ -64,14 +66,23 @@ def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules
     InputError
         `wrong-modality` or, for a CT, `not-a-knee`, where the rules refuse that.
     """
+    metal = _metal(image) if modality == "ct" else ()
     if not _wide_enough(image):
-        return ()
+        return metal
     wrong = _other_modality(image, modality, where)
     if wrong is not None and rules.not_a_knee == "refuse":
         raise wrong
     if modality == "ct" and wrong is None:
-        return check_knee(image, where, rules)
+        return metal + check_knee(image, where, rules)
     return () if wrong is None else (Note(severity="FLAG", code="knee-doubtful", message=wrong.what),)
+
+
+def _metal(ct: Image) -> tuple[Note, ...]:
+    cm3 = float(np.count_nonzero(ct.array >= METAL_HU)) * ct.geometry.voxel_mm3 / 1000.0
+    if cm3 < METAL_CM3:
+        return ()
+    text = f"{cm3:.2f} cm3 at {METAL_HU:g} HU or more: metal, whose streaks spoil what is measured beside it"
+    return (Note(severity="FLAG", code="ct-metal", message=text),)
 
 
 def _other_modality(image: Image, modality: Modality, where: str) -> InputError | None:

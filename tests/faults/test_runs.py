@@ -14,7 +14,7 @@ from srrd_ray import serial
 from srrd_ray.config import RunConfig
 from srrd_ray.errors import CohortError, ConfigError
 from srrd_ray.geometry import Geometry
-from srrd_ray.io.cohort import CohortKnee, read_cohort
+from srrd_ray.io.cohort import MODALITIES, CohortKnee, read_cohort
 from srrd_ray.io.images import read_image
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import Ledger, refuse_other_run
@@ -75,17 +75,24 @@ def test_22_one_frame_of_reference_for_ct_and_mr_reaches_no_stage(tmp_path: Path
         (root / f"sub-A1/{modality}/sub-A1_side-L_{modality}.nii.gz").unlink()
         makers.series(root / f"sub-A1/{modality}/sub-A1_side-L_{modality}", kind=kind)
     layout, found = knees(root)
-    for modality in ("ct", "mr"):
+    for modality in MODALITIES:
         assert "1.2.826" not in (layout.volume(found[0].knee, modality) / "zarr.json").read_text()
 
 
-def test_26_the_words_of_an_unexpected_error_are_scrubbed_and_its_place_is_told(tmp_path: Path) -> None:
+def test_26_the_words_of_an_unexpected_error_are_scrubbed() -> None:
+    fault = Fault.of(KeyError("Winterbottom^Agatha of sub-A1"))
+    assert fault.code == "unexpected-KeyError"
+    assert "Agatha" not in fault.message
+    assert "of sub-" in fault.message
+
+
+def test_26_a_path_in_an_unexpected_error_is_left_out_and_its_place_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         serial.from_yaml(RunConfig, tmp_path / "Winterbottom.yaml")
     fault = Fault.of(caught.value)
     assert fault.code == "unexpected-FileNotFoundError"
     assert "Winterbottom" not in fault.message
-    assert fault.message.startswith("[Errno 2] No such file or directory: ")
+    assert fault.message.startswith("No such file or directory (at ")
     assert "(at serial.py:" in fault.message
 
 

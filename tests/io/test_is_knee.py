@@ -115,6 +115,15 @@ def test_25_what_may_be_a_phantom_beside_a_knee_is_flagged() -> None:
     assert "more bones than a knee has" in notes[0].message
 
 
+def test_46_metal_is_flagged_with_its_size_also_in_a_small_field_of_view() -> None:
+    ct = knee().crop((0, 20, 20), (50, 50, 50))
+    assert check_anatomy(ct, "ct", "ct", ReadRules()) == ()
+    ct.array[10:20, 10:14, 10:12] = 3071
+    notes = check_anatomy(ct, "ct", "ct", ReadRules())
+    assert [(note.severity, note.code) for note in notes] == [("FLAG", "ct-metal")]
+    assert "0.27 cm3 at 2800 HU or more" in notes[0].message
+
+
 def test_25_a_field_of_view_too_small_to_tell_is_not_judged() -> None:
     ct = shaft()
     for part in (ct.crop((0, 20, 20), (50, 50, 50)), ct.crop((0, 0, 0), (15, 90, 90))):
