@@ -46,8 +46,13 @@ def _as_dicom(series: Series, folder: Path, ids: dict[str, str], number: int) ->
     volume = read_image(series.path).volume
     target = folder / f"sub-{ids[series.knee.participant]}_side-{series.knee.side}_{series.modality}"
     kind = makers.CT if series.modality == "ct" else makers.MR
+    # A part of the UID begins with 0, which breaks the standard: a reader that warns repeats the value.
     files = makers.series(
-        target, geometry=volume.geometry, values=volume.array.astype(np.int16), kind=kind, uid=f"{number + 1}{kind[-1]}"
+        target,
+        geometry=volume.geometry,
+        values=volume.array.astype(np.int16),
+        kind=kind,
+        uid=f"0{number + 1}{kind[-1]}",
     )
     for k, file in enumerate(files):
         file.rename(file.with_name(f"Winterbottom_Agatha_{makers.BIRTH}_{k:04d}.dcm"))
