@@ -92,6 +92,8 @@ def test_a_run_to_the_measures_tells_no_name(
     (tmp_path / "outside").mkdir()
     assert simulate_cohort(tmp_path / "simulated", knees=2, seed=5, profile="quick", cluster=cluster) == 0
     cohort = planted.planted_cohort(tmp_path / "simulated", tmp_path / "cohort")
+    caplog.clear()
+    capfd.readouterr()
     told(tmp_path / "run", cohort, "measure", 0)
     kinds = {path.suffix for path in (tmp_path / "run").rglob("*")}
     assert kinds >= {".zarr", ".parquet", ".json", ".safetensors"}
