@@ -60,7 +60,7 @@ class StoreError(SrrdError, OSError):
     """Stored data is missing, torn, altered, of another version, or storage cannot be used (exit code 3)."""
 
 
-STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "storage-full", "output-not-shared")
+STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-full", "output-not-shared")
 """Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
 
 

@@ -123,15 +123,47 @@ def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overw
     """
     if overwrite or not layout.run_json.is_file():
         return
+    text = layout.run_json.read_text(encoding="utf-8")
     try:
-        record = serial.from_json(RunRecord, layout.run_json.read_text(encoding="utf-8"))
-        same, which = (record.config, record.cohort) == (config, cohort), "configuration or cohort"
+        record = serial.from_json(RunRecord, text)
     except ConfigError:
-        same, which = False, "version of SRRD-Ray"
-    if not same:
-        raise ConfigError(
-            "run-differs",
-            f"the output folder holds a run of another {which}",
-            where=layout.root.name,
-            todo="Choose a new --out, or add --overwrite to redo what differs.",
-        )
+        raise _differs(layout, "version of SRRD-Ray", _version_in(text), f"{SCHEMA}, {__version__}") from None
+    if record.config != config:
+        raise _differs(layout, "configuration", *_first_difference(record.config, config))
+    if record.cohort != cohort:
+        raise _differs(layout, "cohort", f"tables {record.cohort[:12]}", f"tables {cohort[:12]}")
+
+
+def _differs(layout: RunLayout, which: str, got: str, expected: str) -> ConfigError:
+    return ConfigError(
+        "run-differs",
+        f"the output folder holds a run of another {which}",
+        where=layout.root.name,
+        got=got,
+        expected=expected,
+        todo="Choose a new --out, or add --overwrite to redo what differs.",
+    )
+
+
+def _version_in(text: str) -> str:
+    """Return schema and software version that a run.json of any version names."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return "no JSON"
+    names = [str(data.get(key, "?"))[:32] for key in ("schema", "software")] if isinstance(data, dict) else ["?"]
+    return ", ".join(names)
+
+
+def _first_difference(old: RunConfig, new: RunConfig) -> tuple[str, str]:
+    """Return the first setting that two configurations give different values, as each has it."""
+    before, after = (_flat(json.loads(serial.to_json(config))) for config in (old, new))
+    key = next(key for key in sorted(before | after) if before.get(key) != after.get(key))
+    return f"{key} {before.get(key)}", f"{key} {after.get(key)}"
+
+
+def _flat(data: object, prefix: str = "") -> dict[str, object]:
+    """Return nested settings with dotted names."""
+    if not isinstance(data, dict):
+        return {prefix.rstrip("."): data}
+    return {name: value for key, part in data.items() for name, value in _flat(part, f"{prefix}{key}.").items()}

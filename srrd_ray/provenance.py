@@ -6,7 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from srrd_ray.io.places import local_copy
+from srrd_ray.volume import Volume
 
 
 def seed_from(run_seed: int, *names: str | int) -> int:
@@ -18,6 +21,15 @@ def seed_from(run_seed: int, *names: str | int) -> int:
 def hash_of(*parts: object) -> str:
     """Return the SHA-256 of plain JSON-able data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False, default=str).encode()).hexdigest()
+
+
+def hash_voxels(volume: Volume[np.generic]) -> str:
+    """Return the SHA-256 of the voxels in order along LPS: one image has one hash in every format and order of axes."""
+    view = volume.along_lps()
+    digest = hashlib.sha256(json.dumps([view.shape, view.dtype.newbyteorder("<").str]).encode())
+    for plane in view:
+        digest.update(np.ascontiguousarray(plane).data)
+    return digest.hexdigest()
 
 
 def hash_file(path: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from srrd_ray.errors import CohortError, InputError, SrrdError
 from srrd_ray.geometry import Geometry, Matrix4
+from srrd_ray.scrub import Scrubber
 
 Side: TypeAlias = Literal["L", "R"]
 Bone: TypeAlias = Literal["femur", "tibia"]
@@ -82,7 +84,10 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredVolume:
-    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from; null for measured data."""
+    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from; null for measured data.
+
+    `voxels_sha256` is that of a measured image in whatever format it came; null for what this package made.
+    """
 
     knee: Knee
     image: Image
@@ -91,6 +96,7 @@ class StoredVolume:
     unit: Unit
     sha256: str
     synthetic_from: Modality | None = None
+    voxels_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,9 +157,22 @@ class Fault:
 
     @classmethod
     def of(cls, error: BaseException) -> Fault:
-        """Return the fault of an exception; unknown exceptions keep their type, so that a defect of ours is seen as one."""
-        code = error.code if isinstance(error, SrrdError) else f"unexpected-{type(error).__name__}"
-        return cls(code=code, message=str(error)[:2000] or type(error).__name__)
+        """Return the fault of an exception; unknown exceptions keep their type, so that a defect of ours is seen as one.
+
+        Of an unknown one the path is left out, or its words are scrubbed: they may hold names of files and values of headers.
+        """
+        if isinstance(error, SrrdError):
+            return cls(code=error.code, message=str(error)[:2000])
+        kind = type(error).__name__
+        words = error.strerror if isinstance(error, OSError) else None
+        words = words or Scrubber().text(str(error)[:1000]) or kind
+        return cls(code=f"unexpected-{kind}", message=f"{words}{_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    """Return where in this package an exception was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "srrd_ray" in Path(frame.filename).parts]
+    return f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

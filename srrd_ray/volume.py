@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry, Shape, apply
@@ -32,6 +33,15 @@ class Volume(Generic[Scalar]):
         """Return a view of the box of `shape` at `start`, both (z, y, x), inside the array."""
         window = tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
         return Volume(array=self.array[window], geometry=self.geometry.crop(start, shape))
+
+    def along_lps(self) -> NDArray[Scalar]:
+        """Return a view of the voxels whose axes (z, y, x) run toward LPS as nearly as they can, however they are stored."""
+        steps = self.geometry.affine[:3, :3]
+        steps = steps / np.linalg.norm(steps, axis=0)
+        column = linear_sum_assignment(-np.abs(steps))[1]
+        turned = self.array.transpose([2 - int(column[world]) for world in (2, 1, 0)])
+        back = [slice(None, None, -1 if steps[world, column[world]] < 0 else 1) for world in (2, 1, 0)]
+        return turned[tuple(back)]
 
     def at(self, lps: ArrayLike, *, order: int = 1, fill: float = 0.0) -> NDArray[np.float32]:
         """Return the values at LPS points (…, 3), interpolated by splines of `order`; `fill` outside the grid."""

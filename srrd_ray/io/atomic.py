@@ -13,7 +13,7 @@ from uuid import uuid4
 from srrd_ray.errors import StoreError
 from srrd_ray.io.places import ObjectPath, upload
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @contextmanager
@@ -25,22 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     StoreError
-        `storage-full`.
+        `output-full` where the disk, a quota or a limit takes no more bytes.
     """
-    try:
-        with _beside(path) as beside:
-            yield beside
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise StoreError(
-            "storage-full", "no space is left to write", where=path.name, got=str(error.strerror),
-            todo="Free space there (or on the local disk, for s3://) and run the same command again: what is finished is kept.",
-        ) from error  # fmt: skip
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
             beside = Path(folder) / path.name
@@ -52,6 +38,13 @@ def _beside(path: Path) -> Iterator[Path]:
     try:
         yield beside
         _take_place(beside, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise StoreError(
+            "output-full", "the output takes no more bytes", where=path.name, got=str(error.strerror),
+            todo="Free space and run the same command again: finished units are kept.",
+        ) from error  # fmt: skip
     finally:
         _remove(beside)
 

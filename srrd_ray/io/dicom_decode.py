@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.config import disable_value_validation
 
 from srrd_ray.errors import InputError
 from srrd_ray.io.dicom_files import Slice
+from srrd_ray.io.dicom_quiet import unvalidated
 
 
 def stored_values(item: Slice) -> NDArray[np.integer]:
@@ -28,7 +28,7 @@ def decode(item: Slice) -> NDArray[np.integer]:
     """
     try:
         if item.stored.offset is None:
-            with disable_value_validation():
+            with unvalidated():
                 return np.asarray(pydicom.dcmread(item.path).pixel_array)
         return _used_bits(item, _native(item))
     except (ValueError, RuntimeError, OSError, EOFError, AttributeError, KeyError, NotImplementedError) as error:

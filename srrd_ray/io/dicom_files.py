@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pydicom
-from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from srrd_ray.errors import InputError
+from srrd_ray.io.dicom_quiet import unvalidated
 from srrd_ray.io.source import safe_name
 from srrd_ray.records import Modality
 
@@ -129,7 +129,7 @@ def read_folder(folder: Path, root: Path | None = None) -> Listing:
     ignored: Counter[str] = Counter()
     slices: list[Slice] = []
     known: Known = {}
-    with disable_value_validation():  # its warnings repeat values, which may be a name
+    with unvalidated():
         for path in files:
             found, reason = _read(path, safe_name(path, files), known)
             slices += found

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry, Shape
-from srrd_ray.io import both_knees, dicom_pixels, dicom_seg, dicom_series, foreign_zarr, nifti, nrrd_mha
+from srrd_ray.io import both_knees, dicom_pixels, dicom_seg, dicom_series, foreign_zarr, is_knee, nifti, nrrd_mha
 from srrd_ray.io.dicom_pixels import compact
 from srrd_ray.io.places import local_copy
 from srrd_ray.io.source import (
@@ -118,7 +118,8 @@ def read_image(
     Raises
     ------
     InputError
-        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`.
+        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`,
+        `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
     """
     with local_copy(path) as here:
         if image_format(here) == "dicom":
@@ -128,7 +129,8 @@ def read_image(
     if modality is None:
         return image
     volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
-    return replace(image, volume=volume, notes=image.notes + notes)
+    doubts = is_knee.check_anatomy(volume, modality, path.name, rules)
+    return replace(image, volume=volume, notes=image.notes + notes + doubts)
 
 
 def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:

@@ -49,6 +49,7 @@ def write_volume(
     sources: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     technique: Mapping[str, str] | None = None,
+    voxels_sha256: str | None = None,
 ) -> StoredVolume:
     """Return the record of `volume` written to `path` with its pyramid; an older volume there is replaced.
 
@@ -60,11 +61,13 @@ def write_volume(
         What a reader corrected or flagged, one line each.
     technique
         Allow-listed acquisition values.
+    voxels_sha256
+        Hash of a measured image in whatever format it came: by it one image under two names is found.
     """
     with replacing(path) as beside:
         group = zarr.create_group(beside, zarr_format=3)
         levels = _write_levels(group, volume, labels=unit == "label")
-        own = {
+        own: dict[str, object] = {
             "schema": version("volume"),
             "knee": knee.key,
             "image": image,
@@ -76,6 +79,7 @@ def write_volume(
             "technique": dict(sorted((technique or {}).items())),
             "levels": [_level_block(level) for level in levels],
         }
+        own |= {"voxels_sha256": voxels_sha256} if voxels_sha256 else {}
         validate("volume", own, path.name)
         group.update_attributes({"ome": _ngff(image, levels), "srrd": own})
     return _record(path, own)
@@ -258,4 +262,5 @@ def _record(path: Path, own: Mapping[str, object]) -> StoredVolume:
         unit=own["unit"],  # type: ignore[arg-type]  # checked by the schema
         sha256=first.sha256,
         synthetic_from=own["synthetic_from"],  # type: ignore[arg-type]  # checked by the schema
+        voxels_sha256=own.get("voxels_sha256"),  # type: ignore[arg-type]  # checked by the schema
     )

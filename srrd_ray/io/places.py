@@ -327,7 +327,12 @@ def create_text(path: Path, text: str) -> None:
         objects.write(path.bucket, path.key, text.encode(), new=True)
         return
     with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
 
 
 def append_text(path: Path, text: str) -> None:

@@ -59,6 +59,8 @@ class ReadRules:
         A NIfTI, NRRD or MHA affine with shear: refuse, or resample to an orthogonal grid.
     nifti_form
         Which form counts where qform and sform disagree.
+    not_a_knee
+        A CT whose voxels show no knee: refuse, or flag. Any bone may be measured: `srrd measure` flags.
     """
 
     max_gib: float = 8.0
@@ -66,6 +68,7 @@ class ReadRules:
     irregular_spacing: Literal["refuse", "resample"] = "refuse"
     shear: Literal["refuse", "resample"] = "refuse"
     nifti_form: Literal["refuse", "sform", "qform"] = "refuse"
+    not_a_knee: Literal["refuse", "flag"] = "refuse"
 
 
 DEFAULT_RULES = ReadRules()

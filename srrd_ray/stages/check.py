@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import numpy as np
-
 from srrd_ray.errors import CohortError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io.cohort import MODALITIES, Cohort, CohortKnee, survey
 from srrd_ray.io.images import read_header, read_image, read_mask
 from srrd_ray.io.source import Note, SourceHeader
+from srrd_ray.provenance import hash_voxels
 from srrd_ray.records import Fault, Knee, Modality, Series, Side
 from srrd_ray.stages.ingest import IngestConfig
 
@@ -144,7 +142,7 @@ def _look(series: Series, config: IngestConfig) -> _Looked | Finding:
         image = read_image(series.path, series.modality, side=series.knee.side, rules=config.rules)
     except Exception as error:
         return _refusal(series.knee, series.modality, error)
-    return _Looked(sha256=hashlib.sha256(np.ascontiguousarray(image.volume.array).data).hexdigest(), notes=image.notes)
+    return _Looked(sha256=hash_voxels(image.volume), notes=image.notes)
 
 
 def _twins(seen: Mapping[str, Sequence[Knee]]) -> Iterator[Finding]:

@@ -55,7 +55,8 @@ def refuse_twins(layout: RunLayout, knees: Sequence[Knee]) -> None:
     for knee in knees:
         for path in (layout.volume(knee, "ct"), layout.volume(knee, "mr")):
             if path.exists():
-                owners[read_stored(path).sha256].append(knee)
+                stored = read_stored(path)
+                owners[stored.voxels_sha256 or stored.sha256].append(knee)
     for twins in owners.values():
         if len({knee.participant for knee in twins}) > 1:
             raise CohortError(

@@ -16,7 +16,7 @@ from srrd_ray.io.images import read_image, read_mask
 from srrd_ray.io.places import local_copy
 from srrd_ray.io.source import ReadRules
 from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import hash_file
+from srrd_ray.provenance import hash_file, hash_voxels
 from srrd_ray.records import BONE_LABELS, Bone, Image, Series, StoredVolume
 from srrd_ray.volume import Volume
 
@@ -81,6 +81,7 @@ def _ingest_image(series: Series, layout: RunLayout, config: IngestConfig) -> St
         sources={series.modality: source},
         notes=[str(note) for note in image.notes],
         technique=image.technique,
+        voxels_sha256=hash_voxels(image.volume),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.geometry import Geometry
 from srrd_ray.io.images import read_image, read_mask
+from srrd_ray.io.source import ReadRules
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
 from srrd_ray.morphometry.maps import bone_maps
@@ -24,6 +25,7 @@ from srrd_ray.volume import Volume
 
 Mask: TypeAlias = NDArray[np.bool_]
 DEFAULT = Recipe()
+ANY_BONE = ReadRules(not_a_knee="flag")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,7 +89,7 @@ def measured(
     InputError
         What is wrong with the image or the mask, under the code of the fault.
     """
-    image = read_image(path, None if recipe.source == "bone" else recipe.source).volume
+    image = read_image(path, None if recipe.source == "bone" else recipe.source, rules=ANY_BONE).volume
     region = None if roi is None else read_mask(roi, image.geometry).array
     label = None if recipe.bone is None else BONE_LABELS[recipe.bone]
     inside = None if bone_mask is None else read_mask(bone_mask, image.geometry, label=label).array

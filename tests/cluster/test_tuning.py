@@ -73,9 +73,7 @@ def climb_or_diverge(setting: float) -> Iterator[float]:
 
 @pytest.mark.slow
 def test_53_a_trial_that_diverges_is_marked_and_never_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
-    trials = search(
-        Search(name="d", settings=SETTINGS, run=climb_or_diverge, epochs=5, storage=tmp_path), TuneConfig()
-    )
+    trials = search(Search(name="d", settings=SETTINGS, run=climb_or_diverge, epochs=5, storage=tmp_path), TuneConfig())
     assert trials[2].scores == pytest.approx((0.9, 1.8, 2.7))
     assert "loss-not-finite" in trials[2].failure
     assert winner(trials).setting == 0.5

@@ -90,7 +90,9 @@ def node_lost(out: Path) -> dict[str, str]:
 
 
 def _when_writing(folder: Path, strike: Callable[[], None], struck: list[str]) -> None:
-    while len(list(folder.glob(".*partial/5.txt"))) < 3:  # four at a time: one of them at least is on the node that goes
+    while (
+        len(list(folder.glob(".*partial/5.txt"))) < 3
+    ):  # four at a time: one of them at least is on the node that goes
         time.sleep(0.02)
     strike()
     struck.append("while writing")

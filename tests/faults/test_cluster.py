@@ -41,7 +41,9 @@ def files(out: Path) -> set[str]:
 
 def test_54_62_a_unit_that_needs_too_much_memory_fails_alone_in_bounded_time(tmp_path: Path) -> None:
     found = in_trouble("memory-short", tmp_path)
-    assert found.pop(GREEDY).startswith("[worker-lost] its worker died 3 times, most often for want of memory: got 256 MiB")
+    assert found.pop(GREEDY).startswith(
+        "[worker-lost] its worker died 3 times, most often for want of memory: got 256 MiB"
+    )
     assert set(found.values()) == {"done"}
     assert files(tmp_path) == {name for name in WHOLE if GREEDY not in name}
 
@@ -69,7 +71,20 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(cohort: Path, out: Path) -> list[str]:
-    return [sys.executable, "-W", "ignore", "-m", "srrd_ray.cli", "run", "--cohort", str(cohort), "--out", str(out), "--until", "ingest"]
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "srrd_ray.cli",
+        "run",
+        "--cohort",
+        str(cohort),
+        "--out",
+        str(out),
+        "--until",
+        "ingest",
+    ]
 
 
 def ended(cohort: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -113,7 +128,9 @@ class started:
     """A run in a process of its own, which is gone at the end of the block."""
 
     def __init__(self, cohort: Path, out: Path) -> None:
-        self.process = subprocess.Popen(command(cohort, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command(cohort, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         return self.process
@@ -155,7 +172,7 @@ def test_44_57_a_full_disk_stops_the_run_and_the_same_command_finishes_it(
     )  # fmt: skip
     first, second = (part for part in done.stderr.split("code ")[1:3])
     assert (first[0], second[0]) == ("3", "0"), done.stderr[-3000:]
-    assert "storage-full" in done.stderr
+    assert "output-full" in done.stderr
     assert "Free space" in done.stderr
     assert ".partial" not in first
     assert volumes(tmp_path / "kept") == calm

@@ -1,10 +1,12 @@
 """Faults 1 to 28 of DICOM input, each made for real."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gdcm
 import numpy as np
+import pydicom
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -481,6 +483,21 @@ def test_26_values_that_break_the_standard_reach_no_warning_and_no_log(
     assert "KVP" not in image.technique
     assert not [warning for warning in recwarn if "Mrs" in str(warning.message)]
     assert "Mrs" not in caplog.text
+
+
+def test_26_values_that_break_the_standard_are_not_repeated_while_other_threads_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folders = [tmp_path / str(n) for n in range(8)]
+    for n, folder in enumerate(folders):
+        series(folder, uid=f"0{n}", values=makers.voxels(grid())[: 8 + n % 5])
+    caplog.clear()
+    before = pydicom.config.settings.reading_validation_mode
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda folder: read_image(folder, "ct"), folders * 4))
+    assert len(images) == 32
+    assert makers.ROOT not in caplog.text
+    assert pydicom.config.settings.reading_validation_mode == before
 
 
 def test_14_a_name_in_place_of_a_number_is_refused_and_not_repeated(tmp_path: Path) -> None:

@@ -17,9 +17,6 @@ from srrd_ray.volume import Volume
 from tests.io import makers
 from tests.io.makers import OBLIQUE, bone, grid, signal
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the real images are not beside the repository")
-
 
 def itk_image(geometry: Geometry, values: NDArray[np.generic]) -> SimpleITK.Image:
     image = SimpleITK.GetImageFromArray(values)
@@ -152,33 +149,3 @@ def test_the_format_is_known_from_name_or_content(tmp_path: Path) -> None:
     assert image_format(foreign(tmp_path / "folder", 5)) == "ome-zarr"
     makers.series(tmp_path / "series")
     assert image_format(tmp_path / "series") == "dicom"
-
-
-@real
-def test_the_real_dicom_series_lies_exactly_where_its_nifti_twin_lies() -> None:
-    dicom = read_image(DATA / "knee_mr_mese_dicom", "mr").volume
-    twin = read_image(DATA / "knee_mr_mese.nii.gz", "mr").volume
-    turned = twin.array[::-1]
-    first, last = twin.geometry.index_to_lps([(0, 0, 0), (23, 255, 255)])
-    np.testing.assert_allclose(dicom.geometry.index_to_lps([(23, 0, 0), (0, 255, 255)]), [first, last], atol=1e-3)
-    np.testing.assert_array_equal(dicom.array, turned)
-
-
-@real
-@pytest.mark.parametrize(
-    ("name", "modality", "shape", "spacing"),
-    [
-        ("knee_ct_1mm.nii.gz", "ct", (120, 180, 137), (1.0, 1.0, 1.0)),
-        ("knee_mr_dess.nii.gz", "mr", (80, 512, 512), (1.5, 0.3125, 0.3125)),
-        ("trabecular_shrew_binary.nrrd", None, (115, 114, 114), (0.0041, 0.0041, 0.0041)),
-        ("trabecular_tibia_microct.nii.gz", None, (495, 257, 257), (0.0195, 0.0195, 0.0195)),
-    ],
-)
-def test_real_images_pass_through(
-    name: str, modality: Modality | None, shape: tuple[int, int, int], spacing: tuple[float, float, float]
-) -> None:
-    header = read_header(DATA / name, modality)
-    assert header.geometry.shape == shape
-    assert header.geometry.spacing_mm == pytest.approx(spacing, rel=1e-5)
-    if header.geometry.shape[0] < 121 and name.endswith(("1mm.nii.gz", ".nrrd")):
-        assert read_image(DATA / name, modality).volume.geometry == header.geometry
