@@ -26,6 +26,10 @@ Token: TypeAlias = tuple[str, str]
 """A unit of a stage as (stage, unit name)."""
 
 
+def _as_it_is(unit: Unit) -> Unit:
+    return unit
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """One stage of the pipeline.
@@ -40,12 +44,15 @@ class Stage:
         The units that a unit depends on; all of them stand when it runs.
     sources
         Hashes of inputs from outside the run, by unit.
+    complete
+        Adds to a unit, just before it is sent out, what its task reads besides.
     """
 
     name: str
     settings: object
     needs: Callable[[Unit], Iterable[Token]]
     sources: Mapping[str, str] = field(default_factory=dict)
+    complete: Callable[[Unit], Unit] = _as_it_is
 
 
 @dataclass(slots=True)
@@ -96,7 +103,7 @@ class Engine:
         if todo:
             self._connect()
             task = Task(stage=stage.name, layout=self.ledger.layout, act=act)
-            for outcomes in foreach(task, todo, self.ledger.config.cluster):
+            for outcomes in foreach(task, [stage.complete(unit) for unit in todo], self.ledger.config.cluster):
                 self.ledger.record(outcomes, len(self.knees))
         for unit in todo:
             self._took_place(stage, unit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -23,6 +24,9 @@ from srrd_ray.records import Knee, Outcome, RunState, StageName, StageTime
 log = logging.getLogger(__name__)
 
 SCHEMA: Literal["srrd-run/1"] = "srrd-run/1"
+NO_OUTCOMES = '  "outcomes": []'
+OUTCOMES = re.compile(r'^  "outcomes": \[$.*?^  \]', re.MULTILINE | re.DOTALL)
+"""The outcomes in the text of `run.json`."""
 LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "numba", "scikit-learn")
 
 
@@ -60,6 +64,8 @@ class Ledger:
     stages: list[StageTime] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     checked: int = 0
+    lines: str = ""
+    """The first `checked` outcomes as they stand in `run.json`, a line each."""
 
     def record(self, outcomes: Iterable[Outcome], total: int) -> None:
         """Take down the outcomes of a unit; `total` is the number of knees of the stage, for the progress line."""
@@ -83,7 +89,8 @@ class Ledger:
         self.write("running", None)
 
     def write(self, state: RunState, exit_code: int | None) -> None:
-        """Write `run.json` as it stands; an outcome is checked against the schema once, or many knees would wait for it."""
+        """Write `run.json` as it stands; an outcome is put into words and checked once, or many knees would wait for it."""
+        fresh = [serial.to_line(outcome) for outcome in self.outcomes[self.checked :]]
         record = RunRecord(
             schema=SCHEMA,
             software=__version__,
@@ -94,15 +101,18 @@ class Ledger:
             state=state,
             exit_code=exit_code,
             stages=tuple(self.stages),
-            outcomes=tuple(self.outcomes),
+            outcomes=(),
             knees=self.knees,
             until=self.until,
         )
-        text = serial.to_json(record)
-        stored = json.loads(text)
-        validate("run", stored | {"outcomes": stored["outcomes"][self.checked :]}, where=self.layout.run_json.name)
-        self.checked = len(self.outcomes)
-        write_text(self.layout.run_json, text)
+        head = serial.to_json(record)
+        validate(
+            "run", json.loads(head) | {"outcomes": [json.loads(line) for line in fresh]}, self.layout.run_json.name
+        )
+        self.lines = ",\n".join([self.lines] * bool(self.lines) + [f"    {line}" for line in fresh])
+        self.checked += len(fresh)
+        filled = f'  "outcomes": [\n{self.lines}\n  ]' if self.lines else NO_OUTCOMES
+        write_text(self.layout.run_json, head.replace(NO_OUTCOMES, filled, 1))
 
     def failed(self) -> list[Outcome]:
         """Return the failed outcomes."""
@@ -124,7 +134,8 @@ def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overw
     if overwrite or not layout.run_json.is_file():
         return
     try:
-        record = serial.from_json(RunRecord, layout.run_json.read_text(encoding="utf-8"))
+        text = OUTCOMES.sub(NO_OUTCOMES, layout.run_json.read_text(encoding="utf-8"), count=1)
+        record = serial.from_json(RunRecord, text)
         same, which = (record.config, record.cohort) == (config, cohort), "configuration or cohort"
     except ConfigError:
         same, which = False, "version of SRRD-Ray"
