@@ -8,8 +8,9 @@ import platform
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -89,13 +90,13 @@ class Ledger:
         self.write("running", None)
 
     def write(self, state: RunState, exit_code: int | None) -> None:
-        """Write `run.json` as it stands; an outcome is put into words and checked once, or many knees would wait for it."""
+        """Write `run.json` as it stands; an outcome is put into words once, or many knees would wait for it."""
         fresh = [serial.to_line(outcome) for outcome in self.outcomes[self.checked :]]
         record = RunRecord(
             schema=SCHEMA,
             software=__version__,
             python=platform.python_version(),
-            libraries={name: version(name) for name in LIBRARIES},
+            libraries=_versions(),
             cohort=self.cohort,
             config=self.config,
             state=state,
@@ -106,9 +107,8 @@ class Ledger:
             until=self.until,
         )
         head = serial.to_json(record)
-        validate(
-            "run", json.loads(head) | {"outcomes": [json.loads(line) for line in fresh]}, self.layout.run_json.name
-        )
+        seen = [json.loads(serial.to_line(outcome)) for outcome in _witnesses(self.outcomes[self.checked :])]
+        validate("run", json.loads(head) | {"outcomes": seen}, self.layout.run_json.name)
         self.lines = ",\n".join([self.lines] * bool(self.lines) + [f"    {line}" for line in fresh])
         self.checked += len(fresh)
         filled = f'  "outcomes": [\n{self.lines}\n  ]' if self.lines else NO_OUTCOMES
@@ -121,6 +121,29 @@ class Ledger:
     def lost_knees(self) -> set[Knee]:
         """Return the knees that failed in any stage."""
         return {outcome.knee for outcome in self.failed() if outcome.knee is not None}
+
+
+def _witnesses(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Yield outcomes that stand for all before a schema: the failed ones, and the ends of each stage's and status's seconds."""
+    ends: dict[tuple[str, str, bool], tuple[Outcome, Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            yield outcome
+            continue
+        kind = (outcome.stage, outcome.status, outcome.knee is None)
+        low, high = ends.get(kind, (outcome, outcome))
+        ends[kind] = (min(low, outcome, key=_seconds), max(high, outcome, key=_seconds))
+    for pair in ends.values():
+        yield from pair
+
+
+def _seconds(outcome: Outcome) -> float:
+    return outcome.seconds
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overwrite: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import TypeVar, cast, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from srrd_ray.errors import ConfigError
 
 Record = TypeVar("Record")
+_ADAPTERS: dict[object, TypeAdapter[object]] = {}
 
 
 def to_json(record: object) -> str:
@@ -62,17 +63,20 @@ def from_mapping(kind: type[Record], data: object) -> Record:
     """Return the `kind` built from plain data, every nested key known and every value of its type."""
     _refuse_unknown(kind, data, "")
     try:
-        return _adapter(kind).validate_python(data)
+        return cast(
+            "Record", _adapter(kind).validate_python(data)
+        )  # what the adapter of a kind returns is of that kind
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError("record-invalid", first["msg"], where=f"{kind.__name__}.{where}") from error
 
 
-@cache
-def _adapter(kind: type[Record]) -> TypeAdapter[Record]:
+def _adapter(kind: object) -> TypeAdapter[object]:
     """Return what checks and writes records of a kind; made once a process, since that takes milliseconds."""
-    return TypeAdapter(kind)
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 @cache

@@ -16,6 +16,11 @@ from srrd_ray.errors import ClusterError
 from srrd_ray.records import Fault, Outcome
 from srrd_ray.work import Task, Unit, failures, perform
 
+WINDOW = 4000
+"""Units that are in the hands of Ray Data at once, at least."""
+UNITS_PER_CPU = 20
+"""So many units a CPU, where that is more: at the end of a window CPUs wait for its last units."""
+
 
 def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of each unit as it ends, in no fixed order.
@@ -32,7 +37,7 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
     try:
-        for row in _rows(task, units, config):
+        for row in (row for some in _windows(units) for row in _rows(task, some, config)):
             unit = waiting.pop(str(row["unit"]))
             outcomes = serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
             progress.ended(outcomes)
@@ -50,13 +55,20 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
         yield lost
 
 
+def _windows(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+    """Yield the units, thousands at a time: Ray Data keeps about ten kilobytes of each until its dataset ends."""
+    at = 0
+    while at < len(units):
+        size = max(WINDOW, UNITS_PER_CPU * int(ray.cluster_resources().get("CPU", 0)))
+        yield units[at : at + size]
+        at += size
+
+
 def _rows(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[dict[str, object]]:
     def do(row: dict[str, str]) -> dict[str, str]:
         unit = serial.from_json(Unit, row["row"])
         return {"unit": unit.name, "outcomes": serial.to_json(perform(task, unit))}
 
-    if not units:
-        return
     source = ray.data.from_items([{"row": serial.to_json(u)} for u in units], override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.

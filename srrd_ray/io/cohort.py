@@ -46,7 +46,9 @@ class CohortKnee:
     def placed(self) -> CohortKnee:
         """Return the knee with places of a store as such: of a record that came as JSON they are mere names."""
         ct, mr = (one and replace(one, path=place(one.path)) for one in (self.ct, self.mr))
-        return replace(self, ct=ct, mr=mr, masks=tuple((*of, place(path)) for *of, path in self.masks))
+        return replace(
+            self, ct=ct, mr=mr, masks=tuple((bone, modality, place(path)) for bone, modality, path in self.masks)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
