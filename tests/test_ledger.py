@@ -30,9 +30,14 @@ def test_every_outcome_is_checked_when_it_is_first_written_and_all_are_kept(tmp_
 def test_an_outcome_is_put_into_words_once_however_many_stages_follow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger, words = Ledger(layout=RunLayout(root=tmp_path), config=RunConfig(), cohort="ab" * 32), []
-    to_line = serial.to_line
-    monkeypatch.setattr(serial, "to_line", lambda record: words.append(record) or to_line(record))
+    ledger, to_line = Ledger(layout=RunLayout(root=tmp_path), config=RunConfig(), cohort="ab" * 32), serial.to_line
+    words: list[object] = []
+
+    def noted(record: object) -> str:
+        words.append(record)
+        return to_line(record)
+
+    monkeypatch.setattr(serial, "to_line", noted)
     ledger.record([outcome(number) for number in range(50)], 50)
     for _ in range(10):
         ledger.write("running", None)

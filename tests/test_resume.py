@@ -39,10 +39,15 @@ def test_many_units_are_told_as_one_is(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_each_sidecar_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout, read = RunLayout(root=tmp_path), []
+    layout, find = RunLayout(root=tmp_path), resume.find_sidecar
+    read: list[str] = []
     make(layout)
-    find = resume.find_sidecar
-    monkeypatch.setattr(resume, "find_sidecar", lambda *of: read.append(of[-1]) or find(*of))
+
+    def noted(layout: RunLayout, stage: str, unit: str) -> Sidecar | None:
+        read.append(unit)
+        return find(layout, stage, unit)
+
+    monkeypatch.setattr(resume, "find_sidecar", noted)
     assert all(finished_of(layout, "toy", KEYS))
     assert sorted(read) == sorted(KEYS)
 
