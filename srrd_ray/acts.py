@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from srrd_ray.config import RunConfig
@@ -23,9 +23,56 @@ from srrd_ray.stages.synthesize import synthesize_knee
 from srrd_ray.work import Produced, Unit
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitActs:
+    """The stages over knees and shards. They travel with every task, so they hold nothing that grows with the cohort."""
+
+    layout: RunLayout
+    config: RunConfig
+
+    def ingest(self, unit: Unit) -> Produced:
+        """Read CT and MR of a knee."""
+        knee = paired_source(unit)
+        return Produced(paths=tuple(v.path for v in ingest(knee, self.layout, self.config.ingest)))
+
+    def synthesize(self, unit: Unit) -> Produced:
+        """Turn the MR of a knee into synthetic CT."""
+        model = self.layout.model("synthesis")
+        stored = synthesize_knee(unit.knees[0], self.layout, model, self.config.synthesis)
+        return Produced(paths=(stored.path,))
+
+    def register(self, unit: Unit) -> Produced:
+        """Align femur and tibia of a knee."""
+        knee = unit.knees[0]
+        register_knee(knee, self.layout, self.config.registration)
+        written = [self.layout.transform(knee, bone) for bone in BONES]
+        written += [self.layout.volume(knee, "ct_bones"), self.layout.volume(knee, "mr_bones")]
+        return Produced(paths=(*written, self.layout.part("registration", knee)))
+
+    def patches(self, unit: Unit) -> Produced:
+        """Cut the cubes of the knees of a shard that are left, and write the shard."""
+        plan = ShardPlan(index=self.layout.shard_number(unit.name), knees=unit.knees)
+        outcomes = write_shard_of(plan, self.layout, self.config.patches)
+        shard = self.layout.shard(plan.index)
+        return Produced(paths=(shard, shard.with_suffix(".parquet")), failed=_failed(outcomes))
+
+    def measure(self, unit: Unit) -> Produced:
+        """Measure the bone of a knee in MR under each of its cubes."""
+        knee = unit.knees[0]
+        shard = self.layout.shard_named(unit.shard)
+        measure_knee(knee, self.layout, shard, self.config.morphometry)
+        return Produced(paths=(self.layout.part("measures", knee),))
+
+    def predict(self, unit: Unit) -> Produced:
+        """Predict the cubes of a shard by models that never saw their patients."""
+        path = self.layout.shard_part("predictions", unit.name)
+        predict_shard(self.layout, self.layout.shard_named(unit.name), path)
+        return Produced(paths=(path,))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Acts:
-    """The stages of one run. Every method takes a unit and returns what it wrote; all are safe to run twice."""
+    """The stages of one run. Every act takes a unit and returns what it wrote; all are safe to run twice."""
 
     layout: RunLayout
     cohort: Cohort
@@ -46,57 +93,22 @@ class Acts:
         """Return the names of the shards that hold any of `knees`, in order."""
         return tuple(sorted({self.shard_of[knee] for knee in knees}))
 
+    @property
+    def units(self) -> UnitActs:
+        """The acts of the stages over knees and shards."""
+        return UnitActs(layout=self.layout, config=self.config)
+
+    def with_source(self, unit: Unit) -> Unit:
+        """Return the unit of a knee with what the cohort holds of it."""
+        return replace(unit, source=self._rows[unit.name])
+
+    def with_shard(self, unit: Unit) -> Unit:
+        """Return the unit of a knee with the name of its shard."""
+        return replace(unit, shard=self.shard_of[unit.knees[0]])
+
     @cached_property
     def _rows(self) -> Mapping[str, CohortKnee]:
         return {knee.knee.key: knee for knee in self.cohort.knees}
-
-    def ingest(self, unit: Unit) -> Produced:
-        """Read CT and MR of a knee."""
-        knee = self._rows[unit.name]
-        missing = " and ".join(name for name in ("ct", "mr") if getattr(knee, name) is None)
-        if missing:
-            raise InputError(
-                "pair-incomplete",
-                f"no {missing.upper()} of this knee",
-                where=unit.name,
-                expected="CT and MR",
-                todo="The pipeline learns from pairs; for CT alone use srrd infer.",
-            )
-        return Produced(paths=tuple(v.path for v in ingest(knee, self.layout, self.config.ingest)))
-
-    def synthesize(self, unit: Unit) -> Produced:
-        """Turn the MR of a knee into synthetic CT."""
-        model = self.layout.model("synthesis")
-        stored = synthesize_knee(unit.knees[0], self.layout, model, self.config.synthesis)
-        return Produced(paths=(stored.path,))
-
-    def register(self, unit: Unit) -> Produced:
-        """Align femur and tibia of a knee."""
-        knee = unit.knees[0]
-        register_knee(knee, self.layout, self.config.registration)
-        written = [self.layout.transform(knee, bone) for bone in BONES]
-        written += [self.layout.volume(knee, "ct_bones"), self.layout.volume(knee, "mr_bones")]
-        return Produced(paths=(*written, self.layout.part("registration", knee)))
-
-    def patches(self, unit: Unit) -> Produced:
-        """Cut the cubes of the knees of a shard that are left, and write the shard."""
-        plan = ShardPlan(index=self.shards[unit.name].index, knees=unit.knees)
-        outcomes = write_shard_of(plan, self.layout, self.config.patches)
-        shard = self.layout.shard(plan.index)
-        return Produced(paths=(shard, shard.with_suffix(".parquet")), failed=_failed(outcomes))
-
-    def measure(self, unit: Unit) -> Produced:
-        """Measure the bone of a knee in MR under each of its cubes."""
-        knee = unit.knees[0]
-        shard = self.layout.shard_named(self.shard_of[knee])
-        measure_knee(knee, self.layout, shard, self.config.morphometry)
-        return Produced(paths=(self.layout.part("measures", knee),))
-
-    def predict(self, unit: Unit) -> Produced:
-        """Predict the cubes of a shard by models that never saw their patients."""
-        path = self.layout.shard_part("predictions", unit.name)
-        predict_shard(self.layout, self.layout.shard_named(unit.name), path)
-        return Produced(paths=(path,))
 
     def classify(self, shards: Sequence[str], _: Unit) -> Produced:
         """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
@@ -113,6 +125,26 @@ class Acts:
     def report(self, _: Unit) -> Produced:
         """Write the report."""
         return Produced(paths=(report.build_report(self.layout),))
+
+
+def paired_source(unit: Unit) -> CohortKnee:
+    """Return the knee of a unit as the cohort holds it, with both images.
+
+    Raises
+    ------
+    InputError
+        `pair-incomplete`.
+    """
+    missing = " and ".join(name for name in ("ct", "mr") if unit.source is None or getattr(unit.source, name) is None)
+    if unit.source is None or missing:
+        raise InputError(
+            "pair-incomplete",
+            f"no {missing.upper()} of this knee",
+            where=unit.name,
+            expected="CT and MR",
+            todo="The pipeline learns from pairs; for CT alone use srrd infer.",
+        )
+    return unit.source.placed()
 
 
 def _failed(outcomes: list[Outcome]) -> tuple[Outcome, ...]:

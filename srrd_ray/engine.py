@@ -6,25 +6,30 @@ The cluster is connected at the first unit that needs work, so that a finished r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from srrd_ray import serial
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.metrics import Progress, wrote
 from srrd_ray.cluster.session import session
-from srrd_ray.io.places import listed
+from srrd_ray.io.atomic import sweep
 from srrd_ray.ledger import Ledger
 from srrd_ray.lock import LOCK
 from srrd_ray.records import Knee
-from srrd_ray.resume import find_sidecar, finished, key_of
+from srrd_ray.resume import finished_of, key_of, sidecars
 from srrd_ray.work import Act, Task, Unit, carry_out, outcomes_of
 
 COHORT = "cohort"
 
 Token: TypeAlias = tuple[str, str]
 """A unit of a stage as (stage, unit name)."""
+
+
+def _as_it_is(unit: Unit) -> Unit:
+    return unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +46,15 @@ class Stage:
         The units that a unit depends on; all of them stand when it runs.
     sources
         Hashes of inputs from outside the run, by unit.
+    complete
+        Adds to a unit, just before it is sent out, what its task reads besides.
     """
 
     name: str
     settings: object
     needs: Callable[[Unit], Iterable[Token]]
     sources: Mapping[str, str] = field(default_factory=dict)
+    complete: Callable[[Unit], Unit] = _as_it_is
 
 
 @dataclass(slots=True)
@@ -77,13 +85,13 @@ class Engine:
     def once(self, stage: Stage, act: Act, *, on_cluster: bool = False) -> None:
         """Carry `act` out once for the whole cohort, in this process; an error ends the run."""
         started = time.monotonic()
-        unit = self._unit(stage, COHORT, ())
-        if not self._stands(stage, unit):
+        (unit,) = self._units(stage, [(COHORT, ())])
+        if self._unfinished(stage, [unit]):
             if on_cluster:
                 self._connect()
             progress = Progress(stage.name, 1)
             produced = carry_out(Task(stage=stage.name, layout=self.ledger.layout, act=act), unit)
-            self._took_place(stage, unit)
+            self._took_place(stage, [unit])
             outcomes = outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started)
             progress.ended(outcomes)
             self.ledger.record(outcomes, 1)
@@ -91,50 +99,53 @@ class Engine:
 
     def _spread(self, stage: Stage, units: Iterable[tuple[str, tuple[Knee, ...]]], act: Act) -> None:
         started = time.monotonic()
-        named = {name: self._unit(stage, name, knees) for name, knees in units}
-        with listed(self.ledger.layout.root):
-            todo = [unit for unit in named.values() if not self._stands(stage, unit)]
+        todo = self._unfinished(stage, self._units(stage, units))
         if todo:
             self._connect()
             layout = self.ledger.layout
             task = Task(stage=stage.name, layout=layout, act=act, witness=layout.root / LOCK)
-            for outcomes in foreach(task, todo, self.ledger.config.cluster):
+            for outcomes in foreach(task, [stage.complete(unit) for unit in todo], self.ledger.config.cluster):
                 self.ledger.record(outcomes, len(self.knees))
-        for unit in todo:
-            self._took_place(stage, unit)
+        self._took_place(stage, todo)
         lost = self.ledger.lost_knees()
         self.knees = [knee for knee in self.knees if knee not in lost]
         self.ledger.close_stage(stage.name, started)
 
-    def _unit(self, stage: Stage, name: str, knees: tuple[Knee, ...]) -> Unit:
-        """Return the unit with its key, which hashes the configuration, the knees and everything that it depends on."""
-        bare = Unit(name=name, key="", knees=knees)
-        inputs = [self.hashes[token] for token in stage.needs(bare)]
-        members = [knee.key for knee in knees]
-        return Unit(
-            name=name,
-            key=key_of(stage.name, stage.settings, [*inputs, *members, stage.sources.get(name, "")]),
-            knees=knees,
-        )
+    def _units(self, stage: Stage, named: Iterable[tuple[str, tuple[Knee, ...]]]) -> list[Unit]:
+        """Return the units with their keys, which hash the configuration, the knees and everything that they depend on."""
+        settings = serial.to_json(stage.settings)
+        units = []
+        for name, knees in named:
+            inputs = [self.hashes[token] for token in stage.needs(Unit(name=name, key="", knees=knees))]
+            own = [*inputs, *(knee.key for knee in knees), stage.sources.get(name, "")]
+            units.append(Unit(name=name, key=key_of(stage.name, settings, own), knees=knees))
+        return units
 
-    def _stands(self, stage: Stage, unit: Unit) -> bool:
-        """Return whether the unit is done and nothing that it depends on was redone; its outcomes are then `skipped`."""
-        if any(token in self.redone for token in stage.needs(unit)):
-            return False
-        sidecar = finished(self.ledger.layout, stage.name, unit.name, unit.key, verify=self.verify)
-        if sidecar is None:
-            return False
-        self.hashes[stage.name, unit.name] = sidecar.sha256
-        total = len(self.knees) if unit.knees else 1
-        self.ledger.record(outcomes_of(stage.name, unit, sidecar.failed, 0.0, skipped=True), total)
-        return True
+    def _unfinished(self, stage: Stage, units: Sequence[Unit]) -> list[Unit]:
+        """Return the units that are not done, or depend on one that was redone; the outcomes of the others are `skipped`."""
+        fresh = [unit for unit in units if not any(token in self.redone for token in stage.needs(unit))]
+        keys = {unit.name: unit.key for unit in fresh}
+        cards = finished_of(self.ledger.layout, stage.name, keys, verify=self.verify)
+        standing = set()
+        for unit, sidecar in zip(fresh, cards, strict=True):
+            if sidecar is not None:
+                standing.add(unit.name)
+                self.hashes[stage.name, unit.name] = sidecar.sha256
+                total = len(self.knees) if unit.knees else 1
+                self.ledger.record(outcomes_of(stage.name, unit, sidecar.failed, 0.0, skipped=True), total)
+        return [unit for unit in units if unit.name not in standing]
 
-    def _took_place(self, stage: Stage, unit: Unit) -> None:
-        sidecar = find_sidecar(self.ledger.layout, stage.name, unit.name)
-        if sidecar is not None and sidecar.key == unit.key:
-            self.hashes[stage.name, unit.name] = sidecar.sha256
-            self.redone.add((stage.name, unit.name))
-            wrote(stage.name, sum(output.size for output in sidecar.outputs))
+    def _took_place(self, stage: Stage, units: Sequence[Unit]) -> None:
+        """Take down what the units that were carried out have left, and remove what a struck worker left beside it."""
+        root, folders = self.ledger.layout.root, set()
+        for unit, sidecar in zip(units, sidecars(self.ledger.layout, stage.name, [u.name for u in units]), strict=True):
+            if sidecar is not None and sidecar.key == unit.key:
+                self.hashes[stage.name, unit.name] = sidecar.sha256
+                self.redone.add((stage.name, unit.name))
+                wrote(stage.name, sum(output.size for output in sidecar.outputs))
+                folders |= {(root / output.path).parent for output in sidecar.outputs}
+        for folder in sorted(folders):
+            sweep(folder)
 
     def _connect(self) -> None:
         if not self.connected:

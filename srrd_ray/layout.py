@@ -26,6 +26,10 @@ class RunLayout:
         """``patches/shard-00000.zarr``; its index is the Parquet file of the same stem beside it."""
         return self.root / "patches" / f"shard-{index:05d}.zarr"
 
+    def shard_number(self, shard: str) -> int:
+        """The index of the shard of that name."""
+        return int(shard.removeprefix("shard-"))
+
     def table(self, name: str) -> Path:
         """``tables/<name>.parquet``."""
         return self.root / "tables" / f"{name}.parquet"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from srrd_ray import serial
 from srrd_ray.acts import Acts
 from srrd_ray.cluster.training import Programme, Training, discard, fit
 from srrd_ray.cluster.tuning import Search, Trial, search_all, winner
+from srrd_ray.config import RunConfig
 from srrd_ray.distillation.search import drawn
 from srrd_ray.distillation.step import HyperParameters
 from srrd_ray.io.atomic import write_text
@@ -28,6 +29,10 @@ from srrd_ray.training import Learner
 from srrd_ray.work import Produced, Unit
 
 log = logging.getLogger(__name__)
+
+Name = TypeVar("Name", Knee, str)
+LEARNT_FROM = 1000
+"""Knees that are learnt from, at most: a training process holds all its cubes, 3.2 MB a knee. A larger cohort is drawn from."""
 
 Searched: TypeAlias = tuple[Search[HyperParameters], tuple[Trial[HyperParameters], ...]]
 
@@ -47,10 +52,11 @@ class Learning:
     knees: Sequence[Knee]
 
     def synthesis(self, unit: Unit) -> Produced:
-        """Train the CycleGAN on unaligned slices of every knee."""
+        """Train the CycleGAN on unaligned slices of the knees, of at most `LEARNT_FROM` that the seed draws."""
         layout, config = self.acts.layout, self.acts.config
-        mr, ct = ([layout.volume(knee, image) for knee in self.knees] for image in ("mr", "ct"))
         seed = seed_from(config.seed, "synthesis")
+        knees = drawn_from(self.knees, LEARNT_FROM, seed)
+        mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
         training = self._training(
             "synthesis", unit, partial(synthesize.training_learners, mr, ct, config.synthesis, seed)
         )
@@ -99,12 +105,17 @@ class Learning:
         winners = serial.from_json(Winners, self._winners.read_bytes()).folds if self._winners.is_file() else {}
         return DistilPlan(
             layout=layout,
-            shards=tuple(layout.shard_named(name) for name in self.acts.shards_of(self.knees)),
+            shards=tuple(layout.shard_named(name) for name in self._shards(config)),
             folds={str(p): int(f) for p, f in zip(table["participant"], table["fold"], strict=True)},
             config=config.distillation,
             seed=config.seed,
             winners=winners,
         )
+
+    def _shards(self, config: RunConfig) -> tuple[str, ...]:
+        """Return the shards that are learnt from: all, or as many as hold `LEARNT_FROM` knees."""
+        most = max(LEARNT_FROM // config.patches.knees_per_shard, 1)
+        return drawn_from(self.acts.shards_of(self.knees), most, seed_from(config.seed, "shards"))
 
     def _regressors(
         self, name: str, unit: Unit, programme: Callable[[DistilPlan], Iterator[Learner]], models: tuple[ModelName, ...]
@@ -134,6 +145,14 @@ class Learning:
 
     def _fit(self, stage: str, training: Training) -> Path:
         return fit(training, self.acts.config.cluster, lambda line: log.info("%-16s %s", stage, line))
+
+
+def drawn_from(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
+    """Return all of `names`, or the `most` that the seed draws, in their order; the draw does not depend on it."""
+    if len(names) <= most:
+        return tuple(names)
+    chosen = set(sorted(names, key=lambda name: seed_from(seed, str(name)))[:most])
+    return tuple(name for name in names if name in chosen)
 
 
 def _logged(searches: Iterator[Searched]) -> Iterator[Searched]:

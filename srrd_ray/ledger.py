@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -23,6 +25,9 @@ from srrd_ray.records import Knee, Outcome, RunState, StageName, StageTime
 log = logging.getLogger(__name__)
 
 SCHEMA: Literal["srrd-run/1"] = "srrd-run/1"
+NO_OUTCOMES = '  "outcomes": []'
+OUTCOMES = re.compile(r'^  "outcomes": \[$.*?^  \]', re.MULTILINE | re.DOTALL)
+"""The outcomes in the text of `run.json`."""
 LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "numba", "scikit-learn")
 
 
@@ -60,6 +65,8 @@ class Ledger:
     stages: list[StageTime] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     checked: int = 0
+    lines: str = ""
+    """The first `checked` outcomes as they stand in `run.json`, a line each."""
 
     def record(self, outcomes: Iterable[Outcome], total: int) -> None:
         """Take down the outcomes of a unit; `total` is the number of knees of the stage, for the progress line."""
@@ -83,26 +90,29 @@ class Ledger:
         self.write("running", None)
 
     def write(self, state: RunState, exit_code: int | None) -> None:
-        """Write `run.json` as it stands; an outcome is checked against the schema once, or many knees would wait for it."""
+        """Write `run.json` as it stands; an outcome is put into words once, or many knees would wait for it."""
+        fresh = [serial.to_line(outcome) for outcome in self.outcomes[self.checked :]]
         record = RunRecord(
             schema=SCHEMA,
             software=__version__,
             python=platform.python_version(),
-            libraries={name: version(name) for name in LIBRARIES},
+            libraries=_versions(),
             cohort=self.cohort,
             config=self.config,
             state=state,
             exit_code=exit_code,
             stages=tuple(self.stages),
-            outcomes=tuple(self.outcomes),
+            outcomes=(),
             knees=self.knees,
             until=self.until,
         )
-        text = serial.to_json(record)
-        stored = json.loads(text)
-        validate("run", stored | {"outcomes": stored["outcomes"][self.checked :]}, where=self.layout.run_json.name)
-        self.checked = len(self.outcomes)
-        write_text(self.layout.run_json, text)
+        head = serial.to_json(record)
+        seen = [json.loads(serial.to_line(outcome)) for outcome in _witnesses(self.outcomes[self.checked :])]
+        validate("run", json.loads(head) | {"outcomes": seen}, self.layout.run_json.name)
+        self.lines = ",\n".join([self.lines] * bool(self.lines) + [f"    {line}" for line in fresh])
+        self.checked += len(fresh)
+        filled = f'  "outcomes": [\n{self.lines}\n  ]' if self.lines else NO_OUTCOMES
+        write_text(self.layout.run_json, head.replace(NO_OUTCOMES, filled, 1))
 
     def failed(self) -> list[Outcome]:
         """Return the failed outcomes."""
@@ -111,6 +121,29 @@ class Ledger:
     def lost_knees(self) -> set[Knee]:
         """Return the knees that failed in any stage."""
         return {outcome.knee for outcome in self.failed() if outcome.knee is not None}
+
+
+def _witnesses(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Yield outcomes that stand for all before a schema: the failed ones, and the ends of each stage's and status's seconds."""
+    ends: dict[tuple[str, str, bool], tuple[Outcome, Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            yield outcome
+            continue
+        kind = (outcome.stage, outcome.status, outcome.knee is None)
+        low, high = ends.get(kind, (outcome, outcome))
+        ends[kind] = (min(low, outcome, key=_seconds), max(high, outcome, key=_seconds))
+    for pair in ends.values():
+        yield from pair
+
+
+def _seconds(outcome: Outcome) -> float:
+    return outcome.seconds
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overwrite: bool) -> None:
@@ -125,7 +158,7 @@ def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overw
         return
     text = layout.run_json.read_text(encoding="utf-8")
     try:
-        record = serial.from_json(RunRecord, text)
+        record = serial.from_json(RunRecord, OUTCOMES.sub(NO_OUTCOMES, text, count=1))
     except ConfigError:
         raise _differs(layout, "version of SRRD-Ray", _version_in(text), f"{SCHEMA}, {__version__}") from None
     if record.config != config:

@@ -251,7 +251,7 @@ class _Volume:
     def _parts(self, name: Pass, job: BlockJob, kind: type[PartT]) -> list[PartT]:
         """Return the sums of all blocks of a pass, after doing those that are not done."""
         layout = RunLayout(root=job.root)
-        key = key_of(name, job, [self.inputs])
+        key = key_of(name, serial.to_json(job), [self.inputs])
         units = [Unit(name=name_of(core), key=key) for core in windows(name, job)]
         todo = [unit for unit in units if finished(layout, name, unit.name, key) is None]
         task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job), witness=job.root / LOCK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -117,21 +117,24 @@ class Pipeline:
             case "ingest":
                 with listed(acts.cohort.root):
                     sources = {knee.knee.key: _fingerprint(knee) for knee in acts.cohort.knees}
-                engine.each_knee(self._stage(name, config.ingest, sources=sources), acts.ingest)
+                engine.each_knee(
+                    replace(self._stage(name, config.ingest, sources=sources), complete=acts.with_source),
+                    acts.units.ingest,
+                )
             case "synthesize":
                 engine.each_knee(
-                    self._stage(name, config.synthesis, "ingest", cohort="learn-synthesis"), acts.synthesize
+                    self._stage(name, config.synthesis, "ingest", cohort="learn-synthesis"), acts.units.synthesize
                 )
             case "register":
-                engine.each_knee(self._stage(name, config.registration, "ingest", "synthesize"), acts.register)
+                engine.each_knee(self._stage(name, config.registration, "ingest", "synthesize"), acts.units.register)
             case "patches":
-                engine.each_shard(self._stage(name, config.patches, "ingest", "register"), shards, acts.patches)
+                engine.each_shard(self._stage(name, config.patches, "ingest", "register"), shards, acts.units.patches)
             case "measure":
                 stage = self._stage(name, config.morphometry, "ingest", "register", shard="patches")
-                engine.each_knee(stage, acts.measure)
+                engine.each_knee(replace(stage, complete=acts.with_shard), acts.units.measure)
             case _:
                 stage = self._stage(name, config.seed, shard="patches", cohort="distil")
-                engine.each_shard(stage, shards, acts.predict)
+                engine.each_shard(stage, shards, acts.units.predict)
 
     def _learn(self, name: StageName) -> None:
         """Stages over the whole cohort that train, and the tables before them."""

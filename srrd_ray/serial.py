@@ -6,8 +6,9 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import TypeVar, cast, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -15,12 +16,18 @@ from pydantic import TypeAdapter, ValidationError
 from srrd_ray.errors import ConfigError
 
 Record = TypeVar("Record")
+_ADAPTERS: dict[object, TypeAdapter[object]] = {}
 
 
 def to_json(record: object) -> str:
     """Return `record` (a frozen dataclass, or a list of them) as JSON: sorted keys, two spaces, newline at the end."""
-    data = TypeAdapter(type(record)).dump_python(record, mode="json")
+    data = _adapter(type(record)).dump_python(record, mode="json")
     return json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def to_line(record: object) -> str:
+    """Return `record` as JSON in one line, keys sorted."""
+    return json.dumps(_adapter(type(record)).dump_python(record, mode="json"), sort_keys=True, allow_nan=False)
 
 
 def from_json(kind: type[Record], text: str | bytes) -> Record:
@@ -56,17 +63,31 @@ def from_mapping(kind: type[Record], data: object) -> Record:
     """Return the `kind` built from plain data, every nested key known and every value of its type."""
     _refuse_unknown(kind, data, "")
     try:
-        return TypeAdapter(kind).validate_python(data)
+        return cast(
+            "Record", _adapter(kind).validate_python(data)
+        )  # what the adapter of a kind returns is of that kind
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError("record-invalid", first["msg"], where=f"{kind.__name__}.{where}") from error
 
 
+def _adapter(kind: object) -> TypeAdapter[object]:
+    """Return what checks and writes records of a kind; made once a process, since that takes milliseconds."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+@cache
+def _hints(kind: type) -> dict[str, object]:
+    return get_type_hints(kind)
+
+
 def _refuse_unknown(kind: object, data: object, prefix: str) -> None:
     if not (isinstance(kind, type) and is_dataclass(kind) and isinstance(data, Mapping)):
         return
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     names = [field.name for field in fields(kind)]
     for key, value in data.items():
         if key not in names:

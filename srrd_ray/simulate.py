@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from srrd_ray import serial
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.session import ClusterConfig, session
 from srrd_ray.errors import ConfigError
@@ -96,7 +97,7 @@ def _units(plans: dict[str, SimulatedKnee], scans: Scans) -> list[Unit]:
     return [
         Unit(
             name=name,
-            key=key_of(STAGE, _Inputs(plan=plan, scans=scans, constants_sha256=constants), []),
+            key=key_of(STAGE, serial.to_json(_Inputs(plan=plan, scans=scans, constants_sha256=constants)), []),
             knees=(plan.knee,),
         )
         for name, plan in plans.items()

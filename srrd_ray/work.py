@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from srrd_ray import __version__
 from srrd_ray.errors import StoreError
+from srrd_ray.io.cohort import CohortKnee
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Fault, Knee, Outcome
 from srrd_ray.resume import Sidecar, describe, mark_done
@@ -24,11 +25,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """One piece of work of a stage: a knee, a shard of knees, or (`knees` empty) the whole cohort. `key` names its inputs."""
+    """One piece of work of a stage: a knee, a shard of knees, or (`knees` empty) the whole cohort. `key` names its inputs.
+
+    `source` is the knee as the cohort holds it and `shard` the one that its cubes lie in, where the stage asks for them: so
+    no task carries the whole cohort with it.
+    """
 
     name: str
     key: str
     knees: tuple[Knee, ...] = ()
+    source: CohortKnee | None = None
+    shard: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,10 @@ MORE = 4
 """How many times the memory a unit gets for its last try."""
 NODE_SHARE = 0.9
 """Share of the memory of the largest node that it gets at most: another node of this kind may have a little less."""
+WINDOW = 4000
+"""Units that are in the hands of Ray Data at once, at least."""
+UNITS_PER_CPU = 20
+"""So many units a CPU, where that is more: at the end of a window CPUs wait for its last units."""
 
 
 def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[tuple[Outcome, ...]]:
@@ -72,7 +76,7 @@ class _Effort:
 def _ended(task: Task, waiting: dict[str, Unit], effort: _Effort) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of the units that end, which wait no more."""
     try:
-        for row in _rows(task, list(waiting.values()), effort):
+        for row in (row for some in _windows(list(waiting.values())) for row in _rows(task, some, effort)):
             waiting.pop(str(row["unit"]))
             yield serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
     except RayError as error:
@@ -84,13 +88,20 @@ def _ended(task: Task, waiting: dict[str, Unit], effort: _Effort) -> Iterator[tu
         ) from error
 
 
+def _windows(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+    """Yield the units, thousands at a time: Ray Data keeps about ten kilobytes of each until its dataset ends."""
+    at = 0
+    while at < len(units):
+        size = max(WINDOW, UNITS_PER_CPU * int(ray.cluster_resources().get("CPU", 0)))
+        yield units[at : at + size]
+        at += size
+
+
 def _rows(task: Task, units: Sequence[Unit], effort: _Effort) -> Iterator[dict[str, object]]:
     def do(row: dict[str, str]) -> dict[str, str]:
         unit = serial.from_json(Unit, row["row"])
         return {"unit": unit.name, "outcomes": serial.to_json(perform(task, unit))}
 
-    if not units:
-        return
     source = ray.data.from_items([{"row": serial.to_json(u)} for u in units], override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.

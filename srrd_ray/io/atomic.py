@@ -49,6 +49,13 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(beside)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder, which nobody writes into any more."""
+    if not isinstance(folder, ObjectPath):
+        for left in folder.glob(".*.partial"):
+            _remove(left)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small UTF-8 file so that a reader sees the old or the new content, never a part."""
     with replacing(path) as beside:

@@ -9,12 +9,12 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from srrd_ray.errors import CohortError
-from srrd_ray.io.places import listed
+from srrd_ray.io.places import listed, place
 from srrd_ray.io.schemas import validate
 from srrd_ray.records import BONES, Bone, Knee, Modality, Series, Side
 
@@ -42,6 +42,13 @@ class CohortKnee:
     def series(self, modality: Modality) -> Series | None:
         """Return the image of one modality, or none."""
         return self.ct if modality == "ct" else self.mr
+
+    def placed(self) -> CohortKnee:
+        """Return the knee with places of a store as such: of a record that came as JSON they are mere names."""
+        ct, mr = (one and replace(one, path=place(one.path)) for one in (self.ct, self.mr))
+        return replace(
+            self, ct=ct, mr=mr, masks=tuple((bone, modality, place(path)) for bone, modality, path in self.masks)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -145,10 +145,11 @@ def download(bucket: str, pairs: Sequence[tuple[str, Path]]) -> None:
     _each(bucket, one, pairs)
 
 
-def below(bucket: str, prefix: str) -> Iterator[Entry]:
-    """Yield every object whose key begins with `prefix`, in the order of their keys: a request for each thousand."""
+def below(bucket: str, prefix: str, after: str = "") -> Iterator[Entry]:
+    """Yield every object whose key begins with `prefix` and comes after `after`, in the order of their keys: a request a thousand."""
     with _named(bucket):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        start = {"StartAfter": after} if after else {}
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start)
         for page in pages:
             for item in page.get("Contents", ()):
                 yield Entry(key=item["Key"], size=int(item["Size"]), changed=_seconds(item["LastModified"]))

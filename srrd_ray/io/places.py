@@ -189,39 +189,60 @@ class _Ranges(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What lay below a place when it was listed."""
+    """What lay below a place when it was listed; with `last` only what lies in its children from `first` to `last`."""
 
     root: ObjectPath
+    first: str
+    last: str
     entries: dict[str, Entry]
     folders: frozenset[str]
 
     def holds_below(self, prefix: str) -> bool:
         return prefix in self.folders
 
+    def covers(self, path: ObjectPath) -> bool:
+        if not path.is_relative_to(self.root):
+            return False
+        child = path.parts[len(self.root.parts) : len(self.root.parts) + 1]
+        return not self.last or (bool(child) and self.first <= child[0] and not _beyond(child[0], self.last))
+
 
 _listings: list[_Listing] = []
 
 
 @contextmanager
-def listed(root: Path) -> Iterator[None]:
+def listed(root: Path, first: str = "", last: str = "") -> Iterator[None]:
     """Answer from one listing, for the length of a block, what lies below `root`; nothing may be written there meanwhile.
 
-    It spares a request for each question. Local folders are asked as ever.
+    It spares a request for each question. With `last`, only the children are listed whose names lie from `first` to `last` or
+    begin with `last`: so that a part of a large folder can be asked for. Local folders are asked as ever.
     """
     if not isinstance(root, ObjectPath):
         yield
         return
-    entries = {entry.key: entry for entry in objects.below(root.bucket, root.prefix) if not _marks_folder(entry)}
+    entries = {entry.key: entry for entry in _between(root, first, last)}
     folders = {"" if str(parent) == "." else f"{parent}/" for key in entries for parent in PurePosixPath(key).parents}
-    _listings.append(_Listing(root=root, entries=entries, folders=frozenset(folders)))
+    _listings.append(_Listing(root=root, first=first, last=last, entries=entries, folders=frozenset(folders)))
     try:
         yield
     finally:
         _listings.pop()
 
 
+def _between(root: ObjectPath, first: str, last: str) -> Iterator[Entry]:
+    for entry in objects.below(root.bucket, root.prefix, root.prefix + first if first else ""):
+        if last and _beyond(entry.key.removeprefix(root.prefix).partition("/")[0], last):
+            return
+        if not _marks_folder(entry):
+            yield entry
+
+
+def _beyond(name: str, last: str) -> bool:
+    return name > last and not name.startswith(last)
+
+
 def _listing_of(path: ObjectPath) -> _Listing | None:
-    return next((one for one in reversed(_listings) if path.is_relative_to(one.root)), None)
+    return next((one for one in reversed(_listings) if one.covers(path)), None)
 
 
 def _entries(path: ObjectPath) -> list[Entry]:
@@ -282,8 +303,25 @@ def sizes(path: Path) -> list[tuple[str, int, int]]:
     if isinstance(path, ObjectPath):
         found = _entries(path) or [entry for entry in [path._find()] if entry]
         return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in found]
-    files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
-    return [(file.name, (about := file.stat()).st_size, about.st_mtime_ns) for file in files]
+    if path.is_file():
+        about = path.stat()
+        return [(path.name, about.st_size, about.st_mtime_ns)]
+    return list(_files_below(str(path)))
+
+
+def _files_below(folder: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the files below a local folder by their sorted paths: a run has tens of thousands of folders to be looked into."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:  # not there, or not to be read: no files, as `Path.rglob` has it
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(entry.path)
+        elif entry.is_file():
+            about = entry.stat()
+            yield entry.name, about.st_size, about.st_mtime_ns
 
 
 def written(folder: Path) -> Iterator[tuple[str, int]]:

@@ -108,24 +108,26 @@ def read_models(layout: RunLayout) -> DiagnosisModels:
 def _classified(features: Features, knees: pd.DataFrame, config: DiagnosisConfig, seed: int) -> _Classified:
     labels = {(row.participant, row.side): _label(row.oa) for row in knees.itertuples()}
     folds = {str(row.participant): int(row.fold) for row in knees.itertuples() if not pd.isna(row.fold)}
+    patients = features.patients  # made anew at every call
     of_knee = [labels.get((knee.participant, knee.side)) for knee in features.knees]
     usable = [n for n, knee in enumerate(features.knees) if knee.participant in folds]
     known = [n for n in usable if of_knee[n] is not None]
     data = Training(
         values=features.values[known],
         labels=np.array([of_knee[n] for n in known], dtype=np.intp),
-        patients=tuple(features.patients[n] for n in known),
+        patients=tuple(patients[n] for n in known),
     )
-    present = {features.patients[n]: folds[features.patients[n]] for n in usable}
+    present = {patients[n]: folds[patients[n]] for n in usable}
     models = out_of_fold(data, features.names, present, config, seed=seed)
     by_fold = {model.fold: model for model in models}
+    hashes = {fold: sha256_of(model) for fold, model in by_fold.items()}
     predictions = tuple(
         Prediction(
             knee=features.knees[n],
-            probability=float(by_fold[present[features.patients[n]]].probability(features.values[n][None])[0]),
+            probability=float(by_fold[present[patients[n]]].probability(features.values[n][None])[0]),
             label=of_knee[n],
-            fold=present[features.patients[n]],
-            model_sha256=sha256_of(by_fold[present[features.patients[n]]]),
+            fold=present[patients[n]],
+            model_sha256=hashes[present[patients[n]]],
         )
         for n in usable
     )

@@ -84,7 +84,8 @@ def load_data(shards: Sequence[Path], measures: pd.DataFrame) -> DistillationDat
     InputError
         `patches-none` where there is no such cube.
     """
-    parts = [_load_shard(path, measures) for path in shards if patch_store.read_index(path)]
+    none, rows = measures.iloc[:0], dict(tuple(measures.groupby("store", sort=False)))
+    parts = [_load_shard(path, rows.get(path.stem, none)) for path in shards if patch_store.read_index(path)]
     data = DistillationData.joined(parts) if parts else None
     if data is None or len(data) == 0:
         raise InputError(
@@ -181,8 +182,9 @@ def _load_network(network: PatchRegressor, path: Path) -> None:
 
 
 def _load_shard(path: Path, measures: pd.DataFrame) -> DistillationData:
+    """Return the cubes of a shard; `measures` are its own rows."""
     index, arrays = patch_store.read_index(path), patch_store.read_shard(path)
-    own = measures[measures["store"] == path.stem].set_index("row").reindex([patch.row for patch in index])
+    own = measures.set_index("row").reindex([patch.row for patch in index])
     targets = own[list(PARAMETERS)].to_numpy(np.float32)
     usable = np.isfinite(targets).all(axis=1) & arrays["has_mr"].astype(np.bool_)
     if "coverage" in own.columns:

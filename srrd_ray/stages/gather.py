@@ -12,7 +12,7 @@ from srrd_ray.diagnosis.splits import patient_folds
 from srrd_ray.errors import CohortError, InputError
 from srrd_ray.io.cohort import Cohort, CohortKnee
 from srrd_ray.io.omezarr import read_stored
-from srrd_ray.io.tables import CONTRACTS, read_table, write_table
+from srrd_ray.io.tables import CONTRACTS, read_tables, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee
 
@@ -39,7 +39,7 @@ def _join(path: Path, parts: Sequence[Path]) -> Path:
     if not parts:
         raise InputError("table-empty", f"nothing to gather into {path.name}", todo="Look at the failed knees above.")
     contract = CONTRACTS.get(path.stem)
-    write_table(path, pd.concat([read_table(part, contract=contract) for part in parts], ignore_index=True), contract)
+    write_table(path, read_tables(parts, contract), contract)
     return path
 
 
@@ -72,9 +72,10 @@ def write_knees(layout: RunLayout, cohort: Cohort, left: Sequence[Knee], folds: 
 
     All knees of a patient share a fold; folds are balanced in osteoarthritis.
     """
-    kept = [knee for knee in cohort.knees if knee.knee in set(left)]
+    still = set(left)
+    kept = [knee for knee in cohort.knees if knee.knee in still]
     fold_of = patient_folds([k.knee.participant for k in kept], [k.oa for k in kept], folds, seed)
-    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k in kept else None) for k in cohort.knees]
+    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in still else None) for k in cohort.knees]
     table = pd.DataFrame(rows, columns=list(KNEE_COLUMNS))
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))

@@ -60,7 +60,7 @@ def test_a_killed_trial_is_tried_again_and_changes_nothing(cluster: ClusterConfi
 @pytest.mark.slow
 def test_a_search_in_which_every_trial_fails_says_so(cluster: ClusterConfig, tmp_path: Path) -> None:
     plan = Search(name="fall", settings=SETTINGS[:2], run=fall_over, epochs=5, storage=tmp_path)
-    with pytest.raises(TrainingError, match="every trial of the search failed.*loss-not-finite"):
+    with pytest.raises(TrainingError, match=r"every trial of the search failed.*loss-not-finite"):
         search(plan, TuneConfig(trials=2, cpus_per_trial=1))
 
 

@@ -6,6 +6,7 @@ Prints one JSON object: the outcomes of six small units as {unit: code or "done"
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def joined(cpus: int, nodes: int) -> Iterator[Callable[[], None]]:
     cluster = Cluster()
     cluster.add_node(num_cpus=0, object_store_memory=80_000_000)
     added = [cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000) for _ in range(nodes)]
-    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+    ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
     try:
         yield lambda: cluster.remove_node(added[-1], allow_graceful=False)
     finally:
@@ -100,11 +101,10 @@ def _when_writing(folder: Path, strike: Callable[[], None], struck: list[str]) -
 
 def memory_short(out: Path) -> dict[str, str]:
     """One unit takes more memory than the machine gives: Ray's monitor kills its worker, every time."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    os.environ["RAY_memory_usage_threshold"] = f"{1 - (memory.available - 2**31) / memory.total:.4f}"
-    os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    kib = {words[0]: int(words[1]) for words in lines}
+    share = 1 - (kib["MemAvailable:"] - 2**21) / kib["MemTotal:"]
+    os.environ |= {"RAY_memory_usage_threshold": f"{share:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
     config = ClusterConfig(cpus=2, task_retries=1, knee_memory_mb=64)
     return stage(out, config, Write(out, hog_mb=6144))
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -124,20 +125,16 @@ def test_56_57_a_driver_that_is_struck_leaves_what_the_same_command_finishes(
     assert volumes(out) == calm
 
 
-class started:
+@contextmanager
+def started(cohort: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process of its own, which is gone at the end of the block."""
-
-    def __init__(self, cohort: Path, out: Path) -> None:
-        self.process = subprocess.Popen(
-            command(cohort, out), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-
-    def __enter__(self) -> subprocess.Popen[bytes]:
-        return self.process
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command(cohort, out), cwd=ROOT, stderr=quiet, stdout=quiet)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _wait_for_a_volume(out: Path, driver: subprocess.Popen[bytes]) -> None:

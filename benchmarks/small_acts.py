@@ -1,0 +1,173 @@
+"""What every stage writes, made of almost nothing: the real files of a knee in their real places, a few voxels and rows each.
+
+The acts of the stages over knees and shards, and the four trainings, are replaced; engine, ledger, sidecars, Ray, tables,
+classification, evaluation and report are those of the package.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from srrd_ray import serial
+from srrd_ray.acts import Acts, UnitActs, paired_source
+from srrd_ray.geometry import Geometry, matrix4
+from srrd_ray.io.atomic import replacing, write_text
+from srrd_ray.io.omezarr import write_volume
+from srrd_ray.io.patch_store import read_index, write_shard
+from srrd_ray.io.places import local_copy
+from srrd_ray.io.tables import write_table
+from srrd_ray.learning import Learning, Winners
+from srrd_ray.provenance import hash_of, seed_from
+from srrd_ray.records import BONES, COMPARTMENTS, PARAMETERS, BoneTransform, Image, Knee, Patch, RegistrationQuality
+from srrd_ray.stages import register
+from srrd_ray.stages.measure import COLUMNS as MEASURED
+from srrd_ray.stages.poses import write_pose
+from srrd_ray.stages.predict import COLUMNS as PREDICTED
+from srrd_ray.volume import Volume
+from srrd_ray.work import Produced, Unit
+
+REGIONS = tuple((bone, compartment) for bone in BONES for compartment in COMPARTMENTS)
+CUBES = 4
+"""Cubes of a region, as `PatchConfig.per_region`."""
+OTHER = Knee(participant="X", side="L")
+IMAGES: dict[Image, str] = {"ct": "HU", "mr": "au", "sct": "HU", "ct_bones": "label", "mr_bones": "label"}
+
+
+def write_templates(folder: Path) -> None:
+    """Write one tiny OME-Zarr of each kind through the real writer; every knee gets a copy under its own name and hash."""
+    voxels = np.zeros((4, 4, 4), dtype=np.int16)
+    for image, unit in IMAGES.items():
+        volume = Volume(array=voxels, geometry=Geometry.aligned((4, 4, 4), (1.0, 1.0, 1.0)))
+        write_volume(folder / f"{image}.ome.zarr", volume, knee=OTHER, image=image, unit=unit)  # type: ignore[arg-type]
+
+
+def small_volume(path: Path, template: Path, knee: Knee, image: Image) -> Path:
+    """Return `path` after writing a volume of four voxels cubed there."""
+    with replacing(path) as beside, local_copy(template / f"{image}.ome.zarr") as one:
+        shutil.copytree(one, beside)
+        card = beside / "zarr.json"
+        text = card.read_text().replace(OTHER.key, knee.key)
+        old = text.split('"sha256": "', 1)[1][:64]
+        card.write_text(text.replace(old, hash_of(knee.key, image)))
+    return path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmallUnitActs(UnitActs):
+    """The acts of the stages over knees and shards; `template` holds a volume of each kind."""
+
+    template: Path
+
+    def ingest(self, unit: Unit) -> Produced:
+        """Write CT and MR."""
+        paired_source(unit)
+        return self._volumes(unit, "ct", "mr")
+
+    def synthesize(self, unit: Unit) -> Produced:
+        """Write the synthetic CT."""
+        return self._volumes(unit, "sct")
+
+    def register(self, unit: Unit) -> Produced:
+        """Write labels, poses and the part of the table."""
+        knee = unit.knees[0]
+        volumes = self._volumes(unit, "ct_bones", "mr_bones").paths
+        for bone in BONES:
+            write_pose(self.layout, _pose(knee, bone))
+        rows = [(knee.participant, knee.side, bone, False, "drawn", 0.9, 0.4, 0.9, 80.0, 27.0, 0.9) for bone in BONES]
+        part = self.layout.part("registration", knee)
+        write_table(part, pd.DataFrame(rows, columns=list(register.COLUMNS)))
+        return Produced(paths=(*volumes, part, *(self.layout.transform(knee, bone) for bone in BONES)))
+
+    def patches(self, unit: Unit) -> Produced:
+        """Write a shard of cubes of two voxels."""
+        path = self.layout.shard_named(unit.name)
+        places = [(knee, *region) for knee in unit.knees for region in REGIONS for _ in range(CUBES)]
+        patches = [
+            Patch(store=path, row=row, knee=knee, bone=bone, compartment=side, center_lps_mm=(0, 0, 0), depth_mm=7.0)
+            for row, (knee, bone, side) in enumerate(places)
+        ]
+        write_shard(path, {"ct": np.zeros((len(patches), 2, 2, 2), np.int16)}, patches)
+        return Produced(paths=(path, path.with_suffix(".parquet")))
+
+    def measure(self, unit: Unit) -> Produced:
+        """Write a row for each cube of a knee."""
+        knee = unit.knees[0]
+        index = read_index(self.layout.shard_named(unit.shard))
+        rows = [(*_who(patch), *_values(patch, "mr"), 1.0, "drawn") for patch in index if patch.knee == knee]
+        write_table(self.layout.part("measures", knee), pd.DataFrame(rows, columns=list(MEASURED)), "morphometry")
+        return Produced(paths=(self.layout.part("measures", knee),))
+
+    def predict(self, unit: Unit) -> Produced:
+        """Write three rows for each cube of a shard."""
+        path, index = self.layout.shard_part("predictions", unit.name), read_index(self.layout.shard_named(unit.name))
+        rows = [
+            (*_who(patch), model, 0, *_values(patch, model), 0.1, 0.1, 0.1, 0.1)
+            for patch in index
+            for model in ("baseline", "distilled", "teacher")
+        ]
+        write_table(path, pd.DataFrame(rows, columns=list(PREDICTED)), "predictions")
+        return Produced(paths=(path,))
+
+    def _volumes(self, unit: Unit, *images: Image) -> Produced:
+        made = [
+            small_volume(self.layout.volume(unit.knees[0], image), self.template, unit.knees[0], image)
+            for image in images
+        ]
+        return Produced(paths=tuple(made))
+
+
+class SmallActs(Acts):
+    """The acts of one run."""
+
+    @property
+    def units(self) -> UnitActs:
+        """Those over knees and shards."""
+        return SmallUnitActs(layout=self.layout, config=self.config, template=self.cohort.root / "template")
+
+
+class SmallLearning(Learning):
+    """The trainings leave a file; the tables are gathered by the package."""
+
+    def synthesis(self, _: Unit) -> Produced:
+        """Write a model."""
+        return self._small("synthesis")
+
+    def teach(self, _: Unit) -> Produced:
+        """Write two models."""
+        return self._small("teacher", "baseline")
+
+    def tune(self, _: Unit) -> Produced:
+        """Write the winners."""
+        write_text(self._winners, serial.to_json(Winners(folds={})))
+        return Produced(paths=(self._winners,))
+
+    def distil(self, _: Unit) -> Produced:
+        """Write a model."""
+        return self._small("distilled")
+
+    def _small(self, *names: str) -> Produced:
+        for name in names:
+            write_text(self.acts.layout.model(name) / "small.txt", name)
+        return Produced(paths=tuple(self.acts.layout.model(name) for name in names))
+
+
+def _pose(knee: Knee, bone: str) -> BoneTransform:
+    quality = RegistrationQuality(accepted=False, reason="drawn", dice=0.9, surface_mm=0.4, correlation=0.9)
+    return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(np.eye(4)), quality=quality)  # type: ignore[arg-type]
+
+
+def _who(patch: Patch) -> tuple[str, str, str, str, str, int]:
+    return (patch.knee.participant, patch.knee.side, patch.bone, patch.compartment, patch.store.stem, patch.row)
+
+
+def _values(patch: Patch, model: str) -> tuple[float, float, float, float]:
+    """Return parameters drawn by the names of the patch: no knee is like another, no run like no other."""
+    knee = np.random.default_rng(seed_from(1, patch.knee.key)).normal(size=len(PARAMETERS))
+    cube = np.random.default_rng(seed_from(1, patch.knee.key, model, patch.row)).normal(size=len(PARAMETERS))
+    bvtv, thickness, spacing, _ = np.clip(0.4 + 0.03 * (knee + cube), 0.1, 0.9).tolist()
+    return bvtv, thickness, spacing, bvtv / thickness

@@ -1,0 +1,36 @@
+"""A run over a small cohort with the acts of `small_acts`: ``python benchmarks/small_run.py COHORT OUT``; last line: what it used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from pathlib import Path
+
+from small_acts import SmallActs, SmallLearning
+
+from srrd_ray import pipeline
+from srrd_ray.io.places import place
+
+
+def main() -> int:
+    cohort, out = (place(Path(name)) for name in sys.argv[1:3])
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    pipeline.Acts, pipeline.Learning = SmallActs, SmallLearning  # type: ignore[misc]
+    started = time.monotonic()
+    code = pipeline.run(cohort, out, None, until="report", overwrite=False)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    facts = {
+        "code": code,
+        "seconds": time.monotonic() - started,
+        "cpu": used.ru_utime + used.ru_stime,
+        "rss_mb": used.ru_maxrss / 1024,
+    }
+    print(json.dumps(facts))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
