@@ -6,6 +6,8 @@ only the pseudonymous key of a knee, tag names, counts, sizes and file names ins
 
 from __future__ import annotations
 
+import re
+
 
 class SrrdError(Exception):
     """An error whose `code` is stable and whose text can be acted on.
@@ -62,6 +64,12 @@ class StoreError(SrrdError, OSError):
 
 STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-full", "output-not-shared")
 """Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
+
+
+def storage_lost(words: str) -> StoreError | None:
+    """Return the error of lost storage that a message, or a traceback from another machine, tells of; else null."""
+    found = re.search(rf"\[({'|'.join(STORAGE_LOST)})\] (.*)", words)
+    return StoreError(found[1], found[2]) if found else None
 
 
 class NotEstimableError(SrrdError, ArithmeticError):

@@ -14,7 +14,7 @@ from ray.util.annotations import RayDeprecationWarning
 from srrd_ray import serial
 from srrd_ray.cluster.metrics import Progress
 from srrd_ray.cluster.session import ClusterConfig, largest_memory, require_task
-from srrd_ray.errors import STORAGE_LOST, ClusterError, StoreError
+from srrd_ray.errors import ClusterError, storage_lost
 from srrd_ray.records import Fault, Outcome
 from srrd_ray.work import Task, Unit, failures, perform
 
@@ -51,14 +51,14 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     for outcomes in _ended(task, waiting, _Effort(memory, config.task_retries)):
         progress.ended(outcomes)
         yield outcomes
-        _require_storage(task.stage, outcomes)
+        _require_storage(outcomes)
     more = max(memory, min(MORE * memory, int(NODE_SHARE * largest_memory())))
     if waiting:
         log.warning("%-16s %d units lost their worker: once more with %d MiB", task.stage, len(waiting), more // 2**20)
     for outcomes in _ended(task, waiting, _Effort(more, 0)):
         progress.ended(outcomes)
         yield outcomes
-        _require_storage(task.stage, outcomes)
+        _require_storage(outcomes)
     for unit in waiting.values():
         lost = failures(task.stage, unit, _lost(config, more), 0.0)
         progress.ended(lost)
@@ -110,12 +110,11 @@ def _rows(task: Task, units: Sequence[Unit], effort: _Effort) -> Iterator[dict[s
     yield from results.iter_rows()
 
 
-def _require_storage(stage: str, outcomes: Sequence[Outcome]) -> None:
-    """Raise what a unit met where every other unit would meet it too."""
+def _require_storage(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
-        if outcome.error is not None and outcome.error.code in STORAGE_LOST:
-            code, words = outcome.error.code, outcome.error.message
-            raise StoreError(code, f"stage {stage} stopped: {words.removeprefix(f'[{code}] ')}")
+        lost = storage_lost(outcome.error.message) if outcome.error is not None else None
+        if lost is not None:
+            raise lost
 
 
 def _lost(config: ClusterConfig, memory: int) -> Fault:

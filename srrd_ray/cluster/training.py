@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
 from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
-from srrd_ray.errors import StoreError, TrainingError
+from srrd_ray.errors import StoreError, TrainingError, storage_lost
 from srrd_ray.io.places import address, append_text, remove_tree
 from srrd_ray.io.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 from srrd_ray.training import Learner, Shard
@@ -72,6 +72,8 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
         `training-failed` where training stopped for a reason that a new try would not mend.
     ClusterError
         `resources-missing`, `gpu-missing`.
+    StoreError
+        One of `STORAGE_LOST`.
     """
     workers = config.training_workers
     require_cpus(1, f"training {training.name}")
@@ -94,7 +96,7 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
         try:
             trainer.fit()
         except train.TrainingFailedError as error:
-            raise TrainingError(
+            raise storage_lost(str(error)) or TrainingError(
                 "training-failed",
                 f"training {training.name} stopped: {str(error).strip().splitlines()[-1][:300]}",
                 todo="Run the same command again to go on from the last checkpoint.",

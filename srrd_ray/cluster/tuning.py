@@ -16,7 +16,7 @@ from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
 from srrd_ray.cluster.session import reachable, require_cpus
-from srrd_ray.errors import TrainingError
+from srrd_ray.errors import StoreError, TrainingError, storage_lost
 from srrd_ray.io.places import address, remove_tree
 
 log = logging.getLogger(__name__)
@@ -85,19 +85,21 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
     Raises
     ------
     TrainingError
-        `tune-failed` where every trial failed.
+        `tune-failed` where every trial diverged, or one failed of something else and again when it was tried again.
+    StoreError
+        One of `STORAGE_LOST`.
     """
     require_cpus(1, f"search {plan.name}")
     cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     results = _tuner(plan, config, cpus).fit()
+    if results.errors:
+        raise _failed(
+            plan.name, str(results.errors[0]), "a trial ended with an error that its setting does not explain"
+        )
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
     if not any(_sound(trial) for trial in trials):
-        reasons = [trial.failure for trial in trials if trial.failure] + [str(error) for error in results.errors]
-        raise TrainingError(
-            "tune-failed", "every trial of the search failed", where=plan.name,
-            got=reasons[0].splitlines()[-1][:300] if reasons else "no score",
-            todo="Run the same command again; where it fails again, change distillation.search or the data.",
-        )  # fmt: skip
+        reasons = [trial.failure for trial in trials if trial.failure]
+        raise _failed(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
     return trials
 
 
@@ -119,6 +121,14 @@ def search_all(
 def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:
     """Return the trial with the best last score; the earlier one where two are equal."""
     return max((t for t in trials if _sound(t)), key=lambda t: (t.scores[-1], -t.number))
+
+
+def _failed(name: str, words: str, what: str) -> StoreError | TrainingError:
+    """Return the error of a search that cannot go on: lost storage where the words of a trial tell of that."""
+    return storage_lost(words) or TrainingError(
+        "tune-failed", what, where=name, got=words.strip().splitlines()[-1][:300],
+        todo="Run the same command again; where it fails again, change distillation.search or the data.",
+    )  # fmt: skip
 
 
 def _sound(trial: Trial[Setting]) -> bool:
@@ -177,8 +187,7 @@ def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Sett
     """Return what a trial reported; of epochs that were reported twice, as its worker died between, the last."""
     frame = result.metrics_dataframe
     if frame is None or "score" not in frame:
-        failure = str(result.error).splitlines()[-1] if result.error else ""
-        return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True, failure=failure)
+        return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)
     last = frame.drop_duplicates("training_iteration", keep="last").sort_values("training_iteration")
     scores = tuple(float(score) for score in last["score"] if isfinite(score))
     failure = str(last[FAILURE].iloc[-1]) if FAILURE in last and not isfinite(last["score"].iloc[-1]) else ""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.cluster.training import Training, fit
-from srrd_ray.errors import TrainingError
+from srrd_ray.errors import StoreError, TrainingError
 from srrd_ray.io.weights import load_tensors
 from srrd_ray.training import Learner, Shard, batches
 
@@ -129,6 +129,21 @@ def test_a_damaged_checkpoint_is_not_learnt_from_and_changes_no_bit_of_the_resul
         flip(path)
     disturbed = weights_of(fit(hit, cluster, lambda _: None))
     assert all(torch.equal(undisturbed[name], disturbed[name]) for name in undisturbed)
+
+
+def on_a_full_disk() -> Iterator[Learner]:
+    raise StoreError("output-full", "the output takes no more bytes", todo="Free space.")
+    yield LineLearner("never", 1)
+
+
+@pytest.mark.slow
+def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(cluster: ClusterConfig, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"output-full.*Free space\.$"):
+        fit(
+            Training(name="full", programme=on_a_full_disk, storage=tmp_path),
+            replace(cluster, task_retries=0),
+            lambda _: None,
+        )
 
 
 @pytest.mark.slow

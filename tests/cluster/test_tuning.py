@@ -14,7 +14,7 @@ from ray.tune import registry as tune_registry
 
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.cluster.tuning import Search, TuneConfig, search, search_all, winner
-from srrd_ray.errors import TrainingError
+from srrd_ray.errors import StoreError, TrainingError
 
 SETTINGS = (0.5, 0.1, 0.9, 0.2)
 
@@ -69,6 +69,21 @@ def climb_or_diverge(setting: float) -> Iterator[float]:
         if setting == 0.9 and epoch == 3:
             raise TrainingError("loss-not-finite", "the loss is not finite")
         yield score
+
+
+def on_a_full_disk(setting: float) -> Iterator[float]:
+    yield setting
+    if setting == SETTINGS[1]:
+        raise StoreError("output-full", "the output takes no more bytes", todo="Free space.")
+
+
+@pytest.mark.slow
+def test_44_a_search_in_which_one_trial_has_no_storage_stops_and_is_not_won_by_the_others(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
+    plan = Search(name="full", settings=SETTINGS, run=on_a_full_disk, epochs=5, storage=tmp_path)
+    with pytest.raises(StoreError, match=r"output-full.*Free space\."):
+        search(plan, TuneConfig())
 
 
 @pytest.mark.slow
