@@ -16,7 +16,7 @@ from pathlib import Path
 from srrd_ray import __version__, serial
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
-from srrd_ray.io.places import listed, sizes
+from srrd_ray.io.places import ObjectPath, listed, sizes
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file, hash_of
 from srrd_ray.records import Outcome
@@ -93,7 +93,7 @@ def finished_of(
     requests at once grows with the units.
     """
     names = list(keys)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_threads(layout)) as pool:
         for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
             cards = list(pool.map(partial(find_sidecar, layout, stage), some))
             with ExitStack() as listings:
@@ -107,9 +107,14 @@ def finished_of(
 
 def sidecars(layout: RunLayout, stage: str, names: Sequence[str]) -> Iterator[Sidecar | None]:
     """Yield the sidecar of each unit, read side by side: a store takes its time for each."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_threads(layout)) as pool:
         for at in range(0, len(names), AT_ONCE):
             yield from pool.map(partial(find_sidecar, layout, stage), names[at : at + AT_ONCE])
+
+
+def _threads(layout: RunLayout) -> int:
+    """Return how many ask at once: a store makes one wait, a disk does not, and there threads would only contend."""
+    return THREADS if isinstance(layout.root, ObjectPath) else 1
 
 
 def _folders(name: str, card: Sidecar | None) -> Iterator[str]:
@@ -144,4 +149,4 @@ def _describe(root: Path, path: Path) -> Output:
 
 def _in_place(root: Path, output: Output) -> bool:
     path = root / output.path
-    return path.exists() and _measure(path) == (output.files, output.size)
+    return _measure(path) == (output.files, output.size) and (output.files > 0 or path.exists())

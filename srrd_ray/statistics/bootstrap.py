@@ -17,15 +17,21 @@ Rows: TypeAlias = NDArray[np.intp]
 Statistic: TypeAlias = Callable[[Rows], float]
 LEAST_PATIENTS = 5
 LOST_SHARE = 0.1
+LEFT_OUT = 500
+"""Samples of the jackknife at most: one a patient would take time by the square of the patients."""
 
 
 def patient_resamples(patients: ArrayLike, count: int, seed: int) -> Iterator[Rows]:
     """Yield `count` times the rows of patients drawn with replacement; the order of the rows of the input is irrelevant."""
     names, inverse = np.unique(np.asarray(patients), return_inverse=True)
-    members = [np.flatnonzero(inverse == index) for index in range(names.size)]
+    order, sizes = np.argsort(inverse, kind="stable"), np.bincount(inverse)
+    starts = np.cumsum(sizes) - sizes
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        yield np.concatenate([members[index] for index in rng.integers(0, names.size, names.size)])
+        drawn = rng.integers(0, names.size, names.size)
+        lengths = sizes[drawn]
+        first = np.repeat(starts[drawn] - (np.cumsum(lengths) - lengths), lengths)
+        yield order[first + np.arange(first.size)]
 
 
 def bca(
@@ -61,9 +67,20 @@ def bca(
         raise NotEstimableError(
             "resamples-lost", "too many resamples without a value", got=f"{resamples - drawn.size} of {resamples}"
         )
-    left_out = _values(statistic, (np.flatnonzero(names != name) for name in distinct))
+    left_out = _values(statistic, _all_but_some(names))
     low, high = np.quantile(drawn, _levels(value, drawn, left_out, level))
     return Estimate(float(value), float(low), float(high))
+
+
+def _all_but_some(patients: NDArray[np.generic]) -> Iterator[Rows]:
+    """Yield the rows without each patient in turn, or of many patients without each of `LEFT_OUT` groups of them.
+
+    The acceleration that is made of them stays the same: skewness falls with the root of a group's size, as their number does.
+    """
+    names, inverse = np.unique(patients, return_inverse=True)
+    groups = min(names.size, LEFT_OUT)
+    group = inverse * groups // names.size
+    yield from (np.flatnonzero(group != index) for index in range(groups))
 
 
 def delta_icc(

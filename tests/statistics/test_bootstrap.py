@@ -73,3 +73,17 @@ def test_a_statistic_that_rarely_has_a_value_is_not_estimated() -> None:
     with pytest.raises(NotEstimableError) as caught:
         bca(fragile, np.arange(10), seed=0, resamples=100)
     assert caught.value.code == "resamples-lost"
+
+
+def test_the_work_does_not_grow_with_the_square_of_the_patients() -> None:
+    calls: list[int] = []
+
+    def mean(rows: NDArray[np.intp]) -> float:
+        calls.append(rows.size)
+        return float(values[rows].mean())
+
+    values = np.random.default_rng(0).exponential(size=2000)
+    found = bca(mean, np.arange(2000), seed=1, resamples=200)
+    assert found.low < found.value < found.high
+    assert len(calls) == 1 + 200 + 500
+    assert set(calls[-500:]) == {1996}, "groups of four patients are left out"

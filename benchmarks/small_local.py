@@ -1,0 +1,34 @@
+"""A small cohort through the real code without Ray, units one after the other: what is left is the work of one process.
+
+``python benchmarks/small_local.py FOLDER KNEES``; a second call skips all. Last line: CPU seconds and greatest memory (MiB).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from pathlib import Path
+
+from scale import make_cohort
+from small_acts import SmallActs, SmallLearning
+
+from srrd_ray import engine, pipeline
+from srrd_ray.work import perform
+
+
+def main() -> int:
+    folder, knees = Path(sys.argv[1]), int(sys.argv[2])
+    cohort = make_cohort(folder / f"cohort-{knees}", knees)
+    engine.foreach = lambda task, units, _: (perform(task, unit) for unit in units)  # type: ignore[assignment]
+    engine.session = lambda _: contextlib.nullcontext()  # type: ignore[assignment]
+    pipeline.Acts, pipeline.Learning = SmallActs, SmallLearning  # type: ignore[misc]
+    started = time.process_time()
+    code = pipeline.run(cohort, folder / f"local-{knees}", None, until="report", overwrite=False)
+    print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
