@@ -225,9 +225,7 @@ def _tune(rng: np.random.Generator) -> pd.DataFrame:
         status = "winner" if trial == 2 else "completed" if trial < 3 else "stopped"
         for epoch in range(epochs):
             icc = ceiling * (1 - np.exp(-(epoch + 1) / 2)) + rng.normal(scale=0.01)
-            rows.append(
-                {"fold": 0, "trial": trial, **weights, "epoch": epoch + 1, "icc": icc, "status": status}
-            )
+            rows.append({"fold": 0, "trial": trial, **weights, "epoch": epoch + 1, "icc": icc, "status": status})
     return pd.DataFrame(rows)
 
 
