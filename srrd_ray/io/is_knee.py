@@ -78,6 +78,8 @@ def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules
 
 
 def _metal(ct: Image) -> tuple[Note, ...]:
+    if ct.array.max() < METAL_HU:
+        return ()
     cm3 = float(np.count_nonzero(ct.array >= METAL_HU)) * ct.geometry.voxel_mm3 / 1000.0
     if cm3 < METAL_CM3:
         return ()
