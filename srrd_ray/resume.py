@@ -6,12 +6,13 @@ The key hashes the stage's inputs, configuration and version, so that a changed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from srrd_ray import __version__, serial
 from srrd_ray.errors import ConfigError
@@ -23,6 +24,9 @@ from srrd_ray.records import Outcome
 
 THREADS = 16
 AT_ONCE = 1000
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,28 +97,30 @@ def finished_of(
     requests at once grows with the units.
     """
     names = list(keys)
-    with ThreadPoolExecutor(_threads(layout)) as pool:
-        for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
-            cards = list(pool.map(partial(find_sidecar, layout, stage), some))
-            with ExitStack() as listings:
-                for folder in sorted(
-                    {one for name, card in zip(some, cards, strict=True) for one in _folders(name, card)}
-                ):
-                    listings.enter_context(listed(layout.root / folder, min(some), max(some)))
-                found = list(pool.map(partial(_checked, layout, verify=verify), cards, (keys[name] for name in some)))
-            yield from found
+
+    def check(pair: tuple[str, Sidecar | None]) -> Sidecar | None:
+        return _checked(layout, pair[1], keys[pair[0]], verify=verify)
+
+    for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
+        pairs = list(zip(some, _asked(layout, partial(find_sidecar, layout, stage), some), strict=True))
+        with ExitStack() as listings:
+            for folder in sorted({one for name, card in pairs for one in _folders(name, card)}):
+                listings.enter_context(listed(layout.root / folder, min(some), max(some)))
+            yield from _asked(layout, check, pairs)
 
 
 def sidecars(layout: RunLayout, stage: str, names: Sequence[str]) -> Iterator[Sidecar | None]:
     """Yield the sidecar of each unit, read side by side: a store takes its time for each."""
-    with ThreadPoolExecutor(_threads(layout)) as pool:
-        for at in range(0, len(names), AT_ONCE):
-            yield from pool.map(partial(find_sidecar, layout, stage), names[at : at + AT_ONCE])
+    for at in range(0, len(names), AT_ONCE):
+        yield from _asked(layout, partial(find_sidecar, layout, stage), names[at : at + AT_ONCE])
 
 
-def _threads(layout: RunLayout) -> int:
-    """Return how many ask at once: a store makes one wait, a disk does not, and there threads would only contend."""
-    return THREADS if isinstance(layout.root, ObjectPath) else 1
+def _asked(layout: RunLayout, ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    """Return the answers, many asked for at once in a store, which makes one wait; on a disk threads would only contend."""
+    if not isinstance(layout.root, ObjectPath):
+        return [ask(item) for item in items]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(ask, items))
 
 
 def _folders(name: str, card: Sidecar | None) -> Iterator[str]:

@@ -221,13 +221,11 @@ def _tune(rng: np.random.Generator) -> pd.DataFrame:
     for trial in range(5):
         epochs, ceiling = (8 if trial < 3 else 3), 0.55 + 0.05 * trial % 0.2
         weights = {"temperature": 1.5 + trial, "kd_weight": 0.2 * trial, "feature_weight": 0.1 * trial,
-                   "relation_weight": 0.01 * trial, "lr": 1e-3}  # fmt: skip
+                   "relation_weight": 0.01 * trial, "lr": 1e-3, "weight_decay": 0.01}  # fmt: skip
         status = "winner" if trial == 2 else "completed" if trial < 3 else "stopped"
         for epoch in range(epochs):
             icc = ceiling * (1 - np.exp(-(epoch + 1) / 2)) + rng.normal(scale=0.01)
-            rows.append(
-                {"fold": 0, "trial": f"t{trial:02d}", **weights, "epoch": epoch + 1, "icc": icc, "status": status}
-            )
+            rows.append({"fold": 0, "trial": trial, **weights, "epoch": epoch + 1, "icc": icc, "status": status})
     return pd.DataFrame(rows)
 
 

@@ -22,7 +22,8 @@ from srrd_ray.volume import Volume
 Image: TypeAlias = "Volume[np.int16] | Volume[np.float32]"
 Grid: TypeAlias = tuple[NDArray[np.float32], tuple[float, float]]
 
-COARSE_MM = 2.0
+COARSE_MM, PLANE_MM = 2.0, 4.0
+"""Edge of a pixel, and distance of the planes that are looked at."""
 BONE_HU, TISSUE_HU = 150.0, -300.0
 ACROSS_MM, ALONG_MM = 80.0, 30.0
 """Least field of view that shows condyles or plateau whole; a smaller one is not judged."""
@@ -78,6 +79,8 @@ def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules
 
 
 def _metal(ct: Image) -> tuple[Note, ...]:
+    if ct.array.max() < METAL_HU:
+        return ()
     cm3 = float(np.count_nonzero(ct.array >= METAL_HU)) * ct.geometry.voxel_mm3 / 1000.0
     if cm3 < METAL_CM3:
         return ()
@@ -176,7 +179,10 @@ def _wide_enough(image: Image) -> bool:
 def _coarse(ct: Image) -> Grid:
     """Return planes across the leg of about 2 mm a pixel, and the pixel's edges; in-plane means take the noise off."""
     axes = _axes(ct)
-    every, rows, cols = (max(int(COARSE_MM / ct.geometry.spacing_mm[a]), 1) for a in axes)
+    every, rows, cols = (
+        max(int(mm / ct.geometry.spacing_mm[a]), 1)
+        for a, mm in zip(axes, (PLANE_MM, COARSE_MM, COARSE_MM), strict=True)
+    )
     kept = np.moveaxis(ct.array, axes[0], 0)[::every]
     n, y, x = kept.shape[0], kept.shape[1] // rows, kept.shape[2] // cols
     blocks = kept[:, : y * rows, : x * cols].reshape(n, y, rows, x, cols)

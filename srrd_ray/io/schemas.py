@@ -15,7 +15,22 @@ from jsonschema import Draft202012Validator
 from srrd_ray.errors import StoreError
 
 Name: TypeAlias = Literal[
-    "cohort", "volume", "transform", "patches", "morphometry", "bone", "model", "predictions", "run", "metrics"
+    "cohort",
+    "volume",
+    "transform",
+    "patches",
+    "morphometry",
+    "bone",
+    "model",
+    "predictions",
+    "knees",
+    "registration",
+    "diagnosis",
+    "target_errors",
+    "truth",
+    "tune",
+    "run",
+    "metrics",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 

@@ -19,8 +19,11 @@ from srrd_ray.io.places import local_copy
 from srrd_ray.io.schemas import Name, validate_rows, version
 
 KEY = b"srrd"
-CONTRACTS: Mapping[str, Name] = {"measures": "morphometry", "predictions": "predictions"}
-"""The tables of a run that have a contract."""
+CONTRACTS: Mapping[str, Name] = {
+    "measures": "morphometry", "predictions": "predictions", "knees": "knees", "registration": "registration",
+    "diagnosis": "diagnosis", "target_errors": "target_errors", "truth": "truth", "tune": "tune",
+}  # fmt: skip
+"""The contract of each table of a run; a file of that name has it wherever it lies."""
 THREADS = 8
 AGAIN = "Delete the file and run the same command again."
 
@@ -31,8 +34,9 @@ def write_table(path: Path, table: pd.DataFrame, contract: Name | None = None) -
     Raises
     ------
     StoreError
-        `schema-invalid` where the rows do not obey `contract`.
+        `schema-invalid` where the rows do not obey `contract`, or that of the table's name.
     """
+    contract = contract or CONTRACTS.get(path.stem)
     stored = pa.Table.from_pandas(table, preserve_index=False)
     if contract:
         validate_rows(contract, table, path.name)
@@ -50,6 +54,7 @@ def read_table(path: Path, columns: tuple[str, ...] = (), contract: Name | None 
         `table-unreadable` where the file is absent or torn, `table-columns` where one of `columns` is missing;
         `schema-version` or `schema-invalid` where it does not obey `contract`.
     """
+    contract = contract or CONTRACTS.get(path.stem)
     stored = _stored(path, contract)
     table: pd.DataFrame = stored.to_pandas()
     missing = [name for name in columns if name not in table.columns]

@@ -133,7 +133,7 @@ def _write(
         write_pose(layout, transform)
     _write_mr_bones(knee, layout, found, ct_bones)
     rows = [_row(transform, figure) for transform, figure in zip(found, figures, strict=True)]
-    write_table(layout.part("registration", knee), pd.DataFrame(rows, columns=list(COLUMNS)))
+    write_table(layout.part("registration", knee), pd.DataFrame(rows, columns=list(COLUMNS)), "registration")
 
 
 def _row(transform: BoneTransform, figures: SynthesisMetrics) -> tuple[object, ...]:

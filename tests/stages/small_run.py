@@ -38,7 +38,8 @@ def write_run(root: Path, data: DistillationData | None = None) -> RunLayout:
     table["participant"] = [str(name) for name in data.patients]
     table["coverage"] = np.where(np.arange(len(data)) == BARELY_COVERED, 0.1, 1.0)
     write_table(layout.table("measures"), table, "morphometry")
-    knees = pd.DataFrame({"participant": list(FOLDS), "side": "R", "fold": list(FOLDS.values())})
+    blank = dict.fromkeys(("kl_grade", "oa", "age", "sex"))
+    knees = pd.DataFrame({"participant": list(FOLDS), "side": "R", **blank, "fold": list(FOLDS.values())})
     write_table(layout.table("knees"), knees)
     return layout
 
