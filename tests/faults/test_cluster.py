@@ -107,21 +107,34 @@ def calm(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_56_57_a_driver_that_is_struck_leaves_what_the_same_command_finishes(
+def test_57_a_driver_that_is_struck_leaves_what_the_same_command_finishes(
     cohort: Path, calm: dict[str, bytes], tmp_path: Path, how: signal.Signals
 ) -> None:
     out = tmp_path / "run"
     with started(cohort, out) as driver:
         _wait_for_a_volume(out, driver)
-        if how == signal.SIGINT:
-            second = ended(cohort, out)
-            assert second.returncode == 3
-            assert "output-locked" in second.stderr
         driver.send_signal(how)
         driver.wait(120)
     assert driver.returncode != 0
     assert (out / LOCK).exists() == (how == signal.SIGKILL), "only who cannot clean up leaves its lock"
     assert ended(cohort, out).returncode == 0
+    assert volumes(out) == calm
+
+
+def test_56_a_second_job_on_one_output_stops_and_the_first_goes_on(
+    cohort: Path, calm: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with started(cohort, out) as first:
+        _wait_for_a_volume(out, first)
+        first.send_signal(signal.SIGSTOP)  # so that it is not done before the second begins
+        second = ended(cohort, out)
+        first.send_signal(signal.SIGCONT)
+        assert second.returncode == 3
+        assert (
+            f"output-locked] another job works in this output folder in run: got process {first.pid}" in second.stderr
+        )
+        assert first.wait(300) == 0
     assert volumes(out) == calm
 
 
@@ -146,14 +159,14 @@ def _wait_for_a_volume(out: Path, driver: subprocess.Popen[bytes]) -> None:
 
 
 FULL = """
-mount -t tmpfs -o size=1500k none "$OUT" && mkdir "$OUT/run"
+mount -t tmpfs -o size=$SIZE none "$OUT" && mkdir "$OUT/run"
 "$@"; echo "code $?" >&2
 find "$OUT" -name "*.partial" >&2
 mount -o remount,size=200m "$OUT"
 "$@"; echo "code $?" >&2
 cp -r "$OUT/run" "$KEPT"
 """
-"""A run on a disk of 1.5 MB, which is full soon; the same command once more after the disk has grown."""
+"""A run on a disk that does not hold all of it; the same command once more after the disk has grown."""
 
 
 @needs_mount
@@ -161,11 +174,12 @@ def test_44_57_a_full_disk_stops_the_run_and_the_same_command_finishes_it(
     cohort: Path, calm: dict[str, bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "disk").mkdir()
+    pages = sum(-(-len(data) // 4096) for data in calm.values())
     out = tmp_path / "disk"
     done = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", FULL, "sh", *command(cohort, out / "run")],
         cwd=ROOT, capture_output=True, text=True, timeout=800, check=False,
-        env=os.environ | {"OUT": str(out), "KEPT": str(tmp_path / "kept")},
+        env=os.environ | {"OUT": str(out), "KEPT": str(tmp_path / "kept"), "SIZE": str(pages * 4096 // 2)},
     )  # fmt: skip
     first, second = (part for part in done.stderr.split("code ")[1:3])
     assert (first[0], second[0]) == ("3", "0"), done.stderr[-3000:]
