@@ -31,8 +31,6 @@ from srrd_ray.work import Produced, Unit
 log = logging.getLogger(__name__)
 
 Name = TypeVar("Name", Knee, str)
-LEARNT_FROM = 1000
-"""Knees that are learnt from, at most: a training process holds all its cubes, 3.2 MB a knee. A larger cohort is drawn from."""
 
 Searched: TypeAlias = tuple[Search[HyperParameters], tuple[Trial[HyperParameters], ...]]
 
@@ -52,10 +50,11 @@ class Learning:
     knees: Sequence[Knee]
 
     def synthesis(self, unit: Unit) -> Produced:
-        """Train the CycleGAN on unaligned slices of the knees, of at most `LEARNT_FROM` that the seed draws."""
+        """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed draws."""
         layout, config = self.acts.layout, self.acts.config
         seed = seed_from(config.seed, "synthesis")
-        knees = drawn_from(self.knees, LEARNT_FROM, seed)
+        knees = drawn_from(self.knees, config.synthesis.learn_from, seed)
+        _say_draw("learn-synthesis", len(knees), len(self.knees), "knees")
         mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
         training = self._training(
             "synthesis", unit, partial(synthesize.training_learners, mr, ct, config.synthesis, seed)
@@ -113,9 +112,14 @@ class Learning:
         )
 
     def _shards(self, config: RunConfig) -> tuple[str, ...]:
-        """Return the shards that are learnt from: all, or as many as hold `LEARNT_FROM` knees."""
-        most = max(LEARNT_FROM // config.patches.knees_per_shard, 1)
-        return drawn_from(self.acts.shards_of(self.knees), most, seed_from(config.seed, "shards"))
+        """Return the shards that are learnt from: all, or as many as hold `learn_from` knees."""
+        most, all_shards = (
+            config.distillation.learn_from // config.patches.knees_per_shard,
+            self.acts.shards_of(self.knees),
+        )
+        shards = drawn_from(all_shards, max(most, 1), seed_from(config.seed, "shards"))
+        _say_draw("distillation", len(shards), len(all_shards), "shards")
+        return shards
 
     def _regressors(
         self, name: str, unit: Unit, programme: Callable[[DistilPlan], Iterator[Learner]], models: tuple[ModelName, ...]
@@ -145,6 +149,11 @@ class Learning:
 
     def _fit(self, stage: str, training: Training) -> Path:
         return fit(training, self.acts.config.cluster, lambda line: log.info("%-16s %s", stage, line))
+
+
+def _say_draw(what: str, drawn: int, there: int, of: str) -> None:
+    if drawn < there:
+        log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, drawn, there, of)
 
 
 def drawn_from(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:

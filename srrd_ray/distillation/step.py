@@ -94,6 +94,9 @@ class DistillationConfig:
     ----------
     folds
         Parts of the cross-validation, by patient.
+    learn_from
+        Knees that are learnt from, at most, by whole shards: a training process holds all its cubes, 3.2 MB a knee. A larger
+        cohort is drawn from by the seed; all of it is predicted.
     teacher_epochs, student_epochs
         Passes over the training cubes.
     batch_size
@@ -113,6 +116,7 @@ class DistillationConfig:
     """
 
     folds: int = 3
+    learn_from: int = 1000
     teacher_epochs: int = 4
     student_epochs: int = 4
     batch_size: int = 16

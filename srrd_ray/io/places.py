@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from srrd_ray.errors import ConfigError, StoreError
 from srrd_ray.io import objects
+from srrd_ray.io.folders import files_below
 from srrd_ray.io.objects import Entry
 
 if TYPE_CHECKING:
@@ -306,22 +307,7 @@ def sizes(path: Path) -> list[tuple[str, int, int]]:
     if path.is_file():
         about = path.stat()
         return [(path.name, about.st_size, about.st_mtime_ns)]
-    return list(_files_below(str(path)))
-
-
-def _files_below(folder: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the files below a local folder by their sorted paths: a run has tens of thousands of folders to be looked into."""
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:  # not there, or not to be read: no files, as `Path.rglob` has it
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files_below(entry.path)
-        elif entry.is_file():
-            about = entry.stat()
-            yield entry.name, about.st_size, about.st_mtime_ns
+    return list(files_below(str(path)))
 
 
 def written(folder: Path) -> Iterator[tuple[str, int]]:

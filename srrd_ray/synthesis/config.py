@@ -38,6 +38,8 @@ class CycleGanConfig:
     """Optimizer steps an epoch."""
     batch: int = 8
     """Slices of each modality a step, over all workers."""
+    learn_from: int = 1000
+    """Knees that are learnt from, at most; a larger cohort is drawn from by the seed, and all of it is translated."""
     learning_rate: float = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: float = 5.0
