@@ -8,7 +8,7 @@ import pytest
 
 from srrd_ray.cluster import session
 from srrd_ray.cluster.growing import could_grow_to
-from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
+from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus, require_task
 from srrd_ray.errors import ClusterError
 
 
@@ -16,6 +16,14 @@ def test_more_cpus_than_there_are_is_an_error_within_seconds(cluster: ClusterCon
     begin = time.monotonic()
     with pytest.raises(ClusterError, match=r"resources-missing.*got 2 CPU, expected 1000 CPU"):
         require_cpus(1000, "a test")
+    assert time.monotonic() - begin < 30
+
+
+def test_60_more_memory_than_any_node_has_is_an_error_within_seconds(cluster: ClusterConfig) -> None:
+    begin = time.monotonic()
+    with pytest.raises(ClusterError, match=r"resources-missing.*expected 1048576 MiB.*lower cluster.knee_memory_mb"):
+        require_task(2**40, "a test")
+    require_task(2**20, "a test")
     assert time.monotonic() - begin < 30
 
 
