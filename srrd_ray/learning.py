@@ -11,14 +11,13 @@ from typing import TypeAlias, TypeVar
 
 import pandas as pd
 
-from srrd_ray import serial
 from srrd_ray.acts import Acts
 from srrd_ray.cluster.training import Programme, Training, discard, fit
 from srrd_ray.cluster.tuning import Search, Trial, search_all, winner
 from srrd_ray.config import RunConfig
 from srrd_ray.distillation.search import drawn
 from srrd_ray.distillation.step import HyperParameters
-from srrd_ray.io.atomic import write_text
+from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import Knee
@@ -86,7 +85,7 @@ class Learning:
         rows = [row for fold, trials in found.items() for row in _rows(fold, trials)]
         write_table(layout.table("tune"), pd.DataFrame(rows))
         winners = Winners(folds={fold: winner(trials).setting for fold, trials in found.items()})
-        write_text(self._winners, serial.to_json(winners))
+        write_record(self._winners, winners, "winners")
         log.info("%-16s winners: %s", "tune", "; ".join(_words(fold, one) for fold, one in winners.folds.items()))
         return Produced(paths=(layout.table("tune"), self._winners))
 
@@ -101,7 +100,7 @@ class Learning:
     def _plan(self) -> DistilPlan:
         layout, config = self.acts.layout, self.acts.config
         table = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset="fold")
-        winners = serial.from_json(Winners, self._winners.read_bytes()).folds if self._winners.is_file() else {}
+        winners = read_record(Winners, self._winners, "winners").folds if self._winners.is_file() else {}
         return DistilPlan(
             layout=layout,
             shards=tuple(layout.shard_named(name) for name in self._shards(config)),

@@ -6,6 +6,7 @@ The key hashes the stage's inputs, configuration and version, so that a changed 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from srrd_ray import __version__, serial
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.places import ObjectPath, listed, sizes
+from srrd_ray.io.schemas import validate
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file, hash_of
 from srrd_ray.records import Outcome
@@ -63,7 +65,9 @@ def key_of(stage: str, settings: str, inputs: Iterable[str]) -> str:
 
 def mark_done(layout: RunLayout, sidecar: Sidecar) -> None:
     """Write the sidecar of a unit, after all its outputs."""
-    write_text(layout.sidecar(sidecar.stage, sidecar.unit), serial.to_json(sidecar))
+    path, text = layout.sidecar(sidecar.stage, sidecar.unit), serial.to_json(sidecar)
+    validate("sidecar", json.loads(text), path.name)
+    write_text(path, text)
 
 
 def describe(root: Path, paths: Sequence[Path]) -> tuple[Output, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from srrd_ray.cli import main
 from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.io.omezarr import read_stored
 from srrd_ray.io.places import local_copy
+from srrd_ray.io.schemas import Name, validate
+from srrd_ray.io.tables import CONTRACTS, read_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import RunRecord
 from srrd_ray.pipeline import run
@@ -91,6 +94,36 @@ def test_the_metrics_have_the_keys_that_others_read(ended: Ended) -> None:
             assert {"icc", "icc_ci"} <= set(metrics["regression_truth"][model][parameter])
     assert {"auc", "auc_ci"} <= set(metrics["diagnosis"]["distilled"])
     assert "delong_p" in metrics["diagnosis"]
+
+
+RECORDS: dict[str, Name] = {
+    r"run\.json": "run",
+    r"metrics\.json": "metrics",
+    r"\.state/[^/]+/[^/]+\.json": "sidecar",
+    r"volumes/[^/]+/transform_(femur|tibia)\.json": "transform",
+    r"models/winners\.json": "winners",
+    r"models/synthesis/model\.json": "synthesis",
+    r"models/diagnosis/model\.json": "diagnosis_models",
+    r"models/(teacher|baseline|distilled)/model\.json": "model",
+}
+ELSE = (
+    r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
+)
+"""Read through readers that check them (volumes, patches, weights), or by nobody but people and Ray."""
+
+
+def test_every_file_of_a_run_obeys_a_contract(ended: Ended) -> None:
+    root = ended.layout.root
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        name = path.relative_to(root).as_posix()
+        contracts = [contract for pattern, contract in RECORDS.items() if re.fullmatch(pattern, name)]
+        if contracts:
+            validate(contracts[0], json.loads(path.read_text()), name)
+        elif name.startswith("tables/"):
+            kind = path.parent.name if "/parts/" in name else path.stem
+            assert len(read_table(path, contract=CONTRACTS[kind]))
+        else:
+            assert re.fullmatch(ELSE, name), name
 
 
 def test_no_patch_is_predicted_by_a_model_that_saw_its_patient(ended: Ended) -> None:

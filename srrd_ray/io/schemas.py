@@ -31,6 +31,11 @@ Name: TypeAlias = Literal[
     "tune",
     "run",
     "metrics",
+    "winners",
+    "synthesis",
+    "diagnosis_models",
+    "sidecar",
+    "inference",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 

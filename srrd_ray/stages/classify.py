@@ -21,7 +21,7 @@ from srrd_ray.diagnosis import (
     out_of_fold,
 )
 from srrd_ray.errors import NotEstimableError
-from srrd_ray.io.atomic import write_text
+from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_of, seed_from
@@ -30,7 +30,6 @@ from srrd_ray.records import PARAMETERS, Knee, Prediction
 Model: TypeAlias = Literal["teacher", "baseline", "distilled"]
 MODELS: tuple[Model, ...] = get_args(Model)
 COLUMNS = ("participant", "side", "model", "fold", "probability", "label", "model_sha256")
-SCHEMA: Literal["srrd-diagnosis/1"] = "srrd-diagnosis/1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +46,6 @@ class DiagnosisModels:
         The same source to the reason why it has no models.
     """
 
-    schema: Literal["srrd-diagnosis/1"] = SCHEMA
     config: DiagnosisConfig
     folds: Mapping[str, tuple[LinearModel, ...]] = field(default_factory=dict)
     final: Mapping[str, LinearModel] = field(default_factory=dict)
@@ -102,7 +100,7 @@ def features_of(patches: pd.DataFrame) -> Features:
 
 def read_models(layout: RunLayout) -> DiagnosisModels:
     """Return the models that `classify` left."""
-    return serial.from_json(DiagnosisModels, (layout.model("diagnosis") / "model.json").read_text(encoding="utf-8"))
+    return read_record(DiagnosisModels, layout.model("diagnosis") / "model.json", "diagnosis_models")
 
 
 def _classified(features: Features, knees: pd.DataFrame, config: DiagnosisConfig, seed: int) -> _Classified:
@@ -159,4 +157,4 @@ def _write(
         final={name: one.final for name, one in found.items()},
         not_estimable=dict(reasons),
     )
-    write_text(layout.model("diagnosis") / "model.json", serial.to_json(models))
+    write_record(layout.model("diagnosis") / "model.json", models, "diagnosis_models")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from srrd_ray import serial
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.images import read_image
 from srrd_ray.io.nifti_writer import write_nifti
+from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.tables import write_table
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
@@ -43,7 +43,6 @@ class InferenceRecord:
         Of osteoarthritis, by the diagnosis model beside `model`; null where there is none or a compartment is missing.
     """
 
-    schema: Literal["srrd-inference/1"]
     side: Side
     model_sha256: dict[str, str]
     in_distribution: bool
@@ -127,7 +126,6 @@ def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.u
 def _record(reading: KneeReading, model: Path, side: Side, notes: tuple[str, ...]) -> InferenceRecord:
     card = json.loads((model / "model.json").read_text(encoding="utf-8"))
     return InferenceRecord(
-        schema="srrd-inference/1",
         side=side,
         model_sha256=dict(card["weights"]),
         in_distribution=not reading.distance.flagged,
@@ -144,7 +142,7 @@ def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
     path = model.parent / "diagnosis" / "model.json"
     if not path.is_file():
         return None
-    final = serial.from_json(DiagnosisModels, path.read_text(encoding="utf-8")).final.get(model.name)
+    final = read_record(DiagnosisModels, path, "diagnosis_models").final.get(model.name)
     features = features_of(reading.table.assign(participant="this", side=side))
     if final is None or not features.knees:
         return None
@@ -163,4 +161,4 @@ def _write(
     write_nifti(out / "bones.nii.gz", bones)
     write_table(out / "cubes.parquet", reading.table)
     write_text(out / "table.csv", regions(reading).to_csv(index=False, float_format="%.5f"))
-    write_text(out / "inference.json", serial.to_json(record))
+    write_record(out / "inference.json", record, "inference")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from srrd_ray import serial
 from srrd_ray.errors import InputError, StoreError
 from srrd_ray.io import omezarr
-from srrd_ray.io.atomic import write_text
+from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.weights import load_into, load_tensors, save_tensors
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file
@@ -24,7 +23,7 @@ from srrd_ray.training import Learner
 from srrd_ray.volume import Volume
 
 GENERATOR = "mr_to_ct"
-SCHEMA = "srrd-model/1"
+CARD = "model.json"
 
 
 def training_learners(
@@ -72,6 +71,15 @@ def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
     return Volume(array=array, geometry=omezarr.level_geometry(path, level))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthesisCard:
+    """``models/synthesis/model.json``: configuration, hashes of the weights by file, units of input and output."""
+
+    config: CycleGanConfig
+    weights: dict[str, str]
+    units: dict[str, str]
+
+
 def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
     """Return the folder of the model, made from the trained weights of the learner (``cyclegan.safetensors``).
 
@@ -83,15 +91,11 @@ def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
     }
     load_into(Generator(config), own, weights.name)
     path = model_dir / f"{GENERATOR}.safetensors"
-    save_tensors(path, own, {"network": GENERATOR, "schema": SCHEMA})
-    about = {
-        "schema": SCHEMA,
-        "kind": "synthesis",
-        "config": json.loads(serial.to_json(config)),
-        "weights": {path.name: hash_file(path)},
-        "units": {"input": "MR over its marrow level", "output": "HU"},
-    }
-    write_text(model_dir / "model.json", json.dumps(about, indent=2, sort_keys=True) + "\n")
+    save_tensors(path, own, {"network": GENERATOR})
+    card = SynthesisCard(
+        config=config, weights={path.name: hash_file(path)}, units={"input": "MR over its marrow level", "output": "HU"}
+    )
+    write_record(model_dir / CARD, card, "synthesis")
     return model_dir
 
 
@@ -101,23 +105,22 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
     Raises
     ------
     StoreError
-        `model-missing`, `model-altered`, or as the weights are read.
+        `model-missing`, `model-altered`, `schema-version`, `schema-invalid`, or as the weights are read.
     """
-    path, about = model_dir / f"{GENERATOR}.safetensors", model_dir / "model.json"
+    path, about = model_dir / f"{GENERATOR}.safetensors", model_dir / CARD
     if not about.is_file() or not path.is_file():
         raise StoreError(
             "model-missing", "no trained synthesis", where=model_dir.name, todo="Train it: run the synthesis stage."
         )
-    data = json.loads(about.read_text(encoding="utf-8"))
-    if data.get("schema") != SCHEMA or data.get("weights", {}).get(path.name) != hash_file(path):
+    card = read_record(SynthesisCard, about, "synthesis")
+    if card.weights.get(path.name) != hash_file(path):
         raise StoreError(
             "model-altered", "weights and model.json do not belong together", where=model_dir.name,
             todo="Train the synthesis again.",
         )  # fmt: skip
-    config = serial.from_mapping(CycleGanConfig, data["config"])
-    generator = Generator(config)
+    generator = Generator(card.config)
     load_into(generator, load_tensors(path)[0], path.name)
-    return generator, config
+    return generator, card.config
 
 
 def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: CycleGanConfig) -> StoredVolume:
