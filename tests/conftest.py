@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.simulate import simulate_cohort
 from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)
@@ -27,6 +29,15 @@ def cluster() -> Iterator[ClusterConfig]:
     config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=120)
     with session(config):
         yield config
+
+
+@pytest.fixture(scope="session")
+def simulated(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A simulated cohort of six knees with its truth, made once: it takes a minute."""
+    root = tmp_path_factory.mktemp("simulated")
+    assert simulate_cohort(root / "cohort", knees=6, seed=5, profile="quick", cluster=cluster) == 0
+    yield root / "cohort"
+    shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import gzip
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,13 @@ SECRETS = (*makers.PLANTED, "ELSEWHERE", "alert(", KEY.decode())
 _INLINE = re.compile(rb"base64,([A-Za-z0-9+/=]+)")
 
 
-def planted_cohort(source: Path, root: Path) -> Path:
-    """Return a copy of a cohort with its images as planted DICOM series, its participants named by record numbers.
+def planted_cohort(source: Path, root: Path, most: int | None = None) -> Path:
+    """Return a copy of a cohort, or of its first `most` knees, with its images as planted DICOM series, its participants named by record numbers.
 
     The name of every file holds the patient's name and date of birth.
     """
-    cohort = read_cohort(source)
+    whole = read_cohort(source)
+    cohort = replace(whole, knees=whole.knees[:most])
     ids = {k.knee.participant: f"{makers.MRN}{k.knee.participant}" for k in cohort.knees}
     for number, knee in enumerate(cohort.knees):
         for modality in MODALITIES:

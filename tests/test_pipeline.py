@@ -26,7 +26,6 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import RunRecord
 from srrd_ray.pipeline import run
 from srrd_ray.records import PARAMETERS, STAGES, Knee
-from srrd_ray.simulate import simulate_cohort
 from srrd_ray.stages.infer import infer
 from tests.io.test_places import copy_up
 
@@ -56,14 +55,13 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+def ended(simulated: Path, cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
     root = tmp_path_factory.mktemp("pipeline")
-    assert simulate_cohort(root / "cohort", knees=6, seed=5, profile="quick", cluster=cluster) == 0
     config = root / "run.yaml"
     config.write_text(yaml.safe_dump(SMALL))
     layout = RunLayout(root=root / "run")
-    code = run(root / "cohort", layout.root, config, until="report", overwrite=False)
-    yield Ended(cohort=root / "cohort", layout=layout, config=config, code=code)
+    code = run(simulated, layout.root, config, until="report", overwrite=False)
+    yield Ended(cohort=simulated, layout=layout, config=config, code=code)
     shutil.rmtree(root, ignore_errors=True)
 
 

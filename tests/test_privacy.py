@@ -13,7 +13,6 @@ from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.layout import RunLayout
 from srrd_ray.pipeline import run
 from srrd_ray.records import StageName
-from srrd_ray.simulate import simulate_cohort
 from tests import planted
 from tests.io import makers
 
@@ -86,12 +85,15 @@ def test_a_run_that_refuses_knees_tells_no_name(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_to_the_measures_tells_no_name(
-    cluster: ClusterConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    cluster: ClusterConfig,
+    simulated: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level("INFO")
     (tmp_path / "outside").mkdir()
-    assert simulate_cohort(tmp_path / "simulated", knees=2, seed=5, profile="quick", cluster=cluster) == 0
-    cohort = planted.planted_cohort(tmp_path / "simulated", tmp_path / "cohort")
+    cohort = planted.planted_cohort(simulated, tmp_path / "cohort", most=2)
     caplog.clear()
     capfd.readouterr()
     told(tmp_path / "run", cohort, "measure", 0)
