@@ -6,6 +6,8 @@ only the pseudonymous key of a knee, tag names, counts, sizes and file names ins
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
 
@@ -62,6 +64,8 @@ class StoreError(SrrdError, OSError):
     """Stored data is missing, torn, altered, of another version, or storage cannot be used (exit code 3)."""
 
 
+NO_SPACE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
+FREE_SPACE = "Free space and run the same command again: finished units are kept."
 STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-full", "output-not-shared")
 """Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
 
@@ -69,7 +73,11 @@ STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-f
 def storage_lost(words: str) -> StoreError | None:
     """Return the error of lost storage that a message, or a traceback from another machine, tells of; else null."""
     found = re.search(rf"\[({'|'.join(STORAGE_LOST)})\] (.*)", words)
-    return StoreError(found[1], found[2]) if found else None
+    if found:
+        return StoreError(found[1], found[2])
+    if any(said in words for said in NO_SPACE):  # what Ray writes itself, e.g. checkpoints, fails in the system's words
+        return StoreError("output-full", "the output takes no more bytes", todo=FREE_SPACE)
+    return None
 
 
 class NotEstimableError(SrrdError, ArithmeticError):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from srrd_ray.errors import StoreError
+from srrd_ray.errors import FREE_SPACE, StoreError
 from srrd_ray.io.places import ObjectPath, upload
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         raise StoreError(
             "output-full", "the output takes no more bytes", where=path.name, got=str(error.strerror),
-            todo="Free space and run the same command again: finished units are kept.",
+            todo=FREE_SPACE,
         ) from error  # fmt: skip
     finally:
         _remove(beside)
