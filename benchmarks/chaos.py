@@ -2,7 +2,7 @@
 
 ``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver (SIGKILL) once in
 every stage and starts the same command again each time; ``worker`` kills one Ray worker in every stage instead and lets the
-run go on. Exit code 0: the same bytes, the same exit code, nothing half-written left over.
+run go on (or, where that was the process that guides a training, starts the same command again). Exit code 0: the same bytes, the same exit code, nothing half-written left over.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from srrd_ray.records import STAGES
 RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")
 """What has to be the same; `run.json` and the report hold times."""
 LONGEST_WAIT_S = 25.0
+LOST = 3
+"""The exit code of a run that lost a process without which its cluster cannot go on; the same command does."""
 
 
 def main() -> int:
@@ -70,7 +72,7 @@ def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int
             waiting.remove(stage)
             if victim == "driver":
                 break
-        if run.wait() != -signal.SIGKILL:
+        if run.wait() not in (-signal.SIGKILL, *([LOST] if victim == "worker" and waiting else [])):
             return run.returncode, strikes
         time.sleep(3.0)  # Ray's processes notice that their driver is gone
 
@@ -105,8 +107,11 @@ def _wait(run: subprocess.Popen[str], lines: Queue[str], seconds: float, line: s
 
 
 def _worker(driver: int, rng: random.Random) -> int:
-    """Return one Ray worker that is at work, or 0."""
-    busy = [pid for pid in processes(driver) if _title(pid).startswith("ray::") and "IDLE" not in _title(pid)]
+    """Return one Ray worker that is at work, or 0. The agents of a node are none: with them the node dies, here the whole cluster."""
+    named = {pid: _title(pid) for pid in processes(driver)}
+    busy = [
+        pid for pid, name in named.items() if name.startswith("ray::") and "IDLE" not in name and "Agent" not in name
+    ]
     return rng.choice(sorted(busy)) if busy else 0
 
 

@@ -13,11 +13,12 @@ from threading import Event, Thread
 
 import torch
 from ray import train
+from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
 from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
-from srrd_ray.errors import StoreError, TrainingError, storage_lost
+from srrd_ray.errors import ClusterError, StoreError, TrainingError, storage_lost
 from srrd_ray.io.places import address, append_text, remove_tree
 from srrd_ray.io.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 from srrd_ray.training import Learner, Shard
@@ -71,14 +72,36 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
     TrainingError
         `training-failed` where training stopped for a reason that a new try would not mend.
     ClusterError
-        `resources-missing`, `gpu-missing`.
+        `resources-missing`, `gpu-missing`; `training-lost` where the process that guides the workers died.
     StoreError
         One of `STORAGE_LOST`.
     """
-    workers = config.training_workers
     require_cpus(1, f"training {training.name}")
+    with _Following(training.log, progress):
+        try:
+            _trainer(training, config).fit()
+        except train.TrainingFailedError as error:
+            raise storage_lost(str(error)) or TrainingError(
+                "training-failed",
+                f"training {training.name} stopped: {str(error).strip().splitlines()[-1][:300]}",
+                todo="Run the same command again to go on from the last checkpoint.",
+            ) from error
+        except RayActorError as error:
+            # Ray Train mends the loss of a worker, not that of what guides the workers. Another try here could wait for ever:
+            # what the lost one had reserved is freed when this driver ends.
+            raise ClusterError(
+                "training-lost",
+                f"training {training.name} lost the process that guides it",
+                todo="Run the same command again to go on from the last checkpoint.",
+            ) from error
+    return training.weights
+
+
+def _trainer(training: Training, config: ClusterConfig) -> TorchTrainer:
+    """Return the trainer of a training; one of the same name goes on where an earlier one was interrupted."""
+    workers = config.training_workers
     cpus = max(reachable("CPU", workers), 1.0) / workers
-    trainer = TorchTrainer(
+    return TorchTrainer(
         _train,
         train_loop_config={"training": training},
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
@@ -92,16 +115,6 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
             checkpoint_config=train.CheckpointConfig(num_to_keep=2),
         ),
     )
-    with _Following(training.log, progress):
-        try:
-            trainer.fit()
-        except train.TrainingFailedError as error:
-            raise storage_lost(str(error)) or TrainingError(
-                "training-failed",
-                f"training {training.name} stopped: {str(error).strip().splitlines()[-1][:300]}",
-                todo="Run the same command again to go on from the last checkpoint.",
-            ) from error
-    return training.weights
 
 
 def discard(training: Training) -> None:
