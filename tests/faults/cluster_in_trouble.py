@@ -17,18 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.config import RunConfig
+from srrd_ray.engine import Engine, Stage
 from srrd_ray.errors import SrrdError
 from srrd_ray.io.atomic import replacing
 from srrd_ray.layout import RunLayout
-from srrd_ray.lock import LOCK, locked
+from srrd_ray.ledger import Ledger
+from srrd_ray.lock import locked
 from srrd_ray.records import Knee
-from srrd_ray.work import Produced, Task, Unit
+from srrd_ray.work import Produced, Unit
 
 KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(6))
-UNITS = tuple(Unit(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)
-GREEDY = UNITS[2].name
+GREEDY = KNEES[2].key
 STEPS = 20
 
 
@@ -53,16 +54,16 @@ class Write:
 
 
 def stage(out: Path, config: ClusterConfig, act: Write) -> dict[str, str]:
-    """Carry the six units out and say what became of them."""
-    found: dict[str, str] = {}
-    task = Task(stage="toy", layout=RunLayout(root=out), act=act, witness=out / LOCK)
+    """Carry the six units out as the pipeline does and say what became of them."""
+    ledger = Ledger(layout=RunLayout(root=out), config=RunConfig(cluster=config), cohort="ab" * 32)
+    engine = Engine(ledger=ledger, knees=list(KNEES))
+    stopped: dict[str, str] = {}
     try:
-        with locked(out), session(config):
-            for outcomes in foreach(task, UNITS, config):
-                found |= {o.knee.key: o.error.message if o.error else "done" for o in outcomes if o.knee}
+        with locked(out), engine.cluster:
+            engine.each_knee(Stage(name="toy", settings=None, needs=lambda _: []), act)
     except SrrdError as error:
-        found["stopped"] = str(error)
-    return found
+        stopped["stopped"] = str(error)
+    return {o.knee.key: o.error.message if o.error else "done" for o in ledger.outcomes if o.knee} | stopped
 
 
 @contextmanager
