@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 
 from srrd_ray.errors import InputError
 from srrd_ray.geometry import Geometry, Shape, apply
@@ -38,8 +38,8 @@ class Volume(Generic[Scalar]):
         """Return a view of the voxels whose axes (z, y, x) run toward LPS as nearly as they can, however they are stored."""
         steps = self.geometry.affine[:3, :3]
         steps = steps / np.linalg.norm(steps, axis=0)
-        column = linear_sum_assignment(-np.abs(steps))[1]
-        turned = self.array.transpose([2 - int(column[world]) for world in (2, 1, 0)])
+        column = max(permutations(range(3)), key=lambda columns: sum(np.abs(steps[range(3), columns])))
+        turned = self.array.transpose([2 - column[world] for world in (2, 1, 0)])
         back = [slice(None, None, -1 if steps[world, column[world]] < 0 else 1) for world in (2, 1, 0)]
         return turned[tuple(back)]
 
