@@ -48,17 +48,18 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     require_task(memory, f"stage {task.stage}")
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
+    failed: list[Outcome] = []  # looked at when all have ended: Ray ends a process that leaves a dataset half way
     for outcomes in _ended(task, waiting, _Effort(memory, config.task_retries)):
         progress.ended(outcomes)
         yield outcomes
-        _require_storage(outcomes)
+        failed += [outcome for outcome in outcomes if outcome.error is not None]
+    _require_storage(failed)
     more = max(memory, min(MORE * memory, int(NODE_SHARE * largest_memory())))
     if waiting:
         log.warning("%-16s %d units lost their worker: once more with %d MiB", task.stage, len(waiting), more // 2**20)
     for outcomes in _ended(task, waiting, _Effort(more, 0)):
         progress.ended(outcomes)
         yield outcomes
-        _require_storage(outcomes)
     for unit in waiting.values():
         lost = failures(task.stage, unit, _lost(config, more), 0.0)
         progress.ended(lost)
