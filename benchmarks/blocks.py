@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from watching import pss_mb
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import block_store
 from srrd_ray.measure_volume import Measured, measure_volume

@@ -1,4 +1,8 @@
-"""What each stage does with one unit: the stage functions, bound to a run, saying which files they wrote. No Ray here."""
+"""What each stage does with one unit: the stage functions, bound to a run, saying which files they wrote. No Ray here.
+
+A stage is imported when it acts: the libraries of all of them together take eight seconds and half a gigabyte, and every
+worker of a cluster would pay that for the one stage it carries out.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,7 @@ from srrd_ray.errors import InputError
 from srrd_ray.io.cohort import Cohort, CohortKnee
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import BONES, Knee, Outcome
-from srrd_ray.stages import classify as classify_stage
-from srrd_ray.stages import evaluate as evaluate_stage
-from srrd_ray.stages import gather, report
-from srrd_ray.stages.ingest import ingest
-from srrd_ray.stages.measure import measure_knee
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
-from srrd_ray.stages.predict import predict_shard
-from srrd_ray.stages.register import register_knee
-from srrd_ray.stages.synthesize import synthesize_knee
 from srrd_ray.work import Produced, Unit
 
 
@@ -32,17 +28,23 @@ class UnitActs:
 
     def ingest(self, unit: Unit) -> Produced:
         """Read CT and MR of a knee."""
+        from srrd_ray.stages.ingest import ingest
+
         knee = paired_source(unit)
         return Produced(paths=tuple(v.path for v in ingest(knee, self.layout, self.config.ingest)))
 
     def synthesize(self, unit: Unit) -> Produced:
         """Turn the MR of a knee into synthetic CT."""
+        from srrd_ray.stages.synthesize import synthesize_knee
+
         model = self.layout.model("synthesis")
         stored = synthesize_knee(unit.knees[0], self.layout, model, self.config.synthesis)
         return Produced(paths=(stored.path,))
 
     def register(self, unit: Unit) -> Produced:
         """Align femur and tibia of a knee."""
+        from srrd_ray.stages.register import register_knee
+
         knee = unit.knees[0]
         register_knee(knee, self.layout, self.config.registration)
         written = [self.layout.transform(knee, bone) for bone in BONES]
@@ -58,6 +60,8 @@ class UnitActs:
 
     def measure(self, unit: Unit) -> Produced:
         """Measure the bone of a knee in MR under each of its cubes."""
+        from srrd_ray.stages.measure import measure_knee
+
         knee = unit.knees[0]
         shard = self.layout.shard_named(unit.shard)
         measure_knee(knee, self.layout, shard, self.config.morphometry)
@@ -65,6 +69,8 @@ class UnitActs:
 
     def predict(self, unit: Unit) -> Produced:
         """Predict the cubes of a shard by models that never saw their patients."""
+        from srrd_ray.stages.predict import predict_shard
+
         path = self.layout.shard_part("predictions", unit.name)
         predict_shard(self.layout, self.layout.shard_named(unit.name), path)
         return Produced(paths=(path,))
@@ -112,19 +118,26 @@ class Acts:
 
     def classify(self, shards: Sequence[str], _: Unit) -> Produced:
         """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
-        table = gather.gather_predictions(self.layout, shards)
-        classify_stage.classify(self.layout, self.config.diagnosis, self.config.seed)
+        from srrd_ray.stages.classify import classify
+        from srrd_ray.stages.gather import gather_predictions
+
+        table = gather_predictions(self.layout, shards)
+        classify(self.layout, self.config.diagnosis, self.config.seed)
         return Produced(paths=(table, self.layout.table("diagnosis"), self.layout.model("diagnosis")))
 
     def evaluate(self, _: Unit) -> Produced:
         """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
-        evaluate_stage.evaluate(self.layout, self.cohort.root, self.config.seed)
+        from srrd_ray.stages.evaluate import evaluate
+
+        evaluate(self.layout, self.cohort.root, self.config.seed)
         of_truth = [self.layout.table(name) for name in ("truth", "target_errors")]
         return Produced(paths=(self.layout.metrics, *(path for path in of_truth if path.is_file())))
 
     def report(self, _: Unit) -> Produced:
         """Write the report."""
-        return Produced(paths=(report.build_report(self.layout),))
+        from srrd_ray.stages.report import build_report
+
+        return Produced(paths=(build_report(self.layout),))
 
 
 def paired_source(unit: Unit) -> CohortKnee:

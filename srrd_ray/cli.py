@@ -41,7 +41,7 @@ def simulate(
         gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.
         cpus: CPUs of the local cluster; 0 takes all.
     """
-    from srrd_ray.cluster.session import ClusterConfig
+    from srrd_ray.cluster.config import ClusterConfig
     from srrd_ray.simulate import simulate_cohort
     from srrd_ray.stages.simulate import Scans
 

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srrd_ray import serial
-from srrd_ray.cluster.session import ClusterConfig
-from srrd_ray.cluster.tuning import TuneConfig
+from srrd_ray.cluster.config import ClusterConfig, TuneConfig
 from srrd_ray.diagnosis import DiagnosisConfig
-from srrd_ray.distillation.step import DistillationConfig
+from srrd_ray.distillation.config import DistillationConfig
 from srrd_ray.errors import ConfigError
 from srrd_ray.morphometry.resolve import MorphometryConfig
 from srrd_ray.patches import PatchConfig
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.ingest import IngestConfig
-from srrd_ray.synthesis.step import CycleGanConfig
+from srrd_ray.synthesis.config import CycleGanConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

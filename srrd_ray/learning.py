@@ -15,12 +15,12 @@ from srrd_ray.acts import Acts
 from srrd_ray.cluster.training import Programme, Training, discard, fit
 from srrd_ray.cluster.tuning import Search, Trial, search_all, winner
 from srrd_ray.config import RunConfig
+from srrd_ray.distillation.config import HyperParameters
 from srrd_ray.distillation.search import drawn
-from srrd_ray.distillation.step import HyperParameters
 from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.provenance import seed_from
-from srrd_ray.records import Knee
+from srrd_ray.records import Knee, StageName
 from srrd_ray.stages import distil, gather, synthesize
 from srrd_ray.stages.distil import DistilPlan
 from srrd_ray.stages.models import ModelName
@@ -47,6 +47,20 @@ class Learning:
 
     acts: Acts
     knees: Sequence[Knee]
+
+    def step(self, name: StageName, unit: Unit) -> Produced:
+        """Carry out one of the stages that learn."""
+        match name:
+            case "learn-synthesis":
+                return self.synthesis(unit)
+            case "tables":
+                return self.tables(unit)
+            case "teach":
+                return self.teach(unit)
+            case "tune":
+                return self.tune(unit)
+            case _:
+                return self.distil(unit)
 
     def synthesis(self, unit: Unit) -> Produced:
         """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed draws."""

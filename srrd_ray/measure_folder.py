@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.cluster.session import session
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import Row, read_rows, require_table, write_rows

@@ -17,8 +17,9 @@ from typing import TypeVar
 import numpy as np
 
 from srrd_ray import serial
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.cluster.session import session
 from srrd_ray.errors import ClusterError, InputError, SrrdError, StoreError
 from srrd_ray.geometry import Geometry
 from srrd_ray.io import block_store

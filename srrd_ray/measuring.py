@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.bone_table import write_rows

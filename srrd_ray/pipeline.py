@@ -17,13 +17,12 @@ from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
 from srrd_ray.io.places import listed, sizes
 from srrd_ray.io.pseudonyms import pseudonymised, read_key
 from srrd_ray.layout import RunLayout
-from srrd_ray.learning import Learning
 from srrd_ray.ledger import Ledger, refuse_other_run
 from srrd_ray.lock import locked
 from srrd_ray.provenance import hash_of
 from srrd_ray.records import STAGES, Fault, Outcome, StageName
 from srrd_ray.summary import summary
-from srrd_ray.work import Unit
+from srrd_ray.work import Produced, Unit
 
 log = logging.getLogger(__name__)
 
@@ -138,28 +137,26 @@ class Pipeline:
 
     def _learn(self, name: StageName) -> None:
         """Stages over the whole cohort that train, and the tables before them."""
-        engine, config = self.engine, self.acts.config
-        learning = Learning(acts=self.acts, knees=tuple(engine.knees))
+        config = self.acts.config
         workers = config.cluster.training_workers
         match name:
             case "learn-synthesis":
-                engine.once(
-                    self._whole(name, (config.synthesis, config.seed, workers), "ingest"),
-                    learning.synthesis,
-                    on_cluster=True,
-                )
+                stage = self._whole(name, (config.synthesis, config.seed, workers), "ingest")
             case "tables":
-                folds = config.distillation.folds
-                engine.once(self._whole(name, (folds, config.seed), "register", "measure"), learning.tables)
+                stage = self._whole(name, (config.distillation.folds, config.seed), "register", "measure")
             case "teach":
                 stage = self._whole(name, (config.distillation, config.seed, workers), "patches", "tables")
-                engine.once(stage, learning.teach, on_cluster=True)
             case "tune":
                 stage = self._whole(name, (config.distillation, config.tune, config.seed), "teach")
-                engine.once(stage, learning.tune, on_cluster=True)
             case _:
                 stage = self._whole(name, (config.distillation, config.seed, workers), "tune")
-                engine.once(stage, learning.distil, on_cluster=True)
+        self.engine.once(stage, partial(self._learnt, name), on_cluster=name != "tables")
+
+    def _learnt(self, name: StageName, unit: Unit) -> Produced:
+        """Learn; torch and MONAI take seconds to import, which a run does without where all is learnt."""
+        from srrd_ray.learning import Learning
+
+        return Learning(acts=self.acts, knees=tuple(self.engine.knees)).step(name, unit)
 
     def _conclude(self, name: StageName) -> None:
         """Stages over tables."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srrd_ray import serial
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.cluster.session import session
 from srrd_ray.errors import ConfigError
 from srrd_ray.layout import RunLayout
 from srrd_ray.lock import LOCK, locked

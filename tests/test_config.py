@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,11 @@ def test_every_example_is_a_configuration_that_differs_from_the_defaults(path: P
 
 def test_no_file_means_the_defaults() -> None:
     assert read_config(None) == RunConfig()
+
+
+@pytest.mark.parametrize("module", ["srrd_ray.pipeline", "srrd_ray.acts"])
+def test_neither_a_driver_nor_a_worker_imports_what_it_may_not_need(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in sys.modules if m in sys.argv[1:]])"
+    slow = ["torch", "monai", "matplotlib", "sklearn.linear_model"]
+    found = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.config import RunConfig
 from srrd_ray.engine import COHORT, Engine, Stage
 from srrd_ray.errors import InputError

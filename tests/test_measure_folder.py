@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.bone_table import read_rows
 from srrd_ray.measure_folder import measure_folder

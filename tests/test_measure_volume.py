@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import zarr
 from numpy.typing import NDArray
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.errors import InputError
 from srrd_ray.measure_volume import Measured, measure_volume, write_nrrds
 from srrd_ray.morphometry import local_thickness

@@ -11,7 +11,7 @@ import pytest
 
 from srrd_ray import serial
 from srrd_ray.cli import main
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.io import objects
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import RunRecord

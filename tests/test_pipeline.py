@@ -17,7 +17,7 @@ import yaml
 
 from srrd_ray import serial
 from srrd_ray.cli import main
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.io.omezarr import read_stored
 from srrd_ray.io.places import local_copy
 from srrd_ray.io.schemas import Name, validate

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from srrd_ray.cli import main
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.layout import RunLayout
 from srrd_ray.pipeline import run
 from srrd_ray.records import StageName

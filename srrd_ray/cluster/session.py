@@ -6,49 +6,17 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil
 
 import ray
 from ray.data import DataContext
 
 from srrd_ray.cluster.access import require_closed
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.growing import could_grow_to
 from srrd_ray.errors import ClusterError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterConfig:
-    """How much of a cluster to ask for.
-
-    Parameters
-    ----------
-    cpus
-        CPUs of a local cluster; 0 takes what the machine has. Ignored on a running cluster.
-    object_store_mb
-        Object store of a local cluster, MiB. Stages pass paths, so it stays small.
-    training_workers
-        DDP workers of every Ray Train run. Part of the result: gradients are summed over workers.
-    gpu
-        ``auto`` trains on GPUs where the cluster has one for every worker, ``require`` stops without them, ``never`` uses CPUs.
-    knee_memory_mb
-        Memory that one task over one knee asks of the scheduler, MiB.
-    task_retries
-        How often a task is tried again after its worker died; it is then tried once more with more memory (see `foreach`),
-        before its knee counts as failed.
-    stall_seconds
-        A stage without any progress for this long is stopped.
-    """
-
-    cpus: int = 0
-    object_store_mb: int = 256
-    training_workers: int = 2
-    gpu: str = "auto"
-    knee_memory_mb: int = 2048
-    task_retries: int = 2
-    stall_seconds: int = 1800
 
 
 @contextmanager
@@ -153,6 +121,8 @@ def gpus_for(workers: int, policy: str) -> bool:
 def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    # Every report of an epoch waits for the next look of the trainer's controller: at Ray's 2 s, short epochs did little but wait.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_task_oom_retries", str(config.task_retries))  # Ray's own default is to try for ever
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new tables ignore verbose=0; the log lines are ours
     try:

@@ -17,7 +17,8 @@ from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
-from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus
+from srrd_ray.cluster.config import ClusterConfig
+from srrd_ray.cluster.session import gpus_for, reachable, require_cpus
 from srrd_ray.errors import ClusterError, StoreError, TrainingError, storage_lost
 from srrd_ray.io.places import address, append_text, remove_tree
 from srrd_ray.io.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors

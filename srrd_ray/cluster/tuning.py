@@ -15,6 +15,7 @@ from ray import tune
 from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
+from srrd_ray.cluster.config import TuneConfig
 from srrd_ray.cluster.session import reachable, require_cpus
 from srrd_ray.errors import StoreError, TrainingError, storage_lost
 from srrd_ray.io.places import address, remove_tree
@@ -27,32 +28,6 @@ TRIES_MORE = 2
 """How often a trial is tried again whose worker died."""
 FAILURE = "failure"
 """The column with the reason of a trial that failed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TuneConfig:
-    """The budget of one search; every outer fold has a search of its own, on its own training patients.
-
-    Parameters
-    ----------
-    trials
-        Settings that are tried; the first is always the student without MR (all weights zero).
-    grace_epochs
-        Epochs that every trial may take before ASHA can stop it.
-    reduction
-        ASHA keeps one in `reduction` trials at each rung.
-    cpus_per_trial
-        CPUs (and torch threads) of a trial.
-    concurrent
-        Trials at a time. With 1 the search is deterministic: ASHA compares a trial with those that reported before it, so
-        with more its decisions depend on timing.
-    """
-
-    trials: int = 4
-    grace_epochs: int = 2
-    reduction: int = 2
-    cpus_per_trial: int = 1
-    concurrent: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

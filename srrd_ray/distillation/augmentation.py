@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srrd_ray.distillation.config import Augmentation
 from srrd_ray.provenance import seed_from
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Augmentation:
-    """Nuisance added to one modality during training.
-
-    Parameters
-    ----------
-    offset
-        SD of an offset added to the cube, in units of the image (HU, or bone fraction).
-    scale
-        SD of a factor round 1.
-    noise
-        Largest SD of white noise added, in units of the image.
-    """
-
-    offset: float = 0.0
-    scale: float = 0.0
-    noise: float = 0.0
 
 
 def mirrored(cubes: Tensor, flip: int) -> Tensor:

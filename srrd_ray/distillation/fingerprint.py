@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srrd_ray.distillation.networks import CT_LAGS
+from srrd_ray.distillation.config import CT_LAGS
 from srrd_ray.distillation.texture import texture
 
 FLAG_AT = 4.0

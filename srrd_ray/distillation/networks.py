@@ -6,22 +6,19 @@ are buffers, so that weights carry them and a network reads raw input.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from srrd_ray.distillation.bins import BINS, centres, widths
-from srrd_ray.distillation.texture import Lag, masked_mean, texture
-from srrd_ray.geometry import Shape
+from srrd_ray.distillation.config import NetworkConfig
+from srrd_ray.distillation.texture import masked_mean, texture
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import PARAMETERS
 
-CT_LAGS: tuple[Lag, ...] = ((0, 1), (0, 2), (1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4))
-MR_LAGS: tuple[Lag, ...] = ((0, 1), (0, 2), (0, 4), (1, 1), (1, 2), (1, 4), (2, 1), (2, 2))
 POOLED = 4
 
 
@@ -30,43 +27,6 @@ class Reading(NamedTuple):
 
     logits: Tensor
     features: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkConfig:
-    """Size of one network.
-
-    Parameters
-    ----------
-    input
-        What it reads: CT in HU, or MR as bone fraction.
-    width
-        Channels after the stem; each block doubles them. A multiple of `groups`.
-    blocks
-        Residual blocks, each halving the grid.
-    groups
-        Groups of the GroupNorm.
-    """
-
-    input: Literal["ct", "mr"] = "ct"
-    width: int = 8
-    blocks: int = 2
-    groups: int = 4
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels after each block."""
-        return tuple(self.width * 2 ** (i + 1) for i in range(self.blocks))
-
-    @property
-    def stem(self) -> tuple[Shape, Shape]:
-        """Kernel and stride of the first convolution: it makes voxels about isotropic, 0.8 mm."""
-        return ((3, 3, 3), (1, 2, 2)) if self.input == "ct" else ((5, 5, 3), (4, 4, 1))
-
-    @property
-    def lags(self) -> tuple[Lag, ...]:
-        """Lags of the texture statistics."""
-        return CT_LAGS if self.input == "ct" else MR_LAGS
 
 
 class ResidualBlock(nn.Module):

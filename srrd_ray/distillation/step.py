@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import cos, pi
 
 import numpy as np
@@ -12,121 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from srrd_ray.distillation.augmentation import Augmentation, drawn_flips, mirrored, varied
+from srrd_ray.distillation.augmentation import drawn_flips, mirrored, varied
 from srrd_ray.distillation.bins import gaussian_targets
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import start_guided
 from srrd_ray.distillation.inference import TeacherOutputs, cubes
 from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
-from srrd_ray.distillation.networks import (
-    NetworkConfig,
-    Reading,
-    build,
-    build_adapters,
-    fit_constants,
-)
+from srrd_ray.distillation.networks import Reading, build, build_adapters, fit_constants
 from srrd_ray.errors import TrainingError
 from srrd_ray.training import Shard, batches
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HyperParameters:
-    """What the search chooses.
-
-    Parameters
-    ----------
-    temperature
-        T of the soft targets.
-    kd_weight
-        λ in 0..1: the loss is (1 - λ) · labels + λ · teacher; the student's start weighs the teacher's halves likewise.
-    feature_weight, relation_weight
-        Weights of the two feature terms.
-    lr, weight_decay
-        Peak learning rate and decoupled weight decay of AdamW.
-    """
-
-    temperature: float = 2.0
-    kd_weight: float = 0.5
-    feature_weight: float = 0.3
-    relation_weight: float = 1.0
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
-
-    def without_teacher(self) -> HyperParameters:
-        """Return the same optimisation with every weight of the teacher zero: the baseline."""
-        return HyperParameters(
-            temperature=self.temperature,
-            kd_weight=0.0,
-            feature_weight=0.0,
-            relation_weight=0.0,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchConfig:
-    """What is searched inside the training patients of a fold (ranges: Hinton 2015, RepDistiller).
-
-    Parameters
-    ----------
-    epochs
-        Epochs of a trial that is not stopped.
-    inner_folds
-        One in so many training patients validates.
-    temperature, kd_weight, feature_weight, relation_weight
-        Lowest and highest value; kd_weight is uniform, the others log-uniform.
-    """
-
-    epochs: int = 4
-    inner_folds: int = 3
-    temperature: tuple[float, float] = (1.0, 8.0)
-    kd_weight: tuple[float, float] = (0.0, 0.9)
-    feature_weight: tuple[float, float] = (0.03, 3.0)
-    relation_weight: tuple[float, float] = (0.01, 10.0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DistillationConfig:
-    """How teacher and students learn.
-
-    Parameters
-    ----------
-    folds
-        Parts of the cross-validation, by patient.
-    learn_from
-        Knees that are learnt from, at most, by whole shards: a training process holds all its cubes, 3.2 MB a knee. A larger
-        cohort is drawn from by the seed; all of it is predicted.
-    teacher_epochs, student_epochs
-        Passes over the training cubes.
-    batch_size
-        Cubes in a step, over all workers.
-    sigma_bins
-        SD of the target histograms, in bins.
-    teacher, student
-        The two networks.
-    teacher_nuisance
-        Augmentation of MR, in bone fraction.
-    student_nuisance
-        Augmentation of CT, in HU. Both are off for few cubes: noise moves the very statistics that the networks start from.
-    hyper
-        Loss weights and optimisation; the winner of a fold's search takes their place.
-    search
-        The search.
-    """
-
-    folds: int = 3
-    learn_from: int = 1000
-    teacher_epochs: int = 4
-    student_epochs: int = 4
-    batch_size: int = 16
-    sigma_bins: float = 1.5
-    teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr"))
-    student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct"))
-    teacher_nuisance: Augmentation = field(default_factory=Augmentation)
-    student_nuisance: Augmentation = field(default_factory=Augmentation)
-    hyper: HyperParameters = field(default_factory=HyperParameters)
-    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 class TeacherLearner:

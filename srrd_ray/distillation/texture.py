@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-Lag = tuple[int, int]
+from srrd_ray.distillation.config import Lag
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:

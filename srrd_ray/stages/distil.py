@@ -14,12 +14,13 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.data import DistillationData, bone_fraction
 from srrd_ray.distillation.fingerprint import fit_fingerprint
 from srrd_ray.distillation.inference import teacher_outputs
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.search import TrialInputs, trial
-from srrd_ray.distillation.step import DistillationConfig, HyperParameters, StudentLearner, TeacherLearner
+from srrd_ray.distillation.step import StudentLearner, TeacherLearner
 from srrd_ray.errors import InputError
 from srrd_ray.io import patch_store
 from srrd_ray.io.tables import read_table

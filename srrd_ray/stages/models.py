@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from srrd_ray import serial
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
-from srrd_ray.distillation.networks import NetworkConfig, PatchRegressor, build
-from srrd_ray.distillation.step import DistillationConfig, HyperParameters
+from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.errors import StoreError
 from srrd_ray.io import schemas
 from srrd_ray.io.atomic import replacing

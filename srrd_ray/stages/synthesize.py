@@ -15,10 +15,11 @@ from srrd_ray.io.weights import load_into, load_tensors, save_tensors
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file
 from srrd_ray.records import Knee, StoredVolume
+from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import synthesize
 from srrd_ray.synthesis.networks import Generator
 from srrd_ray.synthesis.slices import slices_from_ct, slices_from_mr
-from srrd_ray.synthesis.step import CycleGanConfig, CycleGanLearner
+from srrd_ray.synthesis.step import CycleGanLearner
 from srrd_ray.training import Learner
 from srrd_ray.volume import Volume
 

@@ -29,7 +29,8 @@ LOOPBACK = WITHOUT | {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
 }  # as on those systems: Ray then listens on 127.0.0.1 alone
 DRIVER = """
-from srrd_ray.cluster.session import ClusterConfig, session
+from srrd_ray.cluster.config import ClusterConfig
+from srrd_ray.cluster.session import session
 from srrd_ray.errors import ClusterError
 try:
     with session(ClusterConfig()):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.errors import InputError
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee, Outcome

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import ray
 
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.metrics import Progress, wrote
-from srrd_ray.cluster.session import ClusterConfig
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Fault, Knee, Outcome
 from srrd_ray.work import Task

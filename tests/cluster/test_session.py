@@ -7,8 +7,9 @@ import time
 import pytest
 
 from srrd_ray.cluster import session
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.growing import could_grow_to
-from srrd_ray.cluster.session import ClusterConfig, gpus_for, reachable, require_cpus, require_task
+from srrd_ray.cluster.session import gpus_for, reachable, require_cpus, require_task
 from srrd_ray.errors import ClusterError
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.training import Training, fit
 from srrd_ray.errors import StoreError, TrainingError
 from srrd_ray.io.weights import load_tensors
@@ -76,20 +77,30 @@ def by_hand(epochs: int) -> Tensor:
     return learner.net.weight.detach()
 
 
-@pytest.mark.slow
-def test_two_workers_learn_what_one_learns_alone(cluster: ClusterConfig, tmp_path: Path) -> None:
-    lines: list[str] = []
-    folder = fit(Training(name="ddp", programme=partial(programme, 6), storage=tmp_path), cluster, lines.append)
-    torch.testing.assert_close(weights_of(folder)["net.weight"], by_hand(6), rtol=1e-4, atol=1e-5)
-    assert (folder / "first.safetensors").is_file()
-    assert sum(line.startswith("second epoch") for line in lines) == 6
+@dataclass(frozen=True)
+class Undisturbed:
+    """A training to which nothing happened."""
+
+    folder: Path
+    lines: list[str]
+
+    def assert_equals(self, folder: Path) -> None:
+        calm, other = weights_of(self.folder), weights_of(folder)
+        assert all(torch.equal(calm[name], other[name]) for name in calm)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """What the programme learns when nothing happens."""
+def undisturbed(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    lines: list[str] = []
     calm = Training(name="calm", programme=partial(programme, 6), storage=tmp_path_factory.mktemp("calm"))
-    return weights_of(fit(calm, cluster, lambda _: None))
+    return Undisturbed(fit(calm, cluster, lines.append), lines)
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_learns_alone(undisturbed: Undisturbed) -> None:
+    torch.testing.assert_close(weights_of(undisturbed.folder)["net.weight"], by_hand(6), rtol=1e-4, atol=1e-5)
+    assert (undisturbed.folder / "first.safetensors").is_file()
+    assert sum(line.startswith("second epoch") for line in undisturbed.lines) == 6
 
 
 def often(root: Path) -> Training:
@@ -100,13 +111,12 @@ def often(root: Path) -> Training:
 
 @pytest.mark.slow
 def test_a_killed_worker_changes_no_bit_of_the_result(
-    cluster: ClusterConfig, tmp_path: Path, undisturbed: dict[str, Tensor]
+    cluster: ClusterConfig, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    hit = often(tmp_path)
-    disturbed = weights_of(fit(hit, cluster, lambda _: None))
+    folder = fit(often(tmp_path), cluster, lambda _: None)
     assert (tmp_path / "killed").exists()
     assert any(tmp_path.glob("hit/*/state.safetensors")), "it went on from a checkpoint"
-    assert all(torch.equal(undisturbed[name], disturbed[name]) for name in undisturbed)
+    undisturbed.assert_equals(folder)
 
 
 def flip(path: Path) -> None:
@@ -116,20 +126,32 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("damaged", ["*/state.safetensors", "weights/first.safetensors", "*snapshot*.json"])
-def test_a_damaged_checkpoint_is_not_learnt_from_and_changes_no_bit_of_the_result(
-    cluster: ClusterConfig, tmp_path: Path, undisturbed: dict[str, Tensor], damaged: str
-) -> None:
-    hit = often(tmp_path)
+@pytest.fixture(scope="module")
+def interrupted(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that lost a worker and was not tried again."""
+    root = tmp_path_factory.mktemp("interrupted")
     with pytest.raises(TrainingError, match="training-failed"):
-        fit(hit, replace(cluster, task_retries=0), lambda _: None)
-    files = list(tmp_path.glob(f"hit/{damaged}"))
-    assert files
-    for path in files:
-        flip(path)
-    disturbed = weights_of(fit(hit, cluster, lambda _: None))
-    assert all(torch.equal(undisturbed[name], disturbed[name]) for name in undisturbed)
+        fit(often(root), replace(cluster, task_retries=0), lambda _: None)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "damaged",
+    [("*/state.safetensors", "weights/first.safetensors"), ("*snapshot*.json",)],
+    ids=["checkpoint and weights", "list of checkpoints"],
+)
+def test_a_damaged_checkpoint_is_not_learnt_from_and_changes_no_bit_of_the_result(
+    cluster: ClusterConfig, tmp_path: Path, undisturbed: Undisturbed, interrupted: Path, damaged: tuple[str, ...]
+) -> None:
+    root = tmp_path / "here"
+    shutil.copytree(interrupted, root)
+    for pattern in damaged:
+        files = list(root.glob(f"hit/{pattern}"))
+        assert files
+        for path in files:
+            flip(path)
+    undisturbed.assert_equals(fit(often(root), cluster, lambda _: None))
 
 
 def on_a_full_disk() -> Iterator[Learner]:

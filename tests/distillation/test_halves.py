@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import torch
 
+from srrd_ray.distillation.config import NetworkConfig
 from srrd_ray.distillation.halves import half_masks, read_halves, start_guided
-from srrd_ray.distillation.networks import NetworkConfig, PatchRegressor, build, fit_constants
+from srrd_ray.distillation.networks import PatchRegressor, build, fit_constants
 from tests.distillation.toys import toy
 
 DATA = toy(24)

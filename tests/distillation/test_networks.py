@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from srrd_ray.distillation.bins import BINS, edges, mean_and_sd
-from srrd_ray.distillation.networks import NetworkConfig, PatchRegressor, build, build_adapters, fit_constants, ridge
+from srrd_ray.distillation.config import NetworkConfig
+from srrd_ray.distillation.networks import PatchRegressor, build, build_adapters, fit_constants, ridge
 from tests.distillation.toys import toy
 
 DATA = toy(24)

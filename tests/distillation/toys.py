@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.distillation.networks import NetworkConfig
-from srrd_ray.distillation.step import DistillationConfig, HyperParameters
 
 SMALL = DistillationConfig(
     teacher_epochs=3,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cluster.session import ClusterConfig
+from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.errors import ConfigError, InputError
 from srrd_ray.io.cohort import read_cohort
 from srrd_ray.io.pseudonyms import pseudonym, pseudonymised, read_key

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from srrd_ray.distillation.config import HyperParameters, SearchConfig
 from srrd_ray.distillation.search import drawn, trial, validation_rows
-from srrd_ray.distillation.step import HyperParameters, SearchConfig
 from srrd_ray.errors import ConfigError, InputError, StoreError
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.io.weights import load_tensors

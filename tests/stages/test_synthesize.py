@@ -11,7 +11,7 @@ from srrd_ray.io.weights import save_tensors
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee
 from srrd_ray.stages.synthesize import load_model, save_model, synthesize_knee, training_learners
-from srrd_ray.synthesis.step import CycleGanConfig
+from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.training import Shard
 from srrd_ray.volume import Volume
 from tests.registration import phantoms

@@ -1,0 +1,63 @@
+"""How much of a cluster to ask for, and the budget of a search. No Ray here: a run is read in many places without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """How much of a cluster to ask for.
+
+    Parameters
+    ----------
+    cpus
+        CPUs of a local cluster; 0 takes what the machine has. Ignored on a running cluster.
+    object_store_mb
+        Object store of a local cluster, MiB. Stages pass paths, so it stays small.
+    training_workers
+        DDP workers of every Ray Train run. Part of the result: gradients are summed over workers.
+    gpu
+        ``auto`` trains on GPUs where the cluster has one for every worker, ``require`` stops without them, ``never`` uses CPUs.
+    knee_memory_mb
+        Memory that one task over one knee asks of the scheduler, MiB.
+    task_retries
+        How often a task is tried again after its worker died; it is then tried once more with more memory (see `foreach`),
+        before its knee counts as failed.
+    stall_seconds
+        A stage without any progress for this long is stopped.
+    """
+
+    cpus: int = 0
+    object_store_mb: int = 256
+    training_workers: int = 2
+    gpu: str = "auto"
+    knee_memory_mb: int = 2048
+    task_retries: int = 2
+    stall_seconds: int = 1800
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """The budget of one search; every outer fold has a search of its own, on its own training patients.
+
+    Parameters
+    ----------
+    trials
+        Settings that are tried; the first is always the student without MR (all weights zero).
+    grace_epochs
+        Epochs that every trial may take before ASHA can stop it.
+    reduction
+        ASHA keeps one in `reduction` trials at each rung.
+    cpus_per_trial
+        CPUs (and torch threads) of a trial.
+    concurrent
+        Trials at a time. With 1 the search is deterministic: ASHA compares a trial with those that reported before it, so
+        with more its decisions depend on timing.
+    """
+
+    trials: int = 4
+    grace_epochs: int = 2
+    reduction: int = 2
+    cpus_per_trial: int = 1
+    concurrent: int = 1
