@@ -17,10 +17,7 @@ lint: install  ## style and types
 	$(BIN)/mypy
 
 audit: install  ## known holes in the tested versions; where the index or the list of holes does not answer, it says so and ends well
-	$(BIN)/python -m pip check
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt pip-audit || { echo "audit: pip-audit cannot be had here: nothing was looked up"; exit 0; }; \
-	said=$$($(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off 2>&1); code=$$?; echo "$$said"; \
-	case "$$code $$said" in "0 "*) ;; *"known vulnerabilit"*) exit 1 ;; *) echo "audit: the list of holes does not answer here: nothing was looked up" ;; esac
+	.ci/audit
 
 install: $(VENV)/.installed
 

@@ -28,8 +28,8 @@ from watching import ENDED
 
 HEAD, HEAD_TYPE = "FAKE_HEAD_NODE_ID", "ray.head.default"
 """As the simulated provider calls them."""
-TYPES = {"cpu-spot": (2, 10), "cpu-on-demand": (1, 0)}
-"""At most so many nodes, and the priority."""
+TYPES = {"cpu-spot": (1, 10), "cpu-on-demand": (1, 0)}
+"""At most so many nodes, and the priority. There is one spot node to be had, so that what needs more has to fall back."""
 COLORS = {"cpu-spot": "#0b7a75", "cpu-on-demand": "#d1781f"}
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from small_acts import SmallActs, SmallLearning
 
-from srrd_ray import pipeline
+from srrd_ray import learning, pipeline
 from srrd_ray.io.places import place
 
 
 def main() -> int:
     cohort, out = (place(Path(name)) for name in sys.argv[1:3])
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    pipeline.Acts, pipeline.Learning = SmallActs, SmallLearning  # type: ignore[misc]
+    pipeline.Acts, learning.Learning = SmallActs, SmallLearning  # type: ignore[misc]
     started = time.monotonic()
     code = pipeline.run(cohort, out, None, until="report", overwrite=False)
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,6 +1,7 @@
 """A cluster of its own that meets with trouble, in a process of its own: ``python -m tests.faults.cluster_in_trouble KIND OUT``.
 
-Prints one JSON object: the outcomes of six small units as {unit: code or "done"}, or the code of the error that stopped the stage.
+Prints one JSON object: the outcomes of six small units as {unit: code or "done"}, or the code of the error that stopped the stage
+or the training.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from srrd_ray.cluster.config import ClusterConfig
+from srrd_ray.cluster.session import session
+from srrd_ray.cluster.training import Training, fit
 from srrd_ray.config import RunConfig
 from srrd_ray.engine import Engine, Stage
 from srrd_ray.errors import SrrdError
@@ -26,7 +32,9 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import Ledger
 from srrd_ray.lock import locked
 from srrd_ray.records import Knee
+from srrd_ray.training import Learner, Shard
 from srrd_ray.work import Produced, Unit
+from tests.cluster.test_training import LineLearner
 
 KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(6))
 GREEDY = KNEES[2].key
@@ -122,6 +130,49 @@ def not_shared(out: Path) -> dict[str, str]:
         return stage(out, ClusterConfig(knee_memory_mb=64), Write(out))
 
 
+class SlowLearner(LineLearner):
+    """A line learnt so slowly that it can be struck while it learns."""
+
+    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Learn, and rest."""
+        time.sleep(0.5)
+        return super().train_epoch(epoch, shard, wrapped)
+
+
+def slowly() -> Iterator[Learner]:
+    """Yield one slow learner."""
+    yield SlowLearner("line", 12)
+
+
+def guide_lost(out: Path) -> dict[str, str]:
+    """The process that guides a training is killed in its fourth epoch; nobody strikes where the folder `calm` is trained into."""
+    training = Training(name="slow", programme=slowly, storage=out, checkpoint_seconds=0.0)
+    config = ClusterConfig(cpus=2)
+    lines: list[str] = []
+
+    def progress(line: str) -> None:
+        lines.append(line)
+        if out.name == "struck" and len(lines) == 4 and "epoch 4/" in line:
+            os.kill(guide(), signal.SIGKILL)
+
+    with session(config):
+        try:
+            fit(training, config, progress)
+        except SrrdError as error:
+            return {"stopped": str(error)}
+    return {"first": lines[0]}
+
+
+def guide() -> int:
+    """Return the process of Ray Train's controller."""
+    (pid,) = (
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if path.read_bytes().startswith(b"ray::TrainController")
+    )
+    return pid
+
+
 @contextmanager
 def hidden_from(folder: Path, address: str) -> Iterator[None]:
     """Run a node of two CPUs that has an empty folder of its own in place of `folder`."""
@@ -138,7 +189,7 @@ def hidden_from(folder: Path, address: str) -> Iterator[None]:
 
 def main() -> None:
     kind, out = sys.argv[1], Path(sys.argv[2])
-    kinds = {"node-lost": node_lost, "memory-short": memory_short, "not-shared": not_shared}
+    kinds = {"node-lost": node_lost, "memory-short": memory_short, "not-shared": not_shared, "guide-lost": guide_lost}
     sys.stdout.write("\n" + json.dumps(kinds[kind](out)) + "\n")
     sys.stdout.flush()
     os._exit(0)  # what is left of the cluster is not waited for

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
+from srrd_ray.io.weights import load_tensors
 from srrd_ray.lock import LOCK
 from tests.faults.cluster_in_trouble import GREEDY, KNEES, STEPS
 from tests.io import makers
@@ -54,6 +56,19 @@ def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(tmp_path: Path) ->
     assert found.pop("struck") == "while writing"
     assert found == {knee.key: "done" for knee in KNEES}
     assert files(tmp_path) == WHOLE
+
+
+@pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 2 min more: set SRRD_LONG_TESTS=1")
+def test_54_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    struck = tmp_path / "struck"
+    assert in_trouble("guide-lost", struck)["stopped"].startswith("[training-lost]")
+    assert "epoch 5/12" in in_trouble("guide-lost", struck)["first"], "it goes on from its last checkpoint"
+    assert "epoch 1/12" in in_trouble("guide-lost", tmp_path / "calm")["first"]
+    mine, theirs = (
+        load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (struck, tmp_path / "calm")
+    )
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 @needs_mount
