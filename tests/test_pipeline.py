@@ -172,18 +172,15 @@ def test_a_deleted_prediction_is_redone_with_what_depends_on_it_to_the_same_byte
     assert outputs(ended.layout) == before
 
 
-@pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 1.5 min more: set SRRD_LONG_TESTS=1")
-def test_a_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Path) -> None:
+@pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 6 min more: set SRRD_LONG_TESTS=1")
+def test_a_whole_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Path) -> None:
     cohort, out = copy_up(ended.cohort, bucket / "cohort"), bucket / "run"
-    assert run(cohort, out, ended.config, until="synthesize", overwrite=False) == 0
-    local = outputs(ended.layout)
+    assert run(cohort, out, ended.config, until="report", overwrite=False) == ended.code
     with local_copy(out) as copy:
-        stored = outputs(RunLayout(root=copy))
-    assert {name.split("/")[-1] for name in stored} >= {"mr_to_ct.safetensors", "model.json", "zarr.json"}
-    assert stored == {name: local.get(name) for name in stored}
-    assert run(cohort, out, ended.config, until="synthesize", overwrite=False) == 0
+        assert outputs(RunLayout(root=copy)) == outputs(ended.layout)
+    assert run(cohort, out, ended.config, until="report", overwrite=False) == ended.code
     record = serial.from_json(RunRecord, RunLayout(root=out).run_json.read_text())
-    assert {o.status for o in record.outcomes} == {"skipped"}
+    assert {o.status for o in record.outcomes} <= {"skipped", "failed"}
 
 
 def test_a_new_ct_in_an_object_store_is_read_as_on_disk(ended: Ended, bucket: Path, tmp_path: Path) -> None:
