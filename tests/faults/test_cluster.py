@@ -59,7 +59,7 @@ def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 2 min more: set SRRD_LONG_TESTS=1")
-def test_54_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
     struck = tmp_path / "struck"
     assert in_trouble("guide-lost", struck)["stopped"].startswith("[training-lost]")
     assert "epoch 5/12" in in_trouble("guide-lost", struck)["first"], "it goes on from its last checkpoint"
