@@ -95,9 +95,10 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
     if not root.is_dir():
         raise CohortError("cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder.")
     faults: list[CohortError] = []
-    with listed(root):
-        people = dict(_people(root, faults))
-        knees = sorted(_knees(root, people, faults), key=lambda item: item.knee.key)
+    home = root.resolve()  # links are followed once, not once an image
+    with listed(home):
+        people = dict(_people(home, faults))
+        knees = sorted(_knees(home, people, faults), key=lambda item: item.knee.key)
     for knee in knees:
         validate("cohort", _row(knee), knee.knee.key)
     if not knees and not faults:
@@ -269,7 +270,7 @@ def _masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[tuple[
 
 
 def _one(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path | None:
-    """Return the one image of that stem in `folder`, checked to lie inside the cohort."""
+    """Return the one image of that stem in `folder`, checked to lie inside the cohort, whose `root` is no link."""
     found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").exists()]
     if len(found) > 1:
         faults.append(
@@ -279,7 +280,7 @@ def _one(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path
             )
         )  # fmt: skip
         return None
-    if found and not found[0].resolve().is_relative_to(root.resolve()):
+    if found and not found[0].resolve().is_relative_to(root):
         faults.append(
             CohortError(
                 "path-outside", "a link leads out of the cohort's folder", where=found[0].name,
