@@ -77,13 +77,13 @@ def make_cohort(root: Path, knees: int) -> Path:
 
 
 def watched(command: list[str]) -> Used:
-    """Return what a command used, asked for its memory every five seconds: to ask costs a share of two cores."""
+    """Return what a command used, asked for its memory every two seconds: to ask costs a share of two cores."""
     most, over = {"driver": 0.0, "all": 0.0}, Event()
     started = time.monotonic()
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def look() -> None:
-        while not over.wait(5.0):
+        while not over.wait(2.0):
             own = pss_mb(run.pid)
             most["driver"] = max(most["driver"], own)
             most["all"] = max(most["all"], own + sum(pss_mb(pid) for pid in processes(run.pid) if pid != run.pid))

@@ -1,6 +1,6 @@
 """What every stage writes, made of almost nothing: the real files of a knee in their real places, a few voxels and rows each.
 
-The acts of the stages over knees and shards, and the four trainings, are replaced; engine, ledger, sidecars, Ray, tables,
+The acts of the stages over knees and shards, and the four trainings (`small_learning`), are replaced; engine, ledger, sidecars, Ray, tables,
 classification, evaluation and report are those of the package.
 """
 
@@ -13,21 +13,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from srrd_ray import serial
+from srrd_ray import pipeline
 from srrd_ray.acts import Acts, UnitActs, paired_source
 from srrd_ray.geometry import Geometry, matrix4
-from srrd_ray.io.atomic import replacing, write_text
+from srrd_ray.io.atomic import replacing
 from srrd_ray.io.omezarr import write_volume
 from srrd_ray.io.patch_store import read_index, write_shard
 from srrd_ray.io.places import local_copy
 from srrd_ray.io.tables import write_table
-from srrd_ray.learning import Learning, Winners
 from srrd_ray.provenance import hash_of, seed_from
-from srrd_ray.records import BONES, COMPARTMENTS, PARAMETERS, BoneTransform, Image, Knee, Patch, RegistrationQuality
-from srrd_ray.stages import register
-from srrd_ray.stages.measure import COLUMNS as MEASURED
+from srrd_ray.records import (
+    BONES,
+    COMPARTMENTS,
+    PARAMETERS,
+    BoneTransform,
+    Image,
+    Knee,
+    Patch,
+    RegistrationQuality,
+    StageName,
+)
 from srrd_ray.stages.poses import write_pose
-from srrd_ray.stages.predict import COLUMNS as PREDICTED
 from srrd_ray.volume import Volume
 from srrd_ray.work import Produced, Unit
 
@@ -74,13 +80,15 @@ class SmallUnitActs(UnitActs):
 
     def register(self, unit: Unit) -> Produced:
         """Write labels, poses and the part of the table."""
+        from srrd_ray.stages.register import COLUMNS  # here and below: as late as the package does
+
         knee = unit.knees[0]
         volumes = self._volumes(unit, "ct_bones", "mr_bones").paths
         for bone in BONES:
             write_pose(self.layout, _pose(knee, bone))
         rows = [(knee.participant, knee.side, bone, False, "drawn", 0.9, 0.4, 0.9, 80.0, 27.0, 0.9) for bone in BONES]
         part = self.layout.part("registration", knee)
-        write_table(part, pd.DataFrame(rows, columns=list(register.COLUMNS)))
+        write_table(part, pd.DataFrame(rows, columns=list(COLUMNS)), "registration")
         return Produced(paths=(*volumes, part, *(self.layout.transform(knee, bone) for bone in BONES)))
 
     def patches(self, unit: Unit) -> Produced:
@@ -96,21 +104,25 @@ class SmallUnitActs(UnitActs):
 
     def measure(self, unit: Unit) -> Produced:
         """Write a row for each cube of a knee."""
+        from srrd_ray.stages.measure import COLUMNS
+
         knee = unit.knees[0]
         index = read_index(self.layout.shard_named(unit.shard))
         rows = [(*_who(patch), *_values(patch, "mr"), 1.0, "drawn") for patch in index if patch.knee == knee]
-        write_table(self.layout.part("measures", knee), pd.DataFrame(rows, columns=list(MEASURED)), "morphometry")
+        write_table(self.layout.part("measures", knee), pd.DataFrame(rows, columns=list(COLUMNS)), "morphometry")
         return Produced(paths=(self.layout.part("measures", knee),))
 
     def predict(self, unit: Unit) -> Produced:
         """Write three rows for each cube of a shard."""
+        from srrd_ray.stages.predict import COLUMNS
+
         path, index = self.layout.shard_part("predictions", unit.name), read_index(self.layout.shard_named(unit.name))
         rows = [
             (*_who(patch), model, 0, *_values(patch, model), 0.1, 0.1, 0.1, 0.1)
             for patch in index
             for model in ("baseline", "distilled", "teacher")
         ]
-        write_table(path, pd.DataFrame(rows, columns=list(PREDICTED)), "predictions")
+        write_table(path, pd.DataFrame(rows, columns=list(COLUMNS)), "predictions")
         return Produced(paths=(path,))
 
     def _volumes(self, unit: Unit, *images: Image) -> Produced:
@@ -130,30 +142,11 @@ class SmallActs(Acts):
         return SmallUnitActs(layout=self.layout, config=self.config, template=self.cohort.root / "template")
 
 
-class SmallLearning(Learning):
-    """The trainings leave a file; the tables are gathered by the package."""
+def learn_little(stages: pipeline.Pipeline, name: StageName, unit: Unit) -> Produced:
+    """Take the place of `Pipeline._learnt`, imported as late as there."""
+    from small_learning import learnt
 
-    def synthesis(self, _: Unit) -> Produced:
-        """Write a model."""
-        return self._small("synthesis")
-
-    def teach(self, _: Unit) -> Produced:
-        """Write two models."""
-        return self._small("teacher", "baseline")
-
-    def tune(self, _: Unit) -> Produced:
-        """Write the winners."""
-        write_text(self._winners, serial.to_json(Winners(folds={})))
-        return Produced(paths=(self._winners,))
-
-    def distil(self, _: Unit) -> Produced:
-        """Write a model."""
-        return self._small("distilled")
-
-    def _small(self, *names: str) -> Produced:
-        for name in names:
-            write_text(self.acts.layout.model(name) / "small.txt", name)
-        return Produced(paths=tuple(self.acts.layout.model(name) for name in names))
+    return learnt(stages, name, unit)
 
 
 def _pose(knee: Knee, bone: str) -> BoneTransform:

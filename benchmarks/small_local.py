@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from scale import make_cohort
-from small_acts import SmallActs, SmallLearning
+from small_acts import SmallActs, learn_little
 
-from srrd_ray import engine, learning, pipeline
+from srrd_ray import engine, pipeline
 from srrd_ray.work import perform
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     cohort = make_cohort(folder / f"cohort-{knees}", knees)
     engine.foreach = lambda task, units, _: (perform(task, unit) for unit in units)  # type: ignore[assignment]
     engine.session = lambda _: contextlib.nullcontext()  # type: ignore[assignment]
-    pipeline.Acts, learning.Learning = SmallActs, SmallLearning  # type: ignore[misc]
+    pipeline.Acts, pipeline.Pipeline._learnt = SmallActs, learn_little  # type: ignore[misc, method-assign]
     started = time.process_time()
     code = pipeline.run(cohort, folder / f"local-{knees}", None, until="report", overwrite=False)
     print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

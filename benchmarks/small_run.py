@@ -9,16 +9,16 @@ import sys
 import time
 from pathlib import Path
 
-from small_acts import SmallActs, SmallLearning
+from small_acts import SmallActs, learn_little
 
-from srrd_ray import learning, pipeline
+from srrd_ray import pipeline
 from srrd_ray.io.places import place
 
 
 def main() -> int:
     cohort, out = (place(Path(name)) for name in sys.argv[1:3])
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    pipeline.Acts, learning.Learning = SmallActs, SmallLearning  # type: ignore[misc]
+    pipeline.Acts, pipeline.Pipeline._learnt = SmallActs, learn_little  # type: ignore[misc, method-assign]
     started = time.monotonic()
     code = pipeline.run(cohort, out, None, until="report", overwrite=False)
     used = resource.getrusage(resource.RUSAGE_SELF)
