@@ -39,13 +39,13 @@ def cluster(cpus: int, idle_minutes: float) -> dict[str, object]:
         HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "min_workers": 0, "max_workers": 0}
     }
     for name, (most, priority) in TYPES.items():
-        resources = {"CPU": cpus, "object_store_memory": 150_000_000, name: 1}
+        resources = {"CPU": cpus, "memory": 8 * 2**30, "object_store_memory": 150_000_000, name: 1}
         kinds[name] = {
             "resources": resources, "node_config": {}, "min_workers": 0, "max_workers": most, "priority": priority
         }  # fmt: skip
     provider = {
         "type": "external",
-        "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+        "module": "simulated_nodes.SimulatedNodes",
         "use_node_id_as_ip": True,
         "disable_node_updaters": True,
         "disable_launch_config_check": True,
@@ -72,6 +72,7 @@ def cluster(cpus: int, idle_minutes: float) -> dict[str, object]:
 def environment() -> dict[str, str]:
     return {
         "RAY_FAKE_CLUSTER": "1",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")]),
         "RAY_enable_autoscaler_v2": "1",
         "RAY_CLOUD_INSTANCE_ID": HEAD,
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,

@@ -166,9 +166,9 @@ def draw(points: list[Point], out: Path) -> None:
     knees = [point.knees for point in points]
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     shown = (
-        ("ms a knee and stage", [1000 * spread(p) / p.knees / len(SPREAD) for p in points]),
+        ("a knee and stage, ms", [1000 * spread(p) / p.knees / len(SPREAD) for p in points]),
         ("memory of the driver, MiB", [p.first.driver_mb for p in points]),
-        ("seconds of the same command again", [p.again.seconds for p in points]),
+        ("the same command again, s", [p.again.seconds for p in points]),
     )
     for axis, (title, values) in zip(axes, shown, strict=True):
         axis.plot(knees, values, "o-", color="#0b7a75")
@@ -178,7 +178,14 @@ def draw(points: list[Point], out: Path) -> None:
         axis.set_xlabel("knees")
         axis.spines[["top", "right"]].set_visible(False)
         for x, y in zip(knees, values, strict=True):
-            axis.annotate(f"{y:.3g}", (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+            axis.annotate(
+                f"{y:,.0f}" if y >= 100 else f"{y:.2g}",
+                (x, y),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
     figure.savefig(out, dpi=110)
 
 

@@ -70,7 +70,8 @@ def require_task(memory: int, purpose: str) -> None:
             f"{purpose} needs more memory for one task than any node has",
             got=f"{have / 2**20:.0f} MiB",
             expected=f"{memory / 2**20:.0f} MiB",
-            todo="Start nodes with more memory, or lower cluster.knee_memory_mb.",
+            todo="Start nodes with more memory, or lower cluster.knee_memory_mb; "
+            "on a cluster that grows, a node type has to name its memory.",
         )
 
 
