@@ -164,13 +164,20 @@ def guide_lost(out: Path) -> dict[str, str]:
 
 
 def guide() -> int:
-    """Return the process of Ray Train's controller."""
+    """Return the process of Ray Train's controller: that below this process, others may be at work."""
     (pid,) = (
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.read_bytes().startswith(b"ray::TrainController")
+        if path.read_bytes().startswith(b"ray::TrainController") and os.getpid() in _above(path.parent.name)
     )
     return pid
+
+
+def _above(pid: str) -> Iterator[int]:
+    """Yield the process that began a process, the one that began that, and so on."""
+    while int(pid) > 1:
+        pid = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        yield int(pid)
 
 
 @contextmanager
