@@ -1,7 +1,7 @@
 """What each stage does with one unit: the stage functions, bound to a run, saying which files they wrote. No Ray here.
 
-A stage is imported when it acts: the libraries of all of them together take eight seconds and half a gigabyte, and every
-worker of a cluster would pay that for the one stage it carries out.
+A stage is imported when it acts: the libraries of all of them take seconds and hundreds of megabytes, which every worker of a
+cluster would pay for the one stage it carries out, and a run that is finished for none.
 """
 
 from __future__ import annotations
