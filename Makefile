@@ -9,7 +9,7 @@ demo: install  ## simulate a small cohort, run everything, end with the path of 
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run || [ $$? -eq 1 ]  # 1: a knee failed, and the report says which
 
 test: install  ## every test
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest --durations=25
 
 lint: install  ## style and types
 	$(BIN)/ruff check .
