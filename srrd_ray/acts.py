@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from srrd_ray.config import RunConfig
 from srrd_ray.errors import InputError
 from srrd_ray.io.cohort import Cohort, CohortKnee
 from srrd_ray.layout import RunLayout
+from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, Knee, Outcome
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
 from srrd_ray.work import Produced, Unit
@@ -21,7 +23,7 @@ from srrd_ray.work import Produced, Unit
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitActs:
-    """The stages over knees and shards. They travel with every task, so they hold nothing that grows with the cohort."""
+    """The stages that workers carry out. They travel with every task, so they hold nothing that grows with the cohort."""
 
     layout: RunLayout
     config: RunConfig
@@ -75,6 +77,39 @@ class UnitActs:
         predict_shard(self.layout, self.layout.shard_named(unit.name), path)
         return Produced(paths=(path,))
 
+    def tables(self, cohort: Sequence[CohortKnee], left: Sequence[Knee], _: Unit) -> Produced:
+        """Gather the rows of the knees that are left, and deal their patients out to folds."""
+        from srrd_ray.stages import gather
+
+        gather.refuse_twins(self.layout, left)
+        paths = [gather.gather_parts(self.layout, name, left) for name in ("registration", "measures")]
+        seed = seed_from(self.config.seed, "folds")
+        knees = gather.write_knees(self.layout, cohort, left, self.config.distillation.folds, seed)
+        return Produced(paths=(*paths, knees))
+
+    def classify(self, shards: Sequence[str], _: Unit) -> Produced:
+        """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
+        from srrd_ray.stages.classify import classify
+        from srrd_ray.stages.gather import gather_predictions
+
+        table = gather_predictions(self.layout, shards)
+        classify(self.layout, self.config.diagnosis, self.config.seed)
+        return Produced(paths=(table, self.layout.table("diagnosis"), self.layout.model("diagnosis")))
+
+    def evaluate(self, cohort: Path, _: Unit) -> Produced:
+        """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
+        from srrd_ray.stages.evaluate import evaluate
+
+        evaluate(self.layout, cohort, self.config.seed)
+        of_truth = [self.layout.table(name) for name in ("truth", "target_errors")]
+        return Produced(paths=(self.layout.metrics, *(path for path in of_truth if path.is_file())))
+
+    def report(self, _: Unit) -> Produced:
+        """Write the report."""
+        from srrd_ray.stages.report import build_report
+
+        return Produced(paths=(build_report(self.layout),))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Acts:
@@ -101,7 +136,7 @@ class Acts:
 
     @property
     def units(self) -> UnitActs:
-        """The acts of the stages over knees and shards."""
+        """The acts that workers carry out."""
         return UnitActs(layout=self.layout, config=self.config)
 
     def with_source(self, unit: Unit) -> Unit:
@@ -115,29 +150,6 @@ class Acts:
     @cached_property
     def _rows(self) -> Mapping[str, CohortKnee]:
         return {knee.knee.key: knee for knee in self.cohort.knees}
-
-    def classify(self, shards: Sequence[str], _: Unit) -> Produced:
-        """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
-        from srrd_ray.stages.classify import classify
-        from srrd_ray.stages.gather import gather_predictions
-
-        table = gather_predictions(self.layout, shards)
-        classify(self.layout, self.config.diagnosis, self.config.seed)
-        return Produced(paths=(table, self.layout.table("diagnosis"), self.layout.model("diagnosis")))
-
-    def evaluate(self, _: Unit) -> Produced:
-        """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
-        from srrd_ray.stages.evaluate import evaluate
-
-        evaluate(self.layout, self.cohort.root, self.config.seed)
-        of_truth = [self.layout.table(name) for name in ("truth", "target_errors")]
-        return Produced(paths=(self.layout.metrics, *(path for path in of_truth if path.is_file())))
-
-    def report(self, _: Unit) -> Produced:
-        """Write the report."""
-        from srrd_ray.stages.report import build_report
-
-        return Produced(paths=(build_report(self.layout),))
 
 
 def paired_source(unit: Unit) -> CohortKnee:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from srrd_ray import serial
+from srrd_ray.cluster.apart import apart
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.metrics import Progress, wrote
 from srrd_ray.cluster.session import session
@@ -82,15 +83,14 @@ class Engine:
         units = [(name, tuple(knee for knee in knees if knee in left)) for name, knees in shards.items()]
         self._spread(stage, [(name, knees) for name, knees in units if knees], act)
 
-    def once(self, stage: Stage, act: Act, *, on_cluster: bool = False) -> None:
-        """Carry `act` out once for the whole cohort, in this process; an error ends the run."""
+    def once(self, stage: Stage, act: Act, *, here: bool = False) -> None:
+        """Carry `act` out once for the whole cohort, on a worker, or `here`, where it drives the cluster; an error ends the run."""
         started = time.monotonic()
         (unit,) = self._units(stage, [(COHORT, ())])
         if self._unfinished(stage, [unit]):
-            if on_cluster:
-                self._connect()
-            progress = Progress(stage.name, 1)
-            produced = carry_out(Task(stage=stage.name, layout=self.ledger.layout, act=act), unit)
+            self._connect()
+            progress, task = Progress(stage.name, 1), self._task(stage, act)
+            produced = carry_out(task, unit) if here else apart(task, unit, self.ledger.config.cluster)
             self._took_place(stage, [unit])
             outcomes = outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started)
             progress.ended(outcomes)
@@ -102,14 +102,17 @@ class Engine:
         todo = self._unfinished(stage, self._units(stage, units))
         if todo:
             self._connect()
-            layout = self.ledger.layout
-            task = Task(stage=stage.name, layout=layout, act=act, witness=layout.root / LOCK)
+            task = self._task(stage, act)
             for outcomes in foreach(task, [stage.complete(unit) for unit in todo], self.ledger.config.cluster):
                 self.ledger.record(outcomes, len(self.knees))
         self._took_place(stage, todo)
         lost = self.ledger.lost_knees()
         self.knees = [knee for knee in self.knees if knee not in lost]
         self.ledger.close_stage(stage.name, started)
+
+    def _task(self, stage: Stage, act: Act) -> Task:
+        layout = self.ledger.layout
+        return Task(stage=stage.name, layout=layout, act=act, witness=layout.root / LOCK)
 
     def _units(self, stage: Stage, named: Iterable[tuple[str, tuple[Knee, ...]]]) -> list[Unit]:
         """Return the units with their keys, which hash the configuration, the knees and everything that they depend on."""

@@ -21,7 +21,7 @@ from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import Knee, StageName
-from srrd_ray.stages import distil, gather, synthesize
+from srrd_ray.stages import distil, synthesize
 from srrd_ray.stages.distil import DistilPlan
 from srrd_ray.stages.models import ModelName
 from srrd_ray.training import Learner
@@ -53,8 +53,6 @@ class Learning:
         match name:
             case "learn-synthesis":
                 return self.synthesis(unit)
-            case "tables":
-                return self.tables(unit)
             case "teach":
                 return self.teach(unit)
             case "tune":
@@ -76,15 +74,6 @@ class Learning:
         synthesize.save_model(weights, layout.model("synthesis"), config.synthesis)
         discard(training)
         return Produced(paths=(layout.model("synthesis"),))
-
-    def tables(self, _: Unit) -> Produced:
-        """Gather the rows of all knees, and deal the patients out to folds."""
-        layout, config = self.acts.layout, self.acts.config
-        gather.refuse_twins(layout, self.knees)
-        paths = [gather.gather_parts(layout, name, self.knees) for name in ("registration", "measures")]
-        seed = seed_from(config.seed, "folds")
-        knees = gather.write_knees(layout, self.acts.cohort, self.knees, config.distillation.folds, seed)
-        return Produced(paths=(*paths, knees))
 
     def teach(self, unit: Unit) -> Produced:
         """Train the teacher and the student without MR, one of each for every fold."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
+from srrd_ray.records import PARAMETERS
 from srrd_ray.statistics.regression import Pairs
 
-KEYS = ["participant", "side", "bone", "compartment"]
+KEYS = ("participant", "side", "bone", "compartment")
 REFERENCE = ".reference"
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "predictions": (*KEYS, "store", "row", "model", *PARAMETERS),
+    "measures": (*KEYS, "store", "row", *PARAMETERS),
+    "truth": ("store", "row", *PARAMETERS),
+}
+"""What is read of the tables with a row a patch: they are the long ones."""
 
 
 def with_reference(predictions: pd.DataFrame, reference: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -49,7 +58,7 @@ def complete(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _regions(table: pd.DataFrame, column: str) -> pd.DataFrame:
     means: pd.DataFrame = (
-        complete(table, (column,)).groupby(KEYS, sort=True, observed=True)[[column, column + REFERENCE]].mean()
+        complete(table, (column,)).groupby(list(KEYS), sort=True, observed=True)[[column, column + REFERENCE]].mean()
     )
     return means
 

@@ -87,7 +87,7 @@ def _stop(pipeline: Pipeline, name: StageName, error: Exception) -> int:
     ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
     ledger.write("stopped", code)
     if name not in ("report", "ingest"):
-        pipeline.acts.report(Unit(name=COHORT, key=""))
+        pipeline.acts.units.report(Unit(name=COHORT, key=""))
     return code
 
 
@@ -103,10 +103,10 @@ class Pipeline:
         match name:
             case "ingest" | "synthesize" | "register" | "patches" | "measure" | "predict":
                 self._spread(name)
-            case "learn-synthesis" | "tables" | "teach" | "tune" | "distil":
+            case "learn-synthesis" | "teach" | "tune" | "distil":
                 self._learn(name)
-            case "classify" | "evaluate" | "report":
-                self._conclude(name)
+            case "tables" | "classify" | "evaluate" | "report":
+                self._gather(name)
 
     def _spread(self, name: StageName) -> None:
         """Stages over knees and shards."""
@@ -142,15 +142,13 @@ class Pipeline:
         match name:
             case "learn-synthesis":
                 stage = self._whole(name, (config.synthesis, config.seed, workers), "ingest")
-            case "tables":
-                stage = self._whole(name, (config.distillation.folds, config.seed), "register", "measure")
             case "teach":
                 stage = self._whole(name, (config.distillation, config.seed, workers), "patches", "tables")
             case "tune":
                 stage = self._whole(name, (config.distillation, config.tune, config.seed), "teach")
             case _:
                 stage = self._whole(name, (config.distillation, config.seed, workers), "tune")
-        self.engine.once(stage, partial(self._learnt, name), on_cluster=name != "tables")
+        self.engine.once(stage, partial(self._learnt, name), here=True)
 
     def _learnt(self, name: StageName, unit: Unit) -> Produced:
         """Learn; torch and MONAI take seconds to import, which a run does without where all is learnt."""
@@ -158,17 +156,21 @@ class Pipeline:
 
         return Learning(acts=self.acts, knees=tuple(self.engine.knees)).step(name, unit)
 
-    def _conclude(self, name: StageName) -> None:
+    def _gather(self, name: StageName) -> None:
         """Stages over tables."""
         engine, acts, config = self.engine, self.acts, self.acts.config
         match name:
+            case "tables":
+                stage = self._whole(name, (config.distillation.folds, config.seed), "register", "measure")
+                engine.once(stage, partial(acts.units.tables, acts.cohort.knees, engine.knees))
             case "classify":
                 stage = self._whole(name, (config.diagnosis, config.seed), "tables", "predict")
-                engine.once(stage, partial(acts.classify, acts.shards_of(engine.knees)))
+                engine.once(stage, partial(acts.units.classify, acts.shards_of(engine.knees)))
             case "evaluate":
-                engine.once(self._whole(name, None, "tables", "classify"), acts.evaluate)
+                stage = self._whole(name, None, "tables", "classify")
+                engine.once(stage, partial(acts.units.evaluate, acts.cohort.root))
             case _:
-                engine.once(self._whole(name, None, "evaluate"), acts.report)
+                engine.once(self._whole(name, None, "evaluate"), acts.units.report)
 
     def _stage(
         self,

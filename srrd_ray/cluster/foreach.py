@@ -45,37 +45,44 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     StoreError
         As a unit met it, where every other unit would meet it too (`STORAGE_LOST`); its outcome is yielded before.
     """
-    memory = config.knee_memory_mb * 2**20
-    require_task(memory, f"stage {task.stage}")
+    first, last = efforts(config)
+    require_task(first.memory, f"stage {task.stage}")
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
     failed: list[Outcome] = []  # looked at when all have ended: Ray ends a process that leaves a dataset half way
-    for outcomes in _ended(task, waiting, _Effort(memory, config.task_retries)):
+    for outcomes in _ended(task, waiting, first):
         progress.ended(outcomes)
         yield outcomes
         failed += [outcome for outcome in outcomes if outcome.error is not None]
     _require_storage(failed)
-    more = max(memory, min(MORE * memory, int(NODE_SHARE * largest_memory())))
     if waiting:
-        log.warning("%-16s %d units lost their worker: once more with %d MiB", task.stage, len(waiting), more // 2**20)
-    for outcomes in _ended(task, waiting, _Effort(more, 0)):
+        words = "%-16s %d units lost their worker: once more with %d MiB"
+        log.warning(words, task.stage, len(waiting), last.memory // 2**20)
+    for outcomes in _ended(task, waiting, last):
         progress.ended(outcomes)
         yield outcomes
     for unit in waiting.values():
-        lost = failures(task.stage, unit, _lost(config, more), 0.0)
+        lost = failures(task.stage, unit, _lost(config, last.memory), 0.0)
         progress.ended(lost)
         yield lost
 
 
 @dataclass(frozen=True, slots=True)
-class _Effort:
+class Effort:
     """Memory in bytes that each task asks for, and how often it is tried again."""
 
     memory: int
     retries: int
 
 
-def _ended(task: Task, waiting: dict[str, Unit], effort: _Effort) -> Iterator[tuple[Outcome, ...]]:
+def efforts(config: ClusterConfig) -> tuple[Effort, Effort]:
+    """Return what is tried first, and what at last, with `MORE` times the memory, or as much as nodes have."""
+    memory = config.knee_memory_mb * 2**20
+    more = max(memory, min(MORE * memory, int(NODE_SHARE * largest_memory())))
+    return Effort(memory, config.task_retries), Effort(more, 0)
+
+
+def _ended(task: Task, waiting: dict[str, Unit], effort: Effort) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of the units that end, which wait no more."""
     try:
         for row in (row for some in _windows(list(waiting.values())) for row in _rows(task, some, effort)):
@@ -99,7 +106,7 @@ def _windows(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
         at += size
 
 
-def _rows(task: Task, units: Sequence[Unit], effort: _Effort) -> Iterator[dict[str, object]]:
+def _rows(task: Task, units: Sequence[Unit], effort: Effort) -> Iterator[dict[str, object]]:
     def do(row: dict[str, str]) -> dict[str, str]:
         unit = serial.from_json(Unit, row["row"])
         return {"unit": unit.name, "outcomes": serial.to_json(perform(task, unit))}
@@ -120,8 +127,12 @@ def _require_storage(outcomes: Sequence[Outcome]) -> None:
 
 
 def _lost(config: ClusterConfig, memory: int) -> Fault:
-    return Fault(
-        code="worker-lost",
-        message=f"[worker-lost] its worker died {config.task_retries + 2} times, most often for want of memory: "
-        f"got {memory // 2**20} MiB the last time. Raise cluster.knee_memory_mb (on larger nodes) and run the same command again.",
+    return Fault(code="worker-lost", message=f"[worker-lost] {worker_lost(config, memory)}.")
+
+
+def worker_lost(config: ClusterConfig, memory: int) -> str:
+    """Return what to say of a unit whose worker died in every try, the last one with `memory` bytes."""
+    return (
+        f"its worker died {config.task_retries + 2} times, most often for want of memory: got {memory // 2**20} MiB the last "
+        "time. Raise cluster.knee_memory_mb (on larger nodes) and run the same command again"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -76,10 +76,23 @@ def validate(name: Name, data: object, where: str = "") -> None:
         raise _invalid(name, where, f"{at}: {fault.validator} fails", json.dumps(fault.validator_value))
 
 
-def validate_rows(name: Name, table: pd.DataFrame, where: str = "") -> None:
+def column_types(name: Name) -> dict[str, str]:
+    """Return the JSON type (string, integer, number, boolean) of the columns that the schema `name` gives one type beside null."""
+    found = {}
+    rules: Mapping[str, Mapping[str, object]] = schema(name)["properties"]  # type: ignore[assignment]
+    for column, rule in rules.items():
+        given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are words
+        kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
+        if len(kinds) == 1:
+            found[column] = kinds.pop()
+    return found
+
+
+def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: Sequence[str] = ()) -> None:
     """Check a table whose rows are what the schema `name` describes: its columns, and every value of each of them.
 
-    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows.
+    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows. `stored` are the
+    columns of the whole table where `table` holds only some of them.
 
     Raises
     ------
@@ -88,12 +101,11 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "") -> None:
     """
     rules: Mapping[str, object] = schema(name)["properties"]  # type: ignore[assignment]
     needed: list[str] = schema(name)["required"]  # type: ignore[assignment]
-    lost = [column for column in needed if column not in table.columns]
-    odd = [str(column) for column in table.columns if column not in rules]
+    columns = list(map(str, stored or table.columns))
+    lost = [column for column in needed if column not in columns]
+    odd = [column for column in columns if column not in rules]
     if lost or (odd and schema(name).get("additionalProperties") is False):
-        raise _invalid(
-            name, where, f"columns {', '.join(map(str, table.columns))[:160]}", f"columns {', '.join(rules)}"
-        )
+        raise _invalid(name, where, f"columns {', '.join(columns)[:160]}", f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
         for witness in _witnesses(table[column]):
             fault = next(Draft202012Validator(rules[column]).iter_errors(witness), None)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from srrd_ray.errors import NotEstimableError
 from srrd_ray.io.stored import read_record, write_record
 from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
+from srrd_ray.pairs import KEYS
 from srrd_ray.provenance import hash_of, seed_from
 from srrd_ray.records import PARAMETERS, Knee, Prediction
 
@@ -67,7 +68,7 @@ def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Pre
     Reads tables ``predictions`` and ``knees`` (its folds and labels); writes table ``diagnosis`` and
     ``models/diagnosis/model.json``. A source with too few knees for a model is left out, its reason kept in the model.
     """
-    predictions = read_table(layout.table("predictions"), ("participant", "side", "model", *PARAMETERS), "predictions")
+    predictions = read_table(layout.table("predictions"), (*KEYS, "model", *PARAMETERS), coded=True)
     knees = read_table(layout.table("knees"), ("participant", "side", "oa", "fold"))
     found: dict[str, _Classified] = {}
     reasons: dict[str, str] = {}
@@ -85,12 +86,11 @@ def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Pre
 
 def features_of(patches: pd.DataFrame) -> Features:
     """Return the features of each knee of a table: participant, side, bone, compartment and the four parameters."""
+    pairs = list(zip(patches["participant"], patches["side"], strict=True))
+    knees = {pair: Knee(participant=str(pair[0]), side=pair[1]) for pair in dict.fromkeys(pairs)}
     return knee_features(
         PatchValues(
-            knees=[
-                Knee(participant=str(participant), side=side)
-                for participant, side in zip(patches["participant"], patches["side"], strict=True)
-            ],
+            knees=[knees[pair] for pair in pairs],
             bones=patches["bone"].tolist(),
             compartments=patches["compartment"].tolist(),
             values=patches[list(PARAMETERS)].to_numpy(dtype=np.float64),

@@ -15,9 +15,9 @@ from srrd_ray.geometry import apply
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.patch_store import read_index
 from srrd_ray.io.schemas import validate
-from srrd_ray.io.tables import CONTRACTS, read_table, write_table
+from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.pairs import with_reference
+from srrd_ray.pairs import COLUMNS, with_reference
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Patch
 from srrd_ray.stages import metrics
@@ -169,4 +169,4 @@ def _cohort(layout: RunLayout, cohort: Path) -> dict[str, Json]:
 
 def _table(layout: RunLayout, name: str) -> pd.DataFrame | None:
     path = layout.table(name)
-    return read_table(path, contract=CONTRACTS.get(name)) if path.is_file() else None
+    return read_table(path, COLUMNS.get(name, ()), coded=name in COLUMNS) if path.is_file() else None

@@ -10,9 +10,9 @@ import pandas as pd
 
 from srrd_ray.diagnosis.splits import patient_folds
 from srrd_ray.errors import CohortError, InputError
-from srrd_ray.io.cohort import Cohort, CohortKnee
+from srrd_ray.io.cohort import CohortKnee
 from srrd_ray.io.omezarr import read_stored
-from srrd_ray.io.tables import CONTRACTS, read_tables, write_table
+from srrd_ray.io.tables import join_tables, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee
 
@@ -38,8 +38,7 @@ def gather_predictions(layout: RunLayout, shards: Sequence[str]) -> Path:
 def _join(path: Path, parts: Sequence[Path]) -> Path:
     if not parts:
         raise InputError("table-empty", f"nothing to gather into {path.name}", todo="Look at the failed knees above.")
-    contract = CONTRACTS.get(path.stem)
-    write_table(path, read_tables(parts, contract), contract)
+    join_tables(path, parts)
     return path
 
 
@@ -67,15 +66,15 @@ def refuse_twins(layout: RunLayout, knees: Sequence[Knee]) -> None:
             )
 
 
-def write_knees(layout: RunLayout, cohort: Cohort, left: Sequence[Knee], folds: int, seed: int) -> Path:
+def write_knees(layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[Knee], folds: int, seed: int) -> Path:
     """Return the path of ``tables/knees.parquet``: every knee of the cohort; `fold` is null for those that were lost.
 
     All knees of a patient share a fold; folds are balanced in osteoarthritis.
     """
     still = set(left)
-    kept = [knee for knee in cohort.knees if knee.knee in still]
+    kept = [knee for knee in cohort if knee.knee in still]
     fold_of = patient_folds([k.knee.participant for k in kept], [k.oa for k in kept], folds, seed)
-    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in still else None) for k in cohort.knees]
+    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in still else None) for k in cohort]
     table = pd.DataFrame(rows, columns=list(KNEE_COLUMNS))
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))

@@ -44,7 +44,7 @@ def test_both_knees_of_a_patient_share_a_fold_and_lost_knees_have_none(tmp_path:
     cohort = read_cohort(makers.cohort(tmp_path / "cohort", people=("A1", "B2", "C3", "D4")))
     layout = RunLayout(root=tmp_path / "run")
     kept = [knee.knee for knee in cohort.knees if knee.knee.participant != "D4"]
-    table = read_table(write_knees(layout, cohort, kept, folds=2, seed=0))
+    table = read_table(write_knees(layout, cohort.knees, kept, folds=2, seed=0))
     assert table.groupby("participant")["fold"].nunique().max() == 1
     assert table.loc[table["participant"] == "D4", "fold"].isna().all()
     assert table.loc[table["participant"] != "D4", "fold"].notna().all()
