@@ -52,7 +52,7 @@ class RunLayout:
 
     def sidecar(self, stage: str, unit: str) -> Path:
         """``.state/<stage>/<unit>.json``: written last; its presence with the right key means done."""
-        return self.root / ".state" / stage / f"{unit}.json"
+        return self.root.joinpath(".state", stage, f"{unit}.json")
 
     @property
     def tune(self) -> Path:

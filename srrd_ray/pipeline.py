@@ -16,6 +16,7 @@ from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, S
 from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
 from srrd_ray.io.places import listed, sizes
 from srrd_ray.io.pseudonyms import pseudonymised, read_key
+from srrd_ray.io.waiting import answers
 from srrd_ray.layout import RunLayout
 from srrd_ray.ledger import Ledger, refuse_other_run
 from srrd_ray.lock import locked
@@ -115,7 +116,8 @@ class Pipeline:
         match name:
             case "ingest":
                 with listed(acts.cohort.root):
-                    sources = {knee.knee.key: _fingerprint(knee) for knee in acts.cohort.knees}
+                    hashes = answers(_fingerprint, acts.cohort.knees, acts.cohort.root)
+                sources = {knee.knee.key: one for knee, one in zip(acts.cohort.knees, hashes, strict=True)}
                 engine.each_knee(
                     replace(self._stage(name, config.ingest, sources=sources), complete=acts.with_source),
                     acts.units.ingest,

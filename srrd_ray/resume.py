@@ -7,28 +7,23 @@ The key hashes the stage's inputs, configuration and version, so that a changed 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from srrd_ray import __version__, serial
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
-from srrd_ray.io.places import ObjectPath, listed, sizes
+from srrd_ray.io.places import extent, listed
 from srrd_ray.io.schemas import validate
+from srrd_ray.io.waiting import answers
 from srrd_ray.layout import RunLayout
 from srrd_ray.provenance import hash_file, hash_of
 from srrd_ray.records import Outcome
 
-THREADS = 16
 AT_ONCE = 1000
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,25 +101,17 @@ def finished_of(
         return _checked(layout, pair[1], keys[pair[0]], verify=verify)
 
     for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
-        pairs = list(zip(some, _asked(layout, partial(find_sidecar, layout, stage), some), strict=True))
+        pairs = list(zip(some, answers(partial(find_sidecar, layout, stage), some, layout.root), strict=True))
         with ExitStack() as listings:
             for folder in sorted({one for name, card in pairs for one in _folders(name, card)}):
                 listings.enter_context(listed(layout.root / folder, min(some), max(some)))
-            yield from _asked(layout, check, pairs)
+            yield from answers(check, pairs, layout.root)
 
 
 def sidecars(layout: RunLayout, stage: str, names: Sequence[str]) -> Iterator[Sidecar | None]:
     """Yield the sidecar of each unit, read side by side: a store takes its time for each."""
     for at in range(0, len(names), AT_ONCE):
-        yield from _asked(layout, partial(find_sidecar, layout, stage), names[at : at + AT_ONCE])
-
-
-def _asked(layout: RunLayout, ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
-    """Return the answers, many asked for at once in a store, which makes one wait; on a disk threads would only contend."""
-    if not isinstance(layout.root, ObjectPath):
-        return [ask(item) for item in items]
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(ask, items))
+        yield from answers(partial(find_sidecar, layout, stage), names[at : at + AT_ONCE], layout.root)
 
 
 def _folders(name: str, card: Sidecar | None) -> Iterator[str]:
@@ -147,16 +134,10 @@ def find_sidecar(layout: RunLayout, stage: str, unit: str) -> Sidecar | None:
         return None  # torn or of another version: the unit is done again, which is always safe
 
 
-def _measure(path: Path) -> tuple[int, int]:
-    files = sizes(path)
-    return len(files), sum(size for _, size, _ in files)
-
-
 def _describe(root: Path, path: Path) -> Output:
-    files, size = _measure(path)
+    files, size = extent(path) or (0, 0)
     return Output(path=path.relative_to(root).as_posix(), files=files, size=size, sha256=hash_file(path))
 
 
 def _in_place(root: Path, output: Output) -> bool:
-    path = root / output.path
-    return _measure(path) == (output.files, output.size) and (output.files > 0 or path.exists())
+    return extent(root / output.path) == (output.files, output.size)

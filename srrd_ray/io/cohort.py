@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from srrd_ray.errors import CohortError
-from srrd_ray.io.places import listed, place
+from srrd_ray.io.places import listed, place, present
 from srrd_ray.io.schemas import validate
 from srrd_ray.records import BONES, Bone, Knee, Modality, Series, Side
 
@@ -99,7 +99,8 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
     with listed(home):
         people = dict(_people(home, faults))
         knees = sorted(_knees(home, people, faults), key=lambda item: item.knee.key)
-    for knee in knees:
+    alike = {(k.knee.side, k.kl_grade, k.oa, k.age, k.sex): k for k in knees}  # ids were matched one by one
+    for knee in alike.values():
         validate("cohort", _row(knee), knee.knee.key)
     if not knees and not faults:
         faults.append(CohortError("cohort-empty", "no knee in the table", where="knees.tsv"))
@@ -271,7 +272,7 @@ def _masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[tuple[
 
 def _one(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path | None:
     """Return the one image of that stem in `folder`, checked to lie inside the cohort, whose `root` is no link."""
-    found = [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").exists()]
+    found = present(folder, [f"{stem}{suffix}" for suffix in SUFFIXES])
     if len(found) > 1:
         faults.append(
             CohortError(

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from srrd_ray.errors import ConfigError, StoreError
 from srrd_ray.io import objects
-from srrd_ray.io.folders import files_below
+from srrd_ray.io.folders import extent_at, files_at, names_in
 from srrd_ray.io.objects import Entry
 
 if TYPE_CHECKING:
@@ -304,10 +304,21 @@ def sizes(path: Path) -> list[tuple[str, int, int]]:
     if isinstance(path, ObjectPath):
         found = _entries(path) or [entry for entry in [path._find()] if entry]
         return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in found]
-    if path.is_file():
-        about = path.stat()
-        return [(path.name, about.st_size, about.st_mtime_ns)]
-    return list(files_below(str(path)))
+    return list(files_at(path))
+
+
+def extent(path: Path) -> tuple[int, int] | None:
+    """Return how many files there are at or below `path`, and their bytes; none where there is nothing at all."""
+    if isinstance(path, ObjectPath):
+        found = sizes(path)
+        return (len(found), sum(size for _, size, _ in found)) if found or path.exists() else None
+    return extent_at(path)
+
+
+def present(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return those of `names` that lie in `folder`, in their order; a local folder is looked into once, not once a name."""
+    there = names if isinstance(folder, ObjectPath) else names_in(folder)
+    return [path for name in names if name in there and (path := folder / name).exists()]
 
 
 def written(folder: Path) -> Iterator[tuple[str, int]]:
