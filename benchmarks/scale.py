@@ -33,11 +33,12 @@ WHOLE = ("tables", "classify", "evaluate", "report")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Used:
-    """What one command used: wall seconds, CPU seconds and greatest memory (MiB, proportional) of its driver and of all processes."""
+    """What one command used: wall and CPU seconds; greatest memory (MiB, proportional) of its driver, of another process, of all."""
 
     seconds: float
     cpu: float
     driver_mb: float
+    other_mb: float
     all_mb: float
 
 
@@ -78,7 +79,7 @@ def make_cohort(root: Path, knees: int) -> Path:
 
 def watched(command: list[str]) -> Used:
     """Return what a command used, asked for its memory every two seconds: to ask costs a share of two cores."""
-    most, over = {"driver": 0.0, "all": 0.0}, Event()
+    most, over = {"driver": 0.0, "other": 0.0, "all": 0.0}, Event()
     started = time.monotonic()
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -86,7 +87,9 @@ def watched(command: list[str]) -> Used:
         while not over.wait(2.0):
             own = pss_mb(run.pid)
             most["driver"] = max(most["driver"], own)
-            most["all"] = max(most["all"], own + sum(pss_mb(pid) for pid in processes(run.pid) if pid != run.pid))
+            others = [pss_mb(pid) for pid in processes(run.pid) if pid != run.pid]
+            most["other"] = max(most["other"], *others, 0.0)
+            most["all"] = max(most["all"], own + sum(others))
 
     watcher = Thread(target=look, daemon=True)
     watcher.start()
@@ -96,7 +99,13 @@ def watched(command: list[str]) -> Used:
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     cpu = about.ru_utime + about.ru_stime
-    return Used(seconds=time.monotonic() - started, cpu=cpu, driver_mb=most["driver"], all_mb=most["all"])
+    return Used(
+        seconds=time.monotonic() - started,
+        cpu=cpu,
+        driver_mb=most["driver"],
+        other_mb=most["other"],
+        all_mb=most["all"],
+    )
 
 
 def measured(folder: Path, knees: int) -> Point:
@@ -139,6 +148,7 @@ def table(points: list[Point]) -> Iterator[str]:
         "ms a knee and stage of knees or shards": [f"{1000 * spread(p) / p.knees / len(SPREAD):.1f}" for p in points],
         "CPU of the driver, s": [f"{p.first.cpu:.0f}" for p in points],
         "memory of the driver, MiB": [f"{p.first.driver_mb:.0f}" for p in points],
+        "of the largest other process, MiB": [f"{p.first.other_mb:.0f}" for p in points],
         "memory of all processes, MiB": [f"{p.first.all_mb:.0f}" for p in points],
         "the same command again, s": [f"{p.again.seconds:.1f}" for p in points],
         "… its driver, MiB": [f"{p.again.driver_mb:.0f}" for p in points],

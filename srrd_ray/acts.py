@@ -74,7 +74,7 @@ class UnitActs:
         from srrd_ray.stages.predict import predict_shard
 
         path = self.layout.shard_part("predictions", unit.name)
-        predict_shard(self.layout, self.layout.shard_named(unit.name), path)
+        predict_shard(self.layout, self.layout.shard_named(unit.name), path, unit.folds)
         return Produced(paths=(path,))
 
     def tables(self, cohort: Sequence[CohortKnee], left: Sequence[Knee], _: Unit) -> Produced:
@@ -146,6 +146,17 @@ class Acts:
     def with_shard(self, unit: Unit) -> Unit:
         """Return the unit of a knee with the name of its shard."""
         return replace(unit, shard=self.shard_of[unit.knees[0]])
+
+    def with_folds(self, unit: Unit) -> Unit:
+        """Return the unit of a shard with the folds of its patients; table ``knees`` stands."""
+        patients = [knee.participant for knee in self.shards[unit.name].knees]
+        return replace(unit, folds={patient: self._folds[patient] for patient in patients if patient in self._folds})
+
+    @cached_property
+    def _folds(self) -> Mapping[str, int]:
+        from srrd_ray.stages.gather import read_folds
+
+        return read_folds(self.layout)
 
     @cached_property
     def _rows(self) -> Mapping[str, CohortKnee]:

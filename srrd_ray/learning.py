@@ -18,11 +18,12 @@ from srrd_ray.config import RunConfig
 from srrd_ray.distillation.config import HyperParameters
 from srrd_ray.distillation.search import drawn
 from srrd_ray.io.stored import read_record, write_record
-from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.io.tables import write_table
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import Knee, StageName
 from srrd_ray.stages import distil, synthesize
 from srrd_ray.stages.distil import DistilPlan
+from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.models import ModelName
 from srrd_ray.training import Learner
 from srrd_ray.work import Produced, Unit
@@ -102,12 +103,11 @@ class Learning:
 
     def _plan(self) -> DistilPlan:
         layout, config = self.acts.layout, self.acts.config
-        table = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset="fold")
         winners = read_record(Winners, self._winners, "winners").folds if self._winners.is_file() else {}
         return DistilPlan(
             layout=layout,
             shards=tuple(layout.shard_named(name) for name in self._shards(config)),
-            folds={str(p): int(f) for p, f in zip(table["participant"], table["fold"], strict=True)},
+            folds=read_folds(layout),
             config=config.distillation,
             seed=config.seed,
             winners=winners,

@@ -135,7 +135,7 @@ class Pipeline:
                 engine.each_knee(replace(stage, complete=acts.with_shard), acts.units.measure)
             case _:
                 stage = self._stage(name, config.seed, shard="patches", cohort="distil")
-                engine.each_shard(stage, shards, acts.units.predict)
+                engine.each_shard(replace(stage, complete=acts.with_folds), shards, acts.units.predict)
 
     def _learn(self, name: StageName) -> None:
         """Stages over the whole cohort that train, and the tables before them."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class Unit:
     """One piece of work of a stage: a knee, a shard of knees, or (`knees` empty) the whole cohort. `key` names its inputs.
 
-    `source` is the knee as the cohort holds it and `shard` the one that its cubes lie in, where the stage asks for them: so
-    no task carries the whole cohort with it.
+    `source` is the knee as the cohort holds it, `shard` the one that its cubes lie in, `folds` those of the patients of a
+    shard, where the stage asks for them: so no task carries the whole cohort with it, or reads of all of it.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Unit:
     knees: tuple[Knee, ...] = ()
     source: CohortKnee | None = None
     shard: str = ""
+    folds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

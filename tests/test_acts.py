@@ -15,6 +15,7 @@ from srrd_ray.io.cohort import Cohort, CohortKnee
 from srrd_ray.io.places import ObjectPath, place
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee, Series
+from srrd_ray.stages.gather import read_folds, write_knees
 from srrd_ray.work import Task, Unit
 
 
@@ -48,6 +49,18 @@ def test_a_unit_carries_its_knee_and_its_shard_as_json(tmp_path: Path) -> None:
     assert back.shard == "shard-00001"
     assert mine.layout.shard_number(back.shard) == 1
     assert paired_source(back) == knee
+
+
+def test_a_shard_carries_the_folds_of_its_own_patients_that_are_tested(tmp_path: Path) -> None:
+    mine = acts(tmp_path, 9)
+    lost = mine.cohort.knees[1].knee
+    left = [one.knee for one in mine.cohort.knees if one.knee != lost]
+    write_knees(mine.layout, mine.cohort.knees, left, folds=3, seed=0)
+    unit = mine.with_folds(Unit(name="shard-00000", key="k", knees=tuple(left[:2])))
+    assert set(unit.folds) == {knee.participant for knee in mine.shards["shard-00000"].knees} - {lost.participant}
+    assert unit.folds.items() <= read_folds(mine.layout).items()
+    assert len(read_folds(mine.layout)) == 8
+    assert serial.from_json(Unit, serial.to_line(unit)) == unit
 
 
 def test_places_of_a_store_are_places_again_after_json() -> None:

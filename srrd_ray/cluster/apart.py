@@ -46,7 +46,7 @@ def apart(task: Task, unit: Unit, config: ClusterConfig) -> Produced:
 
 
 def _tried(task: Task, unit: Unit, effort: Effort, seconds: int) -> Produced:
-    started = _on_worker.options(memory=effort.memory, max_retries=effort.retries).remote(task, unit)
+    started = _on_worker.options(name=task.stage, memory=effort.memory, max_retries=effort.retries).remote(task, unit)
     try:
         produced: Produced = ray.get(started, timeout=seconds)
     except RayTaskError as error:

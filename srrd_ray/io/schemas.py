@@ -107,8 +107,9 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
     if lost or (odd and schema(name).get("additionalProperties") is False):
         raise _invalid(name, where, f"columns {', '.join(columns)[:160]}", f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
+        rule = Draft202012Validator(rules[column])  # type: ignore[arg-type]
         for witness in _witnesses(table[column]):
-            fault = next(Draft202012Validator(rules[column]).iter_errors(witness), None)  # type: ignore[arg-type]
+            fault = next(rule.iter_errors(witness), None)
             if fault is not None:
                 raise _invalid(name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value))
 

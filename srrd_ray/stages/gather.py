@@ -12,7 +12,7 @@ from srrd_ray.diagnosis.splits import patient_folds
 from srrd_ray.errors import CohortError, InputError
 from srrd_ray.io.cohort import CohortKnee
 from srrd_ray.io.omezarr import read_stored
-from srrd_ray.io.tables import join_tables, write_table
+from srrd_ray.io.tables import join_tables, read_table, write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee
 
@@ -79,6 +79,12 @@ def write_knees(layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))
     return layout.table("knees")
+
+
+def read_folds(layout: RunLayout) -> dict[str, int]:
+    """Return the fold of each patient of table ``knees`` that is tested."""
+    knees = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset=["fold"])
+    return {str(p): int(f) for p, f in zip(knees["participant"], knees["fold"], strict=True)}
 
 
 def _facts(knee: CohortKnee) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.errors import InputError
 from srrd_ray.io import patch_store
-from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, place_cubes, subchondral_points
 from srrd_ray.records import PARAMETERS, Patch, Side
@@ -55,10 +55,8 @@ class KneeReading:
     outside_bone: int
 
 
-def predict_shard(layout: RunLayout, shard: Path, path: Path) -> None:
-    """Write the rows of one shard, by every model in the run, to the Parquet file `path`; folds come from table ``knees``."""
-    knees = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset=["fold"])
-    folds = {str(p): int(f) for p, f in zip(knees["participant"], knees["fold"], strict=True)}
+def predict_shard(layout: RunLayout, shard: Path, path: Path, folds: Mapping[str, int]) -> None:
+    """Write the rows of one shard, by every model in the run, to the Parquet file `path`; `folds` are those of its patients."""
     write_table(path, predictions_of(shard, layout.root / "models", folds), "predictions")
 
 

@@ -15,6 +15,7 @@ from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig
 from srrd_ray.records import PARAMETERS
 from srrd_ray.stages.distil import programme_distilled, programme_teacher_baseline, read_data, save_models
+from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.models import load_model
 from srrd_ray.stages.predict import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee
 from srrd_ray.volume import Volume
@@ -53,7 +54,7 @@ def test_students_read_cubes_without_mr_and_the_teacher_does_not(run: RunLayout)
 
 
 def test_the_table_of_a_shard_has_the_columns_of_the_contract(run: RunLayout, tmp_path: Path) -> None:
-    predict_shard(run, run.shard(1), tmp_path / "shard-00001.parquet")
+    predict_shard(run, run.shard(1), tmp_path / "shard-00001.parquet", read_folds(run))
     table = read_table(tmp_path / "shard-00001.parquet")
     assert list(table.columns) == list(COLUMNS)
     assert set(table["store"]) == {"shard-00001"}
