@@ -98,6 +98,7 @@ def _joined(paths: Sequence[Path], contract: Name | None, pool: ThreadPoolExecut
     parts = list(pool.map(lambda path: _stored(path, contract)[0], paths))
     rows = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     if contract:
+        rows = rows.cast(_typed(rows.schema, contract))
         try:
             validate_rows(contract, rows.to_pandas())
         except StoreError:
