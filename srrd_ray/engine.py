@@ -139,14 +139,15 @@ class Engine:
         return [unit for unit in units if unit.name not in standing]
 
     def _took_place(self, stage: Stage, units: Sequence[Unit]) -> None:
-        """Take down what the units that were carried out have left, and remove what a struck worker left beside it."""
-        root, folders = self.ledger.layout.root, set()
-        for unit, sidecar in zip(units, sidecars(self.ledger.layout, stage.name, [u.name for u in units]), strict=True):
+        """Take down what the units that were carried out have left, and remove what a struck worker left in their folders."""
+        layout = self.ledger.layout
+        folders = {layout.volume(knee, "ct").parent for unit in units for knee in unit.knees}
+        for unit, sidecar in zip(units, sidecars(layout, stage.name, [u.name for u in units]), strict=True):
             if sidecar is not None and sidecar.key == unit.key:
                 self.hashes[stage.name, unit.name] = sidecar.sha256
                 self.redone.add((stage.name, unit.name))
                 wrote(stage.name, sum(output.size for output in sidecar.outputs))
-                folders |= {(root / output.path).parent for output in sidecar.outputs}
+                folders |= {(layout.root / output.path).parent for output in sidecar.outputs}
         for folder in sorted(folders):
             sweep(folder)
 

@@ -52,6 +52,30 @@ def run(root: Path, bad: str = "", seed: int = 1, *, verify: bool = False) -> Le
     return ledger
 
 
+@dataclass(frozen=True)
+class Struck:
+    """Leaves half a file in the folder of every knee, as a worker does that is killed while it writes."""
+
+    root: Path
+
+    def __call__(self, unit: Unit) -> Produced:
+        half = self.root / "volumes" / unit.name / ".ct.ome.zarr.0123456789ab.partial"
+        half.mkdir(parents=True)
+        (half / "zarr.json").write_text("{")
+        raise InputError("toy-fault", "bad knee", where=unit.name)
+
+
+def test_half_of_a_file_of_a_knee_that_never_succeeds_is_removed(cluster: ClusterConfig, tmp_path: Path) -> None:
+    ledger = Ledger(layout=RunLayout(root=tmp_path), config=RunConfig(), cohort=COHORT_HASH)
+    with locked(tmp_path):
+        Engine(ledger=ledger, knees=list(KNEES)).each_knee(
+            Stage(name="first", settings=None, needs=lambda _: []), Struck(tmp_path)
+        )
+    assert [outcome.status for outcome in ledger.outcomes] == ["failed"] * 3
+    assert [path for path in (tmp_path / "volumes").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "volumes").rglob("*.partial")) == []
+
+
 def statuses(ledger: Ledger) -> dict[str, str]:
     return {f"{o.stage} {o.knee.participant if o.knee else COHORT}": o.status for o in ledger.outcomes}
 
