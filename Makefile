@@ -8,8 +8,8 @@ demo: install  ## simulate a small cohort, run everything, end with the path of 
 	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run || [ $$? -eq 1 ]  # 1: a knee failed, and the report says which
 
-test: install  ## every test; those that use Ray one after the other, beside the rest
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --durations=25
+test: install  ## every test
+	$(BIN)/python -m pytest --durations=25
 
 lint: install  ## style and types
 	$(BIN)/ruff check .

@@ -21,16 +21,7 @@ from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)
 
-RAY = ("tests/cluster/", "tests/faults/test_cluster.py")
-"""Tests that may use Ray without the session of all tests."""
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that use Ray together where tests run side by side (``make test``): they have one session, and the CPUs."""
-    for item in items:
-        if item.nodeid.startswith(RAY) or "cluster" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture(scope="session")
