@@ -33,6 +33,8 @@ from srrd_ray.training import Learner
 
 Folds: TypeAlias = Mapping[str, int]
 
+MEASURED = ("store", "row", *PARAMETERS, "coverage")
+"""What is read of the table ``measures``."""
 MIN_COVERAGE = 0.5
 """A measured cube counts where at least this part of it was measured in MR."""
 
@@ -99,8 +101,7 @@ def load_data(shards: Sequence[Path], measures: pd.DataFrame) -> DistillationDat
 
 def read_data(plan: DistilPlan) -> DistillationData:
     """Return the cubes of a plan's patients."""
-    columns = ("store", "row", *PARAMETERS)
-    data = load_data(plan.shards, read_table(plan.layout.table("measures"), columns, "morphometry"))
+    data = load_data(plan.shards, read_table(plan.layout.table("measures"), MEASURED))
     return data.of_patients(set(plan.folds))
 
 
@@ -147,7 +148,7 @@ def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
 def _trial_inputs(
     layout: RunLayout, shards: tuple[Path, ...], folds: tuple[tuple[str, int], ...], fold: int, _card: str
 ) -> TrialInputs:
-    data = load_data(shards, read_table(layout.table("measures"), ("store", "row", *PARAMETERS), "morphometry"))
+    data = load_data(shards, read_table(layout.table("measures"), MEASURED))
     part = training_part(data, dict(folds), fold)
     teacher = load_model(layout.model("teacher")).networks[fold]
     return TrialInputs(data=part, outputs=teacher_outputs(teacher, part))
@@ -188,8 +189,7 @@ def _load_shard(path: Path, measures: pd.DataFrame) -> DistillationData:
     own = measures.set_index("row").reindex([patch.row for patch in index])
     targets = own[list(PARAMETERS)].to_numpy(np.float32)
     usable = np.isfinite(targets).all(axis=1) & arrays["has_mr"].astype(np.bool_)
-    if "coverage" in own.columns:
-        usable &= own["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
+    usable &= own["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
     mr_mask = arrays["mr_mask"].astype(np.uint8)[usable]
     return DistillationData(
         ct=arrays["ct"].astype(np.int16)[usable],

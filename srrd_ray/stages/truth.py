@@ -18,7 +18,7 @@ from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Parameter, Patch
 
 SCHEMA = "srrd-truth/1"
 SUMS = ("n_total", "n_bone", "sum_th_mm", "n_marrow", "sum_sp_mm")
-CELLS = ("bone", "x_mm", "y_mm", "z_mm", "cell_mm", *SUMS)
+CELLS = ("bone", "compartment", "x_mm", "y_mm", "z_mm", "cell_mm", *SUMS)
 PATCH_HALF_MM = (6.0, 6.125, 6.125)
 """Half the edges of a patch along LPS x, y, z: the MR cube of 12 x 12.25 x 12.25 mm."""
 LEAST_COVERAGE = 0.5
