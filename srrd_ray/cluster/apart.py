@@ -11,7 +11,7 @@ from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import Effort, efforts, worker_lost
 from srrd_ray.cluster.session import require_task
 from srrd_ray.errors import ClusterError
-from srrd_ray.work import Produced, Task, Unit, carry_out_shared
+from srrd_ray.work import Produced, Task, Unit, carry_out
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +27,13 @@ def apart(task: Task, unit: Unit, config: ClusterConfig) -> Produced:
         `resources-missing`; `worker-lost` where the worker died in every try; `stage-stalled` where the unit did not end in
         `config.stall_seconds`.
     """
-    first, last = efforts(config)
-    require_task(first.memory, f"stage {task.stage}")
-    try:
-        return _tried(task, unit, first, config.stall_seconds)
-    except ClusterError:
-        raise
-    except RayError as error:
-        log.warning(
-            "%-16s lost its worker (%s): once more with %d MiB", task.stage, type(error).__name__, last.memory // 2**20
-        )
-    try:
-        return _tried(task, unit, last, config.stall_seconds)
-    except ClusterError:
-        raise
-    except RayError as error:
-        raise ClusterError("worker-lost", worker_lost(config, last.memory)) from error
+    require_task(config.knee_memory_mb * 2**20, f"stage {task.stage}")
+    for effort in efforts(config):
+        try:
+            return _tried(task, unit, effort, config.stall_seconds)
+        except RayError as error:
+            log.warning("%-16s lost its worker, of %d MiB: %s", task.stage, effort.memory_mb, type(error).__name__)
+    raise worker_lost(config, effort)
 
 
 def _tried(task: Task, unit: Unit, effort: Effort, seconds: int) -> Produced:
@@ -62,4 +53,4 @@ def _tried(task: Task, unit: Unit, effort: Effort, seconds: int) -> Produced:
 
 @ray.remote(num_cpus=1)
 def _on_worker(task: Task, unit: Unit) -> Produced:
-    return carry_out_shared(task, unit)
+    return carry_out(task, unit)

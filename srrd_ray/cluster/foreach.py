@@ -21,10 +21,8 @@ from srrd_ray.work import Task, Unit, failures, perform
 
 log = logging.getLogger(__name__)
 
-MORE = 4
-"""How many times the memory a unit gets for its last try."""
 NODE_SHARE = 0.9
-"""Share of the memory of the largest node that it gets at most: another node of this kind may have a little less."""
+"""Share of the memory of the largest node that a last try gets: another node of this kind may have a little less."""
 WINDOW = 4000
 """Units that are in the hands of Ray Data at once, at least."""
 UNITS_PER_CPU = 20
@@ -34,9 +32,8 @@ UNITS_PER_CPU = 20
 def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of each unit as it ends, in no fixed order.
 
-    A unit whose worker dies is tried again `config.task_retries` times, then once more with `MORE` times the memory (as far
-    as a node has it), and then counts as failed (`worker-lost`): Ray Data drops its block, and what went in is compared with
-    what came out.
+    A unit whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and then counts as
+    failed (`worker-lost`): Ray Data drops its block, and what went in is compared with what came out.
 
     Raises
     ------
@@ -45,24 +42,21 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     StoreError
         As a unit met it, where every other unit would meet it too (`STORAGE_LOST`); its outcome is yielded before.
     """
-    first, last = efforts(config)
-    require_task(first.memory, f"stage {task.stage}")
+    require_task(config.knee_memory_mb * 2**20, f"stage {task.stage}")
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
     failed: list[Outcome] = []  # looked at when all have ended: Ray ends a process that leaves a dataset half way
-    for outcomes in _ended(task, waiting, first):
-        progress.ended(outcomes)
-        yield outcomes
-        failed += [outcome for outcome in outcomes if outcome.error is not None]
-    _require_storage(failed)
-    if waiting:
-        words = "%-16s %d units lost their worker: once more with %d MiB"
-        log.warning(words, task.stage, len(waiting), last.memory // 2**20)
-    for outcomes in _ended(task, waiting, last):
-        progress.ended(outcomes)
-        yield outcomes
+    for effort in efforts(config):
+        for outcomes in _ended(task, waiting, effort):
+            progress.ended(outcomes)
+            yield outcomes
+            failed += [outcome for outcome in outcomes if outcome.error is not None]
+        _require_storage(failed)
+        if not waiting:
+            return
+        log.warning("%-16s %d units lost their worker, of %d MiB each", task.stage, len(waiting), effort.memory_mb)
     for unit in waiting.values():
-        lost = failures(task.stage, unit, _lost(config, last.memory), 0.0)
+        lost = failures(task.stage, unit, Fault.of(worker_lost(config, effort)), 0.0)
         progress.ended(lost)
         yield lost
 
@@ -74,12 +68,20 @@ class Effort:
     memory: int
     retries: int
 
+    @property
+    def memory_mb(self) -> int:
+        """The memory in MiB."""
+        return self.memory // 2**20
 
-def efforts(config: ClusterConfig) -> tuple[Effort, Effort]:
-    """Return what is tried first, and what at last, with `MORE` times the memory, or as much as nodes have."""
+
+def efforts(config: ClusterConfig) -> Iterator[Effort]:
+    """Yield what is tried first, and what at last: as much as a node has, for what takes too much takes its neighbours along.
+
+    The second is looked for when it is asked for: a cluster that grows has no node of the kind before.
+    """
     memory = config.knee_memory_mb * 2**20
-    more = max(memory, min(MORE * memory, int(NODE_SHARE * largest_memory())))
-    return Effort(memory, config.task_retries), Effort(more, 0)
+    yield Effort(memory, config.task_retries)
+    yield Effort(max(memory, int(NODE_SHARE * largest_memory())), 0)
 
 
 def _ended(task: Task, waiting: dict[str, Unit], effort: Effort) -> Iterator[tuple[Outcome, ...]]:
@@ -126,13 +128,11 @@ def _require_storage(outcomes: Sequence[Outcome]) -> None:
             raise lost
 
 
-def _lost(config: ClusterConfig, memory: int) -> Fault:
-    return Fault(code="worker-lost", message=f"[worker-lost] {worker_lost(config, memory)}.")
-
-
-def worker_lost(config: ClusterConfig, memory: int) -> str:
-    """Return what to say of a unit whose worker died in every try, the last one with `memory` bytes."""
-    return (
-        f"its worker died {config.task_retries + 2} times, most often for want of memory: got {memory // 2**20} MiB the last "
-        "time. Raise cluster.knee_memory_mb (on larger nodes) and run the same command again"
+def worker_lost(config: ClusterConfig, last: Effort) -> ClusterError:
+    """Return the error of a unit whose worker died in every try."""
+    return ClusterError(
+        "worker-lost",
+        f"its worker died {config.task_retries + 2} times, most often for want of memory",
+        got=f"{last.memory_mb} MiB, alone on a node",
+        todo="Raise cluster.knee_memory_mb above that, on larger nodes, and run the same command again.",
     )
