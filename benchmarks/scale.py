@@ -88,7 +88,7 @@ def watched(command: list[str]) -> Used:
             own = pss_mb(run.pid)
             most["driver"] = max(most["driver"], own)
             others = [pss_mb(pid) for pid in processes(run.pid) if pid != run.pid]
-            most["other"] = max(most["other"], *others, 0.0)
+            most["other"] = max([most["other"], *others])
             most["all"] = max(most["all"], own + sum(others))
 
     watcher = Thread(target=look, daemon=True)

@@ -70,7 +70,7 @@ def perform(task: Task, unit: Unit) -> tuple[Outcome, ...]:
     """Return one outcome for each knee of the unit (one without a knee for a unit over the cohort)."""
     started = time.monotonic()
     try:
-        produced = carry_out_shared(task, unit)
+        produced = carry_out(task, unit)
     except Exception as error:  # the one place where a failure becomes an outcome
         log.debug("%s %s failed", task.stage, unit.name, exc_info=True)
         return failures(task.stage, unit, Fault.of(error), time.monotonic() - started)
@@ -88,20 +88,15 @@ def _require_shared(task: Task) -> None:
         time.sleep(0.5)
 
 
-def carry_out_shared(task: Task, unit: Unit) -> Produced:
-    """Return what the unit wrote, as `carry_out`, on a machine that may not share the storage of the run.
+def carry_out(task: Task, unit: Unit) -> Produced:
+    """Return what the unit wrote, after its sidecar was written; errors of the act pass through.
 
     Raises
     ------
     StoreError
-        `output-not-shared`.
+        `output-not-shared` on a machine that does not share the storage of the run.
     """
     _require_shared(task)
-    return carry_out(task, unit)
-
-
-def carry_out(task: Task, unit: Unit) -> Produced:
-    """Return what the unit wrote, after its sidecar was written; errors pass through."""
     produced = task.act(unit)
     mark_done(task.layout, _sidecar(task, unit, produced))
     return produced

@@ -15,7 +15,9 @@ def files_at(path: Path) -> Iterator[tuple[str, int, int]]:
     except OSError:  # not there, or not to be read: no files, as `Path.rglob` has it
         return
     if stat.S_ISDIR(about.st_mode):
-        yield from _files_below(str(path))
+        for entry in _below(str(path), ordered=True):
+            found = entry.stat()
+            yield entry.name, found.st_size, found.st_mtime_ns
     else:
         yield path.name, about.st_size, about.st_mtime_ns
 
@@ -26,7 +28,10 @@ def extent_at(path: Path) -> tuple[int, int] | None:
         about = path.stat()
     except OSError:
         return None
-    return _extent_below(str(path)) if stat.S_ISDIR(about.st_mode) else (1, about.st_size)
+    if not stat.S_ISDIR(about.st_mode):
+        return 1, about.st_size
+    sizes = [entry.stat().st_size for entry in _below(str(path), ordered=False)]
+    return len(sizes), sum(sizes)
 
 
 def names_in(folder: Path) -> set[str]:
@@ -38,30 +43,15 @@ def names_in(folder: Path) -> set[str]:
         return set()
 
 
-def _files_below(folder: str) -> Iterator[tuple[str, int, int]]:
+def _below(folder: str, *, ordered: bool) -> Iterator[os.DirEntry[str]]:
+    """Yield the files below a folder, by their sorted paths or as they come; what may not be read is as if it were empty."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+            entries = sorted(found, key=lambda entry: entry.name) if ordered else list(found)
     except OSError:
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _files_below(entry.path)
+            yield from _below(entry.path, ordered=ordered)
         elif entry.is_file():
-            about = entry.stat()
-            yield entry.name, about.st_size, about.st_mtime_ns
-
-
-def _extent_below(folder: str) -> tuple[int, int]:
-    files, size = 0, 0
-    try:
-        with os.scandir(folder) as found:
-            for entry in found:
-                if entry.is_dir(follow_symlinks=False):
-                    more = _extent_below(entry.path)
-                    files, size = files + more[0], size + more[1]
-                elif entry.is_file():
-                    files, size = files + 1, size + entry.stat().st_size
-    except OSError:
-        return files, size
-    return files, size
+            yield entry

@@ -15,13 +15,14 @@ from srrd_ray.geometry import apply
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.patch_store import read_index
 from srrd_ray.io.schemas import validate
-from srrd_ray.io.tables import read_table, write_table
+from srrd_ray.io.tables import write_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.pairs import COLUMNS, with_reference
+from srrd_ray.pairs import with_reference
 from srrd_ray.provenance import seed_from
 from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Patch
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
+from srrd_ray.stages.gather import read_of_run
 from srrd_ray.stages.metrics import Json
 from srrd_ray.stages.poses import read_pose
 from srrd_ray.stages.truth import has_truth, has_truth_of, patch_truth, read_poses
@@ -38,7 +39,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a landmark) for the report.
     """
     seed = seed_from(seed, "evaluate")
-    reference = _table(layout, "measures")
+    reference = read_of_run(layout, "measures")
     truth = true_parameters(layout, cohort)
     errors = target_error_table(layout, cohort) if has_truth(cohort) else None
     for name, table in (("truth", truth), ("target_errors", errors)):
@@ -117,7 +118,7 @@ def _target_errors(table: pd.DataFrame | None, bone: Bone) -> dict[str, Json]:
 
 
 def _synthesis(layout: RunLayout) -> dict[str, Json]:
-    table = _table(layout, "registration")
+    table = read_of_run(layout, "registration")
     if table is None:
         return metrics.absent(("mae_hu", "psnr_db", "ssim"), "no table of registrations")
     return metrics.synthesis(table)
@@ -126,7 +127,7 @@ def _synthesis(layout: RunLayout) -> dict[str, Json]:
 def _regression(
     layout: RunLayout, name: str, reference: pd.DataFrame | None, reason: str, seed: int
 ) -> dict[str, Json]:
-    predictions = _table(layout, "predictions")
+    predictions = read_of_run(layout, "predictions")
     if predictions is None or reference is None:
         why = reason if reference is None else "no table of predictions"
         empty: Mapping[str, Json] = {model: metrics.absent_regression(why) for model in MODELS}
@@ -135,7 +136,7 @@ def _regression(
         model: with_reference(predictions[predictions["model"] == model], reference, PARAMETERS) for model in MODELS
     }
     held = {model: table for model, table in tables.items() if not table.empty}
-    measures = _table(layout, "measures")
+    measures = read_of_run(layout, "measures")
     if name == "regression_truth" and measures is not None:
         tables["mr"] = with_reference(measures, reference, PARAMETERS)
     found = {model: metrics.regression(table, seed) for model, table in tables.items()}
@@ -143,7 +144,7 @@ def _regression(
 
 
 def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:
-    table = _table(layout, "diagnosis")
+    table = read_of_run(layout, "diagnosis")
     if table is None:
         empty: dict[str, Json] = {m: metrics.absent(("auc", "auc_ci"), "no table of diagnoses") for m in NEVER_NULL}
         return {**empty, "delong_p": None, "reason": "no table of diagnoses"}
@@ -160,13 +161,8 @@ def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:
 
 
 def _cohort(layout: RunLayout, cohort: Path) -> dict[str, Json]:
-    table = _table(layout, "knees")
+    table = read_of_run(layout, "knees")
     counts: dict[str, Json] = {"simulated": has_truth(cohort)}
     if table is None:
         return counts
     return {**counts, "knees": len(table), "patients": int(table["participant"].nunique())}
-
-
-def _table(layout: RunLayout, name: str) -> pd.DataFrame | None:
-    path = layout.table(name)
-    return read_table(path, COLUMNS.get(name, ()), coded=name in COLUMNS) if path.is_file() else None

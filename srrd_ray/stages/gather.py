@@ -14,6 +14,7 @@ from srrd_ray.io.cohort import CohortKnee
 from srrd_ray.io.omezarr import read_stored
 from srrd_ray.io.tables import join_tables, read_table, write_table
 from srrd_ray.layout import RunLayout
+from srrd_ray.pairs import COLUMNS
 from srrd_ray.records import Knee
 
 KNEE_COLUMNS = ("participant", "side", "kl_grade", "oa", "age", "sex", "fold")
@@ -79,6 +80,12 @@ def write_knees(layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))
     return layout.table("knees")
+
+
+def read_of_run(layout: RunLayout, name: str) -> pd.DataFrame | None:
+    """Return a table of a run, or nothing where the run did not come so far; of a long one what pairs of values need."""
+    path = layout.table(name)
+    return read_table(path, COLUMNS.get(name, ()), coded=name in COLUMNS) if path.is_file() else None
 
 
 def read_folds(layout: RunLayout) -> dict[str, int]:

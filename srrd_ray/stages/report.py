@@ -12,14 +12,13 @@ import pandas as pd
 from srrd_ray import __version__, serial
 from srrd_ray.io.atomic import write_text
 from srrd_ray.io.omezarr import read_volume
-from srrd_ray.io.tables import read_table
 from srrd_ray.layout import RunLayout
-from srrd_ray.pairs import COLUMNS
 from srrd_ray.records import BONES, Image, Knee, Outcome
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
+from srrd_ray.stages.gather import read_of_run
 from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.volume import Volume
 
@@ -36,11 +35,7 @@ class _Shown:
 
 def build_report(layout: RunLayout) -> Path:
     """Return the path of ``report.html``, made from the tables, metrics, run.json and volumes of a run."""
-    tables = {
-        name: read_table(layout.table(name), COLUMNS.get(name, ()), coded=name in COLUMNS)
-        for name in TABLES
-        if layout.table(name).is_file()
-    }
+    tables = {name: table for name in TABLES if (table := read_of_run(layout, name)) is not None}
     manifest = _json(layout.run_json)
     run = Run(
         tables=tables,
