@@ -9,7 +9,6 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import Effort, efforts, worker_lost
-from srrd_ray.cluster.session import require_task
 from srrd_ray.errors import ClusterError
 from srrd_ray.work import Produced, Task, Unit, carry_out
 
@@ -27,8 +26,7 @@ def apart(task: Task, unit: Unit, config: ClusterConfig) -> Produced:
         `resources-missing`; `worker-lost` where the worker died in every try; `stage-stalled` where the unit did not end in
         `config.stall_seconds`.
     """
-    require_task(config.knee_memory_mb * 2**20, f"stage {task.stage}")
-    for effort in efforts(config):
+    for effort in efforts(task, config):
         try:
             return _tried(task, unit, effort, config.stall_seconds)
         except RayError as error:

@@ -42,11 +42,10 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     StoreError
         As a unit met it, where every other unit would meet it too (`STORAGE_LOST`); its outcome is yielded before.
     """
-    require_task(config.knee_memory_mb * 2**20, f"stage {task.stage}")
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
     failed: list[Outcome] = []  # looked at when all have ended: Ray ends a process that leaves a dataset half way
-    for effort in efforts(config):
+    for effort in efforts(task, config):
         for outcomes in _ended(task, waiting, effort):
             progress.ended(outcomes)
             yield outcomes
@@ -74,12 +73,18 @@ class Effort:
         return self.memory // 2**20
 
 
-def efforts(config: ClusterConfig) -> Iterator[Effort]:
+def efforts(task: Task, config: ClusterConfig) -> Iterator[Effort]:
     """Yield what is tried first, and what at last: as much as a node has, for what takes too much takes its neighbours along.
 
     The second is looked for when it is asked for: a cluster that grows has no node of the kind before.
+
+    Raises
+    ------
+    ClusterError
+        `resources-missing` where no node could ever take the first.
     """
     memory = config.knee_memory_mb * 2**20
+    require_task(memory, f"stage {task.stage}")
     yield Effort(memory, config.task_retries)
     yield Effort(max(memory, int(NODE_SHARE * largest_memory())), 0)
 

@@ -79,14 +79,15 @@ class DistilPlan:
         return replace(self.config, hyper=self.winners.get(fold, self.config.hyper))
 
 
-def load_data(shards: Sequence[Path], measures: pd.DataFrame) -> DistillationData:
-    """Return every cube of `shards` that has MR and four measured parameters, in order of shard and row.
+def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
+    """Return every cube of `shards` of a run that has MR and four measured parameters, in order of shard and row.
 
     Raises
     ------
     InputError
         `patches-none` where there is no such cube.
     """
+    measures = read_table(layout.table("measures"), MEASURED)
     none, rows = measures.iloc[:0], dict(tuple(measures.groupby("store", sort=False)))
     parts = [_load_shard(path, rows.get(path.stem, none)) for path in shards if patch_store.read_index(path)]
     data = DistillationData.joined(parts) if parts else None
@@ -101,7 +102,7 @@ def load_data(shards: Sequence[Path], measures: pd.DataFrame) -> DistillationDat
 
 def read_data(plan: DistilPlan) -> DistillationData:
     """Return the cubes of a plan's patients."""
-    data = load_data(plan.shards, read_table(plan.layout.table("measures"), MEASURED))
+    data = load_data(plan.layout, plan.shards)
     return data.of_patients(set(plan.folds))
 
 
@@ -148,7 +149,7 @@ def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
 def _trial_inputs(
     layout: RunLayout, shards: tuple[Path, ...], folds: tuple[tuple[str, int], ...], fold: int, _card: str
 ) -> TrialInputs:
-    data = load_data(shards, read_table(layout.table("measures"), MEASURED))
+    data = load_data(layout, shards)
     part = training_part(data, dict(folds), fold)
     teacher = load_model(layout.model("teacher")).networks[fold]
     return TrialInputs(data=part, outputs=teacher_outputs(teacher, part))

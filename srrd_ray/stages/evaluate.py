@@ -39,7 +39,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a landmark) for the report.
     """
     seed = seed_from(seed, "evaluate")
-    reference = read_of_run(layout, "measures")
+    measures, predictions = read_of_run(layout, "measures"), read_of_run(layout, "predictions")
     truth = true_parameters(layout, cohort)
     errors = target_error_table(layout, cohort) if has_truth(cohort) else None
     for name, table in (("truth", truth), ("target_errors", errors)):
@@ -50,8 +50,8 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
         "cohort": _cohort(layout, cohort),
         "registration": {"tre_mm": {bone: _target_errors(errors, bone) for bone in BONES}},
         "synthesis": _synthesis(layout),
-        **_regression(layout, "regression", reference, "no measured MR parameters", seed),
-        **_regression(layout, "regression_truth", truth, NO_TRUTH if truth is None else "", seed),
+        **_regression("regression", predictions, measures, "no measured MR parameters", seed),
+        **_regression("regression_truth", predictions, truth, NO_TRUTH, seed, mr=measures),
         "diagnosis": _diagnosis(layout, seed),
     }
     validate("metrics", found, where=layout.metrics.name)
@@ -125,9 +125,15 @@ def _synthesis(layout: RunLayout) -> dict[str, Json]:
 
 
 def _regression(
-    layout: RunLayout, name: str, reference: pd.DataFrame | None, reason: str, seed: int
+    name: str,
+    predictions: pd.DataFrame | None,
+    reference: pd.DataFrame | None,
+    reason: str,
+    seed: int,
+    *,
+    mr: pd.DataFrame | None = None,
 ) -> dict[str, Json]:
-    predictions = read_of_run(layout, "predictions")
+    """Return how predictions, and `mr` where it is given, agree with a reference; `reason` is why there is none."""
     if predictions is None or reference is None:
         why = reason if reference is None else "no table of predictions"
         empty: Mapping[str, Json] = {model: metrics.absent_regression(why) for model in MODELS}
@@ -136,9 +142,8 @@ def _regression(
         model: with_reference(predictions[predictions["model"] == model], reference, PARAMETERS) for model in MODELS
     }
     held = {model: table for model, table in tables.items() if not table.empty}
-    measures = read_of_run(layout, "measures")
-    if name == "regression_truth" and measures is not None:
-        tables["mr"] = with_reference(measures, reference, PARAMETERS)
+    if mr is not None:
+        tables["mr"] = with_reference(mr, reference, PARAMETERS)
     found = {model: metrics.regression(table, seed) for model, table in tables.items()}
     return {name: found, f"{name}_comparison": metrics.comparison(held, seed)}
 
