@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from watching import pss_mb
 
-from srrd_ray.cluster.config import ClusterConfig
-from srrd_ray.geometry import Geometry
-from srrd_ray.io import block_store
-from srrd_ray.measure_volume import Measured, measure_volume
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.imaging import block_store
+from srrd_ray.measurement.result import flat, to_text
+from srrd_ray.measurement.volume import Measured, measure_volume
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.morphometry.blocks import BONE, Window, blocks_of, grown, within
-from srrd_ray.stages.measured import flat, to_text
 
 WAVES = 48
 SIGMA = 3.0

@@ -28,24 +28,16 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from srrd_ray.records import PARAMETERS
+from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.cohort import (
-    TRUTH_VOXEL_MM,
-    VIEWS,
-    PosedKnee,
-    View,
-    ct_session_of,
-    image_grids,
-    posed_knee,
-)
+from srrd_ray.simulation.cohort import TRUTH_VOXEL_MM, VIEWS, PosedKnee, View, ct_session_of, image_grids, posed_knee
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.scene import Extent
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM, truth_cells
 from srrd_ray.stages.truth import parameters_of
 from srrd_ray.statistics import auc, icc
-from srrd_ray.volume import Volume
 
 AROUND_REGIONS = Extent(low=(-36.0, -14.0, -20.0), high=(36.0, 14.0, 20.0))
 REGION = ["participant", "side", "bone", "compartment"]

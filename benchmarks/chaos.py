@@ -24,7 +24,7 @@ from typing import IO
 
 from watching import ENDED, processes
 
-from srrd_ray.records import STAGES
+from srrd_ray.core.records import STAGES
 
 RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")
 """What has to be the same; `run.json` and the report hold times."""

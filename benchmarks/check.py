@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from srrd_ray.geometry import Geometry
-from srrd_ray.stages.check import check
-from tests.io import makers
+from srrd_ray.cohort.check import check
+from srrd_ray.core.geometry import Geometry
+from tests.imaging import makers
 
 SPACING_MM = (0.625, 0.5, 0.5)
 

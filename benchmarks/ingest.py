@@ -24,15 +24,15 @@ from zarr.codecs import ZstdCodec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from srrd_ray.geometry import Geometry
-from srrd_ray.io import patch_store
-from srrd_ray.io.cohort import read_cohort
-from srrd_ray.io.sharded import ZSTD_LEVEL
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Knee, Patch
-from srrd_ray.stages.check import check
+from srrd_ray.cohort.check import check
+from srrd_ray.cohort.tables import read_cohort
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import Knee, Patch
 from srrd_ray.stages.ingest import IngestConfig, ingest
-from tests.io import makers
+from srrd_ray.storage import patch_store
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.sharded import ZSTD_LEVEL
+from tests.imaging import makers
 
 
 def anatomy(shape: tuple[int, int, int], low: int, high: int, noise: float) -> NDArray[np.int16]:
@@ -81,7 +81,7 @@ def peak_mib(root: Path, out: Path) -> float:
     """Return the peak memory of ingest of the pair in a process of its own, above that of the imports, MiB (Linux)."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from srrd_ray.io.cohort import read_cohort; from srrd_ray.layout import RunLayout\n"
+        "from srrd_ray.cohort.tables import read_cohort; from srrd_ray.storage.layout import RunLayout\n"
         "from srrd_ray.stages.ingest import IngestConfig, ingest\n"
         "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"

@@ -15,16 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.geometry import apply
+from srrd_ray.core.geometry import apply
+from srrd_ray.core.records import BONE_LABELS, BONES, Bone, Compartment, Patch
+from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry import MorphometryConfig, bone_maps, ct_bone_fraction, region_measures
 from srrd_ray.morphometry.calibration import MARROW_HU
 from srrd_ray.morphometry.resolve import box_mask, trabecular
-from srrd_ray.records import BONE_LABELS, BONES, Bone, Compartment, Patch
 from srrd_ray.simulation.cohort import KneeImages, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM
 from srrd_ray.stages import measure as stage
-from srrd_ray.volume import Volume
 
 SEED = 7
 NAMES = ("BV/TV", "Tb.Th", "Tb.Sp", "Tb.N")

@@ -13,16 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from srrd_ray import pipeline
-from srrd_ray.acts import Acts, UnitActs, paired_source
-from srrd_ray.geometry import Geometry, matrix4
-from srrd_ray.io.atomic import replacing
-from srrd_ray.io.omezarr import write_volume
-from srrd_ray.io.patch_store import read_index, write_shard
-from srrd_ray.io.places import local_copy
-from srrd_ray.io.tables import write_table
-from srrd_ray.provenance import hash_of, seed_from
-from srrd_ray.records import (
+from srrd_ray.core.geometry import Geometry, matrix4
+from srrd_ray.core.hashing import hash_of, seed_from
+from srrd_ray.core.records import (
     BONES,
     COMPARTMENTS,
     PARAMETERS,
@@ -33,9 +26,16 @@ from srrd_ray.records import (
     RegistrationQuality,
     StageName,
 )
+from srrd_ray.core.volume import Volume
+from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.pipeline.acts import Acts, UnitActs, paired_source
+from srrd_ray.pipeline.run import run as pipeline
 from srrd_ray.stages.poses import write_pose
-from srrd_ray.volume import Volume
-from srrd_ray.work import Produced, Unit
+from srrd_ray.storage.atomic import replacing
+from srrd_ray.storage.omezarr import write_volume
+from srrd_ray.storage.patch_store import read_index, write_shard
+from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.tables import write_table
 
 REGIONS = tuple((bone, compartment) for bone in BONES for compartment in COMPARTMENTS)
 CUBES = 4

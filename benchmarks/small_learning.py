@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from srrd_ray import serial
-from srrd_ray.io.atomic import write_text
-from srrd_ray.learning import Learning, Winners
-from srrd_ray.pipeline import Pipeline
-from srrd_ray.records import StageName
-from srrd_ray.work import Produced, Unit
+from srrd_ray.core import serial
+from srrd_ray.core.records import StageName
+from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.pipeline.learning import Learning, Winners
+from srrd_ray.pipeline.run import Pipeline
+from srrd_ray.storage.atomic import write_text
 
 
 class SmallLearning(Learning):

@@ -14,8 +14,9 @@ from pathlib import Path
 from scale import make_cohort
 from small_acts import SmallActs, learn_little
 
-from srrd_ray import engine, pipeline
-from srrd_ray.work import perform
+from srrd_ray.execution import runner as engine
+from srrd_ray.execution.work import perform
+from srrd_ray.pipeline.run import run as pipeline
 
 
 def main() -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from small_acts import SmallActs, learn_little
 
-from srrd_ray import pipeline
-from srrd_ray.io.places import place
+from srrd_ray.pipeline.run import run as pipeline
+from srrd_ray.storage.places import place
 
 
 def main() -> int:

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
-from srrd_ray.io.places import place
-from srrd_ray.records import StageName
+from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+from srrd_ray.core.records import StageName
+from srrd_ray.storage.places import place
 
 app = tyro.extras.SubcommandApp()
 
@@ -41,8 +41,8 @@ def simulate(
         gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.
         cpus: CPUs of the local cluster; 0 takes all.
     """
-    from srrd_ray.cluster.config import ClusterConfig
-    from srrd_ray.simulate import simulate_cohort
+    from srrd_ray.execution.config import ClusterConfig
+    from srrd_ray.pipeline.simulate import simulate_cohort
     from srrd_ray.stages.simulate import Scans
 
     scans = Scans(mr=mr, dicom=dicom)
@@ -60,13 +60,13 @@ def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) ->
         cohort: folder of the cohort.
         json: also write the findings to this file.
     """
-    from srrd_ray.stages.check import check as check_cohort
+    from srrd_ray.cohort.check import check as check_cohort
 
     report = check_cohort(place(cohort))
     sys.stdout.write(report.table() + "\n")
     if json is not None:
-        from srrd_ray import serial
-        from srrd_ray.io.atomic import write_text
+        from srrd_ray.core import serial
+        from srrd_ray.storage.atomic import write_text
 
         write_text(json, serial.to_json(report))
     return 1 if report.faulty else 0
@@ -94,7 +94,7 @@ def run(
         pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
-    from srrd_ray.pipeline import run as run_pipeline
+    from srrd_ray.pipeline.run import run as run_pipeline
 
     return run_pipeline(
         place(cohort), place(out), config, until=until, overwrite=overwrite, verify=verify, pseudonym_key=pseudonym_key
@@ -147,9 +147,9 @@ def measure(
         blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
         cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.
     """
-    from srrd_ray.measuring import Request
-    from srrd_ray.measuring import measure as measure_request
-    from srrd_ray.stages.recipe import Recipe
+    from srrd_ray.measurement.recipe import Recipe
+    from srrd_ray.measurement.request import Request
+    from srrd_ray.measurement.request import measure as measure_request
 
     recipe = Recipe(
         source=source, threshold=threshold, mode=mode, surface=surface, method=method,
@@ -186,8 +186,8 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     Args:
         run: folder of the run.
     """
-    from srrd_ray.layout import RunLayout
     from srrd_ray.stages.report import build_report
+    from srrd_ray.storage.layout import RunLayout
 
     sys.stdout.write(f"{build_report(RunLayout(root=place(run)))}\n")
     return 0
@@ -204,10 +204,10 @@ def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
         run: folder of the run.
         json: print all of it as JSON.
     """
-    from srrd_ray import serial
-    from srrd_ray.layout import RunLayout
-    from srrd_ray.status import read_status
-    from srrd_ray.status_text import text_of
+    from srrd_ray.core import serial
+    from srrd_ray.pipeline.status import read_status
+    from srrd_ray.pipeline.status_text import text_of
+    from srrd_ray.storage.layout import RunLayout
 
     found = read_status(RunLayout(root=place(run)))
     sys.stdout.write(serial.to_json(found) if json else text_of(found))
@@ -222,8 +222,8 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
         run: folder of the run.
         out: the zip file.
     """
-    from srrd_ray.layout import RunLayout
-    from srrd_ray.support import write_bundle
+    from srrd_ray.pipeline.support import write_bundle
+    from srrd_ray.storage.layout import RunLayout
 
     sys.stdout.write(f"{write_bundle(RunLayout(root=place(run)), place(out))}\n")
     return 0

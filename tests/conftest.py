@@ -14,9 +14,9 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.session import session
-from srrd_ray.simulate import simulate_cohort
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.pipeline.simulate import simulate_cohort
 from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)

@@ -14,8 +14,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
 
-from srrd_ray.io import objects
-from srrd_ray.io.places import place
+from srrd_ray.storage import objects
+from srrd_ray.storage.places import place
 
 SECRET = "wJalr-the-secret-of-the-tests"
 

@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import zarr
 
-from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
-from srrd_ray.io.images import read_image
-from srrd_ray.io.pseudonyms import pseudonym
-from srrd_ray.records import Modality, Series
-from tests.io import makers
+from srrd_ray.cohort.pseudonyms import pseudonym
+from srrd_ray.cohort.tables import Cohort, read_cohort
+from srrd_ray.core.records import CohortKnee, Modality, Series
+from srrd_ray.imaging.images import read_image
+from tests.imaging import makers
 
 KEY = b"0123456789abcdef"
 MODALITIES: tuple[Modality, ...] = ("ct", "mr")

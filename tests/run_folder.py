@@ -11,13 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray import serial
-from srrd_ray.geometry import matrix4
-from srrd_ray.io.atomic import write_text
-from srrd_ray.io.patch_store import write_shard
-from srrd_ray.io.tables import CONTRACTS, write_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import (
+from srrd_ray.core import serial
+from srrd_ray.core.geometry import matrix4
+from srrd_ray.core.records import (
     BONES,
     COMPARTMENTS,
     PARAMETERS,
@@ -30,6 +26,10 @@ from srrd_ray.records import (
     RegistrationQuality,
 )
 from srrd_ray.stages.poses import write_pose
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.patch_store import write_shard
+from srrd_ray.storage.tables import CONTRACTS, write_table
 
 REGIONS = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
 NOISE = {"measures": 0.15, "teacher": 0.3, "distilled": 0.6, "baseline": 1.0}

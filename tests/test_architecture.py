@@ -13,16 +13,30 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "srrd_ray"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NUMERICS = (
-    "simulation",
-    "synthesis",
+    "statistics",
+    "morphometry",
     "registration",
     "patches",
-    "morphometry",
+    "synthesis",
     "distillation",
     "diagnosis",
-    "statistics",
+    "simulation",
 )
-FILE_LIBRARIES = ("zarr", "nibabel", "pydicom", "nrrd", "pandas", "pyarrow", "srrd_ray.io", "srrd_ray.stages")
+MAY_IMPORT: dict[str, set[str]] = {
+    "core": set(),
+    **{name: {"core", *NUMERICS[:place]} for place, name in enumerate(NUMERICS)},
+    "storage": {"core"},
+    "imaging": {"core", "storage"},
+    "cohort": {"core", "storage", "imaging"},
+    "execution": {"core", "storage"},
+    "cluster": {"core", "storage", "execution"},
+    "report": {"core", "statistics", "morphometry"},
+    "stages": {"core", *NUMERICS, "storage", "imaging", "cohort", "execution", "report"},
+    "pipeline": {"core", *NUMERICS, "storage", "cohort", "execution", "stages"},
+    "measurement": {"core", *NUMERICS, "storage", "imaging", "execution", "report"},
+}
+"""The packages, from the ground up, and what each may import of ours; ``cli.py`` puts them together."""
+FILE_LIBRARIES = ("zarr", "nibabel", "pydicom", "nrrd", "pyarrow")
 OFFLINE_ONLY = ("requests", "urllib.request", "http.client", "socketserver", "pickle", "shelve", "marshal", "dill")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -57,18 +71,68 @@ def below(path: Path, *packages: str) -> bool:
     return path.relative_to(PACKAGE).parts[0] in packages
 
 
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def own_imports(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, at its top or inside a function."""
+    return {name for name in imports(path) if name in MODULES and name not in ("srrd_ray", module_of(path))}
+
+
+def reached_from(package: str) -> set[str]:
+    """Return the packages that are loaded, at once or later, where one is imported."""
+    waiting, seen = [name for name in MODULES if name.split(".")[1:2] == [package]], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += own_imports(MODULES[name])
+    return {name.split(".")[1] for name in seen} - {package}
+
+
+def test_the_top_holds_the_command_line_and_packages_alone() -> None:
+    assert {p.name for p in PACKAGE.iterdir() if p.is_file()} == {"__init__.py", "cli.py", "py.typed"}
+    assert {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_what_the_design_allows(package: str) -> None:
+    found = {
+        f"{module_of(path)} -> {name}"
+        for path in FILES
+        if below(path, package)
+        for name in own_imports(path)
+        if name.split(".")[1] not in {package, *MAY_IMPORT[package]}
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_reaches_nothing_above_it_by_any_way(package: str) -> None:
+    allowed, waiting = set[str](), [package]
+    while waiting:
+        fresh = MAY_IMPORT[waiting.pop()] - allowed
+        allowed |= fresh
+        waiting += fresh
+    assert reached_from(package) <= allowed
+
+
+@pytest.mark.parametrize("package", NUMERICS)
+def test_numerics_reach_no_store(package: str) -> None:
+    assert not reached_from(package) & (set(MAY_IMPORT) - {"core", *NUMERICS})
+
+
 def test_only_cluster_imports_ray() -> None:
     assert [p for p in FILES if uses(p, "ray") and not below(p, "cluster")] == []
 
 
-@pytest.mark.parametrize("library", [*FILE_LIBRARIES, "srrd_ray.cluster", "logging", "time"])
-def test_numerics_know_no_files_no_cluster_and_no_clock(library: str) -> None:
+@pytest.mark.parametrize("library", [*FILE_LIBRARIES, "logging", "time"])
+def test_numerics_know_no_files_and_no_clock(library: str) -> None:
     assert [p for p in FILES if below(p, *NUMERICS) and uses(p, library)] == []
-
-
-@pytest.mark.parametrize("package", ["cluster", "pipeline", "engine", "cli"])
-def test_stages_and_io_know_nothing_of_what_drives_them(package: str) -> None:
-    assert [p for p in FILES if below(p, "stages", "io") and uses(p, f"srrd_ray.{package}")] == []
 
 
 @pytest.mark.parametrize("library", OFFLINE_ONLY)

@@ -14,7 +14,7 @@ from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 
-from srrd_ray.cluster.config import ClusterConfig
+from srrd_ray.execution.config import ClusterConfig
 
 Config = dict[str, object]
 ROOT = Path(__file__).resolve().parents[1]

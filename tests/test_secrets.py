@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.io import makers
+from tests.imaging import makers
 
 pytestmark = pytest.mark.slow
 

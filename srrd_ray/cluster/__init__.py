@@ -1,1 +1,1 @@
-"""Many knees: the only package that imports Ray."""
+"""Ray: session, executor, training, tuning, access, metrics. The only package that imports it; of ours core, storage and execution."""

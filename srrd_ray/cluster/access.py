@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import grpc
 import ray
 
-from srrd_ray.errors import ClusterError
+from srrd_ray.core.errors import ClusterError
 
 ASK_S = 15.0
 _QUESTION = "/ray.rpc.NodeInfoGcsService/CheckAlive"

@@ -11,13 +11,13 @@ import ray.data
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from srrd_ray import serial
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.metrics import Progress
 from srrd_ray.cluster.session import largest_memory, require_task
-from srrd_ray.errors import ClusterError, storage_lost
-from srrd_ray.records import Fault, Outcome
-from srrd_ray.work import Task, Unit, failures, perform
+from srrd_ray.core import serial
+from srrd_ray.core.errors import ClusterError, storage_lost
+from srrd_ray.core.records import Fault, Outcome
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.work import Task, Unit, failures, perform
 
 log = logging.getLogger(__name__)
 

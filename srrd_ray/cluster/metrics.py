@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import ray
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from srrd_ray.records import Outcome
+from srrd_ray.core.records import Outcome
 
 SECONDS = [1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
 """Upper ends of the classes of ``srrd_unit_seconds``."""

@@ -12,9 +12,9 @@ import ray
 from ray.data import DataContext
 
 from srrd_ray.cluster.access import require_closed
-from srrd_ray.cluster.config import ClusterConfig
-from srrd_ray.cluster.growing import could_grow_to
-from srrd_ray.errors import ClusterError
+from srrd_ray.cluster.autoscaling import could_grow_to
+from srrd_ray.core.errors import ClusterError
+from srrd_ray.execution.config import ClusterConfig
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.session import gpus_for, reachable, require_cpus
-from srrd_ray.errors import ClusterError, StoreError, TrainingError, storage_lost
-from srrd_ray.io.places import address, append_text, remove_tree
-from srrd_ray.io.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
-from srrd_ray.training import Learner, Shard
+from srrd_ray.core.errors import ClusterError, StoreError, TrainingError, storage_lost
+from srrd_ray.core.learner import Learner, Shard
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.storage.places import address, append_text, remove_tree
+from srrd_ray.storage.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 
 Programme = Callable[[], Iterator[Learner]]
 """Yields the learners one after the other; the driver trains each before it asks for the next."""

@@ -15,10 +15,10 @@ from ray import tune
 from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
-from srrd_ray.cluster.config import TuneConfig
 from srrd_ray.cluster.session import reachable, require_cpus
-from srrd_ray.errors import StoreError, TrainingError, storage_lost
-from srrd_ray.io.places import address, remove_tree
+from srrd_ray.core.errors import StoreError, TrainingError, storage_lost
+from srrd_ray.execution.config import TuneConfig
+from srrd_ray.storage.places import address, remove_tree
 
 log = logging.getLogger(__name__)
 

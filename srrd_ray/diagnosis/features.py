@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.records import COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee
+from srrd_ray.core.records import COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee
 
 NAMES = tuple(f"{parameter} {what}" for parameter in PARAMETERS for what in ("mean", "medial-lateral"))
 

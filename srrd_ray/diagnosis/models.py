@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srrd_ray.core.errors import InputError
 from srrd_ray.diagnosis.splits import patient_folds, rows_of_fold
-from srrd_ray.errors import InputError
 from srrd_ray.statistics import logistic, require_both_classes
 
 ALL = -1

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from srrd_ray.errors import CohortError, ConfigError
-from srrd_ray.provenance import seed_from
+from srrd_ray.core.errors import CohortError, ConfigError
+from srrd_ray.core.hashing import seed_from
 
 
 def patient_folds(patients: Sequence[str], labels: Sequence[int | None], folds: int, seed: int) -> dict[str, int]:

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srrd_ray.core.hashing import seed_from
 from srrd_ray.distillation.config import Augmentation
-from srrd_ray.provenance import seed_from
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from srrd_ray.records import PARAMETERS, Parameter
+from srrd_ray.core.records import PARAMETERS, Parameter
 
 Logits: TypeAlias = Tensor
 

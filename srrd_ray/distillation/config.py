@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from srrd_ray.geometry import Shape
+from srrd_ray.core.geometry import Shape
 
 Lag = tuple[int, int]
 """Axis (0 SI, 1 AP, 2 ML) and voxels between the two of a pair."""

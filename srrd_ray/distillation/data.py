@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

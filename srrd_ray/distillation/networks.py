@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.records import PARAMETERS
 from srrd_ray.distillation.bins import BINS, centres, widths
 from srrd_ray.distillation.config import NetworkConfig
 from srrd_ray.distillation.texture import masked_mean, texture
-from srrd_ray.provenance import seed_from
-from srrd_ray.records import PARAMETERS
 
 POOLED = 4
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.learner import Shard
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, SearchConfig
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.inference import TeacherOutputs, predict
 from srrd_ray.distillation.step import StudentLearner
-from srrd_ray.provenance import seed_from
 from srrd_ray.statistics.agreement import icc_value
-from srrd_ray.training import Shard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

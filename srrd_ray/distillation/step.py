@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from srrd_ray.core.errors import TrainingError
+from srrd_ray.core.learner import Shard, batches
 from srrd_ray.distillation.augmentation import drawn_flips, mirrored, varied
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters
@@ -19,8 +21,6 @@ from srrd_ray.distillation.halves import start_guided
 from srrd_ray.distillation.inference import TeacherOutputs, cubes
 from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
 from srrd_ray.distillation.networks import Reading, build, build_adapters, fit_constants
-from srrd_ray.errors import TrainingError
-from srrd_ray.training import Shard, batches
 
 
 class TeacherLearner:

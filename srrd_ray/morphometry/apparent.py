@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry.maps import BoneMaps, RegionMeasures, bone_maps
 from srrd_ray.morphometry.resolve import MorphometryConfig, conserving_level, super_resolve, trabecular
-from srrd_ray.volume import Volume
 
 Mask = NDArray[np.bool_]
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 
 Real = NDArray[np.float64]
 

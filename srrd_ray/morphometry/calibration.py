@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry.marrow import Spacing, marrow_reference
 
 Fraction = NDArray[np.float32]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, special
 
-from srrd_ray.errors import InputError, NotEstimableError
+from srrd_ray.core.errors import InputError, NotEstimableError
 
 Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]

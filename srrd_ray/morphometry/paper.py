@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.filters import threshold_local
 from skimage.morphology import remove_small_holes, remove_small_objects, skeletonize
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 
 Mask = NDArray[np.bool_]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.morphometry.thickness import Spacing, parse_phase, parse_region, parse_spacing
 
 Mask = NDArray[np.bool_]

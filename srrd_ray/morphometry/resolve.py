@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.geometry import Geometry, apply
-from srrd_ray.volume import Volume
+from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.volume import Volume
 
 Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry.compiled import compiled
 from srrd_ray.morphometry.painting import pack, paint_row
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry.compiled import compiled
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.painting import paint_mm, paint_voxels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry, Shape
-from srrd_ray.volume import Volume
+from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.core.volume import Volume
 
 
 def paint(

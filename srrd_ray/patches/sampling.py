@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srrd_ray.geometry import Geometry, Shape, apply
+from srrd_ray.core.geometry import Geometry, Shape, apply
+from srrd_ray.core.records import BONE_LABELS, Bone
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.patches.subchondral import PatchConfig, SubchondralPoint
-from srrd_ray.records import BONE_LABELS, Bone
-from srrd_ray.volume import Scalar, Volume
 
 CT_SHAPE: Shape = (16, 32, 32)
 CT_SPACING_MM = (0.8, 0.4, 0.4)

@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
-from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, Compartment, Side
-from srrd_ray.volume import Volume
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, Compartment, Side
+from srrd_ray.core.volume import Volume
 
 Heights: TypeAlias = NDArray[np.float64]
 

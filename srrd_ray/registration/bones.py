@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from srrd_ray.errors import InputError
-from srrd_ray.records import BONE_LABELS, Side
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import BONE_LABELS, Side
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import on_working_grid
-from srrd_ray.volume import Scalar, Volume
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.geometry import Geometry, apply
-from srrd_ray.volume import Scalar, Volume
+from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.volume import Scalar, Volume
 
 
 def working_grid(geometry: Geometry, spacing_mm: float) -> Geometry:

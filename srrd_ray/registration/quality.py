@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.geometry import Matrix4, apply
-from srrd_ray.records import RegistrationQuality
+from srrd_ray.core.geometry import Matrix4, apply
+from srrd_ray.core.records import RegistrationQuality
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import inside, on_working_grid
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult
 from srrd_ray.registration.surfaces import signed_distance_mm
-from srrd_ray.volume import Scalar, Volume
 
 Mask = NDArray[np.bool_]
 FLOOR_MM = 2.0

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.errors import RegistrationError
-from srrd_ray.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.errors import RegistrationError
+from srrd_ray.core.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.registration.grids import on_working_grid
 from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
-from srrd_ray.volume import Scalar, Volume
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]

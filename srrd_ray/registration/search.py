@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.quality import agreement
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, by_information, register_bone
-from srrd_ray.volume import Scalar, Volume
 
 Mask = NDArray[np.bool_]
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration.grids import inside
-from srrd_ray.volume import Volume
 
 Vector = NDArray[np.float64]
 FAR_MM = 8.0

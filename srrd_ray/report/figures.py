@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srrd_ray.errors import NotEstimableError
-from srrd_ray.pairs import patient_pairs, region_pairs
-from srrd_ray.records import PARAMETERS, Parameter
+from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.core.records import PARAMETERS, Parameter
 from srrd_ray.report.style import COLOURS, NAMES, canvas, panels, with_unit
 from srrd_ray.statistics import bland_altman, icc
+from srrd_ray.statistics.pairs import patient_pairs, region_pairs
 from srrd_ray.statistics.regression import Pairs
 
 MANY = 3000

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from srrd_ray import __version__
-from srrd_ray.records import BONES, COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee, Parameter
+from srrd_ray.core.records import BONES, COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee, Parameter
+from srrd_ray.core.volume import Volume
 from srrd_ray.report import figures, overlays
 from srrd_ray.report.overlays import CT_WINDOW, KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Page, Picture, Section, render
 from srrd_ray.report.style import COLOURS, canvas, png_uri, styled, svg_uri, with_unit
-from srrd_ray.volume import Volume
 
 Plane = NDArray[np.float32]
 WIDTH_INCHES = 11.0

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
-from srrd_ray.errors import NotEstimableError
-from srrd_ray.pairs import with_reference
-from srrd_ray.records import PARAMETERS, Outcome
+from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.core.records import PARAMETERS, Outcome
 from srrd_ray.report import charts, content, figures, overlays
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Grid, Note, Page, Picture, Section
 from srrd_ray.report.style import png_uri, styled, svg_uri
+from srrd_ray.statistics.pairs import with_reference
 
 MODELS = ("teacher", "baseline", "distilled")
 SIMULATED = "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are not clinical results."

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray import __version__
-from srrd_ray.records import PARAMETERS, Parameter
+from srrd_ray.core.records import PARAMETERS, Parameter
+from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.content import Json, at, number
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Note, Page, Picture, Section, render
 from srrd_ray.report.style import png_uri, styled, with_unit
-from srrd_ray.volume import Volume
 
 DIGITS: dict[Parameter, int] = {"BV/TV": 3, "Tb.Th": 3, "Tb.Sp": 3, "Tb.N": 2}
 

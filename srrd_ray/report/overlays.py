@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.geometry import Geometry, Points, Shape
-from srrd_ray.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
+from srrd_ray.core.geometry import Geometry, Points, Shape
+from srrd_ray.core.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.report.style import COLOURS, canvas, with_unit
-from srrd_ray.volume import Scalar, Volume
 
 Plane: TypeAlias = Literal["coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("coronal", "sagittal")

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srrd_ray.records import Parameter
+from srrd_ray.core.records import Parameter
 
 COLOURS = {
     "teacher": "#009E73",

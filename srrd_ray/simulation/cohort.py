@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry, Matrix4, Points, apply, matrix4
-from srrd_ray.provenance import seed_from
-from srrd_ray.records import BONES, Bone, Modality
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry, Matrix4, Points, apply, matrix4
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.records import BONES, Bone, Modality
+from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
 from srrd_ray.simulation.compose import Scene
@@ -20,7 +21,6 @@ from srrd_ray.simulation.patients import Profile, SimulatedKnee
 from srrd_ray.simulation.pose import Session, ct_to_mr, depth_on, sample_sessions
 from srrd_ray.simulation.scene import Extent, build_scene
 from srrd_ray.simulation.truth import Cell, landmarks, truth_cells
-from srrd_ray.volume import Volume
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry, Shape
+from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.simulation.compose_kernel import KNOT_MM, compose_bricks
 from srrd_ray.simulation.trabeculae import TILE_UNIT, threshold_table
 

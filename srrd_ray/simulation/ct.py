@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
 from srrd_ray.simulation.compose_kernel import COMPACT_MINERAL
 from srrd_ray.simulation.sampling import fourier_crop, inner, widened
-from srrd_ray.volume import Volume
 
 Floats = NDArray[np.float32]
 OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3

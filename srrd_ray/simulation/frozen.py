@@ -7,7 +7,7 @@ from importlib import import_module
 
 import numpy as np
 
-from srrd_ray.provenance import hash_of
+from srrd_ray.core.hashing import hash_of
 
 MODULES = (
     "anatomy",

@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
 from srrd_ray.simulation.motion import Motion, with_motion
 from srrd_ray.simulation.off_resonance import off_resonance, plane_of
 from srrd_ray.simulation.sampling import fourier_crop, inner, widened
-from srrd_ray.volume import Volume
 
 Sequence: TypeAlias = Literal["bssfp", "dess", "pd"]
 Complex = NDArray[np.complex64]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene, composed_planes
 from srrd_ray.simulation.compose_kernel import COMPACT_MINERAL

@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from srrd_ray.errors import ConfigError
-from srrd_ray.provenance import seed_from
-from srrd_ray.records import Knee, Side
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.records import Knee, Side
 
 Profile: TypeAlias = Literal["quick", "paper"]
 Sex: TypeAlias = Literal["F", "M"]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.geometry import Points, Shape, apply
-from srrd_ray.records import Modality, Side
+from srrd_ray.core.geometry import Points, Shape, apply
+from srrd_ray.core.records import Modality, Side
 from srrd_ray.simulation.anatomy import AXIS_Y_MM, AXIS_Z_MM
 from srrd_ray.simulation.compose import Table
 from srrd_ray.simulation.patients import SimulatedKnee

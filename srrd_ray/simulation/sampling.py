@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from srrd_ray.geometry import Geometry, Shape
+from srrd_ray.core.geometry import Geometry, Shape
 
 Complex = NDArray[np.complex64]
 

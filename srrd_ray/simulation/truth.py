@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.records import BONES, COMPARTMENTS, Bone, Compartment
 from srrd_ray.morphometry import local_thickness
-from srrd_ray.records import BONES, COMPARTMENTS, Bone, Compartment
 from srrd_ray.simulation.anatomy import Anatomy
 from srrd_ray.simulation.compose import MARROW, Scene, Table, compose
 from srrd_ray.simulation.pose import Session, depth_at

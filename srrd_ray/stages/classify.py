@@ -9,7 +9,10 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
-from srrd_ray import serial
+from srrd_ray.core import serial
+from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.core.hashing import hash_of, seed_from
+from srrd_ray.core.records import PARAMETERS, Knee, Prediction
 from srrd_ray.diagnosis import (
     DiagnosisConfig,
     Features,
@@ -20,13 +23,10 @@ from srrd_ray.diagnosis import (
     knee_features,
     out_of_fold,
 )
-from srrd_ray.errors import NotEstimableError
-from srrd_ray.io.stored import read_record, write_record
-from srrd_ray.io.tables import read_table, write_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.pairs import KEYS
-from srrd_ray.provenance import hash_of, seed_from
-from srrd_ray.records import PARAMETERS, Knee, Prediction
+from srrd_ray.statistics.pairs import KEYS
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.record_files import read_record, write_record
+from srrd_ray.storage.tables import read_table, write_table
 
 Model: TypeAlias = Literal["teacher", "baseline", "distilled"]
 MODELS: tuple[Model, ...] = get_args(Model)

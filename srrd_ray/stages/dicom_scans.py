@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.io.dicom_writer import MAKER, SeriesHeader, StoredPixels, Tag
-from srrd_ray.records import Modality
+from srrd_ray.core.records import Modality
+from srrd_ray.imaging.dicom.writer import MAKER, SeriesHeader, StoredPixels, Tag
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.cohort import KneeImages
 from srrd_ray.simulation.off_resonance import LARMOR_MHZ

@@ -14,6 +14,10 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.learner import Learner
+from srrd_ray.core.records import PARAMETERS
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.data import DistillationData, bone_fraction
 from srrd_ray.distillation.fingerprint import fit_fingerprint
@@ -21,15 +25,12 @@ from srrd_ray.distillation.inference import teacher_outputs
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.search import TrialInputs, trial
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
-from srrd_ray.errors import InputError
-from srrd_ray.io import patch_store
-from srrd_ray.io.tables import read_table
-from srrd_ray.io.weights import load_into, load_tensors
-from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import hash_file, seed_from
-from srrd_ray.records import PARAMETERS
 from srrd_ray.stages.models import CARD, ModelName, StoredFold, load_model, store_model
-from srrd_ray.training import Learner
+from srrd_ray.storage import patch_store
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import read_table
+from srrd_ray.storage.weights import load_into, load_tensors
 
 Folds: TypeAlias = Mapping[str, int]
 

@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.errors import StoreError
-from srrd_ray.geometry import apply
-from srrd_ray.io.atomic import write_text
-from srrd_ray.io.patch_store import read_index
-from srrd_ray.io.schemas import validate
-from srrd_ray.io.tables import write_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.pairs import with_reference
-from srrd_ray.provenance import seed_from
-from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Patch
+from srrd_ray.core.errors import StoreError
+from srrd_ray.core.geometry import apply
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.records import BONES, PARAMETERS, Bone, Knee, Patch
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.gather import read_of_run
 from srrd_ray.stages.metrics import Json
 from srrd_ray.stages.poses import read_pose
 from srrd_ray.stages.truth import has_truth, has_truth_of, patch_truth, read_poses
+from srrd_ray.statistics.pairs import with_reference
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.patch_store import read_index
+from srrd_ray.storage.schemas import validate
+from srrd_ray.storage.tables import write_table
 
 SCHEMA = "srrd-metrics/1"
 NO_TRUTH = "the cohort has no truth: it is not simulated"

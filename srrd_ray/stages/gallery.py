@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.atomic import write_text
-from srrd_ray.io.images import read_image
-from srrd_ray.records import BONES, COMPARTMENTS
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import BONES, COMPARTMENTS
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.images import read_image
 from srrd_ray.report.gallery import Curve, Gallery, Scanner, Shown, render_gallery
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.simulation import ct, phantoms
@@ -23,7 +23,7 @@ from srrd_ray.simulation.measured import measured_mtf, measured_noise_power
 from srrd_ray.simulation.patients import SimulatedKnee
 from srrd_ray.stages.simulate import knee_paths
 from srrd_ray.stages.truth import cells_of, parameters_of, read_poses
-from srrd_ray.volume import Volume
+from srrd_ray.storage.atomic import write_text
 
 GRADES_SHOWN = (0, 2, 4)
 ZOOM_MM, ZOOM_PIXEL_MM = 12.0, 0.05

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from srrd_ray.core.errors import CohortError, InputError
+from srrd_ray.core.records import CohortKnee, Knee
 from srrd_ray.diagnosis.splits import patient_folds
-from srrd_ray.errors import CohortError, InputError
-from srrd_ray.io.cohort import CohortKnee
-from srrd_ray.io.omezarr import read_stored
-from srrd_ray.io.tables import join_tables, read_table, write_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.pairs import COLUMNS
-from srrd_ray.records import Knee
+from srrd_ray.statistics.pairs import COLUMNS
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.omezarr import read_stored
+from srrd_ray.storage.tables import join_tables, read_table, write_table
 
 KNEE_COLUMNS = ("participant", "side", "kl_grade", "oa", "age", "sex", "fold")
 

@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray import serial
-from srrd_ray.io.atomic import write_text
-from srrd_ray.io.images import read_image
-from srrd_ray.io.nifti_writer import write_nifti
-from srrd_ray.io.stored import read_record, write_record
-from srrd_ray.io.tables import write_table
+from srrd_ray.core import serial
+from srrd_ray.core.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
-from srrd_ray.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
 from srrd_ray.registration.bones import find_knee, segment_ct_bones
 from srrd_ray.report.inference import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
 from srrd_ray.stages.predict import KneeReading, read_knee
-from srrd_ray.volume import Volume
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.record_files import read_record, write_record
+from srrd_ray.storage.tables import write_table
 
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""

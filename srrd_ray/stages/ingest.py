@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
-from srrd_ray.io import omezarr
-from srrd_ray.io.cohort import MODALITIES, CohortKnee
-from srrd_ray.io.images import read_image, read_mask
-from srrd_ray.io.places import local_copy
-from srrd_ray.io.source import ReadRules
-from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import hash_file, hash_voxels
-from srrd_ray.records import BONE_LABELS, Bone, Image, Series, StoredVolume
-from srrd_ray.volume import Volume
+from srrd_ray.cohort.tables import MODALITIES
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.hashing import hash_voxels
+from srrd_ray.core.records import BONE_LABELS, Bone, CohortKnee, Image, Series, StoredVolume
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.images import read_image, read_mask
+from srrd_ray.imaging.source import ReadRules
+from srrd_ray.storage import omezarr
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.places import local_copy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,22 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.io import omezarr, patch_store
-from srrd_ray.io.tables import write_table
-from srrd_ray.layout import RunLayout
+from srrd_ray.core.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
+from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry.apparent import apparent_of, values_of
 from srrd_ray.morphometry.maps import region_measures
 from srrd_ray.morphometry.marrow import mr_bone_fraction
 from srrd_ray.morphometry.paper import paper_measures
-from srrd_ray.morphometry.resolve import (
-    MorphometryConfig,
-    box_corners,
-    box_mask,
-    window_round,
-)
-from srrd_ray.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
+from srrd_ray.morphometry.resolve import MorphometryConfig, box_corners, box_mask, window_round
 from srrd_ray.stages.poses import accepted_pose
-from srrd_ray.volume import Volume
+from srrd_ray.storage import omezarr, patch_store
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import write_table
 
 Row = dict[str, str | int | float | None]
 COLUMNS = (

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.errors import NotEstimableError
-from srrd_ray.pairs import common, patient_pairs, patient_pairs_of, region_pairs
-from srrd_ray.records import PARAMETERS
+from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.core.records import PARAMETERS
 from srrd_ray.statistics import (
     MIN_POSITIVES,
     Estimate,
@@ -30,6 +29,7 @@ from srrd_ray.statistics import (
     line,
     require_both_classes,
 )
+from srrd_ray.statistics.pairs import common, patient_pairs, patient_pairs_of, region_pairs
 from srrd_ray.statistics.regression import Pairs, gain, mean_icc, pooled_icc
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from srrd_ray import serial
+from srrd_ray.core import serial
+from srrd_ray.core.errors import StoreError
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
 from srrd_ray.distillation.networks import PatchRegressor, build
-from srrd_ray.errors import StoreError
-from srrd_ray.io import schemas
-from srrd_ray.io.atomic import replacing
-from srrd_ray.io.weights import load_into, load_tensors, save_tensors
-from srrd_ray.provenance import hash_file
+from srrd_ray.storage import schemas
+from srrd_ray.storage.atomic import replacing
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
 
 ModelName: TypeAlias = Literal["teacher", "baseline", "distilled"]
 

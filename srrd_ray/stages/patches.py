@@ -11,15 +11,15 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io import omezarr, patch_store
-from srrd_ray.layout import RunLayout
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import BONES, Bone, Fault, Knee, Outcome, Patch, Status
+from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
-from srrd_ray.records import BONES, Bone, Fault, Knee, Outcome, Patch, Status
 from srrd_ray.stages.poses import accepted_pose
-from srrd_ray.volume import Volume
+from srrd_ray.storage import omezarr, patch_store
+from srrd_ray.storage.layout import RunLayout
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.io.stored import read_record, write_record
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Bone, BoneTransform, Knee
+from srrd_ray.core.records import Bone, BoneTransform, Knee
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.record_files import read_record, write_record
 
 
 def read_pose(layout: RunLayout, knee: Knee, bone: Bone) -> BoneTransform | None:

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import PARAMETERS, Patch, Side
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
 from srrd_ray.distillation.inference import predict
-from srrd_ray.errors import InputError
-from srrd_ray.io import patch_store
-from srrd_ray.io.tables import write_table
-from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, place_cubes, subchondral_points
-from srrd_ray.records import PARAMETERS, Patch, Side
 from srrd_ray.stages.models import Model, ModelName, load_model
-from srrd_ray.volume import Scalar, Volume
+from srrd_ray.storage import patch_store
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import write_table
 
 Values: TypeAlias = NDArray[np.float32]
 

@@ -14,20 +14,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError, RegistrationError
-from srrd_ray.geometry import Matrix4, matrix4
-from srrd_ray.io import omezarr
-from srrd_ray.io.tables import write_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.core.errors import InputError, RegistrationError
+from srrd_ray.core.geometry import Matrix4, matrix4
+from srrd_ray.core.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
 from srrd_ray.stages.poses import write_pose
+from srrd_ray.storage import omezarr
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import write_table
 from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
-from srrd_ray.volume import Volume
 
 Hu = Volume[np.float32]
 Labels = Volume[np.uint8]

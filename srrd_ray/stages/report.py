@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from srrd_ray import __version__, serial
-from srrd_ray.io.atomic import write_text
-from srrd_ray.io.omezarr import read_volume
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import BONES, Image, Knee, Outcome
+from srrd_ray import __version__
+from srrd_ray.core import serial
+from srrd_ray.core.records import BONES, Image, Knee, Outcome
+from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
 from srrd_ray.stages.gather import read_of_run
 from srrd_ray.stages.poses import accepted_pose
-from srrd_ray.volume import Volume
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.omezarr import read_volume
 
 TABLES = ("knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors")
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from srrd_ray.io.atomic import write_text
-from srrd_ray.io.dicom_writer import write_series
-from srrd_ray.io.nifti_writer import write_nifti
-from srrd_ray.io.places import remove_tree
-from srrd_ray.io.tables import write_table
-from srrd_ray.records import Knee
+from srrd_ray.core.records import Knee
+from srrd_ray.imaging.dicom.writer import write_series
+from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.simulation.cohort import KneeImages, View, simulate
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.mr import Sequence as MrSequence
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.dicom_scans import ct_header, ct_pixels, mr_header, mr_pixels
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.places import remove_tree
+from srrd_ray.storage.tables import write_table
 
 TRUTH_SCHEMA = "srrd-truth/1"
 

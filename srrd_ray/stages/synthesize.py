@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from srrd_ray.errors import InputError, StoreError
-from srrd_ray.io import omezarr
-from srrd_ray.io.stored import read_record, write_record
-from srrd_ray.io.weights import load_into, load_tensors, save_tensors
-from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import hash_file
-from srrd_ray.records import Knee, StoredVolume
+from srrd_ray.core.errors import InputError, StoreError
+from srrd_ray.core.learner import Learner
+from srrd_ray.core.records import Knee, StoredVolume
+from srrd_ray.core.volume import Volume
+from srrd_ray.storage import omezarr
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.record_files import read_record, write_record
+from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import synthesize
 from srrd_ray.synthesis.networks import Generator
 from srrd_ray.synthesis.slices import slices_from_ct, slices_from_mr
 from srrd_ray.synthesis.step import CycleGanLearner
-from srrd_ray.training import Learner
-from srrd_ray.volume import Volume
 
 GENERATOR = "mr_to_ct"
 CARD = "model.json"

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError, StoreError
-from srrd_ray.geometry import Points
-from srrd_ray.io.tables import read_table
-from srrd_ray.records import BONES, PARAMETERS, Bone, Knee, Parameter, Patch
+from srrd_ray.core.errors import InputError, StoreError
+from srrd_ray.core.geometry import Points
+from srrd_ray.core.records import BONES, PARAMETERS, Bone, Knee, Parameter, Patch
+from srrd_ray.storage.tables import read_table
 
 SCHEMA = "srrd-truth/1"
 SUMS = ("n_total", "n_bone", "sum_th_mm", "n_marrow", "sum_sp_mm")

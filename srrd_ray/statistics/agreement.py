@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from srrd_ray.errors import ConfigError, NotEstimableError
+from srrd_ray.core.errors import ConfigError, NotEstimableError
 from srrd_ray.statistics.estimate import Estimate, finite, paired
 
 Form: TypeAlias = Literal["A,1", "C,1"]

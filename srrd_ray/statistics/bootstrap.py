@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics.agreement import icc_value
 from srrd_ray.statistics.estimate import Estimate, finite
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics.estimate import paired
 from srrd_ray.statistics.logistic import logistic
 from srrd_ray.statistics.roc import require_both_classes

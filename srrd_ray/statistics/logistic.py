@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 
 STEPS = 100
 STEEPEST = 50.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics.agreement import icc_value
 from srrd_ray.statistics.bootstrap import Rows, bca, delta_icc
 from srrd_ray.statistics.estimate import Estimate

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics.bootstrap import patient_resamples
 from srrd_ray.statistics.estimate import Estimate, finite, paired
 

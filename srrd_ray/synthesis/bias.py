@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import on_working_grid
-from srrd_ray.volume import Scalar, Volume
 
 SPACING_MM = 1.5
 SIGMA_MM = 12.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from srrd_ray.errors import ConfigError
+from srrd_ray.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
-from srrd_ray.volume import Scalar, Volume
 
 
 def synthesize(

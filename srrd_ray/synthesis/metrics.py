@@ -10,7 +10,7 @@ from monai.metrics import MAEMetric, PSNRMetric, SSIMMetric
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.volume import Scalar, Volume
+from srrd_ray.core.volume import Scalar, Volume
 
 RANGE_HU = 2000.0
 SPACING_MM = 0.75

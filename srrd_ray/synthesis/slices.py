@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.synthesis.bias import flattened
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.volume import Scalar, Volume
 
 Slices = NDArray[np.float32]
 HU_CENTRE = 400.0

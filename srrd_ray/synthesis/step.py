@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from srrd_ray.errors import InputError, TrainingError
-from srrd_ray.provenance import seed_from
+from srrd_ray.core.errors import InputError, TrainingError
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.learner import Shard, batches
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.losses import Losses, dark_distance, level_distance
 from srrd_ray.synthesis.networks import networks
-from srrd_ray.training import Shard, batches
 
 __all__ = ["CycleGanConfig", "CycleGanLearner"]
 
@@ -25,7 +25,7 @@ Slices = NDArray[np.float32]
 
 
 class CycleGanLearner:
-    """Learns MR -> CT and back from unpaired slices (`srrd_ray.training.Learner`).
+    """Learns MR -> CT and back from unpaired slices (`srrd_ray.core.learner.Learner`).
 
     No order, position or patient links the two sets of slices. All randomness comes from (seed, epoch, step), so there
     is no pool of past images as in the paper: it would be a state beside the weights.

@@ -20,7 +20,7 @@ import pytest
 from ray.util import get_node_ip_address
 
 from srrd_ray.cluster.access import Answer, ask_as_stranger, is_loopback, judge, require_private, token_file
-from srrd_ray.errors import ClusterError
+from srrd_ray.core.errors import ClusterError
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
 WITH_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
@@ -29,9 +29,9 @@ LOOPBACK = WITHOUT | {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
 }  # as on those systems: Ray then listens on 127.0.0.1 alone
 DRIVER = """
-from srrd_ray.cluster.config import ClusterConfig
+from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.cluster.session import session
-from srrd_ray.errors import ClusterError
+from srrd_ray.core.errors import ClusterError
 try:
     with session(ClusterConfig()):
         print("joined")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
-from srrd_ray.errors import InputError
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Knee, Outcome
-from srrd_ray.resume import find_sidecar, finished
-from srrd_ray.work import Produced, Task, Unit, perform
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import Knee, Outcome
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.sidecars import find_sidecar, finished
+from srrd_ray.execution.work import Produced, Task, Unit, perform
+from srrd_ray.storage.layout import RunLayout
 
 KNEES = tuple(Knee(participant=f"{i:03d}", side="L") for i in range(6))
 UNITS = tuple(Unit(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import ray
 
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.metrics import Progress, wrote
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Fault, Knee, Outcome
-from srrd_ray.work import Task
+from srrd_ray.core.records import Fault, Knee, Outcome
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.work import Task
+from srrd_ray.storage.layout import RunLayout
 from tests.cluster.test_foreach import KNEES, UNITS, Write
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "examples" / "grafana-srrd.json"

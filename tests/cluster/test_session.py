@@ -7,10 +7,10 @@ import time
 import pytest
 
 from srrd_ray.cluster import session
-from srrd_ray.cluster.config import ClusterConfig
-from srrd_ray.cluster.growing import could_grow_to
+from srrd_ray.cluster.autoscaling import could_grow_to
 from srrd_ray.cluster.session import gpus_for, reachable, require_cpus, require_task
-from srrd_ray.errors import ClusterError
+from srrd_ray.core.errors import ClusterError
+from srrd_ray.execution.config import ClusterConfig
 
 
 def test_more_cpus_than_there_are_is_an_error_within_seconds(cluster: ClusterConfig) -> None:

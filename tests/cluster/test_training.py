@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.training import Training, fit
-from srrd_ray.errors import StoreError, TrainingError
-from srrd_ray.io.weights import load_tensors
-from srrd_ray.training import Learner, Shard, batches
+from srrd_ray.core.errors import StoreError, TrainingError
+from srrd_ray.core.learner import Learner, Shard, batches
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.storage.weights import load_tensors
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32))
 Y = X @ torch.tensor([[1.0], [-2.0], [0.5]])

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from ray.tune import registry as tune_registry
 
-from srrd_ray.cluster.config import ClusterConfig, TuneConfig
 from srrd_ray.cluster.tuning import Search, search, search_all, winner
-from srrd_ray.errors import StoreError, TrainingError
+from srrd_ray.core.errors import StoreError, TrainingError
+from srrd_ray.execution.config import ClusterConfig, TuneConfig
 
 SETTINGS = (0.5, 0.1, 0.9, 0.2)
 

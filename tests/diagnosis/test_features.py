@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srrd_ray.core.records import Bone, Compartment, Knee
 from srrd_ray.diagnosis import Features, PatchValues, knee_features
-from srrd_ray.records import Bone, Compartment, Knee
 
 Row = tuple[Knee, Bone, Compartment, float]
 

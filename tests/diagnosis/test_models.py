@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from srrd_ray import serial
+from srrd_ray.core import serial
+from srrd_ray.core.errors import InputError, NotEstimableError
 from srrd_ray.diagnosis import ALL, DiagnosisConfig, LinearModel, Training, fit, out_of_fold, patient_folds
 from srrd_ray.diagnosis.models import choose_penalty
-from srrd_ray.errors import InputError, NotEstimableError
 from srrd_ray.statistics import auc
 
 NAMES = ("a", "b", "c")

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from srrd_ray.core.errors import CohortError, ConfigError
 from srrd_ray.diagnosis import patient_folds, refuse_leaks
 from srrd_ray.diagnosis.splits import rows_of_fold
-from srrd_ray.errors import CohortError, ConfigError
 
 
 @given(

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from srrd_ray.core.records import PARAMETERS
 from srrd_ray.distillation.bins import BINS, SUPPORT, centres, edges, gaussian_targets, mean_and_sd, widths
-from srrd_ray.records import PARAMETERS
 
 VALUES = torch.tensor([[0.25, 0.20, 0.60, 1.25], [0.15, 0.15, 0.90, 0.95]])
 

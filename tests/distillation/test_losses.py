@@ -5,13 +5,7 @@ import torch
 from torch import Tensor
 
 from srrd_ray.distillation.bins import BINS, centres, gaussian_targets, mean_and_sd, widths
-from srrd_ray.distillation.losses import (
-    feature_distance,
-    histogram_loss,
-    relation_distance,
-    similarities,
-    soft_targets,
-)
+from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, similarities, soft_targets
 
 MIDDLE = centres()[:, BINS // 2]
 

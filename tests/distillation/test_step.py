@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from srrd_ray.core.errors import TrainingError
+from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.distillation.config import HyperParameters
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.inference import predict, teacher_outputs
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
-from srrd_ray.errors import TrainingError
-from srrd_ray.io.weights import load_into, load_optimizer, optimizer_tensors
-from srrd_ray.training import Learner, Shard
+from srrd_ray.storage.weights import load_into, load_optimizer, optimizer_tensors
 from tests.distillation.toys import SMALL, toy
 
 DATA = toy(48)

@@ -21,19 +21,19 @@ from pathlib import Path
 
 from torch import nn
 
-from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.session import session
 from srrd_ray.cluster.training import Training, fit
-from srrd_ray.config import RunConfig
-from srrd_ray.engine import Engine, Stage
-from srrd_ray.errors import SrrdError
-from srrd_ray.io.atomic import replacing
-from srrd_ray.layout import RunLayout
-from srrd_ray.ledger import Ledger
-from srrd_ray.lock import locked
-from srrd_ray.records import Knee
-from srrd_ray.training import Learner, Shard
-from srrd_ray.work import Produced, Unit
+from srrd_ray.core.errors import SrrdError
+from srrd_ray.core.learner import Learner, Shard
+from srrd_ray.core.records import Knee
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.lock import locked
+from srrd_ray.execution.runner import Engine, Stage
+from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.pipeline.configuration import RunConfig
+from srrd_ray.pipeline.manifest import Ledger
+from srrd_ray.storage.atomic import replacing
+from srrd_ray.storage.layout import RunLayout
 from tests.cluster.test_training import LineLearner
 
 KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(6))

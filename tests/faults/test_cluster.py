@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from srrd_ray.io.weights import load_tensors
-from srrd_ray.lock import LOCK
+from srrd_ray.execution.lock import LOCK
+from srrd_ray.storage.weights import load_tensors
 from tests.faults.cluster_in_trouble import GREEDY, KNEES, STEPS
-from tests.io import makers
+from tests.imaging import makers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

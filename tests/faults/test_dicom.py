@@ -12,12 +12,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import MPEG2MPML, UID, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.images import read_header, read_image
-from srrd_ray.io.source import ReadRules, SourceImage
-from tests.io import makers
-from tests.io.makers import AXIAL, MR, OBLIQUE, PLANTED, assert_in_place, grid, series
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.imaging.images import read_header, read_image
+from srrd_ray.imaging.source import ReadRules, SourceImage
+from tests.imaging import makers
+from tests.imaging.makers import AXIAL, MR, OBLIQUE, PLANTED, assert_in_place, grid, series
 
 
 def refused(folder: Path, code: str, rules: ReadRules | None = None, side: str | None = None) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.images import read_header, read_image, read_mask
-from srrd_ray.io.source import ReadRules
-from srrd_ray.records import Modality
-from tests.io.makers import NAME, bone, nifti
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import Modality
+from srrd_ray.imaging.images import read_header, read_image, read_mask
+from srrd_ray.imaging.source import ReadRules
+from tests.imaging.makers import NAME, bone, nifti
 
 RAS = np.diag([-0.5, -0.5, 1.0, 1.0])
 

@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray import serial
-from srrd_ray.config import RunConfig
-from srrd_ray.errors import CohortError, ConfigError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.cohort import MODALITIES, CohortKnee, read_cohort
-from srrd_ray.io.images import read_image
-from srrd_ray.layout import RunLayout
-from srrd_ray.ledger import Ledger, refuse_other_run
-from srrd_ray.records import Fault
-from srrd_ray.stages.check import check
+from srrd_ray.cohort.check import check
+from srrd_ray.cohort.tables import MODALITIES, read_cohort
+from srrd_ray.core import serial
+from srrd_ray.core.errors import CohortError, ConfigError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import CohortKnee, Fault
+from srrd_ray.imaging.images import read_image
+from srrd_ray.pipeline.configuration import RunConfig
+from srrd_ray.pipeline.manifest import Ledger, refuse_other_run
 from srrd_ray.stages.gather import refuse_twins
 from srrd_ray.stages.ingest import IngestConfig, ingest
-from tests.io import makers
+from srrd_ray.storage.layout import RunLayout
+from tests.imaging import makers
 
 HASHES = ("ab" * 32, "cd" * 32)
 LIMITED = """
@@ -30,12 +30,12 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-from srrd_ray.errors import StoreError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.omezarr import write_volume
-from srrd_ray.lock import locked
-from srrd_ray.records import Knee
-from srrd_ray.volume import Volume
+from srrd_ray.core.errors import StoreError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.storage.omezarr import write_volume
+from srrd_ray.execution.lock import locked
+from srrd_ray.core.records import Knee
+from srrd_ray.core.volume import Volume
 root = Path(sys.argv[1])
 values = np.random.default_rng(0).integers(0, 999, (32, 64, 64)).astype(np.int16)
 volume = Volume(array=values, geometry=Geometry.aligned(values.shape, (1, 1, 1)))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.errors import CohortError
-from srrd_ray.io.cohort import read_cohort, survey
-from srrd_ray.stages.check import check
-from tests.io import makers
+from srrd_ray.cohort.check import check
+from srrd_ray.cohort.tables import read_cohort, survey
+from srrd_ray.core.errors import CohortError
+from tests.imaging import makers
 
 
 def edited(root: Path, table: str, change: Callable[[str], str]) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry import blocks, local_thickness
 from srrd_ray.morphometry.blocks import BONE, FIELD, Bits, Phase, Signed, Window
 from srrd_ray.morphometry.thickness import Border

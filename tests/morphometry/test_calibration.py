@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.errors import InputError, NotEstimableError
+from srrd_ray.core.errors import InputError, NotEstimableError
 from srrd_ray.morphometry.calibration import ct_bone, ct_bone_fraction
 from tests.morphometry import shapes
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.morphometry import mr_bone_fraction
 from srrd_ray.morphometry.marrow import marrow_reference, noise_sd
 from tests.morphometry import shapes

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray import serial
-from srrd_ray.errors import InputError
+from srrd_ray.core import serial
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry import BoneMeasures, measure
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, anisotropy
 from srrd_ray.morphometry.maps import bone_maps, region_measures

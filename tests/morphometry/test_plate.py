@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.morphometry.plate import plate_by_mass, plate_thickness
 
 Real = NDArray[np.float64]

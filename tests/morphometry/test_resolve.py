@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry.resolve import (
     MorphometryConfig,
     box_corners,
@@ -14,7 +15,6 @@ from srrd_ray.morphometry.resolve import (
     trabecular,
     window_round,
 )
-from srrd_ray.volume import Volume
 
 SPACING = (0.75, 0.25, 0.2)
 

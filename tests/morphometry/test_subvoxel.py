@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry import local_thickness, measure
 from srrd_ray.morphometry.thickness import Wall
 from tests.morphometry import shapes

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from srrd_ray.errors import InputError
+from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry import local_thickness
 from tests.morphometry import shapes
 from tests.morphometry.shapes import ISO, THICK_SLICES, Mask, Spacing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry, Points
-from srrd_ray.volume import Volume
+from srrd_ray.core.geometry import Geometry, Points
+from srrd_ray.core.volume import Volume
 
 PLATEAU_Z, CONDYLE_Z = -2.0, 2.0
 HALF_ML, HALF_AP, CONDYLE_X, CONDYLE_R = 34.0, 18.0, 17.0, 22.0

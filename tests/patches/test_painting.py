@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srrd_ray.core.volume import Volume
 from srrd_ray.patches.painting import paint
-from srrd_ray.volume import Volume
 from tests.patches.phantoms import oblique_grid, voxel_lps
 
 GRID = oblique_grid()

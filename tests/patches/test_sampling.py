@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import CT_SHAPE, MR_SHAPE, ct_grid, mr_grid
-from srrd_ray.volume import Volume
 from tests.patches.phantoms import knee_labels, oblique_grid, rotation, voxel_lps
 
 LABELS = knee_labels(oblique_grid())

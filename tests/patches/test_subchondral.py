@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry, apply
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.records import BONES, COMPARTMENTS, Bone, Compartment, Side
+from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, subchondral_points
-from srrd_ray.records import BONES, COMPARTMENTS, Bone, Compartment, Side
-from srrd_ray.volume import Volume
 from tests.patches.phantoms import (
     CONDYLE_R,
     CONDYLE_X,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.geometry import Geometry
-from srrd_ray.volume import Volume
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 GRID = Geometry.aligned((60, 48, 90), (0.8, 0.8, 0.8), (-35.6, -18.8, -23.6))

@@ -4,10 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration.bones import BoneConfig, segment_ct_bones
-from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
 

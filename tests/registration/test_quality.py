@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import matrix4
+from srrd_ray.core.geometry import matrix4
+from srrd_ray.core.serial import to_json
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
-from srrd_ray.serial import to_json
-from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
 CONFIG = RegistrationConfig()

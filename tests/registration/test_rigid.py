@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srrd_ray.errors import RegistrationError
-from srrd_ray.geometry import Matrix4, apply
+from srrd_ray.core.errors import RegistrationError
+from srrd_ray.core.geometry import Matrix4, apply
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import (
     RegistrationConfig,
     by_information,
@@ -15,7 +16,6 @@ from srrd_ray.registration.rigid import (
     register_bone,
     surface_starts,
 )
-from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
 CONFIG = RegistrationConfig()

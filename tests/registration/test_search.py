@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Matrix4, apply, matrix4
+from srrd_ray.core.geometry import Matrix4, apply, matrix4
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration import search
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult
-from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
 CONFIG = RegistrationConfig()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from srrd_ray.records import Fault, Knee, Outcome
+from srrd_ray.core.records import Fault, Knee, Outcome
 from srrd_ray.report.content import (
     Json,
     cards,

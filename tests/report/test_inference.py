@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srrd_ray.records import BONES, COMPARTMENTS, PARAMETERS
+from srrd_ray.core.records import BONES, COMPARTMENTS, PARAMETERS
+from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json
 from srrd_ray.report.inference import Inference, render_inference
-from srrd_ray.volume import Volume
 from tests.report.test_overlays import knee
 
 RECORD: dict[str, Json] = {

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry
-from srrd_ray.records import PARAMETERS, Bone
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import PARAMETERS, Bone
+from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.overlays import CT_WINDOW, KneeImages
 from srrd_ray.report.style import png_bytes, styled
-from srrd_ray.volume import Volume
 
 SHIFT = np.array([4.0, -3.0, 5.0])
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from srrd_ray.geometry import apply
+from srrd_ray.core.geometry import apply
 from srrd_ray.simulation.cohort import KneeImages, _mr_session, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.ct import (
     PROTOCOLS,

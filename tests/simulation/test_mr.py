@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import Scene
 from srrd_ray.simulation.mr import (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.off_resonance import (
     BONE_PPM,

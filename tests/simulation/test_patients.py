@@ -1,6 +1,6 @@
 import pytest
 
-from srrd_ray.errors import ConfigError
+from srrd_ray.core.errors import ConfigError
 from srrd_ray.simulation.patients import simulate_cohort_plan
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import compose
 from srrd_ray.simulation.phantoms import BONE_OF, SOFT_OF, at_rest, body, edge

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry, apply
+from srrd_ray.core.geometry import Geometry, apply
 from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.cohort import KneeImages
 from srrd_ray.simulation.compose import Table

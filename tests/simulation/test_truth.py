@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import apply
+from srrd_ray.core.geometry import apply
 from srrd_ray.simulation.cohort import KneeImages
 from srrd_ray.simulation.truth import _cell_sums
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from srrd_ray.core.learner import Learner, Shard
+from srrd_ray.core.records import PARAMETERS, Knee, Patch
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.io import patch_store
-from srrd_ray.io.tables import write_table
-from srrd_ray.io.weights import save_tensors
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import PARAMETERS, Knee, Patch
 from srrd_ray.stages.distil import DistilPlan
-from srrd_ray.training import Learner, Shard
+from srrd_ray.storage import patch_store
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import write_table
+from srrd_ray.storage.weights import save_tensors
 from tests.distillation.toys import SMALL, toy
 
 PATIENTS = 6

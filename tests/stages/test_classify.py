@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray import serial
+from srrd_ray.core import serial
 from srrd_ray.diagnosis import ALL, DiagnosisConfig
-from srrd_ray.io.tables import read_table, write_table
 from srrd_ray.stages.classify import COLUMNS, DiagnosisModels, classify, features_of, read_models, sha256_of
+from srrd_ray.storage.tables import read_table, write_table
 from tests.run_folder import Made, make_run
 
 QUICK = DiagnosisConfig(inverse_penalties=(0.03, 0.3), inner_folds=2)

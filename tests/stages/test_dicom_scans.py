@@ -8,17 +8,17 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from srrd_ray.io.cohort import read_cohort
-from srrd_ray.io.images import read_image
-from srrd_ray.provenance import hash_file
-from srrd_ray.records import Modality
+from srrd_ray.cohort.check import check
+from srrd_ray.cohort.tables import read_cohort
+from srrd_ray.core.records import Modality
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.images import read_image
 from srrd_ray.simulation import mr
 from srrd_ray.simulation.cohort import KneeImages, View
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
-from srrd_ray.stages.check import check
 from srrd_ray.stages.dicom_scans import ct_header, mr_header
 from srrd_ray.stages.simulate import Scans, knee_paths, simulate_knee, write_tables
-from srrd_ray.volume import Volume
+from srrd_ray.storage.file_hash import hash_file
 
 TINY = View(ct_mm=(66.0, 14.0, 24.0), mr_mm=(60.0, 10.0, 19.0), center_mm=(0, 0, 0), truth_voxel_mm=0.3)
 MODALITIES: tuple[Modality, ...] = ("ct", "mr")

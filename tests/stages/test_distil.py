@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.distillation.config import HyperParameters, SearchConfig
 from srrd_ray.distillation.search import drawn, trial, validation_rows
-from srrd_ray.errors import ConfigError, InputError, StoreError
-from srrd_ray.io.tables import read_table, write_table
-from srrd_ray.io.weights import load_tensors
-from srrd_ray.layout import RunLayout
 from srrd_ray.stages.distil import (
     programme_distilled,
     programme_teacher_baseline,
@@ -24,6 +21,9 @@ from srrd_ray.stages.distil import (
     trial_inputs,
 )
 from srrd_ray.stages.models import load_model
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import read_table, write_table
+from srrd_ray.storage.weights import load_tensors
 from tests.distillation.toys import toy
 from tests.stages.small_run import FOLDS, PATIENTS, drive, plan_of, write_run
 

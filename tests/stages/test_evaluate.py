@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srrd_ray.core.records import PARAMETERS
 from srrd_ray.diagnosis import DiagnosisConfig
-from srrd_ray.io import schemas
-from srrd_ray.io.tables import read_table, write_table
-from srrd_ray.records import PARAMETERS
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import classify
 from srrd_ray.stages.evaluate import evaluate, true_parameters
 from srrd_ray.statistics import delong_test, icc
+from srrd_ray.storage import schemas
+from srrd_ray.storage.tables import read_table, write_table
 from tests.run_folder import Made, make_run
 
 QUICK = DiagnosisConfig(inverse_penalties=(0.03,), inner_folds=2)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.errors import CohortError
-from srrd_ray.io.cohort import read_cohort
-from srrd_ray.io.tables import read_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Knee
+from srrd_ray.cohort.tables import read_cohort
+from srrd_ray.core.errors import CohortError
+from srrd_ray.core.records import Knee
 from srrd_ray.stages.gather import refuse_twins, write_knees
 from srrd_ray.stages.ingest import IngestConfig, ingest
-from tests.io import makers
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import read_table
+from tests.imaging import makers
 
 
 def ingested(root: Path, copied: str) -> tuple[RunLayout, list[Knee]]:

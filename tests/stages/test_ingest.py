@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.errors import InputError
-from srrd_ray.io import omezarr
-from srrd_ray.io.cohort import CohortKnee, read_cohort
-from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import hash_file
+from srrd_ray.cohort.tables import read_cohort
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import CohortKnee
 from srrd_ray.stages.ingest import IngestConfig, ingest
-from tests.io import makers
+from srrd_ray.storage import omezarr
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.layout import RunLayout
+from tests.imaging import makers
 
 CONFIG = IngestConfig()
 

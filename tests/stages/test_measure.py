@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from srrd_ray.geometry import Geometry, matrix4
-from srrd_ray.io import omezarr, patch_store
-from srrd_ray.io.tables import read_table
-from srrd_ray.layout import RunLayout
+from srrd_ray.core.geometry import Geometry, matrix4
+from srrd_ray.core.records import BoneTransform, Knee, Patch, RegistrationQuality
+from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry import MorphometryConfig
-from srrd_ray.records import BoneTransform, Knee, Patch, RegistrationQuality
 from srrd_ray.stages.measure import COLUMNS, measure_knee
 from srrd_ray.stages.poses import write_pose
-from srrd_ray.volume import Volume
+from srrd_ray.storage import omezarr, patch_store
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import read_table
 
 KNEE = Knee(participant="007", side="L")
 SHAPE, STEPS = (26, 90, 90), (0.75, 0.21875, 0.21875)

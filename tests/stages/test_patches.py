@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import Geometry, apply, matrix4
-from srrd_ray.io import omezarr, patch_store
-from srrd_ray.layout import RunLayout
+from srrd_ray.core.geometry import Geometry, apply, matrix4
+from srrd_ray.core.records import BONES, BoneTransform, Knee, RegistrationQuality, Side
+from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig
-from srrd_ray.provenance import hash_file
-from srrd_ray.records import BONES, BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
 from srrd_ray.stages.poses import write_pose
-from srrd_ray.volume import Volume
+from srrd_ray.storage import omezarr, patch_store
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.layout import RunLayout
 from tests.patches.phantoms import knee_labels, oblique_grid, rotation, voxel_lps
 
 LABELS = knee_labels(oblique_grid())

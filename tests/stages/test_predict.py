@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.fingerprint import fingerprint_distance
 from srrd_ray.distillation.inference import predict
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
-from srrd_ray.io.tables import read_table
-from srrd_ray.layout import RunLayout
 from srrd_ray.patches import PatchConfig
-from srrd_ray.records import PARAMETERS
 from srrd_ray.stages.distil import programme_distilled, programme_teacher_baseline, read_data, save_models
 from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.models import load_model
 from srrd_ray.stages.predict import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee
-from srrd_ray.volume import Volume
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import read_table
 from tests.distillation.toys import toy
 from tests.patches.phantoms import knee_labels, oblique_grid, voxel_lps
 from tests.stages.small_run import FOLDS, PATIENTS, WITHOUT_MR, drive, plan_of, write_run

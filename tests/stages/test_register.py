@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.geometry import apply
-from srrd_ray.io import omezarr
-from srrd_ray.io.tables import read_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import BONES, Knee
+from srrd_ray.core.geometry import apply
+from srrd_ray.core.records import BONES, Knee
+from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.poses import read_pose
 from srrd_ray.stages.register import COLUMNS, register_knee
-from srrd_ray.volume import Volume
+from srrd_ray.storage import omezarr
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import read_table
 from tests.registration import phantoms
 
 KNEE = Knee(participant="001", side="R")

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srrd_ray.core.records import Image, Knee, Unit
+from srrd_ray.core.volume import Volume
 from srrd_ray.diagnosis import DiagnosisConfig
-from srrd_ray.io.omezarr import write_volume
-from srrd_ray.io.tables import read_table, write_table
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Image, Knee, Unit
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import classify
 from srrd_ray.stages.evaluate import evaluate
 from srrd_ray.stages.report import build_report, knee_images
-from srrd_ray.volume import Volume
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.omezarr import write_volume
+from srrd_ray.storage.tables import read_table, write_table
 from tests.report.test_overlays import knee
 from tests.run_folder import Made, make_run
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.errors import InputError, StoreError
-from srrd_ray.io import omezarr
-from srrd_ray.io.weights import save_tensors
-from srrd_ray.layout import RunLayout
-from srrd_ray.records import Knee
+from srrd_ray.core.errors import InputError, StoreError
+from srrd_ray.core.learner import Shard
+from srrd_ray.core.records import Knee
+from srrd_ray.core.volume import Volume
 from srrd_ray.stages.synthesize import load_model, save_model, synthesize_knee, training_learners
+from srrd_ray.storage import omezarr
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.weights import save_tensors
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.training import Shard
-from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
 KNEE = Knee(participant="001", side="R")

@@ -6,7 +6,7 @@ import pingouin
 import pytest
 from numpy.typing import NDArray
 
-from srrd_ray.errors import ConfigError, NotEstimableError
+from srrd_ray.core.errors import ConfigError, NotEstimableError
 from srrd_ray.statistics import bland_altman, ccc, errors, icc, line
 from srrd_ray.statistics.agreement import Form
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics import bca, delta_icc, icc, patient_resamples
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics import brier, calibration, ece, reliability
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics import icc
 from srrd_ray.statistics.regression import Pairs, gain, mean_icc, pooled_icc
 

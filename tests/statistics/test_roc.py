@@ -6,7 +6,7 @@ from MLstatkit import Delong_test
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from srrd_ray.errors import NotEstimableError
+from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics import auc, auc_ci, delong_test, require_both_classes, roc_band, roc_points
 
 Sample = tuple[NDArray[np.int_], NDArray[np.float64], NDArray[np.float64]]

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import check, synthesize
 from srrd_ray.synthesis.networks import Generator
-from srrd_ray.volume import Volume
 
 CONFIG = CycleGanConfig(width=4, blocks=1)
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srrd_ray.core.volume import Volume
 from srrd_ray.synthesis.metrics import compare
-from srrd_ray.volume import Volume
 from tests.registration import phantoms
 
 

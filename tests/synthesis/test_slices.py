@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.errors import InputError
-from srrd_ray.geometry import Geometry
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.slices import sagittal, scale_hu, scale_mr, slices_from_ct, tiles, unscale_hu
-from srrd_ray.volume import Volume
 
 CONFIG = CycleGanConfig()
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from srrd_ray.errors import ConfigError, InputError, TrainingError
+from srrd_ray.core.errors import ConfigError, InputError, TrainingError
+from srrd_ray.core.learner import Shard
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.step import CycleGanLearner
-from srrd_ray.training import Shard
 
 CONFIG = CycleGanConfig(tile=(16, 16), width=4, blocks=1, discriminator_width=4, steps=2, batch=4, epochs=2)
 

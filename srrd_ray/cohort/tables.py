@@ -1,0 +1,280 @@
+"""The cohort on disk: two tables and a folder a participant, read once, every fault of the tables found in one pass.
+
+Paths are made from checked ids and never from a header; what lies outside the cohort's folder is not followed.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from srrd_ray.core.errors import CohortError
+from srrd_ray.core.records import BONES, Bone, CohortKnee, Knee, Modality, Series, Side
+from srrd_ray.storage.places import listed, place, present
+from srrd_ray.storage.schemas import validate
+
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".ome.zarr", ".dcm", "")
+OLDEST = 90.0
+_ID = re.compile(r"[A-Za-z0-9]+\Z")
+_BLANK = {"", "n/a", "na", "nan"}
+_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cohort:
+    """All knees, sorted by key."""
+
+    root: Path
+    knees: tuple[CohortKnee, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Person:
+    age: float | None
+    sex: str | None
+
+
+def read_cohort(root: Path) -> Cohort:
+    """Return the cohort at `root`.
+
+    Raises
+    ------
+    CohortError
+        The first fault of its tables (`cohort-missing`, `table-column`, `id-invalid`, `id-duplicate`, `id-unknown`,
+        `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`, `path-outside`,
+        `image-ambiguous`) with its row, and how many more there are.
+    """
+    cohort, faults = survey(root)
+    if faults:
+        first = faults[0]
+        more = f" {len(faults) - 1} more; `srrd check` lists them all." if len(faults) > 1 else ""
+        raise CohortError(
+            first.code,
+            first.what,
+            where=first.where,
+            got=first.got,
+            expected=first.expected,
+            todo=(first.todo + more).strip(),
+        )
+    return cohort
+
+
+def with_places(knee: CohortKnee) -> CohortKnee:
+    """Return the knee with its paths parsed anew: of a record that came as JSON, those in an object store are mere names."""
+    ct, mr = (one and replace(one, path=place(one.path)) for one in (knee.ct, knee.mr))
+    masks = tuple((bone, modality, place(path)) for bone, modality, path in knee.masks)
+    return replace(knee, ct=ct, mr=mr, masks=masks)
+
+
+def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
+    """Return the knees that can be used and every fault of tables and layout; nothing is raised but a missing cohort."""
+    if not root.is_dir():
+        raise CohortError("cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder.")
+    faults: list[CohortError] = []
+    home = root.resolve()  # links are followed once, not once an image
+    with listed(home):
+        people = dict(_people(home, faults))
+        knees = sorted(_knees(home, people, faults), key=lambda item: item.knee.key)
+    alike = {(k.knee.side, k.kl_grade, k.oa, k.age, k.sex): k for k in knees}  # ids were matched one by one
+    for knee in alike.values():
+        validate("cohort", _row(knee), knee.knee.key)
+    if not knees and not faults:
+        faults.append(CohortError("cohort-empty", "no knee in the table", where="knees.tsv"))
+    return Cohort(root=root, knees=tuple(knees)), tuple(faults)
+
+
+def _people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _Person]]:
+    seen: dict[str, int] = {}
+    for number, row in _rows(root / "participants.tsv", ("participant_id", "age", "sex"), faults):
+        name, where = _bare(row["participant_id"]), f"participants.tsv, row {number}"
+        if not _ID.match(name):
+            faults.append(_invalid_id(where, name))
+        elif name in seen:
+            faults.append(_duplicate("id-duplicate", "participant", where, f"{name}, also in row {seen[name]}"))
+        elif not (root / f"sub-{name}").is_dir():
+            faults.append(
+                CohortError(
+                    "id-not-on-disk", "participant without a folder", where=where, got=name, expected=f"sub-{name}/"
+                )
+            )
+        else:
+            yield name, _Person(age=_age(row["age"], where, faults), sex=_SEXES.get(row["sex"].strip().lower()))
+        seen.setdefault(name, number)
+
+
+def _knees(root: Path, people: Mapping[str, _Person], faults: list[CohortError]) -> Iterator[CohortKnee]:
+    seen: dict[str, int] = {}
+    for number, row in _rows(root / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), faults):
+        where = f"knees.tsv, row {number}"
+        knee = _knee(row, people, where, faults)
+        if knee is None:
+            continue
+        if knee.key in seen:
+            faults.append(_duplicate("knee-duplicate", "knee", where, f"{knee.key}, also in row {seen[knee.key]}"))
+            continue
+        seen[knee.key] = number
+        person = people[knee.participant]
+        yield CohortKnee(
+            knee=knee,
+            ct=_series(root, knee, "ct", faults),
+            mr=_series(root, knee, "mr", faults),
+            kl_grade=_grade(row["kl_grade"], where, "kl-invalid", range(5), faults),
+            oa=_grade(row["oa"], where, "oa-invalid", range(2), faults),
+            age=person.age,
+            sex=person.sex,
+            masks=tuple(_masks(root, knee, faults)),
+        )
+
+
+def _rows(path: Path, columns: Sequence[str], faults: list[CohortError]) -> list[tuple[int, dict[str, str]]]:
+    """Return (row number counted as an editor does, cells) of a table that has all `columns`."""
+    if not path.is_file():
+        faults.append(CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}."))
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t", restval="", strict=True)
+            found = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = found
+            rows = [
+                (number, {key: value for key, value in row.items() if key and isinstance(value, str)})
+                for number, row in enumerate(reader, start=2)
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        faults.append(
+            CohortError("table-unreadable", "not UTF-8 text with tabs", where=path.name, got=type(error).__name__)
+        )
+        return []
+    missing = [name for name in columns if name not in found]
+    if missing:
+        faults.append(
+            CohortError(
+                "table-column", f"no column {missing[0]!r}", where=f"{path.name}, row 1", got=f"{len(found)} columns",
+                expected=", ".join(columns), todo="The table is separated by tabs.",
+            )
+        )  # fmt: skip
+        return []
+    return rows
+
+
+def _knee(row: Mapping[str, str], people: Mapping[str, _Person], where: str, faults: list[CohortError]) -> Knee | None:
+    name, side = _bare(row["participant_id"]), row["side"].strip()
+    if not _ID.match(name):
+        faults.append(_invalid_id(where, name))
+        return None
+    if side not in get_args(Side):
+        faults.append(
+            CohortError("side-invalid", "no side of a knee", where=where, got=repr(side[:8]), expected="L or R")
+        )
+        return None
+    if name not in people:
+        text = "participant is not in participants.tsv, or faulty there"
+        faults.append(CohortError("id-unknown", text, where=where, got=name[:32]))
+        return None
+    return Knee(participant=name, side="L" if side == "L" else "R")
+
+
+def _row(knee: CohortKnee) -> dict[str, str | int | float | None]:
+    """Return a knee as `storage_schemas/cohort.schema.json` describes it."""
+    return {
+        "participant_id": knee.knee.participant, "side": knee.knee.side, "kl_grade": knee.kl_grade, "oa": knee.oa,
+        "age": knee.age, "sex": knee.sex,
+    }  # fmt: skip
+
+
+def _bare(name: str) -> str:
+    return name.strip().removeprefix("sub-")
+
+
+def _invalid_id(where: str, name: str) -> CohortError:
+    return CohortError(
+        "id-invalid",
+        "a participant id is made of letters and digits",
+        where=where,
+        got=f"{len(name)} characters, among them {sorted(set(re.findall(r'[^A-Za-z0-9]', name)))[:6]}",
+        expected="^[A-Za-z0-9]+$",
+        todo="Rename the participant in both tables and on disk.",
+    )
+
+
+def _duplicate(code: str, what: str, where: str, got: str) -> CohortError:
+    return CohortError(code, f"the same {what} twice", where=where, got=got, expected="one row each")
+
+
+def _age(text: str, where: str, faults: list[CohortError]) -> float | None:
+    if text.strip().lower() in _BLANK:
+        return None
+    try:
+        age = float(text.strip().removesuffix("+"))
+    except ValueError:
+        age = -1.0
+    if not 0 <= age <= 130:
+        faults.append(CohortError("age-invalid", "no age in years", where=where, expected="a number or n/a"))
+        return None
+    return min(age, OLDEST) if age > 89 else age
+
+
+def _grade(text: str, where: str, code: str, allowed: range, faults: list[CohortError]) -> int | None:
+    bare = text.strip().lower()
+    if bare in _BLANK:
+        return None
+    try:
+        value = float(bare)
+    except ValueError:
+        value = -1.0
+    if value not in allowed:
+        expected = f"{allowed[0]} to {allowed[-1]}, or n/a"
+        faults.append(CohortError(code, "no such grade", where=where, got=repr(text.strip()[:16]), expected=expected))
+        return None
+    return int(value)
+
+
+def _series(root: Path, knee: Knee, modality: Modality, faults: list[CohortError]) -> Series | None:
+    stem = f"{knee.key}_{modality}"
+    path = _one(root, root / f"sub-{knee.participant}" / modality, stem, faults)
+    return None if path is None else Series(knee=knee, modality=modality, path=path)
+
+
+def _masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[tuple[Bone, Modality, Path]]:
+    folder = root / "derivatives" / "masks" / f"sub-{knee.participant}"
+    if not folder.is_dir():
+        return
+    for bone in BONES:
+        for modality in MODALITIES:
+            path = _one(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
+            if path is not None:
+                yield bone, modality, path
+
+
+def _one(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path | None:
+    """Return the one image of that stem in `folder`, checked to lie inside the cohort, whose `root` is no link."""
+    found = present(folder, [f"{stem}{suffix}" for suffix in SUFFIXES])
+    if len(found) > 1:
+        faults.append(
+            CohortError(
+                "image-ambiguous", "one image is there twice", where=stem, got=", ".join(path.name for path in found),
+                todo="Leave one of them.",
+            )
+        )  # fmt: skip
+        return None
+    if found and not found[0].resolve().is_relative_to(root):
+        faults.append(
+            CohortError(
+                "path-outside", "a link leads out of the cohort's folder", where=found[0].name,
+                todo="Copy the image into the cohort.",
+            )
+        )  # fmt: skip
+        return None
+    return found[0] if found else None
+
+
+def count_labels(knees: Sequence[CohortKnee]) -> dict[str, int]:
+    """Return how many knees have each KL grade; blanks, which are excluded from diagnosis, under ``n/a``."""
+    counts = Counter("n/a" if item.kl_grade is None else str(item.kl_grade) for item in knees)
+    return dict(sorted(counts.items()))

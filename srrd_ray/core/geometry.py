@@ -1,0 +1,129 @@
+"""Where voxels are: the affine from voxel indices to LPS millimetres, and nothing else.
+
+Arrays are (z, y, x). `ijk_to_lps` maps the column (i, j, k, 1), with i the index along x (the array's LAST axis), to LPS
+millimetres (+x left, +y posterior, +z superior). Voxel centres are at whole indices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srrd_ray.core.errors import InputError
+
+Row4: TypeAlias = tuple[float, float, float, float]
+Matrix4: TypeAlias = tuple[Row4, Row4, Row4, Row4]
+Shape: TypeAlias = tuple[int, int, int]
+Points: TypeAlias = NDArray[np.float64]
+
+
+def matrix4(values: ArrayLike) -> Matrix4:
+    """Return 4×4 `values` as nested tuples of floats: hashable, comparable, and plain JSON."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (4, 4) or not np.isfinite(array).all():
+        raise InputError("affine-invalid", "not a finite 4x4 matrix", got=f"shape {array.shape}", expected="(4, 4)")
+    a, b, c, d = (tuple(float(v) for v in row) for row in array)
+    return (a, b, c, d)  # type: ignore[return-value]  # each row has four floats: checked above
+
+
+def apply(matrix: ArrayLike, points: ArrayLike) -> Points:
+    """Return `points` (…, 3) mapped by the 4×4 `matrix`."""
+    m = np.asarray(matrix, dtype=np.float64)
+    return np.asarray(points, dtype=np.float64) @ m[:3, :3].T + m[:3, 3]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Geometry:
+    """The grid of a volume.
+
+    Parameters
+    ----------
+    shape
+        (z, y, x) voxel counts.
+    ijk_to_lps
+        4×4 affine from (i, j, k) = (x, y, z) indices to LPS mm.
+
+    Raises
+    ------
+    InputError
+        `affine-invalid` where a spacing is zero or not finite, or the axes are linearly dependent.
+    """
+
+    shape: Shape
+    ijk_to_lps: Matrix4
+
+    def __post_init__(self) -> None:
+        linear = self.affine[:3, :3]
+        lengths = np.linalg.norm(linear, axis=0)
+        if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+            raise InputError("affine-invalid", "voxel spacing must be positive and finite", got=str(lengths.tolist()))
+        if abs(np.linalg.det(linear / lengths)) < 1e-3:
+            raise InputError("affine-invalid", "voxel axes are linearly dependent", got=str(linear.tolist()))
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise InputError("shape-invalid", "a volume has three axes", got=str(self.shape))
+
+    @classmethod
+    def make(cls, shape: Shape, affine: ArrayLike) -> Geometry:
+        """Return a geometry from any (z, y, x) shape and 4×4 array."""
+        z, y, x = (int(n) for n in shape)
+        return cls(shape=(z, y, x), ijk_to_lps=matrix4(affine))
+
+    @classmethod
+    def aligned(cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)) -> Geometry:
+        """Return a grid along the LPS axes: `spacing_mm` is (z, y, x), `first_voxel_lps` the centre of voxel (0, 0, 0)."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.diag(np.asarray(spacing_mm, dtype=np.float64)[::-1])
+        affine[:3, 3] = first_voxel_lps
+        return cls.make(shape, affine)
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """`ijk_to_lps` as a new float64 array (4, 4)."""
+        return np.array(self.ijk_to_lps, dtype=np.float64)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along the array axes (z, y, x), mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel, mm³."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def index_to_lps(self, zyx: ArrayLike) -> Points:
+        """Return LPS mm of (…, 3) array indices given as (z, y, x); fractions allowed."""
+        return apply(self.affine, np.asarray(zyx, dtype=np.float64)[..., ::-1])
+
+    def lps_to_index(self, lps: ArrayLike) -> Points:
+        """Return (…, 3) fractional array indices (z, y, x) of LPS mm points."""
+        return apply(np.linalg.inv(self.affine), lps)[..., ::-1]
+
+    def crop(self, start: Shape, shape: Shape) -> Geometry:
+        """Return the grid of ``array[start : start + shape]``; `start` is (z, y, x) and may be negative (padding)."""
+        affine = self.affine
+        affine[:3, 3] = self.index_to_lps(start)
+        return Geometry.make(shape, affine)
+
+    def rescaled(self, shape: Shape) -> Geometry:
+        """Return a grid of `shape` over the same field of view (voxel edges kept, centres moved)."""
+        factor = np.asarray(self.shape, dtype=np.float64) / np.asarray(shape, dtype=np.float64)
+        affine = self.affine
+        affine[:3, 3] = self.index_to_lps((factor - 1) / 2)
+        affine[:3, :3] = affine[:3, :3] * factor[::-1]
+        return Geometry.make(shape, affine)
+
+    def corners_lps(self) -> Points:
+        """Return the LPS positions (8, 3) of the centres of the eight corner voxels."""
+        ends = [(0, n - 1) for n in self.shape]
+        return self.index_to_lps(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, 8).T)
+
+    def matches(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
+        """Return whether both grids have one shape and corner voxels no further apart than `tolerance_mm`."""
+        return self.shape == other.shape and bool(
+            np.abs(self.corners_lps() - other.corners_lps()).max() <= tolerance_mm
+        )

@@ -1,0 +1,216 @@
+"""The frozen records that stages hand to each other: paths and numbers, never arrays, models or open files."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from srrd_ray.core.errors import CohortError, InputError, SrrdError
+from srrd_ray.core.geometry import Geometry, Matrix4
+from srrd_ray.core.scrub import Scrubber
+
+Side: TypeAlias = Literal["L", "R"]
+Bone: TypeAlias = Literal["femur", "tibia"]
+Compartment: TypeAlias = Literal["medial", "lateral"]
+Modality: TypeAlias = Literal["ct", "mr"]
+Image: TypeAlias = Literal["ct", "mr", "sct", "ct_bones", "mr_bones"]
+Unit: TypeAlias = Literal["HU", "au", "label"]
+Parameter: TypeAlias = Literal["BV/TV", "Tb.Th", "Tb.Sp", "Tb.N"]
+Status: TypeAlias = Literal["done", "skipped", "failed"]
+RunState: TypeAlias = Literal["running", "finished", "stopped"]
+StageName: TypeAlias = Literal[
+    "ingest", "learn-synthesis", "synthesize", "register", "patches", "measure", "tables",
+    "teach", "tune", "distil", "predict", "classify", "evaluate", "report",
+]  # fmt: skip
+
+STAGES: tuple[StageName, ...] = get_args(StageName)
+STATUSES: tuple[Status, ...] = get_args(Status)
+BONES: tuple[Bone, ...] = get_args(Bone)
+COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)
+PARAMETERS: tuple[Parameter, ...] = get_args(Parameter)
+BONE_LABELS: dict[Bone, int] = {"femur": 1, "tibia": 2}
+
+_ID = re.compile(r"[A-Za-z0-9]+\Z")
+_KEY = re.compile(r"sub-([A-Za-z0-9]+)_side-([LR])\Z")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Knee:
+    """The unit of work: one knee of one participant.
+
+    Raises
+    ------
+    CohortError
+        `id-invalid` where the participant's id could not be part of a file name.
+    """
+
+    participant: str
+    side: Side
+
+    def __post_init__(self) -> None:
+        if not _ID.match(self.participant) or self.side not in get_args(Side):
+            raise CohortError(
+                "id-invalid",
+                "participant ids are letters and digits, sides are L or R",
+                got=repr((self.participant[:32], self.side)),
+                todo="Correct participants.tsv and knees.tsv.",
+            )
+
+    @property
+    def key(self) -> str:
+        """``sub-017_side-L``: the name of the knee in paths, tables and logs."""
+        return f"sub-{self.participant}_side-{self.side}"
+
+    @classmethod
+    def parse(cls, key: str) -> Knee:
+        """Return the knee whose `key` this is."""
+        match = _KEY.match(key)
+        if match is None:
+            raise CohortError("id-invalid", "not the key of a knee", got=repr(key[:64]), expected="sub-<id>_side-<L|R>")
+        return cls(participant=match[1], side="L" if match[2] == "L" else "R")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """One image of a knee as the cohort holds it: a file, or a folder of DICOM files."""
+
+    knee: Knee
+    modality: Modality
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CohortKnee:
+    """One row of knees.tsv with its images. `age` is in years, those over 89 given as 90; blanks are none."""
+
+    knee: Knee
+    ct: Series | None
+    mr: Series | None
+    kl_grade: int | None
+    oa: int | None
+    age: float | None
+    sex: str | None
+    masks: tuple[tuple[Bone, Modality, Path], ...] = ()
+
+    def series(self, modality: Modality) -> Series | None:
+        """Return the image of one modality, or none."""
+        return self.ct if modality == "ct" else self.mr
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredVolume:
+    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from; null for measured data.
+
+    `voxels_sha256` is that of a measured image in whatever format it came; null for what this package made.
+    """
+
+    knee: Knee
+    image: Image
+    path: Path
+    geometry: Geometry
+    unit: Unit
+    sha256: str
+    synthetic_from: Modality | None = None
+    voxels_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegistrationQuality:
+    """Whether a transform may be used, and the numbers behind it: Dice of the bone after alignment, its surface distance
+    (mm), correlation of CT and synthetic CT inside the bone; `reason` is empty where accepted.
+    """
+
+    accepted: bool
+    reason: str
+    dice: float
+    surface_mm: float
+    correlation: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoneTransform:
+    """The rigid pose of one bone: `matrix` maps fixed LPS mm (CT) to moving LPS mm (MR), always in that direction."""
+
+    knee: Knee
+    bone: Bone
+    fixed: Modality
+    moving: Modality
+    matrix: Matrix4
+    quality: RegistrationQuality
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch:
+    """One cube of subchondral bone: row `row` of the shard `store`; centre in CT LPS mm; depth under the joint surface."""
+
+    store: Path
+    row: int
+    knee: Knee
+    bone: Bone
+    compartment: Compartment
+    center_lps_mm: tuple[float, float, float]
+    depth_mm: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """The probability of osteoarthritis of one knee, from a model that never saw its patient (`fold`)."""
+
+    knee: Knee
+    probability: float
+    label: int | None
+    fold: int
+    model_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """Why a knee failed: the stable code and the message of an `SrrdError`, or the type of any other exception."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Fault:
+        """Return the fault of an exception; unknown exceptions keep their type, so that a defect of ours is seen as one.
+
+        Of an unknown one the path is left out, or its words are scrubbed: they may hold names of files and values of headers.
+        """
+        if isinstance(error, SrrdError):
+            return cls(code=error.code, message=str(error)[:2000])
+        kind = type(error).__name__
+        words = error.strerror if isinstance(error, OSError) else None
+        words = words or Scrubber().text(str(error)[:1000]) or kind
+        return cls(code=f"unexpected-{kind}", message=f"{words}{_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    """Return where in this package an exception was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "srrd_ray" in Path(frame.filename).parts]
+    return f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one stage did with one knee (`knee` is null for a stage over the whole cohort)."""
+
+    knee: Knee | None
+    stage: str
+    status: Status
+    seconds: float
+    error: Fault | None = None
+
+    def __post_init__(self) -> None:
+        if (self.status == "failed") != (self.error is not None):
+            raise InputError("outcome-invalid", "exactly the failed outcomes carry an error", got=self.status)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageTime:
+    """Wall seconds of one stage, all its units together."""
+
+    stage: str
+    seconds: float

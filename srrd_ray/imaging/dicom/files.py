@@ -1,0 +1,373 @@
+"""DICOM files of a folder as single slices: what each says about place and meaning, and which files are no images.
+
+Nothing of a header leaves this module but geometry, scaling and an allow-list of technique; UIDs and free text stay in
+memory to tell series apart.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import Modality
+from srrd_ray.imaging.dicom.quiet import unvalidated
+from srrd_ray.imaging.source import safe_name
+
+CT = UID("1.2.840.10008.5.1.4.1.1.2")
+MR = UID("1.2.840.10008.5.1.4.1.1.4")
+ENHANCED_CT = UID("1.2.840.10008.5.1.4.1.1.2.1")
+ENHANCED_MR = UID("1.2.840.10008.5.1.4.1.1.4.1")
+LEGACY_CT = UID("1.2.840.10008.5.1.4.1.1.2.2")
+LEGACY_MR = UID("1.2.840.10008.5.1.4.1.1.4.4")
+IMAGES: dict[UID, Modality] = {
+    CT: "ct", ENHANCED_CT: "ct", LEGACY_CT: "ct", MR: "mr", ENHANCED_MR: "mr", LEGACY_MR: "mr",
+}  # fmt: skip
+MULTIFRAME = (ENHANCED_CT, ENHANCED_MR, LEGACY_CT, LEGACY_MR)
+_NUMBERS = (
+    "KVP", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
+    "XRayTubeCurrent", "Exposure", "ReconstructionDiameter", "PixelBandwidth", "EchoTrainLength",
+)  # fmt: skip
+_CODES = {
+    "Modality": r"CT|MR",
+    "ScanningSequence": r"(SE|IR|GR|EP|RM)(/(SE|IR|GR|EP|RM))*",
+    "SequenceVariant": r"(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF)(/(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF))*",
+    "MRAcquisitionType": r"2D|3D",
+    "PatientPosition": r"[HF]F(S|P|DR|DL)",
+    "ConvolutionKernel": r"(STANDARD|SOFT|LUNG|DETAIL|EDGE|CHEST|BONE(PLUS)?|FC\d{2}|[BHIUTQJ][a-z]?\d{2}[a-z]?|[A-ELY][A-C]?)(/\d)?",
+}
+_WANTED = (
+    *_NUMBERS, *_CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "DirectoryRecordSequence",
+    "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames",
+    "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "EffectiveEchoTime", "StackID", "ImageType",
+    "BurnedInAnnotation", "Laterality", "ImageLaterality", "FrameLaterality", "BodyPartExamined", "SeriesDescription",
+    "StudyDescription", "ProtocolName", "Manufacturer", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+_MAKERS = ("SIEMENS", "GE", "PHILIPS", "CANON", "TOSHIBA", "HITACHI", "FUJI", "CURVEBEAM", "PLANMED", "UNITED IMAGING")
+
+
+Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """How the pixels of a file are stored. `offset` is where uncompressed ones begin; none where they have to be decoded."""
+
+    offset: int | None
+    dtype: str
+    bits: int
+    shift: int
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and largest value that can be stored."""
+        signed = self.dtype[1] == "i"
+        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if signed else (0, (1 << self.bits) - 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slice:
+    """One frame of one file. `name` may be shown to a user; `series`, `instance` and `reference` (UIDs) may not."""
+
+    path: Path
+    name: str
+    frame: int | None
+    modality: Modality
+    series: str
+    instance: str
+    reference: str
+    shape: tuple[int, int] | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    slope: float | None
+    intercept: float | None
+    echo: str
+    kinds: tuple[str, ...]
+    inverted: bool
+    padding: tuple[int, int] | None
+    burned_in: bool
+    sides: frozenset[str]
+    body_part: str
+    stored: Stored
+    technique: dict[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """The slices of a folder, and how many files were set aside and why."""
+
+    slices: tuple[Slice, ...]
+    ignored: dict[str, int] = field(hash=False)
+    files: int
+
+
+def read_folder(folder: Path, root: Path | None = None) -> Listing:
+    """Return every CT and MR slice below `folder` (or of one file), from headers alone.
+
+    Links are followed where they stay inside `root`, the folder itself where none is given.
+
+    Raises
+    ------
+    InputError
+        `path-outside` for a link that leads elsewhere, `dicom-truncated` for an empty or short ``.dcm`` file, `dicom-codec` for a compression nobody here can decode.
+    """
+    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    _check_links(folder, files, (root or folder).resolve())
+    ignored: Counter[str] = Counter()
+    slices: list[Slice] = []
+    known: Known = {}
+    with unvalidated():
+        for path in files:
+            found, reason = _read(path, safe_name(path, files), known)
+            slices += found
+            ignored.update([reason] if reason else [])
+    return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
+
+
+def _read(path: Path, name: str, known: Known) -> tuple[list[Slice], str]:
+    """Return the slices of one file, or why it is set aside; what breaks a parser is refused without its value."""
+    try:
+        dataset, stored, reason = _open(path, name)
+        if dataset is None or stored is None:
+            return [], reason
+        return list(_slices(path, name, dataset, stored, known)), ""
+    except InputError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, NotImplementedError) as error:
+        raise InputError(
+            "dicom-header",
+            "a DICOM header cannot be understood",
+            where=name,
+            got=type(error).__name__,
+            todo="Export the series again from its source.",
+        ) from None
+
+
+def _check_links(folder: Path, files: list[Path], root: Path) -> None:
+    outside = [path for path in files if path.is_symlink() and not path.resolve().is_relative_to(root)]
+    if outside:
+        raise InputError(
+            "path-outside",
+            "a link leads out of the folder of the input",
+            where=f"{folder.name}, {safe_name(outside[0], files)}",
+            got=f"{len(outside)} of {len(files)} files",
+            todo="Copy the series into the cohort.",
+        )
+
+
+def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str]:
+    """Return the header of an image file, or why the file is set aside."""
+    size = path.stat().st_size
+    if size == 0 and path.suffix.lower() in {".dcm", ".ima"}:
+        raise _truncated(name, "0 bytes", "a DICOM file")
+    try:
+        with path.open("rb") as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
+            start = file.tell()
+    except InvalidDicomError:
+        return None, None, "not DICOM"
+    except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise _truncated(name, f"{size} bytes", "a whole header") from error
+    if _kind(dataset) not in IMAGES:
+        return None, None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
+    if dataset.get("SamplesPerPixel", 1) != 1:
+        return None, None, "colour image"
+    return dataset, _stored(dataset, name, start, size), ""
+
+
+def _kind(dataset: FileDataset) -> UID:
+    return UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
+
+
+def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
+    """Return how the pixels are stored; `start` is where the header ended.
+
+    Refuses pixel data shorter than rows × columns, or in a compression that cannot be decoded here.
+    """
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")))
+    allocated = int(dataset.get("BitsAllocated", 16))
+    bits = min(int(dataset.get("BitsStored", allocated)), allocated)
+    order = "<" if syntax.is_little_endian else ">"
+    dtype = f"{order}{'i' if dataset.get('PixelRepresentation') == 1 else 'u'}{max(1, allocated // 8)}"
+    shift = int(dataset.get("HighBit", bits - 1)) - bits + 1
+    if syntax.is_compressed and not syntax.is_deflated and not _decodable(syntax):
+        raise InputError(
+            "dicom-codec",
+            "compressed pixels without a decoder",
+            where=name,
+            got=syntax.name,
+            todo=f"{syntax.name}: install srrd-ray[dicom], or export the series uncompressed.",
+        )
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    if syntax.is_compressed or not rows or not columns or allocated not in (8, 16, 32):
+        return Stored(offset=None, dtype=dtype, bits=bits, shift=0)
+    offset = start + (8 if syntax.is_implicit_VR else 12)
+    need = rows * columns * (allocated // 8) * int(dataset.get("NumberOfFrames") or 1)
+    if size - offset < need:
+        raise _truncated(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
+    return Stored(offset=offset, dtype=dtype, bits=bits, shift=shift)
+
+
+def _decodable(syntax: UID) -> bool:
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:  # pydicom knows no decoder at all, as for video
+        return False
+
+
+def _truncated(name: str, got: str, expected: str) -> InputError:
+    return InputError(
+        "dicom-truncated",
+        "a DICOM file is cut short",
+        where=name,
+        got=got,
+        expected=expected,
+        todo="Copy the series again from its source.",
+    )
+
+
+def _slices(path: Path, name: str, dataset: FileDataset, stored: Stored, known: Known) -> Iterator[Slice]:
+    if _kind(dataset) not in MULTIFRAME:
+        yield _slice(_Origin(path=path, name=name, frame=None, stored=stored), (dataset,), dataset, known)
+        return
+    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
+    for frame, own in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
+        groups = [item[0] for source in (own, shared) for item in _group_items(source)]
+        origin = _Origin(path=path, name=f"{name} frame {frame + 1}", frame=frame, stored=stored)
+        yield _slice(origin, (*groups, dataset), dataset, known)
+
+
+def _group_items(group: Dataset) -> Iterator[Sequence[Dataset]]:
+    for element in group:
+        if element.VR == "SQ" and element.value and not element.tag.is_private:
+            yield element.value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Origin:
+    path: Path
+    name: str
+    frame: int | None
+    stored: Stored
+
+
+def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, known: Known) -> Slice:
+    """Return one slice; `sources` are looked through in order, so that a frame's own values come before shared ones.
+
+    `known` keeps the technique of each series and echo: it is looked up once, not in every slice.
+    """
+
+    def get(keyword: str) -> object:
+        for source in sources:
+            value = _value(source, keyword)
+            if value is not None and value != "":
+                return value
+        return None
+
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    series = str(dataset.get("SeriesInstanceUID", ""))
+    echo = str(get("EffectiveEchoTime") or get("EchoTime") or "")
+    echo += f"|{get('StackID')}" if origin.frame is not None else ""
+    technique = known.get((series, echo)) or _technique(get, dataset)
+    known[(series, echo)] = technique
+    return Slice(
+        path=origin.path,
+        name=origin.name,
+        frame=origin.frame,
+        modality=IMAGES[_kind(dataset)],
+        series=series,
+        instance=f"{dataset.get('SOPInstanceUID', '')}#{origin.frame}",
+        reference=str(dataset.get("FrameOfReferenceUID", "")),
+        shape=(int(rows), int(columns)) if rows and columns else None,
+        position=_floats(get("ImagePositionPatient"), 3),
+        orientation=_floats(get("ImageOrientationPatient"), 6),
+        spacing=_floats(get("PixelSpacing"), 2),
+        slope=_float(get("RescaleSlope")),
+        intercept=_float(get("RescaleIntercept")),
+        echo=echo,
+        kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
+        inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
+        padding=_padding(dataset),
+        burned_in=str(dataset.get("BurnedInAnnotation", "")).upper() == "YES",
+        sides=_sides(get, dataset),
+        body_part=re.sub(r"[^A-Z]", "", str(get("BodyPartExamined") or "").upper())[:16],
+        stored=origin.stored,
+        technique=technique,
+    )
+
+
+def _value(source: Dataset, keyword: str) -> object:
+    """Return the value of a tag, none where it is absent or no value of its kind (a name in place of a number)."""
+    try:
+        value: object = source.get(keyword)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return value
+
+
+def _many(value: object) -> list[object]:
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return list(value) if hasattr(value, "__iter__") else [value]
+
+
+def _floats(value: object, count: int) -> tuple[float, ...] | None:
+    numbers = tuple(number for number in (_float(part) for part in _many(value)) if number is not None)
+    return numbers if len(numbers) == count else None
+
+
+def _float(value: object) -> float | None:
+    try:
+        return None if value is None else float(str(value))
+    except ValueError:
+        return None
+
+
+def _padding(dataset: FileDataset) -> tuple[int, int] | None:
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    other = limit if isinstance(limit, int) else value
+    return min(value, other), max(value, other)
+
+
+def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:
+    """Return the sides, L or R, that the header names in coded tags or as a whole word of a description."""
+    found = {str(get(tag) or "").upper()[:1] for tag in ("ImageLaterality", "FrameLaterality", "Laterality")} & {
+        "L",
+        "R",
+    }
+    texts = " ".join(str(dataset.get(tag, "")) for tag in ("SeriesDescription", "StudyDescription", "ProtocolName"))
+    words = {word[0] for word in re.findall(r"[A-Z]+", texts.upper()) if word in {"LEFT", "RIGHT"}}
+    return frozenset(found | (words if len(words) == 1 else set()))
+
+
+def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, str]:
+    """Return allow-listed acquisition values; text only where it is one of the expected codes."""
+    kept = {
+        name: f"{number:g}" for name in _NUMBERS if (number := _float(get(name))) is not None and math.isfinite(number)
+    }
+    for name, pattern in _CODES.items():
+        text = "/".join(str(part) for part in _many(get(name)))
+        if re.fullmatch(pattern, text):
+            kept[name] = text
+    effective = _float(get("EffectiveEchoTime"))
+    if effective is not None:
+        kept["EchoTime"] = f"{effective:g}"
+    maker = str(dataset.get("Manufacturer", "")).upper()
+    known = [name for name in _MAKERS if maker.startswith(name)]
+    return kept | ({"Manufacturer": known[0]} if known else {})

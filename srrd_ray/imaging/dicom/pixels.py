@@ -1,0 +1,126 @@
+"""Voxels of a checked DICOM stack: stored bits to Hounsfield units or MR signal, slice by slice."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import interpolate
+
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.dicom.decode import decode, frame_of
+from srrd_ray.imaging.dicom.files import Slice
+from srrd_ray.imaging.dicom.series import Stack, orthogonal
+from srrd_ray.imaging.source import AIR_HU, Note, Pixels
+
+_LOWEST_HU = -1024
+
+
+def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tuple[Note, ...]]:
+    """Return the volume of `stack` in HU (CT) or stored signal (MR), and what was corrected.
+
+    Raises
+    ------
+    InputError
+        `dicom-pixels` where a slice cannot be decoded.
+    """
+    whole = all(_is_whole(item) for item in stack.slices)
+    shape = stack.geometry.shape
+    values: Pixels = np.empty(shape, dtype=np.int16) if whole else np.empty(shape, dtype=np.float32)
+    padded = 0
+    order = {id(item): i for i, item in enumerate(stack.slices)}
+    for _, group in groupby(sorted(stack.slices, key=lambda s: str(s.path)), key=lambda s: s.path):
+        frames = list(group)
+        stored = decode(frames[0])
+        for item in frames:
+            values[order[id(item)]], count = _physical(item, frame_of(item, stored), whole=whole)
+            padded += count
+    notes = _notes(stack, padded)
+    return _resampled(stack, values), notes
+
+
+def _is_whole(item: Slice) -> bool:
+    """Whether every value that the slice can hold becomes a whole number that fits into 16 bits."""
+    slope, intercept = item.slope or 1.0, item.intercept or 0.0
+    if not (slope.is_integer() and intercept.is_integer()) or item.inverted:
+        return False
+    ends = [slope * limit + intercept for limit in item.stored.limits]
+    return min(ends) >= -(2**15) and max(ends) < 2**15
+
+
+def _physical(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple[Pixels, int]:
+    """Return HU or signal, and how many voxels were padding."""
+    values = _rescaled(item, stored, whole=whole)
+    fill = AIR_HU if item.modality == "ct" else 0
+    padded = 0
+    if item.padding is not None:
+        pad = (stored >= item.padding[0]) & (stored <= item.padding[1])
+        padded = int(pad.sum())
+        values[pad] = fill
+    if item.modality == "ct" and values.min() < _LOWEST_HU:
+        pad = values < _LOWEST_HU
+        padded += int(pad.sum())
+        values[pad] = fill
+    return values, padded
+
+
+def _rescaled(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels:
+    slope, intercept = item.slope or 1.0, item.intercept or 0.0
+    if whole:
+        values = stored.astype(np.int16)
+        if (slope, intercept) != (1.0, 0.0):
+            values = (values.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
+        return values
+    signal = stored.astype(np.float64)
+    if item.inverted and item.modality == "mr":
+        signal = signal.max() + signal.min() - signal
+    return (signal * slope + intercept).astype(np.float32)
+
+
+def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
+    notes = []
+    if padded:
+        fill = f"{AIR_HU} HU" if stack.modality == "ct" else "0"
+        notes.append(Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}"))
+    if stack.slices[0].inverted:
+        done = "Hounsfield units are unaffected" if stack.modality == "ct" else "signal inverted"
+        notes.append(Note(severity="FIX", code="dicom-monochrome1", message=f"MONOCHROME1: {done}"))
+    return tuple(notes)
+
+
+def _resampled(stack: Stack, values: Pixels) -> Volume[np.int16] | Volume[np.float32]:
+    if not stack.places and not stack.tilted and values.dtype == np.int16:
+        return Volume(array=values.astype(np.int16, copy=False), geometry=stack.geometry)
+    fill = float(AIR_HU) if stack.modality == "ct" else 0.0
+    geometry = stack.geometry
+    if stack.places:
+        values, geometry = _even(values, geometry, np.array(stack.places))
+    volume = Volume(array=values.astype(np.float32, copy=False), geometry=geometry)
+    if stack.tilted:
+        volume = volume.onto(orthogonal(geometry), fill=fill)
+    return compact(volume)
+
+
+def _even(values: Pixels, geometry: Geometry, places: NDArray[np.float64]) -> tuple[NDArray[np.float32], Geometry]:
+    """Return slices interpolated linearly at even steps of the smallest gap between `places` (mm)."""
+    step = float(np.diff(places).min())
+    wanted = np.arange(places[0], places[-1] + 1e-6, step)
+    sampled = interpolate.interp1d(places, values, axis=0, copy=False, bounds_error=False, fill_value="extrapolate")(
+        wanted
+    )
+    affine = geometry.affine
+    along = affine[:3, 2] * (len(places) - 1) / (places[-1] - places[0])
+    affine[:3, 2] = along * step
+    return sampled.astype(np.float32), Geometry.make((len(wanted), *geometry.shape[1:]), affine)
+
+
+def compact(volume: Volume[np.float32]) -> Volume[np.int16] | Volume[np.float32]:
+    """Return int16 where every value is a whole number that fits, else the float32 volume itself."""
+    values = volume.array
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)) or low < -(2**15) or high > 2**15 - 1:
+        return volume
+    whole = values.astype(np.int16)
+    return Volume(array=whole, geometry=volume.geometry) if np.array_equal(whole, values) else volume

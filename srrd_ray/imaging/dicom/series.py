@@ -1,0 +1,332 @@
+"""A DICOM folder as one stack of slices: chosen by a stated rule, checked for every gap, its geometry exact.
+
+Slices are ordered by position alone; which stack of several is meant, `srrd_ray.imaging.dicom.choice` decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import Modality, Side
+from srrd_ray.imaging.dicom.choice import choose
+from srrd_ray.imaging.dicom.decode import stored_values
+from srrd_ray.imaging.dicom.files import Listing, Slice, read_folder
+from srrd_ray.imaging.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_grid, check_memory, spacing_error
+
+JITTER = 0.01
+TILT_DEGREES = 0.1
+KNEE_PARTS = {"", "KNEE", "LKNEE", "RKNEE", "KNEELEFT", "KNEERIGHT", "EXTREMITY", "LEG", "LOWEREXTREMITY", "LOWERLIMB"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """Checked slices in order of position. `geometry` may be sheared (`tilted`) or skip positions (`gaps_mm`)."""
+
+    slices: tuple[Slice, ...]
+    geometry: Geometry
+    modality: Modality
+    tilted: bool
+    places: tuple[float, ...]
+    notes: tuple[Note, ...]
+
+
+def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules: ReadRules) -> Stack:
+    """Return the one stack of a DICOM folder that the rule chooses, from headers alone.
+
+    Raises
+    ------
+    InputError
+        `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`, `spacing-invalid` or `image-too-large`.
+    """
+    listing = read_folder(folder)
+    chosen, notes = choose(folder, listing, modality)
+    chosen, copies = _drop_copies(chosen)
+    _check_header(folder, chosen, side)
+    ordered, distances, more = _order(folder, chosen)
+    check_memory((len(ordered), *_shape(ordered)), 4, rules, folder.name)
+    geometry, tilt_mm = _geometry(ordered, distances)
+    check_grid(geometry.shape, geometry, folder.name)
+    places, spacing_notes = _check_spacing(folder, ordered, distances, rules)
+    tilt_notes = _check_tilt(folder, tilt_mm, distances, rules)
+    return Stack(
+        slices=ordered,
+        geometry=geometry,
+        modality=ordered[0].modality,
+        tilted=bool(tilt_notes),
+        places=places,
+        notes=(*_ignored(listing), *notes, *copies, *more, *spacing_notes, *tilt_notes, *_flags(ordered)),
+    )
+
+
+def _drop_copies(stack: list[Slice]) -> tuple[list[Slice], tuple[Note, ...]]:
+    """Drop second copies of one SOP instance."""
+    seen: dict[str, Slice] = {}
+    for item in stack:
+        if item.instance in seen and not _same_pixels(seen[item.instance], item):
+            raise _two_images(seen[item.instance], item, "two files of one SOP instance differ")
+        seen.setdefault(item.instance, item)
+    dropped = len(stack) - len(seen)
+    if not dropped:
+        return stack, ()
+    note = Note(severity="FIX", code="dicom-copy", message=f"{dropped} second copies of the same instance left out")
+    return list(seen.values()), (note,)
+
+
+def _same_pixels(a: Slice, b: Slice) -> bool:
+    hashes = [hashlib.sha256(np.ascontiguousarray(stored_values(item)).tobytes()).digest() for item in (a, b)]
+    return hashes[0] == hashes[1]
+
+
+def _two_images(a: Slice, b: Slice, what: str) -> InputError:
+    return InputError(
+        "dicom-duplicate-position",
+        what,
+        got=f"{a.name} and {b.name}",
+        expected="one image a position",
+        todo="Remove the one that does not belong to the series.",
+    )
+
+
+def _check_header(folder: Path, stack: list[Slice], side: Side | None) -> None:
+    for tag, name in (
+        ("ImagePositionPatient", "position"),
+        ("ImageOrientationPatient", "orientation"),
+        ("PixelSpacing", "spacing"),
+        ("Rows and Columns", "shape"),
+    ):
+        missing = [item for item in stack if getattr(item, name) is None]
+        if missing:
+            raise InputError(
+                "dicom-tag-missing",
+                f"{tag} is missing or broken",
+                where=f"{folder.name}, {missing[0].name}",
+                got=f"{len(missing)} of {len(stack)} slices without it",
+                todo="Export the series again with its geometry; it cannot be guessed.",
+            )
+    _check_same(folder, stack)
+    _check_rescale(folder, stack)
+    _check_knee(folder, stack, side)
+
+
+def _check_same(folder: Path, stack: list[Slice]) -> None:
+    """Refuse slices of another matrix, spacing or frame of reference."""
+    spacing = stack[0].spacing or ()
+    if not all(np.isfinite(v) and 0 < v <= MAX_SPACING_MM for v in spacing):
+        raise spacing_error(folder.name, list(spacing))
+    common = max({(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack))
+    odd = [s for s in stack if (s.shape, s.spacing) != common]
+    if odd:
+        raise InputError(
+            "dicom-mixed-slices",
+            "slices with another matrix or pixel spacing",
+            where=folder.name,
+            got=", ".join(f"{s.name}: {s.shape} at {s.spacing} mm" for s in odd[:4]),
+            expected=f"{common[0]} at {common[1]} mm",
+            todo="Remove what does not belong to the series.",
+        )
+    frames = {s.reference for s in stack}
+    if len(frames) > 1:
+        raise InputError(
+            "dicom-frames-of-reference",
+            "slices of several frames of reference",
+            where=folder.name,
+            got=f"{len(frames)} frames of reference",
+            expected="one",
+            todo="The patient was moved in between: give one acquisition.",
+        )
+
+
+def _check_rescale(folder: Path, stack: list[Slice]) -> None:
+    bare = [s for s in stack if s.slope is None or s.intercept is None or s.slope == 0]
+    if stack[0].modality == "ct" and bare:
+        raise InputError(
+            "dicom-no-rescale",
+            "RescaleSlope or RescaleIntercept is missing, so Hounsfield units are unknown",
+            where=f"{folder.name}, {bare[0].name}",
+            got=f"{len(bare)} of {len(stack)} slices without it",
+        )
+
+
+def _check_knee(folder: Path, stack: list[Slice], side: Side | None) -> None:
+    parts = {s.body_part for s in stack} - KNEE_PARTS
+    if parts:
+        raise InputError(
+            "not-a-knee",
+            "BodyPartExamined names no knee",
+            where=folder.name,
+            got=sorted(parts)[0] if len(parts) == 1 else f"{len(parts)} body parts",
+            expected="KNEE, LEG, EXTREMITY or nothing",
+        )
+    named = frozenset[str]().union(*(s.sides for s in stack))
+    if side is not None and named and named != {side}:
+        raise InputError(
+            "side-contradiction",
+            "the header names another side than knees.tsv",
+            where=folder.name,
+            got=" and ".join(sorted(named)),
+            expected=side,
+            todo="Find out which is right and correct knees.tsv or the folder.",
+        )
+
+
+def _order(folder: Path, stack: list[Slice]) -> tuple[tuple[Slice, ...], NDArray[np.float64], tuple[Note, ...]]:
+    """Return slices by position along their common normal, one a position, and those positions in mm."""
+    normal = _normal(stack[0])
+    placed = sorted(((float(np.dot(normal, s.position or ())), s) for s in stack), key=lambda pair: pair[0])
+    step = float(np.median(np.diff([place for place, _ in placed])))
+    kept = [placed[0]]
+    for place, item in placed[1:]:
+        if place - kept[-1][0] > max(1e-3, 0.01 * abs(step)):
+            kept.append((place, item))
+        elif not _same_pixels(kept[-1][1], item):
+            raise _two_images(kept[-1][1], item, "two different images at one position")
+    if len(kept) < MIN_SLICES:
+        raise InputError(
+            "dicom-too-few-slices", "too few distinct positions", where=folder.name, got=str(len(kept)),
+            expected=f"at least {MIN_SLICES}",
+        )  # fmt: skip
+    dropped = len(stack) - len(kept)
+    note = Note(severity="FIX", code="dicom-duplicate-position", message=f"{dropped} identical slices left out")
+    return tuple(s for _, s in kept), np.array([place for place, _ in kept]), (note,) if dropped else ()
+
+
+def _normal(item: Slice) -> NDArray[np.float64]:
+    turned = np.array(item.orientation, dtype=np.float64)
+    normal = np.cross(turned[:3], turned[3:])
+    return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
+
+
+def _shape(stack: Sequence[Slice]) -> tuple[int, int]:
+    return stack[0].shape or (0, 0)
+
+
+def _geometry(stack: Sequence[Slice], distances: NDArray[np.float64]) -> tuple[Geometry, float]:
+    """Return the grid and how far (mm) the last slice is shifted sideways from a perpendicular stack."""
+    first, last = (np.array(stack[i].position, dtype=np.float64) for i in (0, -1))
+    turned = np.array(stack[0].orientation, dtype=np.float64)
+    row_mm, column_mm = stack[0].spacing or (0.0, 0.0)
+    affine = np.eye(4)
+    affine[:3, 0] = turned[:3] * column_mm
+    affine[:3, 1] = turned[3:] * row_mm
+    affine[:3, 2] = (last - first) / (len(stack) - 1)
+    affine[:3, 3] = first
+    sideways = (last - first) - _normal(stack[0]) * (distances[-1] - distances[0])
+    return Geometry.make((len(stack), *_shape(stack)), affine), float(np.linalg.norm(sideways))
+
+
+def _check_spacing(
+    folder: Path, stack: Sequence[Slice], distances: NDArray[np.float64], rules: ReadRules
+) -> tuple[tuple[float, ...], tuple[Note, ...]]:
+    """Return the places to resample (none where the spacing is even), refusing gaps and uneven spacing by default."""
+    gaps = np.diff(distances)
+    step = float(np.median(gaps))
+    if not 0 < step <= MAX_SPACING_MM:
+        raise spacing_error(folder.name, round(step, 4))
+    off = np.abs(gaps - step)
+    if off.max() <= JITTER * step:
+        worst = 100 * float(off.max()) / step
+        note = Note(
+            severity="INFO",
+            code="dicom-jitter",
+            message=f"slice positions jitter by up to {worst:.2g} % of {step:.4g} mm",
+        )
+        return (), (note,) if worst > 1e-3 else ()
+    if rules.irregular_spacing == "resample":
+        text = f"{len(stack)} uneven slices (gaps {gaps.min():.4g} to {gaps.max():.4g} mm) resampled to {gaps.min():.4g} mm"
+        return tuple(distances.tolist()), (Note(severity="FIX", code="dicom-spacing-irregular", message=text),)
+    raise _uneven(folder, gaps, step)
+
+
+def _uneven(folder: Path, gaps: NDArray[np.float64], step: float) -> InputError:
+    wide = np.flatnonzero(np.abs(gaps - step) > JITTER * step)
+    whole = np.abs(gaps[wide] / step - np.rint(gaps[wide] / step)) < 0.05
+    todo = "Export the series again, or set irregular_spacing to resample."
+    if whole.all() and (gaps[wide] > 1.5 * step).all():
+        at = int(wide[0])
+        return InputError(
+            "dicom-gap",
+            f"gap of {gaps[at]:.4g} mm after slice {at + 1} of {len(gaps) + 1} (expected {step:.4g})",
+            where=folder.name,
+            got=f"{int(np.rint(gaps[wide] / step - 1).sum())} slices missing",
+            todo=todo,
+        )
+    shown = ", ".join(f"{gaps[i]:.4g} after {i + 1}" for i in wide[:12])
+    return InputError(
+        "dicom-spacing-irregular",
+        "slices are not evenly spaced",
+        where=folder.name,
+        got=f"gaps in mm: {shown}",
+        expected=f"{step:.4g} mm within {100 * JITTER:g} %",
+        todo=todo,
+    )
+
+
+def _check_tilt(folder: Path, tilt_mm: float, distances: NDArray[np.float64], rules: ReadRules) -> tuple[Note, ...]:
+    """Accept what rounding of the header explains (1 % of a slice over the stack, or 0.1°); else resample or refuse."""
+    height = float(distances[-1] - distances[0])
+    degrees = float(np.degrees(np.arctan2(tilt_mm, height)))
+    if degrees <= TILT_DEGREES:
+        return ()
+    if rules.gantry_tilt == "resample":
+        text = f"slices sheared by {degrees:.2f} degrees (gantry tilt), resampled to an orthogonal grid"
+        return (Note(severity="FIX", code="dicom-gantry-tilt", message=text),)
+    raise InputError(
+        "dicom-gantry-tilt",
+        "slices are not stacked at right angles",
+        where=folder.name,
+        got=f"{degrees:.2f} degrees of tilt",
+        expected=f"at most {TILT_DEGREES:g}",
+        todo="Set gantry_tilt to resample.",
+    )
+
+
+def _ignored(listing: Listing) -> tuple[Note, ...]:
+    if not listing.ignored:
+        return ()
+    text = ", ".join(f"{count} × {reason}" for reason, count in listing.ignored.items())
+    return (Note(severity="INFO", code="dicom-ignored", message=f"files set aside: {text}"),)
+
+
+def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
+    notes = []
+    if any(s.burned_in for s in stack):
+        notes.append(
+            Note(severity="FLAG", code="dicom-burned-in", message="BurnedInAnnotation is YES: pixels may show a name")
+        )
+    if len({(s.slope, s.intercept) for s in stack}) > 1:
+        notes.append(
+            Note(
+                severity="INFO",
+                code="dicom-rescale",
+                message="slope and intercept differ and are applied slice by slice",
+            )
+        )
+    return tuple(notes)
+
+
+def orthogonal(geometry: Geometry) -> Geometry:
+    """Return the grid with slices stacked at right angles that covers a sheared `geometry`, same spacing in plane."""
+    affine = geometry.affine
+    x, y = affine[:3, 0], affine[:3, 1]
+    normal = np.cross(x, y) / np.linalg.norm(np.cross(x, y))
+    straight = affine.copy()
+    straight[:3, 2] = normal * np.dot(affine[:3, 2], normal)
+    grid = Geometry.make(geometry.shape, straight)
+    reach = grid.lps_to_index(geometry.corners_lps())
+    low, high = np.floor(reach.min(axis=0) + 1e-6).astype(int), np.ceil(reach.max(axis=0) - 1e-6).astype(int)
+    a, b, c = (int(v) for v in low)
+    d, e, f = (int(v) for v in high - low + 1)
+    return grid.crop((a, b, c), (d, e, f))
+
+
+def without_pixels(stack: Stack) -> Stack:
+    """Return the stack with the geometry that its image will have after resampling."""
+    return replace(stack, geometry=orthogonal(stack.geometry)) if stack.tilted else stack

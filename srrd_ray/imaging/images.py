@@ -1,0 +1,348 @@
+"""One door for foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM folder become a volume in LPS millimetres.
+
+What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed. Pickles and archives are
+never opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.core.records import Modality, Side
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, nifti, nrrd_mha
+from srrd_ray.imaging.dicom import pixels as dicom_pixels
+from srrd_ray.imaging.dicom import seg as dicom_seg
+from srrd_ray.imaging.dicom import series as dicom_series
+from srrd_ray.imaging.dicom.pixels import compact
+from srrd_ray.imaging.source import (
+    AIR_HU,
+    DEFAULT_RULES,
+    Format,
+    Note,
+    ReadRules,
+    SourceHeader,
+    SourceImage,
+    check_grid,
+)
+from srrd_ray.storage.places import local_copy
+
+SHEAR = 1e-3
+_UNSAFE = (".pkl", ".pickle", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".joblib", ".mat")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar", ".tar.bz2")
+
+
+def image_format(path: Path) -> Format:
+    """Return how `path` is stored, from its name or, for a folder, from what lies in it.
+
+    Raises
+    ------
+    InputError
+        `image-missing`, `format-unsafe` (pickled objects), `format-archive` or `format-unknown`.
+    """
+    name = path.name.lower()
+    if not path.exists():
+        raise InputError("image-missing", "no such image", where=path.name)
+    if path.is_dir():
+        return "ome-zarr" if foreign_zarr.is_group(path) else "dicom"
+    if name.endswith(_UNSAFE):
+        raise InputError(
+            "format-unsafe",
+            "a file that may run code when it is opened",
+            where=path.name,
+            expected="NIfTI, NRRD, MHA, OME-Zarr or DICOM for images; only safetensors for weights",
+            todo="Convert it where you trust it.",
+        )
+    if name.endswith(_ARCHIVES):
+        raise InputError("format-archive", "archives are not unpacked", where=path.name, todo="Unpack it yourself.")
+    if name.endswith((".nii", ".nii.gz")):
+        return "nifti"
+    if name.endswith((".nrrd", ".nhdr")):
+        return "nrrd"
+    if name.endswith((".mha", ".mhd")):
+        return "mha"
+    if name.endswith((".dcm", ".ima")):
+        return "dicom"
+    raise InputError(
+        "format-unknown",
+        "not an image format that is read here",
+        where=path.name,
+        expected=".nii, .nii.gz, .nrrd, .mha, .ome.zarr or a folder of DICOM files",
+    )
+
+
+def read_header(
+    path: Path, modality: Modality | None = None, *, side: Side | None = None, rules: ReadRules = DEFAULT_RULES
+) -> SourceHeader:
+    """Return what the headers of an image say, every check made that needs no voxel.
+
+    Raises
+    ------
+    InputError
+        Whatever is wrong with it, under the code of the fault.
+    """
+    with local_copy(path) as here:
+        return _read_header(here, modality, side, rules)
+
+
+def _read_header(path: Path, modality: Modality | None, side: Side | None, rules: ReadRules) -> SourceHeader:
+    kind = image_format(path)
+    if kind == "dicom":
+        stack = dicom_series.without_pixels(dicom_series.read_stack(path, modality, side, rules))
+        return SourceHeader(
+            format=kind, geometry=stack.geometry, notes=stack.notes, technique=stack.slices[0].technique
+        )
+    geometry, notes = _plain_geometry(path, kind, modality, rules)
+    if modality is not None:
+        check_grid(geometry.shape, geometry, path.name)
+    geometry, shear = _unshear(path, geometry, rules)
+    return SourceHeader(format=kind, geometry=geometry, notes=notes + shear)
+
+
+def read_image(
+    path: Path, modality: Modality | None = None, *, side: Side | None = None, rules: ReadRules = DEFAULT_RULES
+) -> SourceImage:
+    """Return the image at `path` as int16 (where every value is a whole number that fits) or float32.
+
+    Parameters
+    ----------
+    modality
+        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT; anatomy is then not asked for.
+    side
+        The side that knees.tsv states; a header that names the other one is refused.
+
+    Raises
+    ------
+    InputError
+        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`,
+        `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
+    """
+    with local_copy(path) as here:
+        if image_format(here) == "dicom":
+            image = _read_dicom(here, dicom_series.read_stack(here, modality, side, rules))
+        else:
+            image = _read_plain(here, modality, rules)
+    if modality is None:
+        return image
+    volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
+    doubts = is_knee.check_anatomy(volume, modality, path.name, rules)
+    return replace(image, volume=volume, notes=image.notes + notes + doubts)
+
+
+def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
+    header = _read_header(path, modality, None, rules)
+    geometry, _ = _plain_geometry(path, header.format, modality, rules)
+    values, notes = _finite(path, _plain_values(path, header.format, rules), modality)
+    _check_content(path, values, modality)
+    volume = _volume(values, geometry)
+    if not geometry.matches(header.geometry):
+        volume = compact(volume.onto(header.geometry, fill=AIR_HU if modality == "ct" else 0.0))
+    return SourceImage(volume=volume, unit="HU" if modality == "ct" else "au", notes=header.notes + notes)
+
+
+def _read_dicom(path: Path, stack: dicom_series.Stack) -> SourceImage:
+    volume, notes = dicom_pixels.read_voxels(stack)
+    _check_content(path, volume.array, stack.modality)
+    return SourceImage(
+        volume=volume,
+        unit="HU" if stack.modality == "ct" else "au",
+        notes=stack.notes + notes,
+        technique=stack.slices[0].technique,
+    )
+
+
+def read_mask(
+    path: Path, like: Geometry | None = None, *, label: int | None = None, rules: ReadRules = DEFAULT_RULES
+) -> Volume[np.bool_]:
+    """Return where a mask is not zero; where `like` is given the mask has to cover that grid voxel by voxel.
+
+    `label` chooses one where the file holds several; a mask of one label is taken whatever its value.
+
+    Raises
+    ------
+    InputError
+        `mask-grid` (another shape or affine than its image, both are named), `mask-values` (more than one label),
+        `mask-format` or `mask-empty`.
+    """
+    with local_copy(path) as here:
+        return _read_mask(here, like, label, rules)
+
+
+def _read_mask(path: Path, like: Geometry | None, label: int | None, rules: ReadRules) -> Volume[np.bool_]:
+    kind = image_format(path)
+    if kind == "dicom":
+        if like is None:
+            raise InputError("mask-format", "a DICOM segmentation needs the image it was drawn on", where=path.name)
+        return _not_empty(path, dicom_seg.read_segmentation(path, like))
+    geometry, _ = _plain_geometry(path, kind, None, rules)
+    start = _inside(path, geometry, like) if like is not None else (0, 0, 0)
+    values = _plain_values(path, kind, rules)
+    found = np.unique(values)
+    if label is not None and len(found) > 2:
+        values, found = values == label, found[:0]
+    if len(found) > 2 or not np.isfinite(found.astype(np.float64)).all():
+        raise InputError(
+            "mask-values",
+            "a mask has one label",
+            where=path.name,
+            got=f"labels {found[:8].tolist()}",
+            expected="0 and one other",
+            todo="Split it into a mask for each bone.",
+        )
+    whole = Volume(array=values != 0, geometry=geometry)
+    if like is None:
+        return _not_empty(path, whole)
+    return _not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
+
+
+def _not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
+    if not mask.array.any():
+        raise InputError("mask-empty", "the mask is empty", where=path.name, got=_grid_text(mask.geometry))
+    return mask
+
+
+def _inside(path: Path, geometry: Geometry, like: Geometry) -> Shape:
+    """Return where `like` begins in a mask that covers it on the same lattice (both knees are masked in one file)."""
+    offset = geometry.lps_to_index(like.index_to_lps((0, 0, 0)))
+    z, y, x = (int(v) for v in np.rint(offset))
+    fits = min(z, y, x) >= 0 and all(a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True))
+    if not fits or not geometry.crop((z, y, x), like.shape).matches(like, tolerance_mm=0.01):
+        raise InputError(
+            "mask-grid",
+            "the mask lies on another grid than its image",
+            where=path.name,
+            got=_grid_text(geometry),
+            expected=_grid_text(like),
+            todo="Resample the mask (nearest neighbour) onto its image.",
+        )
+    return z, y, x
+
+
+def _plain_geometry(
+    path: Path, kind: Format, modality: Modality | None, rules: ReadRules
+) -> tuple[Geometry, tuple[Note, ...]]:
+    if kind == "nifti":
+        header = nifti.read_header(path, rules)
+        return header.geometry, header.notes
+    if kind == "ome-zarr":
+        plain = foreign_zarr.read_header(path, rules)
+    else:
+        plain = nrrd_mha.read_nrrd_header(path, rules) if kind == "nrrd" else nrrd_mha.read_mha_header(path, rules)
+    if plain.oriented:
+        return plain.geometry, plain.notes
+    if modality is not None:
+        raise InputError(
+            "image-no-orientation",
+            "the file does not say where the patient's left is",
+            where=path.name,
+            expected="an orientation in LPS or RAS",
+            todo="Convert it again from DICOM, keeping the orientation.",
+        )
+    note = Note(severity="FLAG", code="image-no-orientation", message="orientation unknown: axes taken as LPS")
+    return plain.geometry, (*plain.notes, note)
+
+
+def _plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.generic]:
+    match kind:
+        case "nifti":
+            return nifti.read_values(path)
+        case "nrrd":
+            return nrrd_mha.read_nrrd_values(path, nrrd_mha.read_nrrd_header(path, rules))
+        case "mha":
+            return nrrd_mha.read_mha_values(path, nrrd_mha.read_mha_header(path, rules))
+        case _:
+            return foreign_zarr.read_values(path)
+
+
+def _unshear(path: Path, geometry: Geometry, rules: ReadRules) -> tuple[Geometry, tuple[Note, ...]]:
+    """Return an orthogonal grid and a note where `geometry` is sheared and the rules allow to resample."""
+    axes = geometry.affine[:3, :3] / np.linalg.norm(geometry.affine[:3, :3], axis=0)
+    cosine = float(np.abs(np.triu(axes.T @ axes, 1)).max())
+    if cosine <= SHEAR:
+        return geometry, ()
+    if rules.shear == "refuse":
+        raise InputError(
+            "affine-sheared",
+            "the voxel axes are not at right angles",
+            where=path.name,
+            got=f"{90 - np.degrees(np.arccos(cosine)):.2f} degrees off",
+            expected="at most 0.06",
+            todo="Set shear to resample, or write the image on an orthogonal grid.",
+        )
+    note = Note(severity="FIX", code="affine-sheared", message="sheared grid resampled to an orthogonal one")
+    straight = _square(geometry)
+    return dicom_series.orthogonal(straight), (note,)
+
+
+def _square(geometry: Geometry) -> Geometry:
+    """Return `geometry` with its in-plane axes made orthogonal; the slices keep their shear for `orthogonal`."""
+    affine = geometry.affine
+    x, y = affine[:3, 0], affine[:3, 1]
+    affine[:3, 1] = y - x * np.dot(x, y) / np.dot(x, x)
+    return Geometry.make(geometry.shape, affine)
+
+
+def _finite(
+    path: Path, values: NDArray[np.generic], modality: Modality | None
+) -> tuple[NDArray[np.int16] | NDArray[np.float32], tuple[Note, ...]]:
+    """Return values with NaN and infinities set to air, refusing them where they touch tissue."""
+    if values.dtype.kind in "iub" and values.min() >= -(2**15) and values.max() < 2**15:
+        return values.astype(np.int16, copy=False), ()
+    numbers = np.ascontiguousarray(values, dtype=np.float32)
+    bad = ~np.isfinite(numbers)
+    count = int(bad.sum())
+    if not count:
+        return numbers, ()
+    fill = AIR_HU if modality == "ct" else 0.0
+    numbers = np.where(bad, np.float32(fill), numbers)
+    inside = int((bad & _near_tissue(numbers, modality)).sum())
+    if inside or count == bad.size:
+        raise InputError(
+            "voxels-not-finite",
+            "NaN or infinite voxels in or beside tissue",
+            where=path.name,
+            got=f"{count} such voxels, {inside} of them beside tissue",
+            expected="finite values",
+            todo="Export the image again; they are only corrected in air.",
+        )
+    return numbers, (
+        Note(severity="FIX", code="voxels-not-finite", message=f"{count} voxels that were no numbers set to air"),
+    )
+
+
+def _near_tissue(numbers: NDArray[np.float32], modality: Modality | None) -> NDArray[np.bool_]:
+    threshold = -300.0 if modality == "ct" else 0.1 * float(np.percentile(numbers, 99))
+    near: NDArray[np.bool_] = ndimage.binary_dilation(numbers > threshold, iterations=2)
+    return near
+
+
+def _check_content(path: Path, values: NDArray[np.int16] | NDArray[np.float32], modality: Modality | None) -> None:
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise InputError("image-constant", "every voxel has one value", where=path.name, got=f"{low:g}")
+    if modality == "ct" and high < -300:
+        raise InputError(
+            "image-air", "the image shows nothing but air", where=path.name, got=f"at most {high:g} HU",
+            expected="tissue above -300 HU", todo="Check RescaleIntercept and the field of view.",
+        )  # fmt: skip
+
+
+def _volume(
+    values: NDArray[np.int16] | NDArray[np.float32], geometry: Geometry
+) -> Volume[np.int16] | Volume[np.float32]:
+    if values.dtype == np.int16:
+        return Volume(array=values.astype(np.int16, copy=False), geometry=geometry)
+    return compact(Volume(array=values.astype(np.float32, copy=False), geometry=geometry))
+
+
+def _grid_text(geometry: Geometry) -> str:
+    spacing = tuple(round(s, 4) for s in geometry.spacing_mm)
+    first = np.round(geometry.affine[:3, 3], 3).tolist()
+    return f"shape {geometry.shape}, spacing {spacing} mm (z, y, x), first voxel {first} LPS mm"

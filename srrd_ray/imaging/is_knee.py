@@ -1,0 +1,212 @@
+"""Whether voxels are those of a knee and of the modality that is stated, though no header says otherwise.
+
+In CT a knee has one place where bone is as wide as condyles or a plateau; shafts and hands have none, and a trunk has more body
+around it than a leg. An MR has no units by which bone could be told: of it only header, extent and the sign of its values are
+judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import Modality
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.source import Note, ReadRules
+
+Image: TypeAlias = "Volume[np.int16] | Volume[np.float32]"
+Grid: TypeAlias = tuple[NDArray[np.float32], tuple[float, float]]
+
+COARSE_MM, PLANE_MM = 2.0, 4.0
+"""Edge of a pixel, and distance of the planes that are looked at."""
+BONE_HU, TISSUE_HU = 150.0, -300.0
+ACROSS_MM, ALONG_MM = 80.0, 30.0
+"""Least field of view that shows condyles or plateau whole; a smaller one is not judged."""
+LEAST_BONE_CM2, MOST_BONE_CM2 = 12.0, 90.0
+"""Widest section of bone: shafts stay below, a skull or a pelvis is above."""
+MOST_BODY_CM2 = 450.0
+"""A leg 75 cm around."""
+MOST_BONES = 4
+PART_CM2 = 0.5
+METAL_HU, METAL_CM3 = 2800.0, 0.05
+"""Above every cortex; a screw has some tenths of a cm³."""
+NO_OUTLINE, OUTLINE_MM = 0.97, 150.0
+AIR_LIKE, AIR_SHARE = -500.0, 0.01
+"""Values that only air in Hounsfield units has, and the least share of them that a CT with air shows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looks:
+    """What the planes across the leg show: widest section of one bone, bones in the median plane, body at the widest bone."""
+
+    bone_cm2: float
+    bones: int
+    body_cm2: float
+    body_share: float
+    across_mm: float
+
+    def __str__(self) -> str:
+        return (
+            f"widest section of bone {self.bone_cm2:.0f} cm2, {self.bones} bones in the median plane, "
+            f"body {self.body_cm2:.0f} cm2"
+        )
+
+
+def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules) -> tuple[Note, ...]:
+    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an image may show something else than one knee.
+
+    A field of view too small to show condyles or plateau whole is not judged.
+
+    Raises
+    ------
+    InputError
+        `wrong-modality` or, for a CT, `not-a-knee`, where the rules refuse that.
+    """
+    metal = _metal(image) if modality == "ct" else ()
+    if not _wide_enough(image):
+        return metal
+    wrong = _other_modality(image, modality, where)
+    if wrong is not None and rules.not_a_knee == "refuse":
+        raise wrong
+    if modality == "ct" and wrong is None:
+        return metal + check_knee(image, where, rules)
+    return () if wrong is None else (Note(severity="FLAG", code="knee-doubtful", message=wrong.what),)
+
+
+def _metal(ct: Image) -> tuple[Note, ...]:
+    if ct.array.max() < METAL_HU:
+        return ()
+    cm3 = float(np.count_nonzero(ct.array >= METAL_HU)) * ct.geometry.voxel_mm3 / 1000.0
+    if cm3 < METAL_CM3:
+        return ()
+    text = f"{cm3:.2f} cm3 at {METAL_HU:g} HU or more: metal, whose streaks spoil what is measured beside it"
+    return (Note(severity="FLAG", code="ct-metal", message=text),)
+
+
+def _other_modality(image: Image, modality: Modality, where: str) -> InputError | None:
+    """Return the refusal of a CT without one value below 0, and of an MR with much that is as dark as air in a CT."""
+    if modality == "ct" and image.array.min() >= 0:
+        return InputError(
+            "wrong-modality", "no value is below 0, so these are no Hounsfield units", where=where,
+            got=f"values from {float(image.array.min()):g} to {float(image.array.max()):g}",
+            expected="fat and air below 0",
+            todo="Give the CT of this knee, converted with RescaleSlope and RescaleIntercept.",
+        )  # fmt: skip
+    dark = float((image.array[::4, ::4, ::4] <= AIR_LIKE).mean()) if modality == "mr" else 0.0
+    if dark <= AIR_SHARE:
+        return None
+    return InputError(
+        "wrong-modality", "values far below 0, as of air in a CT", where=where,
+        got=f"{100 * dark:.0f} % of the voxels at {AIR_LIKE:g} or less", expected="magnitudes of an MR",
+        todo="Give the MR of this knee; a CT belongs into the folder ct.",
+    )  # fmt: skip
+
+
+def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
+    """Return a FLAG `knee-doubtful` where a CT may show something else than one knee, or nothing.
+
+    Raises
+    ------
+    InputError
+        `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg, and the rules refuse that.
+    """
+    looks = look(ct)
+    wrong = _wrong(looks)
+    if wrong and rules.not_a_knee == "refuse":
+        raise _refusal(wrong[0], looks, where)
+    doubts = [*wrong, *_doubts(looks)]
+    if not doubts:
+        return ()
+    return (Note(severity="FLAG", code="knee-doubtful", message=f"{'; '.join(doubts)}: {looks}"),)
+
+
+def _wrong(looks: Looks) -> list[str]:
+    """Return what no knee shows."""
+    found = []
+    if looks.bone_cm2 < LEAST_BONE_CM2:
+        found.append("no bone in the image is as wide as a knee")
+    if looks.body_cm2 > MOST_BODY_CM2:
+        found.append("the image shows a trunk, not a leg")
+    return found
+
+
+def _doubts(looks: Looks) -> list[str]:
+    """Return what few knees show: a cast, a phantom under the knee or a narrow field of view explain it too."""
+    found = []
+    if looks.bone_cm2 > MOST_BONE_CM2:
+        found.append("bone wider than a knee (pelvis, skull or a cast)")
+    if looks.bones > MOST_BONES:
+        found.append("more bones than a knee has (hand, foot, chest or a phantom beside it)")
+    if looks.body_share > NO_OUTLINE and looks.across_mm >= OUTLINE_MM:
+        found.append("no outline of a leg")
+    return found
+
+
+def look(ct: Image) -> Looks:
+    """Return what the planes across the leg of a CT in HU show."""
+    planes, pixel = _coarse(ct)
+    cm2 = pixel[0] * pixel[1] / 100.0
+    sections = [_sections(plane > BONE_HU, cm2) for plane in planes]
+    widest = [float(found.max(initial=0.0)) for found in sections]
+    body = planes[int(np.argmax(widest))] > TISSUE_HU
+    return Looks(
+        bone_cm2=max(widest),
+        bones=int(np.median([(found >= PART_CM2).sum() for found in sections])),
+        body_cm2=float(_sizes(body, cm2).max(initial=0.0)),
+        body_share=float(body.mean()),
+        across_mm=min(n * mm for n, mm in zip(planes.shape[1:], pixel, strict=True)),
+    )
+
+
+def _axes(image: Image) -> tuple[int, int, int]:
+    """Return the array axis nearest to LPS z, along which the leg lies, and the other two."""
+    columns = image.geometry.affine[2, :3] / np.linalg.norm(image.geometry.affine[:3, :3], axis=0)
+    along = 2 - int(np.argmax(np.abs(columns)))
+    first, second = (axis for axis in range(3) if axis != along)
+    return along, first, second
+
+
+def _wide_enough(image: Image) -> bool:
+    along, *across = (image.geometry.shape[a] * image.geometry.spacing_mm[a] for a in _axes(image))
+    return min(across) >= ACROSS_MM and along >= ALONG_MM
+
+
+def _coarse(ct: Image) -> Grid:
+    """Return planes across the leg of about 2 mm a pixel, and the pixel's edges; in-plane means take the noise off."""
+    axes = _axes(ct)
+    every, rows, cols = (
+        max(int(mm / ct.geometry.spacing_mm[a]), 1)
+        for a, mm in zip(axes, (PLANE_MM, COARSE_MM, COARSE_MM), strict=True)
+    )
+    kept = np.moveaxis(ct.array, axes[0], 0)[::every]
+    n, y, x = kept.shape[0], kept.shape[1] // rows, kept.shape[2] // cols
+    blocks = kept[:, : y * rows, : x * cols].reshape(n, y, rows, x, cols)
+    coarse = np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32), dtype=np.float32)
+    return coarse, (ct.geometry.spacing_mm[axes[1]] * rows, ct.geometry.spacing_mm[axes[2]] * cols)
+
+
+def _sections(bone: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:
+    """Return the areas (cm²) of the bones in a plane, marrow included where the cortex closes but for a pixel or two."""
+    closed = ndimage.binary_closing(np.pad(bone, 2, mode="edge"))[2:-2, 2:-2]
+    return _sizes(ndimage.binary_fill_holes(closed), cm2)
+
+
+def _sizes(mask: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:
+    parts, _ = ndimage.label(mask)
+    return np.asarray(np.bincount(parts.ravel())[1:] * cm2, dtype=np.float64)
+
+
+def _refusal(what: str, looks: Looks, where: str) -> InputError:
+    return InputError(
+        "not-a-knee",
+        what,
+        where=where,
+        got=str(looks),
+        expected=f"a bone of {LEAST_BONE_CM2:g} cm2 or more across the leg, and at most {MOST_BODY_CM2:g} cm2 of body",
+        todo="Check that this is the CT of this knee, in Hounsfield units; if it is, set not_a_knee to flag.",
+    )

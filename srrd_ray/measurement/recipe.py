@@ -1,0 +1,102 @@
+"""How an image of bone is measured: what `srrd measure` is told beside its files, for one image as for a folder of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from srrd_ray import __version__
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.records import Bone
+from srrd_ray.morphometry.thickness import Mode, Wall
+
+Source: TypeAlias = Literal["bone", "mr", "ct"]
+Method: TypeAlias = Literal["3d", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How an image is measured.
+
+    Parameters
+    ----------
+    source
+        What the image shows: ``bone`` (trabeculae resolved, as in microCT, or binary), ``mr`` or ``ct`` of a joint.
+    threshold
+        ``auto``, ``binary`` or a grey value; for CT ``auto`` (calibration) or HU; for MR ``auto``.
+    mode, surface
+        As in `local_thickness`; for ``bone``.
+    method
+        ``paper``: the published 2D algorithm, for MR.
+    bone
+        Which bone: it names the label, finds the bone in CT where no mask is given, and says where the joint lies, for the
+        thickness of the plate.
+    marrow
+        Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
+    mineral
+        HU of mineralised tissue alone; null: as `calibration.MINERAL_HU`.
+
+    Raises
+    ------
+    ConfigError
+        `option-invalid` where two of them contradict each other, `threshold-invalid`.
+    """
+
+    source: Source = "bone"
+    threshold: str = "auto"
+    mode: Mode = "exact"
+    surface: Wall = "voxel"
+    method: Method = "3d"
+    bone: Bone | None = None
+    marrow: float | None = None
+    mineral: float | None = None
+
+    def __post_init__(self) -> None:
+        self._only("--marrow", self.marrow is not None, "mr", "ct")
+        self._only("--mineral", self.mineral is not None, "ct")
+        self._only("--method paper", self.method == "paper", "mr")
+        self._only("--threshold", self.threshold != "auto", "bone", "ct")
+        self._only("--threshold binary", self.threshold == "binary", "bone")
+        self._only("--mode bonej", self.mode == "bonej", "bone")
+        self._only("--surface subvoxel", self.surface == "subvoxel", "bone")
+        if self.mode == "bonej" and self.surface == "subvoxel":
+            raise ConfigError(
+                "option-invalid", "BoneJ's definition has no sub-voxel surface", expected="one of the two"
+            )
+        if self.threshold not in ("auto", "binary"):
+            grey_value(self.threshold)
+            if self.source == "ct" and (self.marrow, self.mineral) != (None, None):
+                raise ConfigError("option-invalid", "a threshold needs no calibration", expected="one of the two")
+
+    def _only(self, option: str, given: bool, *sources: Source) -> None:
+        if given and self.source not in sources:
+            expected = " or ".join(f"--from {source}" for source in sources)
+            raise ConfigError(
+                "option-invalid", f"{option} has no meaning here", got=f"--from {self.source}", expected=expected
+            )
+
+    def settings(self, *, roi: bool, bone_mask: bool) -> str:
+        """Return the hash of what the measures depend on beside the image and its masks."""
+        return hash_of(__version__, asdict(self), roi, bone_mask)
+
+
+def grey_value(text: str) -> float:
+    """Return the grey value that a threshold given as text stands for.
+
+    Raises
+    ------
+    ConfigError
+        `threshold-invalid` for anything but a finite number.
+    """
+    try:
+        level = float(text)
+    except ValueError:
+        level = np.nan
+    if not np.isfinite(level):
+        raise ConfigError(
+            "threshold-invalid", "no such threshold", got=repr(text[:32]), expected="auto, binary or a grey value"
+        )
+    return level

@@ -1,0 +1,186 @@
+"""`srrd measure`: one volume in one piece or in blocks, or a folder of volumes; what is written, and with which exit code."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.imaging.foreign_zarr import is_group, open_image
+from srrd_ray.measurement import bone_picture
+from srrd_ray.measurement.folder import measure_folder
+from srrd_ray.measurement.image import measured
+from srrd_ray.measurement.recipe import Recipe
+from srrd_ray.measurement.result import Flat, flat, to_text, write_maps
+from srrd_ray.measurement.row import hash_of_inputs, is_one_image, row_of
+from srrd_ray.measurement.table import write_rows
+from srrd_ray.measurement.volume import clean, measure_volume, write_nrrds
+from srrd_ray.morphometry.structure import BOX
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.places import ObjectPath
+
+log = logging.getLogger(__name__)
+
+TABLES = (".parquet", ".csv")
+LARGE = 400_000_000
+"""Voxels above which an OME-Zarr is measured in blocks without being asked to: in one piece it would take some 8 GB."""
+EDGE = 256
+BLOCK_MB = 3500
+DEFAULT = Recipe()
+WORDS = {
+    "no-bone": "no bone in the region: no thickness",
+    "all-bone": "nothing but bone in the region: no spacing",
+    "empty-roi": "the region is empty: nothing was measured",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What to measure and where to write it; see `srrd measure --help`."""
+
+    image: Path
+    recipe: Recipe = DEFAULT
+    roi: Path | None = None
+    bone_mask: Path | None = None
+    out: Path | None = None
+    maps: Path | None = None
+    picture: Path | None = None
+    blocks: int = 0
+    cpus: int = 0
+
+
+def measure(request: Request) -> int:
+    """Return the exit code: 0 measured, 1 where a volume has no value (its status says why) or could not be read."""
+    if not is_one_image(request.image):
+        return _folder(request)
+    found = _in_blocks(request) if _wants_blocks(request) else _in_one_piece(request)
+    sys.stdout.write(to_text(found))
+    if request.out is not None:
+        _write(request, request.out, found)
+    status = str(found["status"])
+    if status != "ok":
+        sys.stderr.write(f"srrd: {request.image.name}: {WORDS[status]} (status {status})\n")
+    return 0 if status == "ok" else 1
+
+
+def _folder(request: Request) -> int:
+    if request.out is None or request.out.suffix not in TABLES or _for_one(request):
+        raise ConfigError(
+            "option-invalid",
+            "a folder of volumes becomes a table",
+            where=request.image.name,
+            expected="--out results.parquet or results.csv, and neither --maps, --picture nor --blocks",
+        )
+    cluster = ClusterConfig(cpus=request.cpus)
+    rows = measure_folder(
+        request.image, request.out, request.recipe, roi=request.roi, bone_mask=request.bone_mask, cluster=cluster
+    )
+    bad = [row for row in rows if row["status"] != "ok"]
+    log.info("measure: %d volumes in %s, %d of them without values", len(rows), request.out.name, len(bad))
+    return 1 if bad else 0
+
+
+def _for_one(request: Request) -> bool:
+    return request.maps is not None or request.picture is not None or bool(request.blocks)
+
+
+def _wants_blocks(request: Request) -> bool:
+    """Return whether to measure in blocks.
+
+    Raises
+    ------
+    ConfigError
+        `blocks-invalid`, `blocks-need-zarr`, `blocks-need-out`, `option-invalid`.
+    """
+    zarr = request.image.is_dir() and is_group(request.image)
+    remote = isinstance(request.image, ObjectPath)
+    if request.blocks < 0 or request.blocks % BOX:
+        raise ConfigError("blocks-invalid", f"a block is a multiple of {BOX} voxels", got=str(request.blocks))
+    if request.blocks and not zarr:
+        raise ConfigError("blocks-need-zarr", "only OME-Zarr can be read in blocks", where=request.image.name)
+    wanted = bool(request.blocks) or (zarr and not remote and open_image(request.image)[0].size > LARGE)
+    if wanted and request.roi is not None and not (request.roi.is_dir() and is_group(request.roi)):
+        raise ConfigError("blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name)
+    if wanted:
+        _require_for_blocks(request)
+    if wanted and request.out is None and request.maps is None:
+        raise ConfigError(
+            "blocks-need-out",
+            "measuring in blocks needs a place for what it keeps on the way",
+            expected="--out or --maps",
+        )
+    return wanted
+
+
+def _require_for_blocks(request: Request) -> None:
+    """Refuse (`option-invalid`) what is only known of a volume in one piece, with what to do instead."""
+    recipe = request.recipe
+    places = (request.image, request.roi, request.out, request.maps)
+    if any(isinstance(place, ObjectPath) for place in places):
+        raise ConfigError(
+            "option-invalid",
+            "blocks are read and written on a file system",
+            where=request.image.name,
+            todo="Copy the volume to storage that all nodes mount, or leave --blocks out: it is then fetched whole.",
+        )
+    if recipe.surface != "voxel":
+        raise ConfigError(
+            "option-invalid",
+            "in blocks only the surface of voxels is known",
+            got=f"--surface {recipe.surface}",
+            todo="Cut the region out and measure it in one piece (some 300 bytes a voxel), or use --surface voxel.",
+        )
+    if recipe.source != "bone" or recipe.bone is not None or request.bone_mask is not None:
+        raise ConfigError(
+            "option-invalid",
+            "MR, CT and the plate are measured in one piece",
+            where=request.image.name,
+            todo="Leave --blocks out, or crop the image to one joint.",
+        )
+
+
+def _in_one_piece(request: Request) -> Flat:
+    found = measured(request.image, request.recipe, roi=request.roi, bone_mask=request.bone_mask)
+    if request.maps is not None:
+        write_maps(request.maps, found)
+    if request.picture is not None:
+        bone_picture.write(request.picture, bone_picture.of_image(request.image.name, found.maps))
+    return found.flat
+
+
+def _in_blocks(request: Request) -> Flat:
+    beside = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
+    root = request.maps or beside
+    assert root is not None  # `_wants_blocks` refuses neither of the two
+    found = measure_volume(
+        request.image,
+        root,
+        roi=request.roi,
+        threshold=request.recipe.threshold,
+        mode=request.recipe.mode,
+        edge=request.blocks or EDGE,
+        cluster=ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB),
+    )
+    if request.picture is not None:
+        picture = bone_picture.of_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)
+        bone_picture.write(request.picture, picture)
+    if request.maps is None:
+        shutil.rmtree(root)
+    else:
+        write_nrrds(found)
+        clean(root)
+    return flat(found.measures, found.cut)
+
+
+def _write(request: Request, out: Path, found: Flat) -> None:
+    if out.suffix not in TABLES:
+        write_text(out, to_text(found))
+        return
+    roi, mask = request.roi, request.bone_mask
+    settings = request.recipe.settings(roi=roi is not None, bone_mask=mask is not None)
+    inputs = hash_of_inputs(request.image, roi, mask)
+    write_rows(out, [row_of(request.image.name, inputs, settings, found)])

@@ -1,0 +1,93 @@
+"""Measures of many bone volumes as one table, Parquet or CSV: a row an image, checked when written and when read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
+
+from srrd_ray.core.errors import ConfigError, StoreError
+from srrd_ray.storage.atomic import replacing
+from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.schemas import validate
+from srrd_ray.storage.tables import read_table, write_table
+
+Cell: TypeAlias = float | int | str | None
+Row: TypeAlias = Mapping[str, Cell]
+
+TEXT = (
+    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method", "input_sha256", "settings",
+)  # fmt: skip
+WHOLE = ("n_voxels", "Euler", "Plate.points")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows to ``.parquet`` or ``.csv``; in CSV a text that a spreadsheet would run as a formula gets an apostrophe.
+
+    Raises
+    ------
+    StoreError
+        `schema-invalid` where a row does not obey ``srrd-bone/1``.
+    """
+    require_table(path)
+    for row in rows:
+        validate("bone", dict(row), path.name)
+    table = _typed(pd.DataFrame(list(rows)))
+    if path.suffix == ".parquet":
+        write_table(path, table)
+        return
+    for name in set(TEXT) & set(table.columns):
+        table[name] = table[name].map(_neutral, na_action="ignore")
+    with replacing(path) as beside:
+        table.to_csv(beside, index=False, lineterminator="\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Cell]]:
+    """Return the rows of a table that `write_rows` wrote.
+
+    Raises
+    ------
+    StoreError
+        `table-unreadable`, or `schema-invalid` as in `write_rows`.
+    """
+    require_table(path)
+    table = _typed(read_table(path) if path.suffix == ".parquet" else _read_csv(path))
+    rows: list[dict[str, Cell]] = json.loads(table.to_json(orient="records", double_precision=15))
+    exact = table.to_dict("records")
+    for row, cells in zip(rows, exact, strict=True):
+        row |= {name: float(str(cells[name])) for name, value in row.items() if isinstance(value, float)}
+        validate("bone", row, path.name)
+    return rows
+
+
+def require_table(path: Path) -> None:
+    """Refuse (`table-format`) a name that is no table's."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise ConfigError("table-format", "not a table's name", got=path.name, expected=".parquet or .csv")
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        with local_copy(path) as here:
+            table = pd.read_csv(here, dtype=str, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            "table-unreadable", "cannot read a table", where=path.name, got=type(error).__name__
+        ) from error
+    for name in set(TEXT) & set(table.columns):
+        table[name] = table[name].map(lambda cell: str(cell).removeprefix("'"), na_action="ignore")
+    return table
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    kinds = {n: "string" if n in TEXT else "Int64" if n in WHOLE else "float64" for n in table.columns}
+    return table.astype(kinds)
+
+
+def _neutral(cell: object) -> str:
+    text = str(cell)
+    return f"'{text}" if text.startswith((*FORMULA, "'")) else text

@@ -1,0 +1,293 @@
+"""A volume of any size measured in halo blocks through Ray: the same numbers as in one piece, a few blocks in memory.
+
+The passes follow each other; within one, blocks are done in any order on any node. A block that is done is not done again:
+the same command after a crash goes on where it stopped. Maps are OME-Zarr, one writer a shard.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from srrd_ray.cluster.foreach import foreach
+from srrd_ray.cluster.session import session
+from srrd_ray.core import serial
+from srrd_ray.core.errors import ClusterError, InputError, SrrdError, StoreError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.records import Fault, Outcome
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.lock import LOCK, locked
+from srrd_ray.execution.sidecars import finished, key_of
+from srrd_ray.execution.work import Task, Unit, perform
+from srrd_ray.imaging import block_store
+from srrd_ray.imaging.foreign_zarr import open_image
+from srrd_ray.imaging.nrrd_writer import write_nrrd
+from srrd_ray.measurement.blocks import (
+    SLAB,
+    BlockAct,
+    BlockJob,
+    Counts,
+    Extrema,
+    Painted,
+    Pass,
+    PhaseCounts,
+    Radii,
+    maps_below,
+    name_of,
+    windows,
+)
+from srrd_ray.measurement.image import nominal
+from srrd_ray.measurement.recipe import grey_value
+from srrd_ray.measurement.result import Cut, cut_of
+from srrd_ray.morphometry.binarize import otsu_of_histogram
+from srrd_ray.morphometry.field import leaves_out
+from srrd_ray.morphometry.measures import BoneMeasures
+from srrd_ray.morphometry.structure import BlockStructure, with_structure
+from srrd_ray.morphometry.tally import Tally, merged
+from srrd_ray.morphometry.thickness import Mode
+from srrd_ray.storage.layout import RunLayout
+
+log = logging.getLogger(__name__)
+
+PartT = TypeVar("PartT", Extrema, Counts, PhaseCounts, Radii, Painted, BlockStructure)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What was measured, the thickness of bone and of marrow over the region, how bone was told, where the maps lie."""
+
+    measures: BoneMeasures
+    bone: Tally
+    marrow: Tally
+    cut: Cut
+    grid: Geometry
+    root: Path
+
+    @property
+    def maps(self) -> tuple[Path, Path]:
+        """The stores of thickness and spacing."""
+        return maps_below(self.root)
+
+    @property
+    def tallies(self) -> tuple[Tally, Tally]:
+        """The thickness of bone and of marrow over the region."""
+        return self.bone, self.marrow
+
+
+def measure_volume(
+    image: Path,
+    root: Path,
+    *,
+    roi: Path | None = None,
+    threshold: str = "auto",
+    mode: Mode = "exact",
+    edge: int = 256,
+    structure: bool = True,
+    cluster: ClusterConfig | None = None,
+) -> Measured:
+    """Return the measures of an OME-Zarr volume; its maps are in ``root/thickness.ome.zarr`` and ``root/spacing.ome.zarr``.
+
+    Parameters
+    ----------
+    image, roi, threshold
+        As in `Recipe`; both OME-Zarr, on one grid.
+    mode
+        As in `local_thickness`.
+    edge
+        Voxels of the edge of a block, a multiple of 32.
+    structure
+        Also measure surface, topology, anisotropy and box counts; they cost more than the thickness.
+    cluster
+        Null for a plain loop in this process: the reference that the cluster has to equal.
+
+    Raises
+    ------
+    InputError
+        What is wrong with the image or the mask; `blocks-failed` with what stopped a block, e.g. `block-too-large`.
+    StoreError, ClusterError
+        `blocks-failed` where storage or a worker failed.
+    """
+    array, grid = open_image(image)
+    z, y, x = array.shape[-3:]
+    if roi is not None:
+        _same_grid(roi, grid)
+    start = BlockJob(
+        image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
+        spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=threshold == "binary", smooth=threshold == "auto",
+        level=grey_value(threshold) if threshold not in ("auto", "binary") else 0.0, mode=mode,
+    )  # fmt: skip
+    with locked(start.root), ExitStack() as stack:
+        if cluster is not None:
+            stack.enter_context(session(cluster))
+        volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), cluster=cluster)
+        return volume.measured(structure=structure)
+
+
+def write_nrrds(found: Measured) -> None:
+    """Write the maps once more as NRRD, which opens in 3D Slicer, a row of blocks at a time."""
+    for path in found.maps:
+        nz, ny, nx = found.grid.shape
+        windows = ((slice(z, min(z + SLAB, nz)), slice(0, ny), slice(0, nx)) for z in range(0, nz, SLAB))
+        slabs = (block_store.read_block(path, window).astype(np.float32, copy=False) for window in windows)
+        write_nrrd(found.root / f"{path.name.split('.')[0]}.nrrd", found.grid, slabs)
+
+
+def clean(root: Path) -> None:
+    """Remove what was only needed on the way; the maps stay."""
+    shutil.rmtree(root / ".work", ignore_errors=True)
+    shutil.rmtree(root / ".state", ignore_errors=True)
+
+
+def _inputs(image: Path, roi: Path | None) -> str:
+    return hash_of([block_store.listing_hash(p) if p is not None else "" for p in (image, roi)])
+
+
+def _same_grid(roi: Path, grid: Geometry) -> None:
+    _, found = open_image(roi)
+    if not found.matches(grid, tolerance_mm=0.01):
+        raise InputError(
+            "mask-grid", "the mask lies on another grid than its image", where=roi.name,
+            got=f"shape {found.shape}", expected=f"shape {grid.shape}",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Volume:
+    """A volume on its way through the passes."""
+
+    job: BlockJob
+    grid: Geometry
+    inputs: str
+    cluster: ClusterConfig | None
+
+    def measured(self, *, structure: bool) -> Measured:
+        """Return the measures, all passes done."""
+        job = self._with_phases(self._with_level())
+        counts = self._parts("phases", job, PhaseCounts)
+        basic = self._basic(counts, job)
+        if basic.status == "empty-roi":
+            return self._result(basic, Tally(), Tally(), job)
+        bone, marrow = Tally(), Tally()
+        if sum(c.bone for c in counts) and sum(c.marrow for c in counts):
+            job, bone, marrow, ridge = self._painted(job)
+            between = self._between_ridges(job) if basic.status == "ok" and ridge else Tally()
+            basic = _with_thickness(basic, bone, marrow, between)
+        else:
+            self._empty_maps(job)
+        if structure:
+            basic = with_structure(basic, self._parts("structure", job, BlockStructure), job.shape)
+        return self._result(basic, bone, marrow, job)
+
+    def _result(self, found: BoneMeasures, bone: Tally, marrow: Tally, job: BlockJob) -> Measured:
+        threshold = "binary" if job.binary else "auto" if job.smooth else "value"
+        cut = cut_of(threshold, None if job.binary else job.level, field=job.field)
+        return Measured(measures=found, bone=bone, marrow=marrow, cut=cut, grid=self.grid, root=job.root)
+
+    def _with_level(self) -> BlockJob:
+        """Return the job with the threshold of Otsu, from a histogram that is summed over blocks."""
+        job = self.job
+        if not job.smooth:
+            return job
+        parts = self._parts("extrema", job, Extrema)
+        job = replace(job, low=min(p.low for p in parts), high=max(p.high for p in parts))
+        if job.low == job.high:
+            raise InputError("image-constant", "every voxel has one value", got=str(job.low))
+        counts = np.sum([p.counts for p in self._parts("histogram", job, Counts)], axis=0)
+        return replace(job, level=otsu_of_histogram(counts, job.low, job.high))
+
+    def _with_phases(self, job: BlockJob) -> BlockJob:
+        block, dtype = (job.edge,) * 3, "<i4" if len(set(job.spacing_mm)) == 1 else "<f8"
+        stores = {"phases": "<u1", "ridge": "<u1", "phases-distance": dtype, "ridge-distance": dtype}
+        for name, kind in stores.items():
+            block_store.create(job.store(name), self.grid, kind, block, name)
+        self._create_maps(job)
+        if job.binary:
+            return job
+        _, ny, nx = job.shape
+        block_store.create(job.store("field"), self.grid, "<u1", (SLAB, ny, nx), "field")
+        inside = sum(p.counts[0] for p in self._parts("field", job, Counts))
+        return replace(job, field=leaves_out(inside, int(np.prod(job.shape))))
+
+    def _create_maps(self, job: BlockJob) -> None:
+        for path in job.maps:
+            block_store.create(path, self.grid, "<f4", (job.edge,) * 3, path.name.split(".")[0])
+
+    def _empty_maps(self, job: BlockJob) -> None:
+        """Leave maps of nothing but zeros: without a wall there is no thickness."""
+        for path in job.maps:
+            shutil.rmtree(path)
+        self._create_maps(job)
+
+    def _basic(self, counts: Sequence[PhaseCounts], job: BlockJob) -> BoneMeasures:
+        region, bone = sum(c.region for c in counts), sum(c.region_bone for c in counts)
+        return BoneMeasures(
+            status="empty-roi" if not region else "no-bone" if not bone else "all-bone" if bone == region else "ok",
+            n_voxels=region,
+            coverage=region / int(np.prod(job.shape)),
+            spacing_mm=job.spacing_mm,
+            border="open",
+            mode=job.mode,
+            bvtv=bone / region if region else None,
+        )
+
+    def _painted(self, job: BlockJob) -> tuple[BlockJob, Tally, Tally, int]:
+        radii = self._parts("distance", job, Radii)
+        job = replace(job, radii=(max(r.bone for r in radii), max(r.marrow for r in radii)))
+        parts = self._parts("painting", job, Painted)
+        return job, merged(p.bone for p in parts), merged(p.marrow for p in parts), sum(p.ridge for p in parts)
+
+    def _between_ridges(self, job: BlockJob) -> Tally:
+        radii = self._parts("ridge-distance", job, Radii)
+        job = replace(job, radii=(0.0, max(r.marrow for r in radii)))
+        return merged(p.marrow for p in self._parts("ridge-painting", job, Painted))
+
+    def _parts(self, name: Pass, job: BlockJob, kind: type[PartT]) -> list[PartT]:
+        """Return the sums of all blocks of a pass, after doing those that are not done."""
+        layout = RunLayout(root=job.root)
+        key = key_of(name, serial.to_json(job), [self.inputs])
+        units = [Unit(name=name_of(core), key=key) for core in windows(name, job)]
+        todo = [unit for unit in units if finished(layout, name, unit.name, key) is None]
+        task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job), witness=job.root / LOCK)
+        for number, outcome in enumerate(self._done(task, todo), start=1):
+            if outcome.error is not None:
+                raise _failure(name, outcome.error)
+            if number % max(len(todo) // 8, 1) == 0:
+                log.info("measure  %-14s  %d of %d blocks", name, len(units) - len(todo) + number, len(units))
+        texts = (job.part(name, unit.name).read_text(encoding="utf-8") for unit in units)
+        return [serial.from_json(kind, text) for text in texts]
+
+    def _done(self, task: Task, units: list[Unit]) -> Iterator[Outcome]:
+        if self.cluster is not None and units:
+            for outcomes in foreach(task, units, self.cluster):
+                yield from outcomes
+            return
+        for unit in units:
+            yield from perform(task, unit)
+
+
+def _failure(name: Pass, fault: Fault) -> SrrdError:
+    kind = ClusterError if fault.code == "worker-lost" else StoreError if fault.code.startswith("sto") else InputError
+    return kind(
+        "blocks-failed", f"pass {name} of a block failed: {fault.message}",
+        todo="Mend the cause and run the same command again: finished blocks are kept.",
+    )  # fmt: skip
+
+
+def _with_thickness(about: BoneMeasures, bone: Tally, marrow: Tally, between: Tally) -> BoneMeasures:
+    th, sp, ridges = bone.spread, marrow.spread, between.spread
+    if th is not None:
+        about = replace(about, tb_th_mm=th.mean, tb_th_sd_mm=th.sd, tb_th_max_mm=th.max)
+        about = replace(about, tb_n_per_mm=about.bvtv / th.mean if about.bvtv else None)
+    if sp is not None:
+        about = replace(about, tb_sp_mm=sp.mean, tb_sp_sd_mm=sp.sd, tb_sp_max_mm=sp.max)
+    if th is not None and sp is not None:
+        about = replace(about, tb_n_spacing_per_mm=1.0 / (th.mean + sp.mean))
+    return replace(about, tb_n_ridge_per_mm=1.0 / ridges.mean) if ridges else about

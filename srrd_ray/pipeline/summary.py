@@ -1,0 +1,56 @@
+"""What a run says at its end: outcomes by stage, headline figures, what failed, and where the report is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from srrd_ray.core.records import PARAMETERS
+from srrd_ray.pipeline.manifest import Ledger
+from srrd_ray.storage.layout import RunLayout
+
+
+def summary(ledger: Ledger) -> str:
+    """Return the closing text of a run."""
+    lines = [*_stages(ledger), "", *_figures(ledger.layout), *_failed(ledger), "", f"report: {ledger.layout.report}"]
+    return "\n".join(lines) + "\n"
+
+
+def _stages(ledger: Ledger) -> Iterator[str]:
+    yield f"{'stage':<16} {'done':>6} {'skipped':>8} {'failed':>7} {'seconds':>8}"
+    for stage in ledger.stages:
+        mine = [o.status for o in ledger.outcomes if o.stage == stage.stage]
+        counts = (mine.count("done"), mine.count("skipped"), mine.count("failed"))
+        yield f"{stage.stage:<16} {counts[0]:>6} {counts[1]:>8} {counts[2]:>7} {stage.seconds:>8.1f}"
+    yield f"{'all':<16} {'':>6} {'':>8} {len(ledger.failed()):>7} {sum(s.seconds for s in ledger.stages):>8.1f}"
+
+
+def _figures(layout: RunLayout) -> Iterator[str]:
+    if not layout.metrics.is_file():
+        return
+    metrics: Mapping[str, object] = json.loads(layout.metrics.read_text(encoding="utf-8"))
+    for bone in ("femur", "tibia"):
+        yield f"registration error, {bone}: {_number(metrics, f'registration/tre_mm/{bone}/median')} mm (median)"
+    for model in ("teacher", "distilled", "baseline"):
+        values = [f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)]
+        yield f"ICC(A,1) with MR, {model}: " + ", ".join(value.replace("|", "/") for value in values)
+    for model in ("distilled", "baseline"):
+        yield f"AUC of osteoarthritis, {model}: {_number(metrics, f'diagnosis/{model}/auc')}"
+
+
+def _path_safe(name: str) -> str:
+    return name.replace("/", "|")
+
+
+def _number(metrics: object, path: str) -> str:
+    """Return a figure of `metrics.json` by its slash-separated keys (``|`` stands for a slash in a key)."""
+    found = metrics
+    for key in path.split("/"):
+        found = found.get(key.replace("|", "/")) if isinstance(found, Mapping) else None
+    return f"{found:.3f}" if isinstance(found, float | int) else "not estimable"
+
+
+def _failed(ledger: Ledger) -> Iterator[str]:
+    for outcome in ledger.failed():
+        name = outcome.knee.key if outcome.knee else "cohort"
+        yield f"failed: {name} in {outcome.stage}: {outcome.error.message if outcome.error else ''}"

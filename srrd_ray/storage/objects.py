@@ -1,0 +1,246 @@
+"""Objects of an S3 store: get, put, list and remove, with bounded waiting, retries with backoff, and errors that say what to do.
+
+The keys of the account come from the environment (``AWS_*``, also ``AWS_ENDPOINT_URL``) or the machine's role; no error
+carries an address or a key. An object is whole or absent: a store shows it when its last byte has arrived.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srrd_ray.core.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+CONNECT_S = 5
+READ_S = 20
+ATTEMPTS = 6
+"""Tries of one request, waits between them doubling up to 20 s; ``AWS_MAX_ATTEMPTS`` overrides."""
+THREADS = 8
+PART_BYTES = 32 * 2**20
+REMOVED_AT_ONCE = 1000
+ABSENT = ("404", "NoSuchKey", "NotFound")
+TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One object below a prefix: its key, its size in bytes and when it was written (seconds since 1970)."""
+
+    key: str
+    size: int
+    changed: float
+
+
+@cache
+def client() -> BaseClient:
+    """Return the client of this process.
+
+    Raises
+    ------
+    ConfigError
+        `s3-missing` where the extra is not installed.
+    """
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError as error:
+        raise ConfigError(
+            "s3-missing", "s3:// needs a library that is not installed", got=error.name or "",
+            todo="pip install 'srrd-ray[s3]'",
+        ) from error  # fmt: skip
+    tries = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
+    return boto3.client(
+        "s3",
+        config=Config(
+            connect_timeout=CONNECT_S,
+            read_timeout=READ_S,
+            max_pool_connections=2 * THREADS,
+            retries={"mode": "standard", "total_max_attempts": tries},
+        ),
+    )
+
+
+def find(bucket: str, key: str) -> Entry | None:
+    """Return the object at `key`, or none."""
+    with _named(bucket):
+        try:
+            about = client().head_object(Bucket=bucket, Key=key)
+        except Exception as error:
+            if _code(error) in ABSENT:
+                return None
+            raise
+    return Entry(key=key, size=int(about["ContentLength"]), changed=_seconds(about["LastModified"]))
+
+
+def read(bucket: str, key: str, span: tuple[int, int] | None = None) -> bytes:
+    """Return the bytes of an object, or those from the first to before the second number of `span`.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such object.
+    """
+    some = {} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"}
+    with _named(bucket):
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                found: bytes = client().get_object(Bucket=bucket, Key=key, **some)["Body"].read()
+            except Exception as error:  # an answer that broke off is not asked for again by the client itself
+                if not left or not _broke_off(error):
+                    raise
+            else:
+                return found
+    raise AssertionError("unreachable")
+
+
+def write(bucket: str, key: str, data: bytes, *, new: bool = False) -> None:
+    """Put a small object; with `new` only where there is none.
+
+    Raises
+    ------
+    FileExistsError
+        With `new`, where there is one: the store itself decides, so that of two writers one wins.
+    """
+    condition = {"IfNoneMatch": "*"} if new else {}
+    with _named(bucket):
+        try:
+            client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+        except Exception as error:
+            if new and _code(error) in TAKEN:
+                raise FileExistsError(key) from error
+            raise
+
+
+def upload(bucket: str, pairs: Sequence[tuple[Path, str]]) -> None:
+    """Put local files, large ones in parts; an upload that fails leaves no object and no part."""
+    from boto3.s3.transfer import TransferConfig
+
+    how = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
+
+    def one(pair: tuple[Path, str]) -> None:
+        client().upload_file(str(pair[0]), bucket, pair[1], Config=how)
+
+    _each(bucket, one, pairs)
+
+
+def download(bucket: str, pairs: Sequence[tuple[str, Path]]) -> None:
+    """Fetch objects into local files whose folders exist."""
+    from boto3.s3.transfer import TransferConfig
+
+    how = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
+
+    def one(pair: tuple[str, Path]) -> None:
+        client().download_file(bucket, pair[0], str(pair[1]), Config=how)
+
+    _each(bucket, one, pairs)
+
+
+def below(bucket: str, prefix: str, after: str = "") -> Iterator[Entry]:
+    """Yield every object whose key begins with `prefix` and comes after `after`, in the order of their keys: a request a thousand."""
+    with _named(bucket):
+        start = {"StartAfter": after} if after else {}
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start)
+        for page in pages:
+            for item in page.get("Contents", ()):
+                yield Entry(key=item["Key"], size=int(item["Size"]), changed=_seconds(item["LastModified"]))
+
+
+def children(bucket: str, prefix: str) -> list[str]:
+    """Return the names of what lies directly below `prefix`, objects and folders, sorted."""
+    names: set[str] = set()
+    with _named(bucket):
+        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        for page in pages:
+            names |= {item["Key"] for item in page.get("Contents", ())}
+            names |= {item["Prefix"] for item in page.get("CommonPrefixes", ())}
+    return sorted(name.removeprefix(prefix).rstrip("/") for name in names if name != prefix)
+
+
+def any_below(bucket: str, prefix: str) -> bool:
+    """Return whether any key begins with `prefix`, from one answer of one key."""
+    with _named(bucket):
+        return int(client().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"]) > 0
+
+
+def remove(bucket: str, keys: Sequence[str]) -> None:
+    """Remove objects, a thousand a request; those that are absent count as removed."""
+    with _named(bucket):
+        for at in range(0, len(keys), REMOVED_AT_ONCE):
+            some = [{"Key": key} for key in keys[at : at + REMOVED_AT_ONCE]]
+            answer = client().delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
+            if answer.get("Errors"):
+                raise _failed(bucket, str(answer["Errors"][0].get("Code", "")))
+
+
+def _each(bucket: str, do: object, items: Sequence[object]) -> None:
+    assert callable(do)
+    with _named(bucket):
+        if len(items) == 1:
+            do(items[0])
+        elif items:
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(do, items))
+
+
+@contextmanager
+def _named(bucket: str) -> Iterator[None]:
+    """Turn what the client raises into `FileNotFoundError` or a `StoreError` without addresses and secrets."""
+    try:
+        yield
+    except Exception as error:
+        if not _of_client(error):
+            raise
+        code = _code(error)
+        if code in ABSENT:
+            raise FileNotFoundError(f"no such object in {bucket}") from None
+        raise _failed(bucket, code or type(error).__name__) from None
+
+
+def _failed(bucket: str, code: str) -> StoreError:
+    if code == "NoSuchBucket":
+        return StoreError(
+            "bucket-missing", "no such bucket", where=f"s3://{bucket}", todo="Make it, or correct the address."
+        )
+    if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoCredentialsError"):
+        return StoreError(
+            "store-denied", "the object store refuses", where=f"s3://{bucket}", got=code,
+            todo="Check the AWS_* variables or the role of every node, and the policy of the bucket.",
+        )  # fmt: skip
+    return StoreError(
+        "store-unreachable", "the object store does not answer as it should", where=f"s3://{bucket}", got=code,
+        todo="Check AWS_ENDPOINT_URL and the network; run the same command again: finished units are kept.",
+    )  # fmt: skip
+
+
+def _broke_off(error: BaseException) -> bool:
+    kind = type(error)
+    return kind.__module__.startswith("urllib3.") or kind.__name__ in ("ResponseStreamingError", "IncompleteReadError")
+
+
+def _of_client(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("botocore", "boto3", "s3transfer", "urllib3")
+
+
+def _code(error: BaseException) -> str:
+    """Return the store's own word for an error, also where the transfer has wrapped it."""
+    found: BaseException | None = error
+    while found is not None:
+        answer = getattr(found, "response", None)
+        if isinstance(answer, dict):
+            return str(answer.get("Error", {}).get("Code", ""))
+        found = found.__cause__ or found.__context__
+    return ""
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()

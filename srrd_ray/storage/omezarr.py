@@ -1,0 +1,266 @@
+"""Volumes as OME-Zarr 0.5: sharded, checksummed, multiscale, whole or absent, the same bytes for the same voxels.
+
+NGFF 0.5 has no rotation: its transforms hold the spacing along the array axes, and the exact `ijk_to_lps` of every level
+lies in our own block ``srrd`` of the group's attributes. That block is what this package reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.core.records import Image, Knee, Modality, StoredVolume, Unit
+from srrd_ray.core.volume import Volume
+from srrd_ray.storage import sharded
+from srrd_ray.storage.atomic import replacing
+from srrd_ray.storage.schemas import validate, version
+
+CHUNK: Shape = (64, 64, 64)
+SHARD: Shape = (256, 256, 256)
+SMALLEST = 64
+AXES = ("z", "y", "x")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Level:
+    """One resolution of the pyramid."""
+
+    name: str
+    geometry: Geometry
+    sha256: str
+
+
+def write_volume(
+    path: Path,
+    volume: Volume[np.generic],
+    *,
+    knee: Knee,
+    image: Image,
+    unit: Unit,
+    synthetic_from: Modality | None = None,
+    sources: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    technique: Mapping[str, str] | None = None,
+    voxels_sha256: str | None = None,
+) -> StoredVolume:
+    """Return the record of `volume` written to `path` with its pyramid; an older volume there is replaced.
+
+    Parameters
+    ----------
+    sources
+        What it was made from: a name to a SHA-256 (or another identifier that is no patient data).
+    notes
+        What a reader corrected or flagged, one line each.
+    technique
+        Allow-listed acquisition values.
+    voxels_sha256
+        Hash of a measured image in whatever format it came: by it one image under two names is found.
+    """
+    with replacing(path) as beside:
+        group = zarr.create_group(beside, zarr_format=3)
+        levels = _write_levels(group, volume, labels=unit == "label")
+        own: dict[str, object] = {
+            "schema": version("volume"),
+            "knee": knee.key,
+            "image": image,
+            "unit": unit,
+            "dtype": volume.array.dtype.newbyteorder("<").str,
+            "synthetic_from": synthetic_from,
+            "sources": dict(sorted((sources or {}).items())),
+            "notes": list(notes),
+            "technique": dict(sorted((technique or {}).items())),
+            "levels": [_level_block(level) for level in levels],
+        }
+        own |= {"voxels_sha256": voxels_sha256} if voxels_sha256 else {}
+        validate("volume", own, path.name)
+        group.update_attributes({"ome": _ngff(image, levels), "srrd": own})
+    return _record(path, own)
+
+
+def read_stored(path: Path) -> StoredVolume:
+    """Return the record of a stored volume from its metadata alone.
+
+    Raises
+    ------
+    StoreError
+        `store-missing`, `store-torn`, `store-foreign` or `schema-version`.
+    """
+    return _record(path, sharded.open_group(path, "volume")[1])
+
+
+def read_volume(path: Path) -> Volume[np.generic]:
+    """Return level 0 of a stored volume with its exact geometry.
+
+    Raises
+    ------
+    StoreError
+        As `read_stored`; `shard-missing` and `store-torn` where data are absent, cut short or altered.
+    """
+    group, own = sharded.open_group(path, "volume")
+    array = sharded.open_array(path, group, "0")
+    return Volume(array=sharded.read(path, array), geometry=_record(path, own).geometry)
+
+
+def open_level(path: Path, level: int = 0) -> sharded.ZarrArray:
+    """Return one level as a lazy array, all its shards being present; slices are checked as they are read."""
+    return sharded.open_array(path, sharded.open_group(path, "volume")[0], str(level))
+
+
+def level_geometry(path: Path, level: int = 0) -> Geometry:
+    """Return the grid of one level."""
+    return _levels(sharded.open_group(path, "volume")[1])[level].geometry
+
+
+def verify(path: Path) -> None:
+    """Read every shard of every level and compare with the hashes that were taken when it was written.
+
+    Raises
+    ------
+    StoreError
+        `shard-missing`, `store-torn` or `store-altered` naming the level.
+    """
+    group, own = sharded.open_group(path, "volume")
+    for level in _levels(own):
+        array = sharded.open_array(path, group, level.name)
+        digest = sharded.digest_of(array.dtype, array.shape, _about(level.geometry))
+        for window in _slabs(array):
+            digest.update(sharded.little_endian(sharded.read(path, array, window)).tobytes())
+        if digest.hexdigest() != level.sha256:
+            raise sharded.altered(path.name, level.name)
+
+
+def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
+    """Write level 0 and all coarser ones; each is made from the one before, which is still in memory."""
+    values, geometry = sharded.little_endian(volume.array), volume.geometry
+    levels = [_write_level(group, 0, values, geometry)]
+    while max(geometry.shape) > SMALLEST:
+        factor = halving(geometry)
+        geometry = coarser(geometry, factor)
+        values = reduce(values, factor, labels=labels)
+        levels.append(_write_level(group, len(levels), values, geometry))
+    return levels
+
+
+def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> _Level:
+    array = sharded.create(group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES)
+    for window in sharded.blocks(values.shape, array.shards or array.chunks):
+        array[window] = np.ascontiguousarray(values[window])
+    return _Level(name=str(level), geometry=geometry, sha256=sharded.sha256_of(values, _about(geometry)))
+
+
+def halving(geometry: Geometry) -> Shape:
+    """Return by what to divide each axis (1 or 2): the axes within √2 of the finest spacing, so that voxels become cubes."""
+    finest = min(s for s, n in zip(geometry.spacing_mm, geometry.shape, strict=True) if n > 1)
+    z, y, x = (
+        2 if n > 1 and spacing < finest * 2**0.5 * 1.001 else 1
+        for spacing, n in zip(geometry.spacing_mm, geometry.shape, strict=True)
+    )
+    return z, y, x
+
+
+def coarser(geometry: Geometry, factor: Shape) -> Geometry:
+    """Return the grid of blocks of `factor` voxels; a last incomplete block counts, its centre where a full one has it."""
+    affine = geometry.affine
+    affine[:3, 3] = geometry.index_to_lps((np.asarray(factor, dtype=np.float64) - 1) / 2)
+    affine[:3, :3] = affine[:3, :3] * np.asarray(factor, dtype=np.float64)[::-1]
+    z, y, x = (-(-n // f) for n, f in zip(geometry.shape, factor, strict=True))
+    return Geometry.make((z, y, x), affine)
+
+
+def reduce(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Array:
+    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals).
+
+    One plane of blocks at a time, so that no wide copy of the volume is made.
+    """
+    z, y, x = (-(-n // f) for n, f in zip(values.shape, factor, strict=True))
+    coarse = np.empty((z, y, x), dtype=values.dtype)
+    for k in range(z):
+        planes = values[k * factor[0] : (k + 1) * factor[0]]
+        pad = [(0, f - n if a == 0 else -n % f) for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))]
+        padded = np.pad(planes, pad, mode="edge") if any(after for _, after in pad) else planes
+        coarse[k] = _majority(padded, factor) if labels else _mean(padded, factor)
+    return coarse
+
+
+def _mean(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = _block_sum(planes, factor) / np.float32(np.prod(factor))
+    return np.rint(mean) if planes.dtype.kind in "iu" else mean
+
+
+def _majority(planes: sharded.Array, factor: Shape) -> sharded.Array:
+    found = np.unique(planes)
+    shares = np.stack([_block_sum((planes == label).view(np.uint8), factor) for label in found])
+    chosen: sharded.Array = found[np.argmax(shares, axis=0)]
+    return chosen
+
+
+def _block_sum(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    """Return the sums over the blocks of one plane of blocks; exact for integers of 16 bits."""
+    z, y, x = factor
+    total = np.zeros((planes.shape[1] // y, planes.shape[2] // x), dtype=np.float32)
+    for dz, dy, dx in product(range(z), range(y), range(x)):
+        total += planes[dz, dy::y, dx::x]
+    return total
+
+
+def _slabs(array: sharded.ZarrArray) -> list[tuple[slice, ...]]:
+    """Windows of whole shards in z, full in y and x: one writer a shard, and C order for the hash."""
+    depth = (array.shards or array.chunks)[0]
+    return list(sharded.blocks(array.shape, (depth, *array.shape[1:])))
+
+
+def _about(geometry: Geometry) -> str:
+    return json.dumps(geometry.ijk_to_lps)
+
+
+def _level_block(level: _Level) -> dict[str, object]:
+    return {
+        "path": level.name,
+        "shape": list(level.geometry.shape),
+        "ijk_to_lps": [list(row) for row in level.geometry.ijk_to_lps],
+        "sha256": level.sha256,
+    }
+
+
+def _ngff(image: Image, levels: list[_Level]) -> dict[str, object]:
+    """The `ome` block: spacing along the array axes in mm, and block centres relative to the first voxel of level 0."""
+    axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in AXES]
+    first = levels[0].geometry
+    datasets = []
+    for level in levels:
+        origin = first.lps_to_index(level.geometry.index_to_lps((0, 0, 0))) * first.spacing_mm
+        transforms: list[dict[str, object]] = [{"type": "scale", "scale": list(level.geometry.spacing_mm)}]
+        transforms.append({"type": "translation", "translation": [round(float(v), 9) for v in origin]})
+        datasets.append({"path": level.name, "coordinateTransformations": transforms})
+    return {"version": "0.5", "multiscales": [{"name": image, "axes": axes, "datasets": datasets}]}
+
+
+def _levels(own: Mapping[str, object]) -> list[_Level]:
+    blocks = own["levels"]
+    assert isinstance(blocks, list)
+    return [
+        _Level(name=block["path"], geometry=Geometry.make(block["shape"], block["ijk_to_lps"]), sha256=block["sha256"])
+        for block in blocks
+    ]
+
+
+def _record(path: Path, own: Mapping[str, object]) -> StoredVolume:
+    first = _levels(own)[0]
+    return StoredVolume(
+        knee=Knee.parse(str(own["knee"])),
+        image=own["image"],  # type: ignore[arg-type]  # checked by the schema
+        path=path,
+        geometry=first.geometry,
+        unit=own["unit"],  # type: ignore[arg-type]  # checked by the schema
+        sha256=first.sha256,
+        synthetic_from=own["synthetic_from"],  # type: ignore[arg-type]  # checked by the schema
+        voxels_sha256=own.get("voxels_sha256"),  # type: ignore[arg-type]  # checked by the schema
+    )

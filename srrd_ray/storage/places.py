@@ -1,0 +1,399 @@
+"""Places: a folder of this machine or a prefix of an object store (``s3://bucket/...``), behind the same `Path`.
+
+All differences between the two lie here and in `srrd_ray.storage.atomic`. What needs a real file (parsers of images, Parquet,
+safetensors) takes a `local_copy`; to use a place of an object store as a file name is an error, never a folder named ``s3:``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Self
+
+from srrd_ray.core.errors import ConfigError, StoreError
+from srrd_ray.storage import objects
+from srrd_ray.storage.folders import extent_at, files_at, names_in
+from srrd_ray.storage.objects import Entry
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+SCHEME = "s3:"
+ROOTS = ("zarr.json", "model.json")
+"""Files without which a folder is not there: uploaded last and removed first."""
+READ_BYTES = 256 * 1024
+
+
+class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of this platform
+    """A place ``s3://bucket/key`` that reads as a `Path` does. It is written through `srrd_ray.storage.atomic` alone."""
+
+    __slots__ = ()
+
+    @property
+    def bucket(self) -> str:
+        """The bucket."""
+        return str(self.parts[1])
+
+    @property
+    def key(self) -> str:
+        """The key, or the prefix of a folder without its last slash."""
+        return "/".join(self.parts[2:])
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of everything below begin with."""
+        return f"{self.key}/" if self.key else ""
+
+    def __str__(self) -> str:
+        """Return the address."""
+        text = super().__str__()
+        return text.replace("s3:/", "s3://", 1) if self.parts[:1] == (SCHEME,) else str(text)
+
+    def __fspath__(self) -> str:
+        raise StoreError("place-remote", "a file of this machine is wanted here", where=self.name)
+
+    def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002
+        """Return itself: a store has no links."""
+        return self
+
+    def is_symlink(self) -> bool:
+        """Return false: a store has no links."""
+        return False
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        """Do nothing: folders of a store are names."""
+
+    def is_file(self) -> bool:
+        """Return whether there is an object of this key."""
+        return self._find() is not None
+
+    def is_dir(self) -> bool:
+        """Return whether anything lies below; for a Zarr store, whether its root does, which is written last."""
+        if self.name.endswith(".zarr"):
+            return bool((self / "zarr.json").is_file())
+        listing = _listing_of(self)
+        return listing.holds_below(self.prefix) if listing else objects.any_below(self.bucket, self.prefix)
+
+    def exists(self) -> bool:
+        """Return whether it is an object or a folder."""
+        return (not self.name.endswith(".zarr") and self.is_file()) or self.is_dir()
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002
+        """Return size and time of change of an object; all else is zero.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where there is no such object.
+        """
+        entry = self._find()
+        if entry is None:
+            raise FileNotFoundError(str(self))
+        return os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, entry.size, 0, entry.changed, 0))
+
+    def read_bytes(self) -> bytes:
+        """Return the whole object."""
+        return objects.read(self.bucket, self.key)
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        """Return the whole object as text, line ends as `Path` gives them."""
+        with io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding=encoding or "utf-8", errors=errors) as file:
+            return file.read()
+
+    def open(
+        self,
+        mode: str = "r",
+        buffering: int = -1,  # noqa: ARG002
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[bytes] | IO[str]:
+        """Return the object for reading; with ``rb`` only what is asked for is fetched."""
+        if mode == "rb":
+            entry = self._find()
+            if entry is None:
+                raise FileNotFoundError(str(self))
+            return io.BufferedReader(_Ranges(self, entry.size), READ_BYTES)
+        if mode != "r":
+            raise StoreError("place-remote", "an object is written whole", where=self.name, got=mode)
+        raw = io.BytesIO(self.read_bytes())
+        return io.TextIOWrapper(raw, encoding=encoding or "utf-8", errors=errors, newline=newline)
+
+    def iterdir(self) -> Iterator[Self]:
+        """Yield what lies directly below."""
+        yield from (self / name for name in objects.children(self.bucket, self.prefix))
+
+    def glob(self, pattern: str) -> Iterator[Self]:
+        """Yield the objects (for a pattern of one part: also folders) that match, without ``**``."""
+        if "/" not in pattern:
+            yield from (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
+            return
+        depth = len(PurePosixPath(pattern).parts)
+        for path in self.rglob("*"):
+            own = PurePosixPath(path.key.removeprefix(self.prefix))
+            if len(own.parts) == depth and own.match(pattern):
+                yield path
+
+    def rglob(self, pattern: str) -> Iterator[Self]:
+        """Yield the objects below whose name matches; folders are not listed."""
+        for entry in _entries(self):
+            path = self / entry.key.removeprefix(self.prefix)
+            if fnmatch.fnmatchcase(path.name, pattern):
+                yield path
+
+    def unlink(self, missing_ok: bool = False) -> None:  # noqa: ARG002
+        """Remove the object; absent ones are no error, as the store does not say."""
+        objects.remove(self.bucket, [self.key])
+
+    def _find(self) -> Entry | None:
+        listing = _listing_of(self)
+        return listing.entries.get(self.key) if listing else objects.find(self.bucket, self.key) if self.key else None
+
+
+class _Ranges(io.RawIOBase):
+    """Reads an object piece by piece."""
+
+    def __init__(self, path: ObjectPath, size: int) -> None:
+        self.path, self.size, self.at = path, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer)
+        end = min(self.at + len(view), self.size)
+        if end <= self.at:
+            return 0
+        found = objects.read(self.path.bucket, self.path.key, (self.at, end))
+        view[: len(found)] = found
+        self.at += len(found)
+        return len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What lay below a place when it was listed; with `last` only what lies in its children from `first` to `last`."""
+
+    root: ObjectPath
+    first: str
+    last: str
+    entries: dict[str, Entry]
+    folders: frozenset[str]
+
+    def holds_below(self, prefix: str) -> bool:
+        return prefix in self.folders
+
+    def covers(self, path: ObjectPath) -> bool:
+        if not path.is_relative_to(self.root):
+            return False
+        child = path.parts[len(self.root.parts) : len(self.root.parts) + 1]
+        return not self.last or (bool(child) and self.first <= child[0] and not _beyond(child[0], self.last))
+
+
+_listings: list[_Listing] = []
+
+
+@contextmanager
+def listed(root: Path, first: str = "", last: str = "") -> Iterator[None]:
+    """Answer from one listing, for the length of a block, what lies below `root`; nothing may be written there meanwhile.
+
+    It spares a request for each question. With `last`, only the children are listed whose names lie from `first` to `last` or
+    begin with `last`: so that a part of a large folder can be asked for. Local folders are asked as ever.
+    """
+    if not isinstance(root, ObjectPath):
+        yield
+        return
+    entries = {entry.key: entry for entry in _between(root, first, last)}
+    folders = {"" if str(parent) == "." else f"{parent}/" for key in entries for parent in PurePosixPath(key).parents}
+    _listings.append(_Listing(root=root, first=first, last=last, entries=entries, folders=frozenset(folders)))
+    try:
+        yield
+    finally:
+        _listings.pop()
+
+
+def _between(root: ObjectPath, first: str, last: str) -> Iterator[Entry]:
+    for entry in objects.below(root.bucket, root.prefix, root.prefix + first if first else ""):
+        if last and _beyond(entry.key.removeprefix(root.prefix).partition("/")[0], last):
+            return
+        if not _marks_folder(entry):
+            yield entry
+
+
+def _beyond(name: str, last: str) -> bool:
+    return name > last and not name.startswith(last)
+
+
+def _listing_of(path: ObjectPath) -> _Listing | None:
+    return next((one for one in reversed(_listings) if one.covers(path)), None)
+
+
+def _entries(path: ObjectPath) -> list[Entry]:
+    listing = _listing_of(path)
+    if listing is None:
+        return [entry for entry in objects.below(path.bucket, path.prefix) if not _marks_folder(entry)]
+    return [entry for key, entry in listing.entries.items() if key.startswith(path.prefix)]
+
+
+def _marks_folder(entry: Entry) -> bool:
+    """Return whether an object is the empty one that browsers of stores write for a folder."""
+    return entry.key.endswith("/")
+
+
+def place(path: Path) -> Path:
+    """Return what a command line means by `path`: an address ``s3://bucket/...`` becomes a place of that store.
+
+    Raises
+    ------
+    ConfigError
+        `place-invalid` for an address without a bucket or of another scheme.
+    """
+    first = path.parts[0] if path.parts else ""
+    if not first.endswith(":") or len(first) < 3:
+        return path
+    if first != SCHEME or len(path.parts) < 2 or ".." in path.parts:
+        raise ConfigError("place-invalid", "not a place that is read here", got=first, expected="s3://bucket/folder")
+    return ObjectPath(*path.parts)
+
+
+def address(path: Path) -> str:
+    """Return `path` as other libraries want it: absolute, or ``s3://bucket/key``."""
+    return str(path.resolve())
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """Yield `path` itself where it is local, else a copy of the object or folder that lives as long as the block.
+
+    Where there is nothing at `path` there is nothing at the copy either.
+    """
+    if not isinstance(path, ObjectPath):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
+        copy = Path(folder) / path.name
+        pairs = [(entry.key, copy / entry.key.removeprefix(path.prefix)) for entry in _entries(path)]
+        if not pairs and path.is_file():
+            pairs = [(path.key, copy)]
+        for parent in {target.parent for _, target in pairs}:
+            parent.mkdir(parents=True, exist_ok=True)
+        objects.download(path.bucket, pairs)
+        yield copy
+
+
+def sizes(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, bytes and time of change (ns) of a file, or of all files below a folder by their sorted paths."""
+    if isinstance(path, ObjectPath):
+        found = _entries(path) or [entry for entry in [path._find()] if entry]
+        return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in found]
+    return list(files_at(path))
+
+
+def extent(path: Path) -> tuple[int, int] | None:
+    """Return how many files there are at or below `path`, and their bytes; none where there is nothing at all."""
+    if isinstance(path, ObjectPath):
+        found = sizes(path)
+        return (len(found), sum(size for _, size, _ in found)) if found or path.exists() else None
+    return extent_at(path)
+
+
+def present(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return those of `names` that lie in `folder`, in their order; a local folder is looked into once, not once a name."""
+    there = names if isinstance(folder, ObjectPath) else names_in(folder)
+    return [path for name in names if name in there and (path := folder / name).exists()]
+
+
+def written(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield name and time of change (ns) of what lies in a folder without subfolders, to which may be written meanwhile."""
+    if isinstance(folder, ObjectPath):
+        yield from ((name, changed) for name, _, changed in sizes(folder))
+        return
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # one that was renamed since
+                yield entry.name, entry.stat().st_mtime_ns
+
+
+def upload(local: Path, path: ObjectPath) -> None:
+    """Put a local file or folder at `path`: whole or absent to every reader, what lay there before removed.
+
+    Of a folder the root file (`ROOTS`) goes first from the old one and comes last into the new one.
+    """
+    if local.is_file():
+        objects.upload(path.bucket, [(local, path.key)])
+        return
+    files = sorted(p for p in local.rglob("*") if p.is_file())
+    pairs = [(file, path.prefix + file.relative_to(local).as_posix()) for file in files]
+    old = {entry.key for entry in objects.below(path.bucket, path.prefix)}
+    roots = [f"{path.prefix}{name}" for name in ROOTS]
+    objects.remove(path.bucket, [key for key in roots if key in old])
+    objects.upload(path.bucket, [pair for pair in pairs if pair[1] not in roots])
+    objects.remove(path.bucket, sorted(old - {key for _, key in pairs} - set(roots)))
+    objects.upload(path.bucket, [pair for pair in pairs if pair[1] in roots])
+
+
+def create_text(path: Path, text: str) -> None:
+    """Write a small file that must not exist; of two writers one wins.
+
+    Raises
+    ------
+    FileExistsError
+        Where it exists.
+    """
+    if isinstance(path, ObjectPath):
+        objects.write(path.bucket, path.key, text.encode(), new=True)
+        return
+    with path.open("x", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+        except OSError:
+            path.unlink()
+            raise
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a small file that has one writer; an object is written anew."""
+    if isinstance(path, ObjectPath):
+        before = path.read_bytes() if path.is_file() else b""
+        objects.write(path.bucket, path.key, before + text.encode())
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def touch(path: Path) -> None:
+    """Set the time of change of a small file, where it exists, to now."""
+    if not path.exists():
+        return
+    if isinstance(path, ObjectPath):
+        objects.write(path.bucket, path.key, path.read_bytes())
+    else:
+        os.utime(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all below it; what cannot be removed is left."""
+    if isinstance(path, ObjectPath):
+        objects.remove(path.bucket, [entry.key for entry in objects.below(path.bucket, path.prefix)])
+    else:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.core.errors import ConfigError, StoreError
+from srrd_ray.measurement.table import Row, read_rows, write_rows
+from srrd_ray.storage import schemas
+
+
+def example(**changes: float | int | str | None) -> Row:
+    examples = schemas.schema("bone")["examples"]
+    assert isinstance(examples, list)
+    return dict(examples[0]) | changes
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_rows_come_back_as_they_were_written(tmp_path: Path, suffix: str) -> None:
+    rows = [example(), example(image="b.nii", status="no-bone", **{"Tb.Th": None, "Tb.Sp": 0.1 + 0.2})]
+    write_rows(tmp_path / f"rows{suffix}", rows)
+    assert read_rows(tmp_path / f"rows{suffix}") == rows
+
+
+@pytest.mark.parametrize("name", ["=1+1.nii", "+a.nii", "-a.nii", "@a.nii", "'quoted.nii"])
+def test_a_name_that_a_spreadsheet_would_run_is_made_harmless(tmp_path: Path, name: str) -> None:
+    write_rows(tmp_path / "rows.csv", [example(image=name, message=f"{name} is bad", code="a-code")])
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[1].startswith(f"'{name}")
+    assert read_rows(tmp_path / "rows.csv")[0]["image"] == name
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_row_that_breaks_the_schema_is_refused_on_both_ways(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+    with pytest.raises(StoreError, match="schema-invalid"):
+        write_rows(path, [example(**{"BV/TV": 1.5})])
+    write_rows(path, [example(**{"BV/TV": 0.125})])
+    if suffix == ".csv":
+        path.write_text(path.read_text().replace("0.125", "7.125"))
+        with pytest.raises(StoreError, match="schema-invalid"):
+            read_rows(path)
+
+
+def test_a_table_has_one_of_two_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="table-format"):
+        write_rows(tmp_path / "rows.xlsx", [])

@@ -1,0 +1,209 @@
+"""The whole pipeline on a small simulated cohort: every stage real, resumable, and repeatable."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from srrd_ray.cli import main
+from srrd_ray.core import serial
+from srrd_ray.core.records import PARAMETERS, STAGES, Knee
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.pipeline.manifest import RunRecord
+from srrd_ray.pipeline.run import run
+from srrd_ray.stages.infer import infer
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.omezarr import read_stored
+from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.schemas import Name, validate
+from srrd_ray.storage.tables import CONTRACTS, read_table
+from tests.storage.test_places import copy_up
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+SMALL = {
+    "distillation": {"folds": 2, "teacher_epochs": 2, "student_epochs": 2, "search": {"epochs": 2}},
+    "tune": {"trials": 2, "grace_epochs": 1, "cpus_per_trial": 1},
+    "synthesis": {"epochs": 2},
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run of the pipeline that has ended, and where it came from."""
+
+    cohort: Path
+    layout: RunLayout
+    config: Path
+    code: int
+
+    def again(self, out: Path | None = None) -> int:
+        return run(self.cohort, out or self.layout.root, self.config, until="report", overwrite=False)
+
+    def record(self) -> RunRecord:
+        return serial.from_json(RunRecord, self.layout.run_json.read_text())
+
+
+@pytest.fixture(scope="module")
+def ended(simulated: Path, cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    root = tmp_path_factory.mktemp("pipeline")
+    config = root / "run.yaml"
+    config.write_text(yaml.safe_dump(SMALL))
+    layout = RunLayout(root=root / "run")
+    code = run(simulated, layout.root, config, until="report", overwrite=False)
+    yield Ended(cohort=simulated, layout=layout, config=config, code=code)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def outputs(layout: RunLayout) -> dict[str, bytes]:
+    """The bytes of every result; `run.json` and the report hold times."""
+    kept = [p for part in ("volumes", "patches", "tables", "models") for p in (layout.root / part).rglob("*")]
+    files = [*kept, layout.metrics]
+    return {p.relative_to(layout.root).as_posix(): p.read_bytes() for p in sorted(files) if p.is_file()}
+
+
+def test_every_stage_ends_and_every_knee_is_accounted_for(ended: Ended) -> None:
+    record = ended.record()
+    failed = [o for o in record.outcomes if o.status == "failed"]
+    assert ended.code == (1 if failed else 0)
+    assert [s.stage for s in record.stages] == list(STAGES)
+    assert record.state == "finished"
+    ingested = {o.knee for o in record.outcomes if o.stage == "ingest" and o.status == "done"}
+    assert len(ingested) == 6
+
+
+def test_the_metrics_have_the_keys_that_others_read(ended: Ended) -> None:
+    metrics = json.loads(ended.layout.metrics.read_text())
+    assert {"median", "p95"} <= set(metrics["registration"]["tre_mm"]["femur"])
+    assert {"mae_hu", "psnr_db", "ssim"} <= set(metrics["synthesis"])
+    for model in ("teacher", "distilled", "baseline"):
+        for parameter in PARAMETERS:
+            assert {"icc", "icc_ci"} <= set(metrics["regression"][model][parameter])
+            assert {"icc", "icc_ci"} <= set(metrics["regression_truth"][model][parameter])
+    assert {"auc", "auc_ci"} <= set(metrics["diagnosis"]["distilled"])
+    assert "delong_p" in metrics["diagnosis"]
+
+
+RECORDS: dict[str, Name] = {
+    r"run\.json": "run",
+    r"metrics\.json": "metrics",
+    r"\.state/[^/]+/[^/]+\.json": "sidecar",
+    r"volumes/[^/]+/transform_(femur|tibia)\.json": "transform",
+    r"models/winners\.json": "winners",
+    r"models/synthesis/model\.json": "synthesis",
+    r"models/diagnosis/model\.json": "diagnosis_models",
+    r"models/(teacher|baseline|distilled)/model\.json": "model",
+}
+ELSE = (
+    r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
+)
+"""Read through readers that check them (volumes, patches, weights), or by nobody but people and Ray."""
+
+
+def test_every_file_of_a_run_obeys_a_contract(ended: Ended) -> None:
+    root = ended.layout.root
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        name = path.relative_to(root).as_posix()
+        contracts = [contract for pattern, contract in RECORDS.items() if re.fullmatch(pattern, name)]
+        if contracts:
+            validate(contracts[0], json.loads(path.read_text()), name)
+        elif name.startswith("tables/"):
+            kind = path.parent.name if "/parts/" in name else path.stem
+            assert len(read_table(path, contract=CONTRACTS[kind]))
+        else:
+            assert re.fullmatch(ELSE, name), name
+
+
+def test_no_patch_is_predicted_by_a_model_that_saw_its_patient(ended: Ended) -> None:
+    knees = pd.read_parquet(ended.layout.table("knees")).dropna(subset="fold")
+    fold_of = dict(zip(knees["participant"], knees["fold"], strict=True))
+    predictions = pd.read_parquet(ended.layout.table("predictions"))
+    assert (predictions["participant"].map(fold_of) == predictions["fold"]).all()
+    assert set(predictions["model"]) == {"teacher", "baseline", "distilled"}
+    assert np.isfinite(predictions[list(PARAMETERS)].to_numpy()).all()
+
+
+def test_synthetic_ct_is_labelled_as_such(ended: Ended) -> None:
+    knee = Knee.parse(sorted(p.name for p in (ended.layout.root / "volumes").iterdir())[0])
+    assert read_stored(ended.layout.volume(knee, "sct")).synthetic_from == "mr"
+    assert read_stored(ended.layout.volume(knee, "ct")).synthetic_from is None
+
+
+def test_the_search_tried_the_student_without_mr_and_its_winner_is_used(ended: Ended) -> None:
+    tune = pd.read_parquet(ended.layout.table("tune"))
+    assert (tune.groupby("fold")["kd_weight"].min() == 0).all()
+    winners = json.loads(ended.layout.model("winners.json").read_text())["folds"]
+    card = json.loads((ended.layout.model("distilled") / "model.json").read_text())
+    assert {str(fold["fold"]): fold["hyper"] for fold in card["folds"]} == winners
+
+
+def test_the_same_command_again_skips_everything_and_changes_no_byte(ended: Ended) -> None:
+    before = outputs(ended.layout)
+    assert ended.again() == ended.code
+    statuses = {o.status for o in ended.record().outcomes}
+    assert statuses <= {"skipped", "failed"}
+    assert outputs(ended.layout) == before
+
+
+def test_a_deleted_report_is_rebuilt_alone(ended: Ended) -> None:
+    ended.layout.report.unlink()
+    ended.again()
+    assert [o.stage for o in ended.record().outcomes if o.status == "done"] == ["report"]
+    assert ended.layout.report.is_file()
+
+
+def test_a_deleted_prediction_is_redone_with_what_depends_on_it_to_the_same_bytes(ended: Ended) -> None:
+    before = outputs(ended.layout)
+    part = sorted((ended.layout.root / "tables" / "parts" / "predictions").iterdir())[0]
+    part.unlink()
+    ended.again()
+    done = {o.stage for o in ended.record().outcomes if o.status == "done"}
+    assert done == {"predict", "classify", "evaluate", "report"}
+    assert outputs(ended.layout) == before
+
+
+@pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 6 min more: set SRRD_LONG_TESTS=1")
+def test_a_whole_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucket: Path) -> None:
+    cohort, out = copy_up(ended.cohort, bucket / "cohort"), bucket / "run"
+    assert run(cohort, out, ended.config, until="report", overwrite=False) == ended.code
+    with local_copy(out) as copy:
+        assert outputs(RunLayout(root=copy)) == outputs(ended.layout)
+    assert run(cohort, out, ended.config, until="report", overwrite=False) == ended.code
+    record = serial.from_json(RunRecord, RunLayout(root=out).run_json.read_text())
+    assert {o.status for o in record.outcomes} <= {"skipped", "failed"}
+
+
+def test_a_new_ct_in_an_object_store_is_read_as_on_disk(ended: Ended, bucket: Path, tmp_path: Path) -> None:
+    ct = sorted(ended.cohort.glob("sub-*/ct/*.nii.gz"))[0]
+    infer(ct, ended.layout.model("distilled"), tmp_path / "out", None)
+    copy_up(ended.layout.root / "models", bucket / "models")
+    copy_up(ct.parent, bucket / "ct")
+    with pytest.raises(SystemExit) as end:
+        main(
+            ["infer", "--model", str(bucket / "models" / "distilled"), "--ct", str(bucket / "ct" / ct.name),
+             "--out", str(bucket / "out")]
+        )  # fmt: skip
+    assert end.value.code == 0
+    for path in sorted((tmp_path / "out").iterdir()):
+        assert (bucket / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_model_reads_a_new_ct(ended: Ended, tmp_path: Path) -> None:
+    ct = sorted(ended.cohort.glob("sub-*/ct/*.nii.gz"))[0]
+    page = infer(ct, ended.layout.model("distilled"), tmp_path / "out", None)
+    record = json.loads((tmp_path / "out" / "inference.json").read_text())
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert page.is_file()
+    assert record["in_distribution"]
+    assert set(table["bone"]) == {"femur", "tibia"}
+    assert np.isfinite(table[list(PARAMETERS)].to_numpy()).all()
