@@ -27,7 +27,7 @@ from srrd_ray.core.records import (
     StageName,
 )
 from srrd_ray.core.volume import Volume
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.acts import Acts, UnitActs, paired_source
 from srrd_ray.pipeline.run import run as pipeline
 from srrd_ray.stages.poses import write_pose
@@ -69,16 +69,16 @@ class SmallUnitActs(UnitActs):
 
     template: Path
 
-    def ingest(self, unit: Unit) -> Produced:
+    def ingest(self, unit: WorkItem) -> Produced:
         """Write CT and MR."""
         paired_source(unit)
         return self._volumes(unit, "ct", "mr")
 
-    def synthesize(self, unit: Unit) -> Produced:
+    def synthesize(self, unit: WorkItem) -> Produced:
         """Write the synthetic CT."""
         return self._volumes(unit, "sct")
 
-    def register(self, unit: Unit) -> Produced:
+    def register(self, unit: WorkItem) -> Produced:
         """Write labels, poses and the part of the table."""
         from srrd_ray.stages.register import COLUMNS  # here and below: as late as the package does
 
@@ -91,7 +91,7 @@ class SmallUnitActs(UnitActs):
         write_table(part, pd.DataFrame(rows, columns=list(COLUMNS)), "registration")
         return Produced(paths=(*volumes, part, *(self.layout.transform(knee, bone) for bone in BONES)))
 
-    def patches(self, unit: Unit) -> Produced:
+    def patches(self, unit: WorkItem) -> Produced:
         """Write a shard of cubes of two voxels."""
         path = self.layout.shard_named(unit.name)
         places = [(knee, *region) for knee in unit.knees for region in REGIONS for _ in range(CUBES)]
@@ -102,7 +102,7 @@ class SmallUnitActs(UnitActs):
         write_shard(path, {"ct": np.zeros((len(patches), 2, 2, 2), np.int16)}, patches)
         return Produced(paths=(path, path.with_suffix(".parquet")))
 
-    def measure(self, unit: Unit) -> Produced:
+    def measure(self, unit: WorkItem) -> Produced:
         """Write a row for each cube of a knee."""
         from srrd_ray.stages.measure import COLUMNS
 
@@ -112,7 +112,7 @@ class SmallUnitActs(UnitActs):
         write_table(self.layout.part("measures", knee), pd.DataFrame(rows, columns=list(COLUMNS)), "morphometry")
         return Produced(paths=(self.layout.part("measures", knee),))
 
-    def predict(self, unit: Unit) -> Produced:
+    def predict(self, unit: WorkItem) -> Produced:
         """Write three rows for each cube of a shard."""
         from srrd_ray.stages.predict import COLUMNS
 
@@ -125,7 +125,7 @@ class SmallUnitActs(UnitActs):
         write_table(path, pd.DataFrame(rows, columns=list(COLUMNS)), "predictions")
         return Produced(paths=(path,))
 
-    def _volumes(self, unit: Unit, *images: Image) -> Produced:
+    def _volumes(self, unit: WorkItem, *images: Image) -> Produced:
         made = [
             small_volume(self.layout.volume(unit.knees[0], image), self.template, unit.knees[0], image)
             for image in images
@@ -142,7 +142,7 @@ class SmallActs(Acts):
         return SmallUnitActs(layout=self.layout, config=self.config, template=self.cohort.root / "template")
 
 
-def learn_little(stages: pipeline.Pipeline, name: StageName, unit: Unit) -> Produced:
+def learn_little(stages: pipeline.Pipeline, name: StageName, unit: WorkItem) -> Produced:
     """Take the place of `Pipeline._learnt`, imported as late as there."""
     from small_learning import learnt
 

@@ -15,14 +15,14 @@ from scale import make_cohort
 from small_acts import SmallActs, learn_little
 
 from srrd_ray.execution import runner as engine
-from srrd_ray.execution.work import perform
+from srrd_ray.execution.work import run_safely
 from srrd_ray.pipeline.run import run as pipeline
 
 
 def main() -> int:
     folder, knees = Path(sys.argv[1]), int(sys.argv[2])
     cohort = make_cohort(folder / f"cohort-{knees}", knees)
-    engine.foreach = lambda task, units, _: (perform(task, unit) for unit in units)  # type: ignore[assignment]
+    engine.foreach = lambda task, units, _: (run_safely(task, unit) for unit in units)  # type: ignore[assignment]
     engine.session = lambda _: contextlib.nullcontext()  # type: ignore[assignment]
     pipeline.Acts, pipeline.Pipeline._learnt = SmallActs, learn_little  # type: ignore[misc, method-assign]
     started = time.process_time()

@@ -12,11 +12,11 @@ from pathlib import Path
 from small_acts import SmallActs, learn_little
 
 from srrd_ray.pipeline.run import run as pipeline
-from srrd_ray.storage.places import place
+from srrd_ray.storage.places import parse_path
 
 
 def main() -> int:
-    cohort, out = (place(Path(name)) for name in sys.argv[1:3])
+    cohort, out = (parse_path(Path(name)) for name in sys.argv[1:3])
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     pipeline.Acts, pipeline.Pipeline._learnt = SmallActs, learn_little  # type: ignore[misc, method-assign]
     started = time.monotonic()

@@ -11,7 +11,7 @@ import tyro
 
 from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 from srrd_ray.core.records import StageName
-from srrd_ray.storage.places import place
+from srrd_ray.storage.places import parse_path
 
 app = tyro.extras.SubcommandApp()
 
@@ -48,7 +48,7 @@ def simulate(
     scans = Scans(mr=mr, dicom=dicom)
     cluster = ClusterConfig(cpus=cpus)
     return simulate_cohort(
-        place(out), knees=knees, seed=seed, profile=profile, cluster=cluster, scans=scans, gallery=gallery
+        parse_path(out), knees=knees, seed=seed, profile=profile, cluster=cluster, scans=scans, gallery=gallery
     )
 
 
@@ -62,7 +62,7 @@ def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) ->
     """
     from srrd_ray.cohort.check import check as check_cohort
 
-    report = check_cohort(place(cohort))
+    report = check_cohort(parse_path(cohort))
     sys.stdout.write(report.table() + "\n")
     if json is not None:
         from srrd_ray.core import serial
@@ -97,7 +97,13 @@ def run(
     from srrd_ray.pipeline.run import run as run_pipeline
 
     return run_pipeline(
-        place(cohort), place(out), config, until=until, overwrite=overwrite, verify=verify, pseudonym_key=pseudonym_key
+        parse_path(cohort),
+        parse_path(out),
+        config,
+        until=until,
+        overwrite=overwrite,
+        verify=verify,
+        pseudonym_key=pseudonym_key,
     )
 
 
@@ -156,10 +162,10 @@ def measure(
         bone=bone, marrow=marrow, mineral=mineral,
     )  # fmt: skip
     places = {
-        name: None if path is None else place(path)
+        name: None if path is None else parse_path(path)
         for name, path in (("roi", roi), ("bone_mask", bone_mask), ("out", out), ("maps", maps), ("picture", picture))
     }
-    return measure_request(Request(image=place(image), recipe=recipe, blocks=blocks, cpus=cpus, **places))
+    return measure_request(Request(image=parse_path(image), recipe=recipe, blocks=blocks, cpus=cpus, **places))
 
 
 @app.command
@@ -174,7 +180,7 @@ def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = 
     """
     from srrd_ray.stages.infer import infer as infer_knee
 
-    page = infer_knee(place(ct), place(model), place(out), side)
+    page = infer_knee(parse_path(ct), parse_path(model), parse_path(out), side)
     sys.stdout.write(f"{page}\n")
     return 0
 
@@ -189,7 +195,7 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     from srrd_ray.stages.report import build_report
     from srrd_ray.storage.layout import RunLayout
 
-    sys.stdout.write(f"{build_report(RunLayout(root=place(run)))}\n")
+    sys.stdout.write(f"{build_report(RunLayout(root=parse_path(run)))}\n")
     return 0
 
 
@@ -209,7 +215,7 @@ def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
     from srrd_ray.pipeline.status_text import text_of
     from srrd_ray.storage.layout import RunLayout
 
-    found = read_status(RunLayout(root=place(run)))
+    found = read_status(RunLayout(root=parse_path(run)))
     sys.stdout.write(serial.to_json(found) if json else text_of(found))
     return found.command_code
 
@@ -225,7 +231,7 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
     from srrd_ray.pipeline.support import write_bundle
     from srrd_ray.storage.layout import RunLayout
 
-    sys.stdout.write(f"{write_bundle(RunLayout(root=place(run)), place(out))}\n")
+    sys.stdout.write(f"{write_bundle(RunLayout(root=parse_path(run)), parse_path(out))}\n")
     return 0
 
 

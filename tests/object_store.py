@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 
 from srrd_ray.storage import objects
-from srrd_ray.storage.places import place
+from srrd_ray.storage.places import parse_path
 
 SECRET = "wJalr-the-secret-of-the-tests"
 
@@ -66,7 +66,7 @@ class ObjectStore:
         """A new bucket as a place."""
         name = f"bucket-{uuid4().hex[:12]}"
         objects.client().create_bucket(Bucket=name)
-        return place(Path(f"s3://{name}"))
+        return parse_path(Path(f"s3://{name}"))
 
     @contextmanager
     def failing(self, rule: Callable[[str, str], HTTPStatus | None]) -> Iterator[None]:

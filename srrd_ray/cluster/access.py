@@ -36,11 +36,11 @@ def require_closed() -> None:
     if is_loopback(address):
         return
     if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):  # Ray's TLS is mutual: it lets no stranger in
-        judge(ask_as_stranger(address))
+        check_answer(ask_as_stranger(address))
     require_private(token_file())
 
 
-def judge(answer: Answer) -> None:
+def check_answer(answer: Answer) -> None:
     """Stop unless a stranger was refused.
 
     Raises

@@ -17,7 +17,7 @@ from srrd_ray.core import serial
 from srrd_ray.core.errors import ClusterError, storage_lost
 from srrd_ray.core.records import Fault, Outcome
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.work import Task, Unit, failures, perform
+from srrd_ray.execution.work import Task, WorkItem, failures, run_safely
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ UNITS_PER_CPU = 20
 """So many units a CPU, where that is more: at the end of a window CPUs wait for its last units."""
 
 
-def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterator[tuple[Outcome, ...]]:
+def foreach(task: Task, units: Sequence[WorkItem], config: ClusterConfig) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of each unit as it ends, in no fixed order.
 
     A unit whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and then counts as
@@ -45,23 +45,23 @@ def foreach(task: Task, units: Sequence[Unit], config: ClusterConfig) -> Iterato
     waiting = {unit.name: unit for unit in units}
     progress = Progress(task.stage, len(units))
     failed: list[Outcome] = []  # looked at when all have ended: Ray ends a process that leaves a dataset half way
-    for effort in efforts(task, config):
-        for outcomes in _ended(task, waiting, effort):
+    for attempt in retry_plan(task, config):
+        for outcomes in _ended(task, waiting, attempt):
             progress.ended(outcomes)
             yield outcomes
             failed += [outcome for outcome in outcomes if outcome.error is not None]
         _require_storage(failed)
         if not waiting:
             return
-        log.warning("%-16s %d units lost their worker, of %d MiB each", task.stage, len(waiting), effort.memory_mb)
+        log.warning("%-16s %d units lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb)
     for unit in waiting.values():
-        lost = failures(task.stage, unit, Fault.of(worker_lost(config, effort)), 0.0)
+        lost = failures(task.stage, unit, Fault.of(worker_lost(config, attempt)), 0.0)
         progress.ended(lost)
         yield lost
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class Attempt:
     """Memory in bytes that each task asks for, and how often it is tried again."""
 
     memory: int
@@ -73,7 +73,7 @@ class Effort:
         return self.memory // 2**20
 
 
-def efforts(task: Task, config: ClusterConfig) -> Iterator[Effort]:
+def retry_plan(task: Task, config: ClusterConfig) -> Iterator[Attempt]:
     """Yield what is tried first, and what at last: as much as a node has, for what takes too much takes its neighbours along.
 
     The second is looked for when it is asked for: a cluster that grows has no node of the kind before.
@@ -85,14 +85,14 @@ def efforts(task: Task, config: ClusterConfig) -> Iterator[Effort]:
     """
     memory = config.knee_memory_mb * 2**20
     require_task(memory, f"stage {task.stage}")
-    yield Effort(memory, config.task_retries)
-    yield Effort(max(memory, int(NODE_SHARE * largest_memory())), 0)
+    yield Attempt(memory, config.task_retries)
+    yield Attempt(max(memory, int(NODE_SHARE * largest_memory())), 0)
 
 
-def _ended(task: Task, waiting: dict[str, Unit], effort: Effort) -> Iterator[tuple[Outcome, ...]]:
+def _ended(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iterator[tuple[Outcome, ...]]:
     """Yield the outcomes of the units that end, which wait no more."""
     try:
-        for row in (row for some in _windows(list(waiting.values())) for row in _rows(task, some, effort)):
+        for row in (row for some in _windows(list(waiting.values())) for row in _rows(task, some, attempt)):
             waiting.pop(str(row["unit"]))
             yield serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
     except RayError as error:
@@ -104,7 +104,7 @@ def _ended(task: Task, waiting: dict[str, Unit], effort: Effort) -> Iterator[tup
         ) from error
 
 
-def _windows(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+def _windows(units: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:
     """Yield the units, thousands at a time: Ray Data keeps about ten kilobytes of each until its dataset ends."""
     at = 0
     while at < len(units):
@@ -113,16 +113,16 @@ def _windows(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
         at += size
 
 
-def _rows(task: Task, units: Sequence[Unit], effort: Effort) -> Iterator[dict[str, object]]:
+def _rows(task: Task, units: Sequence[WorkItem], attempt: Attempt) -> Iterator[dict[str, object]]:
     def do(row: dict[str, str]) -> dict[str, str]:
-        unit = serial.from_json(Unit, row["row"])
-        return {"unit": unit.name, "outcomes": serial.to_json(perform(task, unit))}
+        unit = serial.from_json(WorkItem, row["row"])
+        return {"unit": unit.name, "outcomes": serial.to_json(run_safely(task, unit))}
 
     source = ray.data.from_items([{"row": serial.to_json(u)} for u in units], override_num_blocks=len(units))
     with warnings.catch_warnings():
         # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        results = source.map(do, num_cpus=1, memory=effort.memory, max_retries=effort.retries)
+        results = source.map(do, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
     yield from results.iter_rows()
 
 
@@ -133,7 +133,7 @@ def _require_storage(outcomes: Sequence[Outcome]) -> None:
             raise lost
 
 
-def worker_lost(config: ClusterConfig, last: Effort) -> ClusterError:
+def worker_lost(config: ClusterConfig, last: Attempt) -> ClusterError:
     """Return the error of a unit whose worker died in every try."""
     return ClusterError(
         "worker-lost",

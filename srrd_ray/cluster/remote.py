@@ -7,15 +7,15 @@ import logging
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from srrd_ray.cluster.foreach import Effort, efforts, worker_lost
+from srrd_ray.cluster.foreach import Attempt, retry_plan, worker_lost
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.work import Produced, Task, Unit, carry_out
+from srrd_ray.execution.work import Produced, Task, WorkItem, run
 
 log = logging.getLogger(__name__)
 
 
-def apart(task: Task, unit: Unit, config: ClusterConfig) -> Produced:
+def run_remote(task: Task, unit: WorkItem, config: ClusterConfig) -> Produced:
     """Return what a unit wrote; its worker gets as many tries, and as much memory, as that of a knee does in `foreach`.
 
     Raises
@@ -26,7 +26,7 @@ def apart(task: Task, unit: Unit, config: ClusterConfig) -> Produced:
         `resources-missing`; `worker-lost` where the worker died in every try; `stage-stalled` where the unit did not end in
         `config.stall_seconds`.
     """
-    for effort in efforts(task, config):
+    for effort in retry_plan(task, config):
         try:
             return _tried(task, unit, effort, config.stall_seconds)
         except RayError as error:
@@ -34,7 +34,7 @@ def apart(task: Task, unit: Unit, config: ClusterConfig) -> Produced:
     raise worker_lost(config, effort)
 
 
-def _tried(task: Task, unit: Unit, effort: Effort, seconds: int) -> Produced:
+def _tried(task: Task, unit: WorkItem, effort: Attempt, seconds: int) -> Produced:
     started = _on_worker.options(name=task.stage, memory=effort.memory, max_retries=effort.retries).remote(task, unit)
     try:
         produced: Produced = ray.get(started, timeout=seconds)
@@ -50,5 +50,5 @@ def _tried(task: Task, unit: Unit, effort: Effort, seconds: int) -> Produced:
 
 
 @ray.remote(num_cpus=1)
-def _on_worker(task: Task, unit: Unit) -> Produced:
-    return carry_out(task, unit)
+def _on_worker(task: Task, unit: WorkItem) -> Produced:
+    return run(task, unit)

@@ -24,7 +24,7 @@ from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.storage.places import address, append_text, remove_tree
 from srrd_ray.storage.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
 
-Programme = Callable[[], Iterator[Learner]]
+LearnerFactory = Callable[[], Iterator[Learner]]
 """Yields the learners one after the other; the driver trains each before it asks for the next."""
 
 Progress = Callable[[str], None]
@@ -50,7 +50,7 @@ class Training:
     """
 
     name: str
-    programme: Programme
+    programme: LearnerFactory
     storage: Path
     checkpoint_seconds: float = 15.0
 

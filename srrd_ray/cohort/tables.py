@@ -15,7 +15,7 @@ from typing import get_args
 
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import BONES, Bone, CohortKnee, Knee, Modality, Series, Side
-from srrd_ray.storage.places import listed, place, present
+from srrd_ray.storage.places import cached_listing, parse_path, present
 from srrd_ray.storage.schemas import validate
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -67,8 +67,8 @@ def read_cohort(root: Path) -> Cohort:
 
 def with_places(knee: CohortKnee) -> CohortKnee:
     """Return the knee with its paths parsed anew: of a record that came as JSON, those in an object store are mere names."""
-    ct, mr = (one and replace(one, path=place(one.path)) for one in (knee.ct, knee.mr))
-    masks = tuple((bone, modality, place(path)) for bone, modality, path in knee.masks)
+    ct, mr = (one and replace(one, path=parse_path(one.path)) for one in (knee.ct, knee.mr))
+    masks = tuple((bone, modality, parse_path(path)) for bone, modality, path in knee.masks)
     return replace(knee, ct=ct, mr=mr, masks=masks)
 
 
@@ -78,7 +78,7 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
         raise CohortError("cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder.")
     faults: list[CohortError] = []
     home = root.resolve()  # links are followed once, not once an image
-    with listed(home):
+    with cached_listing(home):
         people = dict(_people(home, faults))
         knees = sorted(_knees(home, people, faults), key=lambda item: item.knee.key)
     alike = {(k.knee.side, k.kl_grade, k.oa, k.age, k.sex): k for k in knees}  # ids were matched one by one

@@ -13,13 +13,13 @@ from typing import TypeAlias
 
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.metrics import Progress, wrote
-from srrd_ray.cluster.remote import apart
+from srrd_ray.cluster.remote import run_remote
 from srrd_ray.cluster.session import session
 from srrd_ray.core import serial
 from srrd_ray.core.records import Knee
 from srrd_ray.execution.lock import LOCK
 from srrd_ray.execution.sidecars import finished_of, key_of, sidecars
-from srrd_ray.execution.work import Act, Task, Unit, carry_out, outcomes_of
+from srrd_ray.execution.work import Act, Task, WorkItem, outcomes_of, run
 from srrd_ray.pipeline.manifest import Ledger
 from srrd_ray.storage.atomic import sweep
 
@@ -29,7 +29,7 @@ Token: TypeAlias = tuple[str, str]
 """A unit of a stage as (stage, unit name)."""
 
 
-def _as_it_is(unit: Unit) -> Unit:
+def _as_it_is(unit: WorkItem) -> WorkItem:
     return unit
 
 
@@ -53,9 +53,9 @@ class Stage:
 
     name: str
     settings: object
-    needs: Callable[[Unit], Iterable[Token]]
+    needs: Callable[[WorkItem], Iterable[Token]]
     sources: Mapping[str, str] = field(default_factory=dict)
-    complete: Callable[[Unit], Unit] = _as_it_is
+    complete: Callable[[WorkItem], WorkItem] = _as_it_is
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class Engine:
         if self._unfinished(stage, [unit]):
             self._connect()
             progress, task = Progress(stage.name, 1), self._task(stage, act)
-            produced = carry_out(task, unit) if here else apart(task, unit, self.ledger.config.cluster)
+            produced = run(task, unit) if here else run_remote(task, unit, self.ledger.config.cluster)
             self._took_place(stage, [unit])
             outcomes = outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started)
             progress.ended(outcomes)
@@ -112,19 +112,19 @@ class Engine:
 
     def _task(self, stage: Stage, act: Act) -> Task:
         layout = self.ledger.layout
-        return Task(stage=stage.name, layout=layout, act=act, witness=layout.root / LOCK)
+        return Task(stage=stage.name, layout=layout, act=act, shared_storage_probe=layout.root / LOCK)
 
-    def _units(self, stage: Stage, named: Iterable[tuple[str, tuple[Knee, ...]]]) -> list[Unit]:
+    def _units(self, stage: Stage, named: Iterable[tuple[str, tuple[Knee, ...]]]) -> list[WorkItem]:
         """Return the units with their keys, which hash the configuration, the knees and everything that they depend on."""
         settings = serial.to_json(stage.settings)
         units = []
         for name, knees in named:
-            inputs = [self.hashes[token] for token in stage.needs(Unit(name=name, key="", knees=knees))]
+            inputs = [self.hashes[token] for token in stage.needs(WorkItem(name=name, key="", knees=knees))]
             own = [*inputs, *(knee.key for knee in knees), stage.sources.get(name, "")]
-            units.append(Unit(name=name, key=key_of(stage.name, settings, own), knees=knees))
+            units.append(WorkItem(name=name, key=key_of(stage.name, settings, own), knees=knees))
         return units
 
-    def _unfinished(self, stage: Stage, units: Sequence[Unit]) -> list[Unit]:
+    def _unfinished(self, stage: Stage, units: Sequence[WorkItem]) -> list[WorkItem]:
         """Return the units that are not done, or depend on one that was redone; the outcomes of the others are `skipped`."""
         fresh = [unit for unit in units if not any(token in self.redone for token in stage.needs(unit))]
         keys = {unit.name: unit.key for unit in fresh}
@@ -138,7 +138,7 @@ class Engine:
                 self.ledger.record(outcomes_of(stage.name, unit, sidecar.failed, 0.0, skipped=True), total)
         return [unit for unit in units if unit.name not in standing]
 
-    def _took_place(self, stage: Stage, units: Sequence[Unit]) -> None:
+    def _took_place(self, stage: Stage, units: Sequence[WorkItem]) -> None:
         """Take down what the units that were carried out have left, and remove what a struck worker left in their folders."""
         layout = self.ledger.layout
         folders = {layout.volume(knee, "ct").parent for unit in units for knee in unit.knees}

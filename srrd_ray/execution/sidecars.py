@@ -21,8 +21,8 @@ from srrd_ray.core.records import Outcome
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.parallel import answers
-from srrd_ray.storage.places import extent, listed
+from srrd_ray.storage.parallel import parallel_map
+from srrd_ray.storage.places import cached_listing, count_and_bytes
 from srrd_ray.storage.schemas import validate
 
 AT_ONCE = 1000
@@ -103,17 +103,17 @@ def finished_of(
         return _checked(layout, pair[1], keys[pair[0]], verify=verify)
 
     for some in (names[at : at + AT_ONCE] for at in range(0, len(names), AT_ONCE)):
-        pairs = list(zip(some, answers(partial(find_sidecar, layout, stage), some, layout.root), strict=True))
+        pairs = list(zip(some, parallel_map(partial(find_sidecar, layout, stage), some, layout.root), strict=True))
         with ExitStack() as listings:
             for folder in sorted({one for name, card in pairs for one in _folders(name, card)}):
-                listings.enter_context(listed(layout.root / folder, min(some), max(some)))
-            yield from answers(check, pairs, layout.root)
+                listings.enter_context(cached_listing(layout.root / folder, min(some), max(some)))
+            yield from parallel_map(check, pairs, layout.root)
 
 
 def sidecars(layout: RunLayout, stage: str, names: Sequence[str]) -> Iterator[Sidecar | None]:
     """Yield the sidecar of each unit, read side by side: a store takes its time for each."""
     for at in range(0, len(names), AT_ONCE):
-        yield from answers(partial(find_sidecar, layout, stage), names[at : at + AT_ONCE], layout.root)
+        yield from parallel_map(partial(find_sidecar, layout, stage), names[at : at + AT_ONCE], layout.root)
 
 
 def _folders(name: str, card: Sidecar | None) -> Iterator[str]:
@@ -137,9 +137,9 @@ def find_sidecar(layout: RunLayout, stage: str, unit: str) -> Sidecar | None:
 
 
 def _describe(root: Path, path: Path) -> Output:
-    files, size = extent(path) or (0, 0)
+    files, size = count_and_bytes(path) or (0, 0)
     return Output(path=path.relative_to(root).as_posix(), files=files, size=size, sha256=hash_file(path))
 
 
 def _in_place(root: Path, output: Output) -> bool:
-    return extent(root / output.path) == (output.files, output.size)
+    return count_and_bytes(root / output.path) == (output.files, output.size)

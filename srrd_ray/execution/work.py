@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unit:
+class WorkItem:
     """One piece of work of a stage: a knee, a shard of knees, or (`knees` empty) the whole cohort. `key` names its inputs.
 
     `source` is the knee as the cohort holds it, `shard` the one that its cubes lie in, `folds` those of the patients of a
@@ -49,27 +49,27 @@ class Produced:
 SHARED_S = 10.0
 """Network file systems show a new file to other machines after some seconds."""
 
-Act: TypeAlias = Callable[[Unit], Produced]
+Act: TypeAlias = Callable[[WorkItem], Produced]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """One stage, ready to be carried out for any of its units, here or on another machine.
 
-    `witness` is a file that the driver made: a machine that does not see it does not share the storage of the run.
+    `shared_storage_probe` is a file that the driver made: a machine that does not see it does not share the storage of the run.
     """
 
     stage: str
     layout: RunLayout
     act: Act
-    witness: Path | None = None
+    shared_storage_probe: Path | None = None
 
 
-def perform(task: Task, unit: Unit) -> tuple[Outcome, ...]:
+def run_safely(task: Task, unit: WorkItem) -> tuple[Outcome, ...]:
     """Return one outcome for each knee of the unit (one without a knee for a unit over the cohort)."""
     started = time.monotonic()
     try:
-        produced = carry_out(task, unit)
+        produced = run(task, unit)
     except Exception as error:  # the one place where a failure becomes an outcome
         log.debug("%s %s failed", task.stage, unit.name, exc_info=True)
         return failures(task.stage, unit, Fault.of(error), time.monotonic() - started)
@@ -78,7 +78,7 @@ def perform(task: Task, unit: Unit) -> tuple[Outcome, ...]:
 
 def _require_shared(task: Task) -> None:
     until = time.monotonic() + SHARED_S
-    while task.witness is not None and not task.witness.exists():
+    while task.shared_storage_probe is not None and not task.shared_storage_probe.exists():
         if time.monotonic() > until:
             raise StoreError(
                 "output-not-shared", "this machine does not see the folder of the run", where=platform.node(),
@@ -87,7 +87,7 @@ def _require_shared(task: Task) -> None:
         time.sleep(0.5)
 
 
-def carry_out(task: Task, unit: Unit) -> Produced:
+def run(task: Task, unit: WorkItem) -> Produced:
     """Return what the unit wrote, after its sidecar was written; errors of the act pass through.
 
     Raises
@@ -101,7 +101,7 @@ def carry_out(task: Task, unit: Unit) -> Produced:
     return produced
 
 
-def failures(stage: str, unit: Unit, fault: Fault, seconds: float) -> tuple[Outcome, ...]:
+def failures(stage: str, unit: WorkItem, fault: Fault, seconds: float) -> tuple[Outcome, ...]:
     """Return the failed outcomes of a unit that produced nothing."""
     return tuple(
         Outcome(knee=knee, stage=stage, status="failed", seconds=seconds, error=fault) for knee in unit.knees or (None,)
@@ -109,7 +109,7 @@ def failures(stage: str, unit: Unit, fault: Fault, seconds: float) -> tuple[Outc
 
 
 def outcomes_of(
-    stage: str, unit: Unit, failed: tuple[Outcome, ...], seconds: float, *, skipped: bool = False
+    stage: str, unit: WorkItem, failed: tuple[Outcome, ...], seconds: float, *, skipped: bool = False
 ) -> tuple[Outcome, ...]:
     """Return the outcomes of a unit that stands: those in `failed` as they are, all other knees done (or skipped)."""
     bad = {outcome.knee for outcome in failed}
@@ -122,7 +122,7 @@ def outcomes_of(
     return good + failed
 
 
-def _sidecar(task: Task, unit: Unit, produced: Produced) -> Sidecar:
+def _sidecar(task: Task, unit: WorkItem, produced: Produced) -> Sidecar:
     return Sidecar(
         stage=task.stage,
         unit=unit.name,

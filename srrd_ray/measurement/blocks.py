@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core import serial
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging import block_store
 from srrd_ray.morphometry import blocks
 from srrd_ray.morphometry.binarize import smooth_one_voxel
@@ -143,7 +143,7 @@ class BlockAct:
     name: Pass
     job: BlockJob
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         """Return what was written for the block: its sums and its shards."""
         core = window_of(unit.name)
         part, written = _carried_out(self.name, self.job, core)

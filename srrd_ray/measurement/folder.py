@@ -14,7 +14,7 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_of
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.lock import LOCK, locked
-from srrd_ray.execution.work import Task, Unit, perform
+from srrd_ray.execution.work import Task, WorkItem, run_safely
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.row import RowAct, failed_row, images_below, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
@@ -102,11 +102,11 @@ def _keep_known(out: Path, act: RowAct) -> None:
 
 def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Row]:
     """Yield the rows as they come, in no fixed order."""
-    task = Task(stage=STAGE, layout=RunLayout(root=root), act=act, witness=root / LOCK)
-    units = [Unit(name=name, key=act.settings) for name in act.images]
+    task = Task(stage=STAGE, layout=RunLayout(root=root), act=act, shared_storage_probe=root / LOCK)
+    units = [WorkItem(name=name, key=act.settings) for name in act.images]
     waiting = dict(act.images)
     stride = max(1, len(units) // 200)  # so that looking for fresh rows does not grow with the square of the folder
-    results = foreach(task, units, cluster) if cluster is not None else (perform(task, unit) for unit in units)
+    results = foreach(task, units, cluster) if cluster is not None else (run_safely(task, unit) for unit in units)
     before = {name: _stamp(act, name) for name in waiting}
     for number, _ in enumerate(results, start=1):
         if number % stride and number < len(units):

@@ -17,7 +17,7 @@ from srrd_ray.imaging.source import ReadRules
 from srrd_ray.measurement.joint import measured_ct, measured_mr
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe, grey_value
-from srrd_ray.measurement.result import Cut, Flat, Mapped, MeasuredImage, cut_of, write_maps
+from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage, binarization_of, write_maps
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
 from srrd_ray.morphometry.maps import bone_maps
@@ -38,7 +38,7 @@ class Binary:
     bone: Mask
     grey: NDArray[np.float64] | None
     field: Mask | None
-    cut: Cut
+    binarization: Binarization
 
 
 def measure_image(
@@ -118,7 +118,7 @@ def _measured_bone(
     region = _region(image.geometry, (roi, inside, binary.field))
     return MeasuredImage(
         measures=measure_maps(maps, region, threads=threads),
-        cut=binary.cut,
+        binarization=binary.binarization,
         mapped=Mapped(maps=maps, region=region, grid=image.geometry),
         about=plate_row(binary.bone, inside, image.geometry, recipe.bone),
     )
@@ -135,15 +135,17 @@ def binarized(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = F
     A grey image with zeros round a scanned cylinder ends at that cylinder (`scanned_field`).
     """
     if threshold == "binary":
-        return Binary(bone=image != 0, grey=None, field=None, cut=cut_of(threshold, None, field=False))
+        return Binary(
+            bone=image != 0, grey=None, field=None, binarization=binarization_of(threshold, None, field=False)
+        )
     field = scanned_field(image)
     if threshold == "auto":
         grey = smooth_one_voxel(image)
         level = otsu_threshold(grey)
     else:
         grey, level = image.astype(np.float64), grey_value(threshold)
-    cut = cut_of(threshold, level, field=field is not None)
-    return Binary(bone=grey > level, grey=grey - level if keep_grey else None, field=field, cut=cut)
+    binarization = binarization_of(threshold, level, field=field is not None)
+    return Binary(bone=grey > level, grey=grey - level if keep_grey else None, field=field, binarization=binarization)
 
 
 def nominal(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:

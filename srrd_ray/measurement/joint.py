@@ -13,7 +13,7 @@ from srrd_ray.core.records import BONE_LABELS
 from srrd_ray.core.volume import Volume
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.result import Cut, Flat, Mapped, MeasuredImage
+from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage
 from srrd_ray.morphometry.apparent import Apparent, apparent_of, values_of
 from srrd_ray.morphometry.calibration import MARROW_HU, MINERAL_HU, ct_bone, ct_bone_fraction
 from srrd_ray.morphometry.maps import BoneMaps, bone_maps, region_measures
@@ -41,7 +41,7 @@ class _Bone:
     fraction: Image
     inside: Mask
     roi: Mask
-    cut: Cut
+    binarization: Binarization
     about: Flat
 
 
@@ -84,7 +84,7 @@ def measured_mr(
         fraction=replace(grey, array=fraction),
         inside=inside,
         roi=region,
-        cut=Cut(method="MR bone fraction, 1 - signal/marrow", threshold=None),
+        binarization=Binarization(method="MR bone fraction, 1 - signal/marrow", threshold=None),
         about=about | plate_row(fraction > SOLID, inside, grey.geometry, recipe.bone),
     )
     if sorted(spacing)[1] > RESOLVED_MM["mr"]:
@@ -115,7 +115,7 @@ def measured_ct(
     maps = bone_maps((found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads)
     return MeasuredImage(
         measures=measure_maps(maps, region, threads=threads),
-        cut=found.cut,
+        binarization=found.binarization,
         mapped=Mapped(maps=maps, region=region, grid=grey.geometry),
         fraction=found.fraction,
         about=found.about,
@@ -138,7 +138,7 @@ def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:
         level = float(recipe.threshold)
         bone = ct_bone(grey.array, inside, level)
         fraction, plate = bone.astype(np.float32), plate_row(bone, inside, grey.geometry, recipe.bone)
-        cut = Cut(method="CT above a threshold in HU, within the bone", threshold=level)
+        binarization = Binarization(method="CT above a threshold in HU, within the bone", threshold=level)
         about |= {"marrow": None, "marrow_from": None, "mineral": None}
     else:
         mineral = MINERAL_HU if recipe.mineral is None else recipe.mineral
@@ -147,9 +147,15 @@ def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:
         fraction = ct_bone_fraction(grey.array, everywhere, spacing, mineral_hu=mineral, marrow_hu=marrow)
         plate = plate_row(fraction, inside, grey.geometry, recipe.bone)
         fraction[~inside] = 0
-        cut = Cut(method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None)
+        binarization = Binarization(method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None)
         about |= {"marrow": marrow, "marrow_from": "usual" if recipe.marrow is None else "given", "mineral": mineral}
-    return _Bone(fraction=replace(grey, array=fraction), inside=inside, roi=region, cut=cut, about=about | plate)
+    return _Bone(
+        fraction=replace(grey, array=fraction),
+        inside=inside,
+        roi=region,
+        binarization=binarization,
+        about=about | plate,
+    )
 
 
 def _apparent(found: _Bone, threads: int) -> MeasuredImage:
@@ -164,12 +170,12 @@ def _apparent(found: _Bone, threads: int) -> MeasuredImage:
     apparent = apparent_of(near, inside.array > 0, config)
     region = apparent.seen & (super_resolve(roi, config.target_mm).array > 0.5)
     step = config.target_mm
-    words = f"{found.cut.method}; apparent, Tb.Th = (BV/TV)/Tb.N, Tb.N = 1/(Tb.Th + Tb.Sp) of maps at {step:g} mm, open border"
+    words = f"{found.binarization.method}; apparent, Tb.Th = (BV/TV)/Tb.N, Tb.N = 1/(Tb.Th + Tb.Sp) of maps at {step:g} mm, open border"
     maps = apparent.maps(region, threads) if region.any() else None
     grid = apparent.fraction.geometry
     return MeasuredImage(
         measures=_four(apparent, maps, region, config),
-        cut=Cut(method=words, threshold=None, maps=False),
+        binarization=Binarization(method=words, threshold=None, maps=False),
         mapped=Mapped(maps=maps, region=region, grid=grid) if maps else None,
         fraction=found.fraction,
         about=found.about,
@@ -232,7 +238,7 @@ def _unresolved(found: _Bone) -> MeasuredImage:
     total = int(np.count_nonzero(region))
     share = float(np.clip(found.fraction.array[region].mean(dtype=np.float64), 0.0, 1.0)) if total else None
     step = max(grid.spacing_mm)
-    words = f"{found.cut.method}; voxels of {step:.3g} mm do not resolve trabeculae: no thickness"
+    words = f"{found.binarization.method}; voxels of {step:.3g} mm do not resolve trabeculae: no thickness"
     return MeasuredImage(
         measures=BoneMeasures(
             status="ok" if share else "no-bone" if total else "empty-roi",
@@ -243,7 +249,7 @@ def _unresolved(found: _Bone) -> MeasuredImage:
             mode="exact",
             bvtv=share,
         ),
-        cut=replace(found.cut, method=words, maps=False),
+        binarization=replace(found.binarization, method=words, maps=False),
         fraction=found.fraction,
         about=found.about,
     )
@@ -260,4 +266,6 @@ def _measured_paper(grey: Image, region: Mask) -> MeasuredImage:
     )  # fmt: skip
     words = "published 2D algorithm, slices across the coarsest axis, local mean threshold"
     about: Flat = {"modality": "mr", "polarity": "as published: bone bright", "marrow": None, "marrow_from": None}
-    return MeasuredImage(measures=measures, cut=Cut(method=words, threshold=None, maps=False), about=about)
+    return MeasuredImage(
+        measures=measures, binarization=Binarization(method=words, threshold=None, maps=False), about=about
+    )

@@ -173,7 +173,7 @@ def _in_blocks(request: Request) -> Flat:
     else:
         write_nrrds(found)
         clean(root)
-    return flat(found.measures, found.cut)
+    return flat(found.measures, found.binarization)
 
 
 def _write(request: Request, out: Path, found: Flat) -> None:

@@ -24,7 +24,7 @@ Flat: TypeAlias = dict[str, Value]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
+class Binarization:
     """How bone was told from marrow, in words, and the grey value above which a voxel is bone (null for binary images).
 
     `maps`: whether thickness comes from maps of local thickness.
@@ -53,7 +53,7 @@ class MeasuredImage:
     """
 
     measures: BoneMeasures
-    cut: Cut
+    binarization: Binarization
     mapped: Mapped | None = None
     fraction: Volume[np.float32] | None = None
     about: Flat = field(default_factory=dict)
@@ -61,7 +61,7 @@ class MeasuredImage:
     @property
     def flat(self) -> Flat:
         """The measures under the symbols of the field."""
-        return flat(self.measures, self.cut) | self.about
+        return flat(self.measures, self.binarization) | self.about
 
     @property
     def maps(self) -> Mapped:
@@ -81,13 +81,13 @@ class MeasuredImage:
         return self.mapped
 
 
-def cut_of(threshold: str, level: float | None, *, field: bool) -> Cut:
+def binarization_of(threshold: str, level: float | None, *, field: bool) -> Binarization:
     """Return how bone was told from marrow; `field`: the zeros round the scanned field were left out."""
     words = {"binary": "binary", "auto": "Otsu after a Gaussian of one voxel"}.get(threshold, "grey value")
-    return Cut(method=words + (", zeros round the scanned field left out" if field else ""), threshold=level)
+    return Binarization(method=words + (", zeros round the scanned field left out" if field else ""), threshold=level)
 
 
-def flat(found: BoneMeasures, cut: Cut) -> Flat:
+def flat(found: BoneMeasures, binarization: Binarization) -> Flat:
     """Return the measures as one flat object; what has no value is null, and `status` says why.
 
     Units: Tb.Th, Tb.Sp mm; Tb.N, BS/BV, BS/TV, Tb.Pf 1/mm; BS mm²; Conn.D 1/mm³; the rest without. `spacing_mm` is one number
@@ -122,9 +122,9 @@ def flat(found: BoneMeasures, cut: Cut) -> Flat:
         "spacing_mm": found.spacing_mm[0] if cubic else list(found.spacing_mm),
         "n_voxels": found.n_voxels,
         "coverage": found.coverage,
-        "threshold": cut.threshold,
+        "threshold": binarization.threshold,
         "status": found.status,
-        "method": cut.method + (thickness if cut.maps else ""),
+        "method": binarization.method + (thickness if binarization.maps else ""),
     }
 
 

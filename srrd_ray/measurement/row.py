@@ -10,7 +10,7 @@ from pathlib import Path
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_of
 from srrd_ray.core.records import Fault
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.foreign_zarr import is_group
 from srrd_ray.measurement.image import measure_image
 from srrd_ray.measurement.recipe import Recipe
@@ -45,7 +45,7 @@ class RowAct:
     bone_mask: Path | None
     recipe: Recipe
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         """Return the row's file."""
         path = self.rows / f"{unit.name}.json"
         try:

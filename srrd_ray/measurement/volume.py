@@ -26,7 +26,7 @@ from srrd_ray.core.records import Fault, Outcome
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.sidecars import finished, key_of
-from srrd_ray.execution.work import Task, Unit, perform
+from srrd_ray.execution.work import Task, WorkItem, run_safely
 from srrd_ray.imaging import block_store
 from srrd_ray.imaging.foreign_zarr import open_image
 from srrd_ray.imaging.nrrd_writer import write_nrrd
@@ -46,7 +46,7 @@ from srrd_ray.measurement.blocks import (
 )
 from srrd_ray.measurement.image import nominal
 from srrd_ray.measurement.recipe import grey_value
-from srrd_ray.measurement.result import Cut, cut_of
+from srrd_ray.measurement.result import Binarization, binarization_of
 from srrd_ray.morphometry.binarize import otsu_of_histogram
 from srrd_ray.morphometry.field import leaves_out
 from srrd_ray.morphometry.measures import BoneMeasures
@@ -67,7 +67,7 @@ class Measured:
     measures: BoneMeasures
     bone: Tally
     marrow: Tally
-    cut: Cut
+    binarization: Binarization
     grid: Geometry
     root: Path
 
@@ -188,8 +188,10 @@ class _Volume:
 
     def _result(self, found: BoneMeasures, bone: Tally, marrow: Tally, job: BlockJob) -> Measured:
         threshold = "binary" if job.binary else "auto" if job.smooth else "value"
-        cut = cut_of(threshold, None if job.binary else job.level, field=job.field)
-        return Measured(measures=found, bone=bone, marrow=marrow, cut=cut, grid=self.grid, root=job.root)
+        binarization = binarization_of(threshold, None if job.binary else job.level, field=job.field)
+        return Measured(
+            measures=found, bone=bone, marrow=marrow, binarization=binarization, grid=self.grid, root=job.root
+        )
 
     def _with_level(self) -> BlockJob:
         """Return the job with the threshold of Otsu, from a histogram that is summed over blocks."""
@@ -253,9 +255,9 @@ class _Volume:
         """Return the sums of all blocks of a pass, after doing those that are not done."""
         layout = RunLayout(root=job.root)
         key = key_of(name, serial.to_json(job), [self.inputs])
-        units = [Unit(name=name_of(core), key=key) for core in windows(name, job)]
+        units = [WorkItem(name=name_of(core), key=key) for core in windows(name, job)]
         todo = [unit for unit in units if finished(layout, name, unit.name, key) is None]
-        task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job), witness=job.root / LOCK)
+        task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job), shared_storage_probe=job.root / LOCK)
         for number, outcome in enumerate(self._done(task, todo), start=1):
             if outcome.error is not None:
                 raise _failure(name, outcome.error)
@@ -264,13 +266,13 @@ class _Volume:
         texts = (job.part(name, unit.name).read_text(encoding="utf-8") for unit in units)
         return [serial.from_json(kind, text) for text in texts]
 
-    def _done(self, task: Task, units: list[Unit]) -> Iterator[Outcome]:
+    def _done(self, task: Task, units: list[WorkItem]) -> Iterator[Outcome]:
         if self.cluster is not None and units:
             for outcomes in foreach(task, units, self.cluster):
                 yield from outcomes
             return
         for unit in units:
-            yield from perform(task, unit)
+            yield from run_safely(task, unit)
 
 
 def _failure(name: Pass, fault: Fault) -> SrrdError:

@@ -15,7 +15,7 @@ from srrd_ray.cohort.tables import Cohort, with_places
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import BONES, CohortKnee, Knee, Outcome
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
 from srrd_ray.storage.layout import RunLayout
@@ -28,14 +28,14 @@ class UnitActs:
     layout: RunLayout
     config: RunConfig
 
-    def ingest(self, unit: Unit) -> Produced:
+    def ingest(self, unit: WorkItem) -> Produced:
         """Read CT and MR of a knee."""
         from srrd_ray.stages.ingest import ingest
 
         knee = paired_source(unit)
         return Produced(paths=tuple(v.path for v in ingest(knee, self.layout, self.config.ingest)))
 
-    def synthesize(self, unit: Unit) -> Produced:
+    def synthesize(self, unit: WorkItem) -> Produced:
         """Turn the MR of a knee into synthetic CT."""
         from srrd_ray.stages.synthesize import synthesize_knee
 
@@ -43,7 +43,7 @@ class UnitActs:
         stored = synthesize_knee(unit.knees[0], self.layout, model, self.config.synthesis)
         return Produced(paths=(stored.path,))
 
-    def register(self, unit: Unit) -> Produced:
+    def register(self, unit: WorkItem) -> Produced:
         """Align femur and tibia of a knee."""
         from srrd_ray.stages.register import register_knee
 
@@ -53,14 +53,14 @@ class UnitActs:
         written += [self.layout.volume(knee, "ct_bones"), self.layout.volume(knee, "mr_bones")]
         return Produced(paths=(*written, self.layout.part("registration", knee)))
 
-    def patches(self, unit: Unit) -> Produced:
+    def patches(self, unit: WorkItem) -> Produced:
         """Cut the cubes of the knees of a shard that are left, and write the shard."""
         plan = ShardPlan(index=self.layout.shard_number(unit.name), knees=unit.knees)
         outcomes = write_shard_of(plan, self.layout, self.config.patches)
         shard = self.layout.shard(plan.index)
         return Produced(paths=(shard, shard.with_suffix(".parquet")), failed=_failed(outcomes))
 
-    def measure(self, unit: Unit) -> Produced:
+    def measure(self, unit: WorkItem) -> Produced:
         """Measure the bone of a knee in MR under each of its cubes."""
         from srrd_ray.stages.measure import measure_knee
 
@@ -69,7 +69,7 @@ class UnitActs:
         measure_knee(knee, self.layout, shard, self.config.morphometry)
         return Produced(paths=(self.layout.part("measures", knee),))
 
-    def predict(self, unit: Unit) -> Produced:
+    def predict(self, unit: WorkItem) -> Produced:
         """Predict the cubes of a shard by models that never saw their patients."""
         from srrd_ray.stages.predict import predict_shard
 
@@ -77,17 +77,17 @@ class UnitActs:
         predict_shard(self.layout, self.layout.shard_named(unit.name), path, unit.folds)
         return Produced(paths=(path,))
 
-    def tables(self, cohort: Sequence[CohortKnee], left: Sequence[Knee], _: Unit) -> Produced:
+    def tables(self, cohort: Sequence[CohortKnee], left: Sequence[Knee], _: WorkItem) -> Produced:
         """Gather the rows of the knees that are left, and deal their patients out to folds."""
         from srrd_ray.stages import gather
 
-        gather.refuse_twins(self.layout, left)
+        gather.check_duplicate_images(self.layout, left)
         paths = [gather.gather_parts(self.layout, name, left) for name in ("registration", "measures")]
         seed = seed_from(self.config.seed, "folds")
         knees = gather.write_knees(self.layout, cohort, left, self.config.distillation.folds, seed)
         return Produced(paths=(*paths, knees))
 
-    def classify(self, shards: Sequence[str], _: Unit) -> Produced:
+    def classify(self, shards: Sequence[str], _: WorkItem) -> Produced:
         """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
         from srrd_ray.stages.classify import classify
         from srrd_ray.stages.gather import gather_predictions
@@ -96,7 +96,7 @@ class UnitActs:
         classify(self.layout, self.config.diagnosis, self.config.seed)
         return Produced(paths=(table, self.layout.table("diagnosis"), self.layout.model("diagnosis")))
 
-    def evaluate(self, cohort: Path, _: Unit) -> Produced:
+    def evaluate(self, cohort: Path, _: WorkItem) -> Produced:
         """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
         from srrd_ray.stages.evaluate import evaluate
 
@@ -104,7 +104,7 @@ class UnitActs:
         of_truth = [self.layout.table(name) for name in ("truth", "target_errors")]
         return Produced(paths=(self.layout.metrics, *(path for path in of_truth if path.is_file())))
 
-    def report(self, _: Unit) -> Produced:
+    def report(self, _: WorkItem) -> Produced:
         """Write the report."""
         from srrd_ray.stages.report import build_report
 
@@ -139,15 +139,15 @@ class Acts:
         """The acts that workers carry out."""
         return UnitActs(layout=self.layout, config=self.config)
 
-    def with_source(self, unit: Unit) -> Unit:
+    def with_source(self, unit: WorkItem) -> WorkItem:
         """Return the unit of a knee with what the cohort holds of it."""
         return replace(unit, source=self._rows[unit.name])
 
-    def with_shard(self, unit: Unit) -> Unit:
+    def with_shard(self, unit: WorkItem) -> WorkItem:
         """Return the unit of a knee with the name of its shard."""
         return replace(unit, shard=self.shard_of[unit.knees[0]])
 
-    def with_folds(self, unit: Unit) -> Unit:
+    def with_folds(self, unit: WorkItem) -> WorkItem:
         """Return the unit of a shard with the folds of its patients; table ``knees`` stands."""
         patients = [knee.participant for knee in self.shards[unit.name].knees]
         return replace(unit, folds={patient: self._folds[patient] for patient in patients if patient in self._folds})
@@ -163,7 +163,7 @@ class Acts:
         return {knee.knee.key: knee for knee in self.cohort.knees}
 
 
-def paired_source(unit: Unit) -> CohortKnee:
+def paired_source(unit: WorkItem) -> CohortKnee:
     """Return the knee of a unit as the cohort holds it, with both images.
 
     Raises

@@ -11,14 +11,14 @@ from typing import TypeAlias, TypeVar
 
 import pandas as pd
 
-from srrd_ray.cluster.training import Programme, Training, discard, fit
+from srrd_ray.cluster.training import LearnerFactory, Training, discard, fit
 from srrd_ray.cluster.tuning import Search, Trial, search_all, winner
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee, StageName
 from srrd_ray.distillation.config import HyperParameters
 from srrd_ray.distillation.search import drawn
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.acts import Acts
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.stages import distil, synthesize
@@ -49,7 +49,7 @@ class Learning:
     acts: Acts
     knees: Sequence[Knee]
 
-    def step(self, name: StageName, unit: Unit) -> Produced:
+    def step(self, name: StageName, unit: WorkItem) -> Produced:
         """Carry out one of the stages that learn."""
         match name:
             case "learn-synthesis":
@@ -61,11 +61,11 @@ class Learning:
             case _:
                 return self.distil(unit)
 
-    def synthesis(self, unit: Unit) -> Produced:
+    def synthesis(self, unit: WorkItem) -> Produced:
         """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed draws."""
         layout, config = self.acts.layout, self.acts.config
         seed = seed_from(config.seed, "synthesis")
-        knees = drawn_from(self.knees, config.synthesis.learn_from, seed)
+        knees = subsample(self.knees, config.synthesis.learn_from, seed)
         _say_draw("learn-synthesis", len(knees), len(self.knees), "knees")
         mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
         training = self._training(
@@ -76,11 +76,11 @@ class Learning:
         discard(training)
         return Produced(paths=(layout.model("synthesis"),))
 
-    def teach(self, unit: Unit) -> Produced:
+    def teach(self, unit: WorkItem) -> Produced:
         """Train the teacher and the student without MR, one of each for every fold."""
         return self._regressors("teach", unit, distil.programme_teacher_baseline, ("teacher", "baseline"))
 
-    def tune(self, unit: Unit) -> Produced:
+    def tune(self, unit: WorkItem) -> Produced:
         """Search temperature and loss weights for every fold, on its own training patients alone."""
         layout, plan = self.acts.layout, self._plan()
         folds = plan.fold_numbers()
@@ -93,7 +93,7 @@ class Learning:
         log.info("%-16s winners: %s", "tune", "; ".join(_words(fold, one) for fold, one in winners.folds.items()))
         return Produced(paths=(layout.table("tune"), self._winners))
 
-    def distil(self, unit: Unit) -> Produced:
+    def distil(self, unit: WorkItem) -> Produced:
         """Train the student under the teacher's guidance, with the settings that the search chose for its fold."""
         return self._regressors("distil", unit, distil.programme_distilled, ("distilled",))
 
@@ -119,12 +119,16 @@ class Learning:
             config.distillation.learn_from // config.patches.knees_per_shard,
             self.acts.shards_of(self.knees),
         )
-        shards = drawn_from(all_shards, max(most, 1), seed_from(config.seed, "shards"))
+        shards = subsample(all_shards, max(most, 1), seed_from(config.seed, "shards"))
         _say_draw("distillation", len(shards), len(all_shards), "shards")
         return shards
 
     def _regressors(
-        self, name: str, unit: Unit, programme: Callable[[DistilPlan], Iterator[Learner]], models: tuple[ModelName, ...]
+        self,
+        name: str,
+        unit: WorkItem,
+        programme: Callable[[DistilPlan], Iterator[Learner]],
+        models: tuple[ModelName, ...],
     ) -> Produced:
         plan = self._plan()
         training = self._training(name, unit, partial(programme, plan))
@@ -133,7 +137,7 @@ class Learning:
         discard(training)
         return Produced(paths=folders)
 
-    def _search(self, plan: DistilPlan, fold: int, unit: Unit) -> Search[HyperParameters]:
+    def _search(self, plan: DistilPlan, fold: int, unit: WorkItem) -> Search[HyperParameters]:
         config = self.acts.config
         span, default = config.distillation.search, config.distillation.hyper
         return Search(
@@ -144,7 +148,7 @@ class Learning:
             storage=self.acts.layout.tune,
         )
 
-    def _training(self, name: str, unit: Unit, programme: Programme) -> Training:
+    def _training(self, name: str, unit: WorkItem, programme: LearnerFactory) -> Training:
         """Return a training whose name stands for its inputs, so that only the very same one is resumed."""
         storage = self.acts.layout.root / ".training"
         return Training(name=f"{name}-{unit.key[:16]}", programme=programme, storage=storage)
@@ -158,7 +162,7 @@ def _say_draw(what: str, drawn: int, there: int, of: str) -> None:
         log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, drawn, there, of)
 
 
-def drawn_from(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
+def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
     """Return all of `names`, or the `most` that the seed draws, in their order; the draw does not depend on it."""
     if len(names) <= most:
         return tuple(names)

@@ -16,14 +16,14 @@ from srrd_ray.core.hashing import hash_of
 from srrd_ray.core.records import STAGES, CohortKnee, Fault, Outcome, StageName
 from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import COHORT, Engine, Stage, Token
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.acts import Acts
 from srrd_ray.pipeline.configuration import read_config
 from srrd_ray.pipeline.manifest import Ledger, refuse_other_run
 from srrd_ray.pipeline.summary import summary
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.parallel import answers
-from srrd_ray.storage.places import listed, sizes
+from srrd_ray.storage.parallel import parallel_map
+from srrd_ray.storage.places import cached_listing, sizes
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _stop(pipeline: Pipeline, name: StageName, error: Exception) -> int:
     ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
     ledger.write("stopped", code)
     if name not in ("report", "ingest"):
-        pipeline.acts.units.report(Unit(name=COHORT, key=""))
+        pipeline.acts.units.report(WorkItem(name=COHORT, key=""))
     return code
 
 
@@ -115,8 +115,8 @@ class Pipeline:
         shards = {shard: plan.knees for shard, plan in acts.shards.items()}
         match name:
             case "ingest":
-                with listed(acts.cohort.root):
-                    hashes = answers(_fingerprint, acts.cohort.knees, acts.cohort.root)
+                with cached_listing(acts.cohort.root):
+                    hashes = parallel_map(_fingerprint, acts.cohort.knees, acts.cohort.root)
                 sources = {knee.knee.key: one for knee, one in zip(acts.cohort.knees, hashes, strict=True)}
                 engine.each_knee(
                     replace(self._stage(name, config.ingest, sources=sources), complete=acts.with_source),
@@ -152,7 +152,7 @@ class Pipeline:
                 stage = self._whole(name, (config.distillation, config.seed, workers), "tune")
         self.engine.once(stage, partial(self._learnt, name), here=True)
 
-    def _learnt(self, name: StageName, unit: Unit) -> Produced:
+    def _learnt(self, name: StageName, unit: WorkItem) -> Produced:
         """Learn; torch and MONAI take seconds to import, which a run does without where all is learnt."""
         from srrd_ray.pipeline.learning import Learning
 
@@ -185,7 +185,7 @@ class Pipeline:
     ) -> Stage:
         """Return a stage over knees or shards: its units need the same knees in `needs`, their `shard`, the `cohort`."""
 
-        def tokens(unit: Unit) -> Iterable[Token]:
+        def tokens(unit: WorkItem) -> Iterable[Token]:
             yield from ((need, knee.key) for need in needs for knee in unit.knees)
             if shard is not None:
                 yield from ((shard, name) for name in sorted({self.acts.shard_of[knee] for knee in unit.knees}))
@@ -197,7 +197,7 @@ class Pipeline:
     def _whole(self, name: StageName, settings: object, *needs: StageName) -> Stage:
         """Return a stage over the cohort: it needs every unit of `needs` that stands."""
 
-        def tokens(_: Unit) -> Iterable[Token]:
+        def tokens(_: WorkItem) -> Iterable[Token]:
             return [token for token in self.engine.hashes if token[0] in needs]
 
         return Stage(name=name, settings=settings, needs=tokens)

@@ -14,7 +14,7 @@ from srrd_ray.core.records import Outcome
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.sidecars import finished, key_of
-from srrd_ray.execution.work import Produced, Task, Unit
+from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.simulation.frozen import constants_sha256
 from srrd_ray.simulation.patients import Profile, SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.simulate import Scans, simulate_knee, write_tables
@@ -35,7 +35,7 @@ class _Simulate:
     plans: dict[str, SimulatedKnee]
     scans: Scans
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         return Produced(paths=tuple(simulate_knee(self.plans[unit.name], self.out, scans=self.scans)))
 
 
@@ -78,7 +78,9 @@ def simulate_cohort(
         ]
         act = _Simulate(out=root, plans=plans, scans=scans)
         failed = (
-            _make(Task(stage=STAGE, layout=RunLayout(root=root), act=act, witness=root / LOCK), todo, cluster)
+            _make(
+                Task(stage=STAGE, layout=RunLayout(root=root), act=act, shared_storage_probe=root / LOCK), todo, cluster
+            )
             if todo
             else []
         )
@@ -93,10 +95,10 @@ def simulate_cohort(
     return 1 if failed else 0
 
 
-def _units(plans: dict[str, SimulatedKnee], scans: Scans) -> list[Unit]:
+def _units(plans: dict[str, SimulatedKnee], scans: Scans) -> list[WorkItem]:
     constants = constants_sha256()
     return [
-        Unit(
+        WorkItem(
             name=name,
             key=key_of(STAGE, serial.to_json(_Inputs(plan=plan, scans=scans, constants_sha256=constants)), []),
             knees=(plan.knee,),
@@ -105,7 +107,7 @@ def _units(plans: dict[str, SimulatedKnee], scans: Scans) -> list[Unit]:
     ]
 
 
-def _make(task: Task, todo: list[Unit], cluster: ClusterConfig) -> list[Outcome]:
+def _make(task: Task, todo: list[WorkItem], cluster: ClusterConfig) -> list[Outcome]:
     failed: list[Outcome] = []
     with session(cluster):
         for number, (outcome,) in enumerate(foreach(task, todo, cluster), start=1):

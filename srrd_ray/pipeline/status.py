@@ -18,7 +18,7 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import STAGES, STATUSES, Outcome, RunState, StageName, StageTime, Status
 from srrd_ray.execution.lock import Owner, owner_of
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import sizes, written
+from srrd_ray.storage.places import modified_times, sizes
 
 Phase: TypeAlias = Literal["running", "interrupted", "finished", "stopped"]
 StageState: TypeAlias = Literal["ended", "running", "interrupted", "stopped", "waiting", "not asked"]
@@ -127,7 +127,7 @@ class RunFiles:
     def finished(self, name: StageName) -> list[int]:
         """The times (ns) at which the finished units of a stage were finished."""
         folder = self.layout.sidecar(name, "any").parent
-        return [changed for file, changed in written(folder) if file.endswith(".json")]
+        return [changed for file, changed in modified_times(folder) if file.endswith(".json")]
 
 
 def read_status(layout: RunLayout) -> RunStatus:

@@ -22,7 +22,7 @@ from srrd_ray.core.scrub import Scrubber
 from srrd_ray.pipeline.status import SCHEMA, Book, RunStatus, read_files, read_status
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import ObjectPath, sizes, written
+from srrd_ray.storage.places import ObjectPath, modified_times, sizes
 
 LOG_BYTES, LOG_LINES = 64 * 2**10, 200
 TOPS = (
@@ -107,7 +107,7 @@ def _outcome(outcome: Outcome, scrubber: Scrubber) -> Outcome:
 def _participants(layout: RunLayout, book: Book) -> Iterator[str]:
     """Yield every participant that the run knows of, also where it has no book."""
     yield from (outcome.knee.participant for outcome in book.outcomes if outcome.knee)
-    for name, _ in written(layout.sidecar(STAGES[0], "any").parent):
+    for name, _ in modified_times(layout.sidecar(STAGES[0], "any").parent):
         match = KNEE.match(name)
         if match is not None:
             yield match[1]

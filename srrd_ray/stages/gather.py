@@ -42,7 +42,7 @@ def _join(path: Path, parts: Sequence[Path]) -> Path:
     return path
 
 
-def refuse_twins(layout: RunLayout, knees: Sequence[Knee]) -> None:
+def check_duplicate_images(layout: RunLayout, knees: Sequence[Knee]) -> None:
     """Stop where one image goes by two participants: the patient would be in training and test at once.
 
     Raises

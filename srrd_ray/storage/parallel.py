@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def answers(ask: Callable[[Item], Answer], items: Sequence[Item], root: Path) -> list[Answer]:
+def parallel_map(ask: Callable[[Item], Answer], items: Sequence[Item], root: Path) -> list[Answer]:
     """Return what `ask` says of each item, in order; it looks at files below `root`.
 
     A store is asked many things at once. Of a local disk that answers from memory threads would take twice as long, so the

@@ -212,7 +212,7 @@ _listings: list[_Listing] = []
 
 
 @contextmanager
-def listed(root: Path, first: str = "", last: str = "") -> Iterator[None]:
+def cached_listing(root: Path, first: str = "", last: str = "") -> Iterator[None]:
     """Answer from one listing, for the length of a block, what lies below `root`; nothing may be written there meanwhile.
 
     It spares a request for each question. With `last`, only the children are listed whose names lie from `first` to `last` or
@@ -258,7 +258,7 @@ def _marks_folder(entry: Entry) -> bool:
     return entry.key.endswith("/")
 
 
-def place(path: Path) -> Path:
+def parse_path(path: Path) -> Path:
     """Return what a command line means by `path`: an address ``s3://bucket/...`` becomes a place of that store.
 
     Raises
@@ -307,7 +307,7 @@ def sizes(path: Path) -> list[tuple[str, int, int]]:
     return list(files_at(path))
 
 
-def extent(path: Path) -> tuple[int, int] | None:
+def count_and_bytes(path: Path) -> tuple[int, int] | None:
     """Return how many files there are at or below `path`, and their bytes; none where there is nothing at all."""
     if isinstance(path, ObjectPath):
         found = sizes(path)
@@ -321,7 +321,7 @@ def present(folder: Path, names: Sequence[str]) -> list[Path]:
     return [path for name in names if name in there and (path := folder / name).exists()]
 
 
-def written(folder: Path) -> Iterator[tuple[str, int]]:
+def modified_times(folder: Path) -> Iterator[tuple[str, int]]:
     """Yield name and time of change (ns) of what lies in a folder without subfolders, to which may be written meanwhile."""
     if isinstance(folder, ObjectPath):
         yield from ((name, changed) for name, _, changed in sizes(folder))

@@ -108,8 +108,8 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
         raise _invalid(name, where, f"columns {', '.join(columns)[:160]}", f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
         rule = Draft202012Validator(rules[column])  # type: ignore[arg-type]
-        for witness in _witnesses(table[column]):
-            fault = next(rule.iter_errors(witness), None)
+        for shared_storage_probe in _witnesses(table[column]):
+            fault = next(rule.iter_errors(shared_storage_probe), None)
             if fault is not None:
                 raise _invalid(name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value))
 

@@ -1,4 +1,4 @@
-"""The losses of the CycleGAN: least squares against the judges, cycle, and structure kept from MR to CT."""
+"""The losses of the CycleGAN: least squares against the discriminators, cycle, and structure kept from MR to CT."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Losses(nn.Module):
         self.config = config
 
     def fools(self, scores: Tensor) -> Tensor:
-        """Return the loss of a generator whose image a judge scored."""
+        """Return the loss of a generator whose image a discriminator scored."""
         loss: Tensor = self.adversarial(scores, target_is_real=True, for_discriminator=False)
         return loss
 
-    def judges(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return the loss of a judge from its scores of real and of made images."""
+    def discriminators(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return the loss of a discriminator from its scores of real and of made images."""
         right: Tensor = self.adversarial(real, target_is_real=True, for_discriminator=True)
         wrong: Tensor = self.adversarial(fake, target_is_real=False, for_discriminator=True)
         return 0.5 * (right + wrong)
@@ -46,7 +46,7 @@ class Losses(nn.Module):
 
 
 def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
-    """Return the distance of a synthetic CT from physics where the MR is dark; bright pixels are left to the judges."""
+    """Return the distance of a synthetic CT from physics where the MR is dark; bright pixels are left to the discriminators."""
     dark = (0.5 * (mr + 1.0) < 0.5).to(mr.dtype)
     return (dark * (ct - first_guess(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
 

@@ -103,8 +103,8 @@ def networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
         made: dict[str, nn.Module] = {
             "mr_to_ct": Generator(config),
             "ct_to_mr": Generator(config, from_mr=False),
-            "judge_ct": discriminator(config),
-            "judge_mr": discriminator(config),
+            "discriminator_ct": discriminator(config),
+            "discriminator_mr": discriminator(config),
         }
     for network in made.values():
         for parameter in network.parameters():

@@ -1,4 +1,4 @@
-"""The CycleGAN as a learner: one epoch of alternating generator and judge steps, the same on one worker or many."""
+"""The CycleGAN as a learner: one epoch of alternating generator and discriminator steps, the same on one worker or many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from srrd_ray.synthesis.networks import networks
 __all__ = ["CycleGanConfig", "CycleGanLearner"]
 
 GENERATORS = ("mr_to_ct", "ct_to_mr")
-JUDGES = ("judge_ct", "judge_mr")
+DISCRIMINATORS = ("discriminator_ct", "discriminator_mr")
 Slices = NDArray[np.float32]
 
 
@@ -53,7 +53,7 @@ class CycleGanLearner:
         self._losses = Losses(config)
         self._optimizers = {
             "generators": self._adam(GENERATORS),
-            "judges": self._adam(JUDGES),
+            "discriminators": self._adam(DISCRIMINATORS),
         }
 
     def _adam(self, names: tuple[str, ...]) -> Optimizer:
@@ -71,15 +71,15 @@ class CycleGanLearner:
         return self._config.epochs
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """Both generators and both judges."""
+        """Both generators and both discriminators."""
         return self._modules
 
     def optimizers(self) -> Mapping[str, Optimizer]:
-        """One for the generators, one for the judges."""
+        """One for the generators, one for the discriminators."""
         return self._optimizers
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Run the steps of one epoch and return mean losses: ``generators``, ``judges``, ``cycle``."""
+        """Run the steps of one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
         device = next(wrapped["mr_to_ct"].parameters()).device
         self._losses.to(device)
         sums: dict[str, float] = {}
@@ -123,15 +123,21 @@ class CycleGanLearner:
         return self._config.learning_rate * min(1.0, 2.0 * (1.0 - done) + 0.02)
 
     def _step(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
-        for name in JUDGES:
+        for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(False)
         fake_ct, fake_mr, cycle, loss = self._generate(mr, ct, wrapped)
         self._update("generators", loss)
-        for name in JUDGES:
+        for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(True)
-        judged = self._judge(wrapped["judge_ct"], ct, fake_ct) + self._judge(wrapped["judge_mr"], mr, fake_mr)
-        self._update("judges", judged)
-        return {"generators": float(loss.detach()), "judges": float(judged.detach()), "cycle": float(cycle.detach())}
+        judged = self._discriminator_loss(wrapped["discriminator_ct"], ct, fake_ct) + self._discriminator_loss(
+            wrapped["discriminator_mr"], mr, fake_mr
+        )
+        self._update("discriminators", judged)
+        return {
+            "generators": float(loss.detach()),
+            "discriminators": float(judged.detach()),
+            "cycle": float(cycle.detach()),
+        }
 
     def _generate(
         self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]
@@ -140,8 +146,8 @@ class CycleGanLearner:
         fake_ct: Tensor = wrapped["mr_to_ct"](mr)
         fake_mr: Tensor = wrapped["ct_to_mr"](ct)
         cycle = (wrapped["ct_to_mr"](fake_ct) - mr).abs().mean() + (wrapped["mr_to_ct"](fake_mr) - ct).abs().mean()
-        fooled = self._losses.fools(wrapped["judge_ct"](fake_ct)[-1]) + self._losses.fools(
-            wrapped["judge_mr"](fake_mr)[-1]
+        fooled = self._losses.fools(wrapped["discriminator_ct"](fake_ct)[-1]) + self._losses.fools(
+            wrapped["discriminator_mr"](fake_mr)[-1]
         )
         structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)
         structure = structure + self._config.dark_weight * dark_distance(mr, fake_ct)
@@ -149,9 +155,9 @@ class CycleGanLearner:
         loss = fooled + self._config.cycle_weight * cycle + structure + self._config.level_weight * levels
         return fake_ct, fake_mr, cycle, loss
 
-    def _judge(self, judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        scores = judge(torch.cat([real, fake.detach()]))[-1]
-        return self._losses.judges(scores[: len(real)], scores[len(real) :])
+    def _discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        scores = discriminator(torch.cat([real, fake.detach()]))[-1]
+        return self._losses.discriminators(scores[: len(real)], scores[len(real) :])
 
     def _update(self, name: str, loss: Tensor) -> None:
         if not torch.isfinite(loss):

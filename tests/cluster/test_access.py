@@ -19,7 +19,7 @@ import grpc
 import pytest
 from ray.util import get_node_ip_address
 
-from srrd_ray.cluster.access import Answer, ask_as_stranger, is_loopback, judge, require_private, token_file
+from srrd_ray.cluster.access import Answer, ask_as_stranger, check_answer, is_loopback, require_private, token_file
 from srrd_ray.core.errors import ClusterError
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
@@ -76,14 +76,14 @@ def test_a_head_that_answers_a_stranger_is_told_from_one_that_asks_for_a_token_a
 
 @pytest.mark.parametrize(("answer", "code"), [("answered", "cluster-open"), ("silent", "ray-unreachable")])
 def test_only_a_demand_for_a_token_is_good_enough(answer: Answer, code: str) -> None:
-    judge("refused")
+    check_answer("refused")
     with pytest.raises(ClusterError, match=re.escape(f"[{code}]")):
-        judge(answer)
+        check_answer(answer)
 
 
 def test_the_error_says_how_to_close_the_cluster() -> None:
     with pytest.raises(ClusterError) as caught:
-        judge("answered")
+        check_answer("answered")
     for words in ("RAY_AUTH_MODE=token", "ray get-auth-token --generate", "chmod 600"):
         assert words in str(caught.value)
 

@@ -14,11 +14,11 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Knee, Outcome
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.sidecars import find_sidecar, finished
-from srrd_ray.execution.work import Produced, Task, Unit, perform
+from srrd_ray.execution.work import Produced, Task, WorkItem, run_safely
 from srrd_ray.storage.layout import RunLayout
 
 KNEES = tuple(Knee(participant=f"{i:03d}", side="L") for i in range(6))
-UNITS = tuple(Unit(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)
+UNITS = tuple(WorkItem(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)
 
 
 class Write:
@@ -27,7 +27,7 @@ class Write:
     def __init__(self, root: Path, *, refuses: str = "", dies: str = "") -> None:
         self.root, self.refuses, self.dies = root, refuses, dies
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         if unit.name == self.refuses:
             raise InputError("toy-fault", "this knee is bad", where=unit.name, todo="Leave it.")
         if unit.name == self.dies:
@@ -52,7 +52,7 @@ def test_the_cluster_and_a_plain_loop_write_the_same_bytes(cluster: ClusterConfi
     run(Write(tmp_path / "ray"), cluster)
     plain = tmp_path / "loop"
     for unit in UNITS:
-        perform(Task(stage="toy", layout=RunLayout(root=plain), act=Write(plain)), unit)
+        run_safely(Task(stage="toy", layout=RunLayout(root=plain), act=Write(plain)), unit)
     assert bytes_below(tmp_path / "ray") == bytes_below(plain)
     assert len(bytes_below(plain)) == 2 * len(UNITS)
 
@@ -80,7 +80,7 @@ def test_a_knee_that_always_kills_its_worker_is_given_up_and_the_others_finish(
 
 def test_a_deleted_or_shortened_output_makes_its_unit_unfinished(tmp_path: Path) -> None:
     layout = RunLayout(root=tmp_path)
-    perform(Task(stage="toy", layout=layout, act=Write(tmp_path)), UNITS[0])
+    run_safely(Task(stage="toy", layout=layout, act=Write(tmp_path)), UNITS[0])
     assert finished(layout, "toy", UNITS[0].name, "k") is not None
     assert finished(layout, "toy", UNITS[0].name, "another key") is None
     (tmp_path / "out" / f"{UNITS[0].name}.txt").write_text("")

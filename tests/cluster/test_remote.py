@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cluster.remote import apart
+from srrd_ray.cluster.remote import run_remote
 from srrd_ray.core.errors import ClusterError, CohortError
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.sidecars import finished
-from srrd_ray.execution.work import Produced, Task, Unit
+from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
-UNIT = Unit(name="cohort", key="k")
+UNIT = WorkItem(name="cohort", key="k")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Gather:
     waits: bool = False
     refuses: bool = False
 
-    def __call__(self, _: Unit) -> Produced:
+    def __call__(self, _: WorkItem) -> Produced:
         tries = self.root / "tries"
         tries.open("a").write("x")
         if len(tries.read_text()) <= self.dies:
@@ -43,7 +43,7 @@ class Gather:
 
 def carried_out(act: Gather, cluster: ClusterConfig) -> str:
     layout = RunLayout(root=act.root)
-    apart(Task(stage="toy", layout=layout, act=act), UNIT, cluster)
+    run_remote(Task(stage="toy", layout=layout, act=act), UNIT, cluster)
     assert finished(layout, "toy", UNIT.name, UNIT.key) is not None
     return (act.root / "out.txt").read_text()
 

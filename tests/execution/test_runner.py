@@ -12,7 +12,7 @@ from srrd_ray.core.records import Knee
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import COHORT, Engine, Stage
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.manifest import Ledger, refuse_other_run
 from srrd_ray.storage.layout import RunLayout
@@ -29,7 +29,7 @@ class Toy:
     name: str
     bad: str = ""
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         if unit.name == self.bad:
             raise InputError("toy-fault", "bad knee", where=unit.name)
         path = self.root / f"{self.name}-{unit.name}.txt"
@@ -58,7 +58,7 @@ class Struck:
 
     root: Path
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         half = self.root / "volumes" / unit.name / ".ct.ome.zarr.0123456789ab.partial"
         half.mkdir(parents=True)
         (half / "zarr.json").write_text("{")

@@ -29,7 +29,7 @@ from srrd_ray.core.records import Knee
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Engine, Stage
-from srrd_ray.execution.work import Produced, Unit
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.manifest import Ledger
 from srrd_ray.storage.atomic import replacing
@@ -48,7 +48,7 @@ class Write:
     root: Path
     hog_mb: int = 0
 
-    def __call__(self, unit: Unit) -> Produced:
+    def __call__(self, unit: WorkItem) -> Produced:
         hog = bytearray(self.hog_mb * 2**20) if unit.name == GREEDY else bytearray()
         for at in range(0, len(hog), 4096):
             hog[at] = 1

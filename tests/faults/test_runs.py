@@ -19,7 +19,7 @@ from srrd_ray.core.records import CohortKnee, Fault
 from srrd_ray.imaging.images import read_image
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.manifest import Ledger, refuse_other_run
-from srrd_ray.stages.gather import refuse_twins
+from srrd_ray.stages.gather import check_duplicate_images
 from srrd_ray.stages.ingest import IngestConfig, ingest
 from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
@@ -103,7 +103,7 @@ def test_42_one_image_in_two_formats_and_orders_of_axes_stops_check_and_learning
     assert "sub-A1_side-L, sub-B2_side-L" in finding.message
     layout, found = knees(root)
     with pytest.raises(CohortError, match="leakage-same-image"):
-        refuse_twins(layout, [knee.knee for knee in found])
+        check_duplicate_images(layout, [knee.knee for knee in found])
 
 
 def test_42_one_image_under_another_origin_stops_the_learning(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_42_one_image_under_another_origin_stops_the_learning(tmp_path: Path) ->
     makers.nifti(root / "sub-B2/ct/sub-B2_side-L_ct.nii.gz", makers.bone(), moved)
     layout, found = knees(root)
     with pytest.raises(CohortError, match="leakage-same-image"):
-        refuse_twins(layout, [knee.knee for knee in found])
+        check_duplicate_images(layout, [knee.knee for knee in found])
 
 
 @pytest.mark.parametrize(("limit", "code"), [(0, "output-unwritable"), (4096, "output-full")])

@@ -39,7 +39,7 @@ def assert_as_in_one_piece(
     whole = measured(image, Recipe(threshold=threshold, mode=mode), roi=roi)
     assert np.array_equal(stored(found.maps[0]), whole.maps.maps.thickness_mm)
     assert np.array_equal(stored(found.maps[1]), whole.maps.maps.separation_mm)
-    blocks = flat(found.measures, found.cut)
+    blocks = flat(found.measures, found.binarization)
     for name in EXACT:
         value = whole.flat[name]
         assert blocks[name] == (pytest.approx(value, rel=1e-13) if isinstance(value, float) else value), name
@@ -63,7 +63,7 @@ def cylinder(n: int) -> NDArray[np.int16]:
 def test_through_ray_a_volume_in_blocks_equals_one_piece_bit_for_bit(cluster: ClusterConfig, tmp_path: Path) -> None:
     image = write_zarr(tmp_path / "bone.ome.zarr", cylinder(96))
     found = measure_volume(image, tmp_path / "maps", edge=64, cluster=cluster)
-    assert "zeros round" in found.cut.method
+    assert "zeros round" in found.binarization.method
     assert_as_in_one_piece(image, found)
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from srrd_ray.core.records import Knee
-from srrd_ray.pipeline.learning import drawn_from
+from srrd_ray.pipeline.learning import subsample
 
 KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(40))
 
 
 def test_a_cohort_that_fits_is_learnt_from_whole() -> None:
-    assert drawn_from(KNEES, 40, 1) == KNEES
+    assert subsample(KNEES, 40, 1) == KNEES
 
 
 def test_a_draw_depends_on_the_seed_and_not_on_the_order() -> None:
-    drawn = drawn_from(KNEES, 10, 1)
+    drawn = subsample(KNEES, 10, 1)
     assert len(drawn) == 10
     assert drawn == tuple(sorted(drawn))
-    assert set(drawn_from(KNEES[::-1], 10, 1)) == set(drawn)
-    assert drawn_from(KNEES, 10, 2) != drawn
+    assert set(subsample(KNEES[::-1], 10, 1)) == set(drawn)
+    assert subsample(KNEES, 10, 2) != drawn
 
 
 def test_a_larger_draw_holds_the_smaller_one() -> None:
-    assert set(drawn_from(KNEES, 10, 1)) < set(drawn_from(KNEES, 20, 1))
+    assert set(subsample(KNEES, 10, 1)) < set(subsample(KNEES, 20, 1))

@@ -21,7 +21,7 @@ from srrd_ray.pipeline.status import RunStatus, StageStatus, read_status
 from srrd_ray.pipeline.status_text import text_of
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import written
+from srrd_ray.storage.places import modified_times
 from tests.object_store import ObjectStore
 from tests.storage.test_places import copy_up
 
@@ -281,7 +281,7 @@ def test_ten_thousand_knees_take_seconds_and_one_listing(tmp_path: Path, monkeyp
 
     def listing(folder: Path) -> list[tuple[str, int]]:
         asked.append(folder.name)
-        return list(written(folder))
+        return list(modified_times(folder))
 
     monkeypatch.setattr("srrd_ray.status.written", listing)
     started = time.monotonic()

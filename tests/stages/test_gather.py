@@ -9,7 +9,7 @@ import pytest
 from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import Knee
-from srrd_ray.stages.gather import refuse_twins, write_knees
+from srrd_ray.stages.gather import check_duplicate_images, write_knees
 from srrd_ray.stages.ingest import IngestConfig, ingest
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
@@ -32,12 +32,12 @@ def ingested(root: Path, copied: str) -> tuple[RunLayout, list[Knee]]:
 def test_42_one_image_under_two_participants_stops_the_learning(tmp_path: Path, copied: str) -> None:
     layout, knees = ingested(tmp_path, copied)
     with pytest.raises(CohortError, match="leakage-same-image") as caught:
-        refuse_twins(layout, knees)
+        check_duplicate_images(layout, knees)
     assert "sub-A1_side-L, sub-B2_side-L" in str(caught.value)
 
 
 def test_42_different_images_do_not_stop_it(tmp_path: Path) -> None:
-    refuse_twins(*ingested(tmp_path, ""))
+    check_duplicate_images(*ingested(tmp_path, ""))
 
 
 def test_both_knees_of_a_patient_share_a_fold_and_lost_knees_have_none(tmp_path: Path) -> None:

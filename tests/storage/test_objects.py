@@ -16,7 +16,7 @@ from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.execution.lock import locked
 from srrd_ray.storage import objects
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.places import place
+from srrd_ray.storage.places import parse_path
 from tests.object_store import SECRET, ObjectStore
 
 BOUNDED = pytest.mark.timeout(300)
@@ -89,12 +89,12 @@ def test_a_store_that_hangs_is_left_in_bounded_time(elsewhere: pytest.MonkeyPatc
         elsewhere.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         objects.client.cache_clear()
         with pytest.raises(StoreError, match="store-unreachable"):
-            place(Path("s3://bucket/a")).read_bytes()
+            parse_path(Path("s3://bucket/a")).read_bytes()
 
 
 def test_a_bucket_that_is_missing_or_forbidden_is_named(s3: ObjectStore, bucket: Path) -> None:
     with pytest.raises(StoreError, match=r"bucket-missing.*s3://nosuchbucket"):
-        write_text(place(Path("s3://nosuchbucket/a")), "text")
+        write_text(parse_path(Path("s3://nosuchbucket/a")), "text")
     with (
         s3.failing(lambda *_: HTTPStatus.FORBIDDEN),
         pytest.raises(StoreError, match="store-denied"),
@@ -105,7 +105,7 @@ def test_a_bucket_that_is_missing_or_forbidden_is_named(s3: ObjectStore, bucket:
 def test_without_the_extra_the_way_to_install_it_is_told(elsewhere: pytest.MonkeyPatch) -> None:
     elsewhere.setitem(sys.modules, "boto3", None)
     with pytest.raises(ConfigError, match=r"s3-missing.*srrd-ray\[s3\]"):
-        place(Path("s3://bucket/a")).is_file()
+        parse_path(Path("s3://bucket/a")).is_file()
 
 
 def test_a_second_job_on_one_place_is_refused_and_a_dead_one_is_taken_over(

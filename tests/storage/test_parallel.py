@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.storage.parallel import answers
-from srrd_ray.storage.places import extent
+from srrd_ray.storage.parallel import parallel_map
+from srrd_ray.storage.places import count_and_bytes
 
 ITEMS = list(range(120))
 
@@ -30,7 +30,7 @@ def test_only_a_disk_that_makes_one_wait_is_asked_side_by_side(
             sum(range(20_000))  # what keeps a processor busy is not waited for
         return -item
 
-    assert answers(ask, ITEMS, tmp_path) == [-item for item in ITEMS]
+    assert parallel_map(ask, ITEMS, tmp_path) == [-item for item in ITEMS]
     assert (len(asked) > 1) is threads
 
 
@@ -41,7 +41,7 @@ def test_a_store_is_always_asked_side_by_side(bucket: Path) -> None:
         together.wait()
         return item
 
-    assert answers(ask, ITEMS, bucket) == ITEMS
+    assert parallel_map(ask, ITEMS, bucket) == ITEMS
 
 
 def test_the_extent_of_files_folders_and_nothing(tmp_path: Path) -> None:
@@ -51,4 +51,4 @@ def test_the_extent_of_files_folders_and_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "in" / "gone").symlink_to(tmp_path / "nowhere")
     wanted = {"a": (1, 2), "in": (2, 4), "empty": (0, 0), "none": None, "": (3, 6)}
-    assert {name: extent(tmp_path / name) for name in wanted} == wanted
+    assert {name: count_and_bytes(tmp_path / name) for name in wanted} == wanted

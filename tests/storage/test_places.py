@@ -24,7 +24,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.storage import objects, omezarr, patch_store, places
 from srrd_ray.storage.atomic import replacing, write_text
 from srrd_ray.storage.file_hash import hash_file
-from srrd_ray.storage.places import listed, local_copy, place, remove_tree, written
+from srrd_ray.storage.places import cached_listing, local_copy, modified_times, parse_path, remove_tree
 from srrd_ray.storage.tables import read_table, write_table
 from srrd_ray.storage.weights import load_tensors, save_tensors
 from tests.imaging import makers
@@ -88,18 +88,18 @@ def test_a_place_reads_as_a_path_does(bucket: Path, tmp_path: Path) -> None:
 
 
 def test_only_addresses_of_a_store_are_places_of_one(tmp_path: Path) -> None:
-    assert place(tmp_path) is tmp_path
-    assert str(place(Path("s3://bucket/a/b"))) == "s3://bucket/a/b"
+    assert parse_path(tmp_path) is tmp_path
+    assert str(parse_path(Path("s3://bucket/a/b"))) == "s3://bucket/a/b"
     for wrong in ("s3://", "gs://bucket/a", "s3://bucket/a/../b"):
         with pytest.raises(ConfigError, match="place-invalid"):
-            place(Path(wrong))
+            parse_path(Path(wrong))
 
 
 def test_a_place_is_never_taken_for_a_file_name() -> None:
     with pytest.raises(StoreError, match="place-remote"):
-        os.fspath(place(Path("s3://bucket/a")))
+        os.fspath(parse_path(Path("s3://bucket/a")))
     with pytest.raises(StoreError, match="place-remote"):
-        place(Path("s3://bucket/a")).open("w")
+        parse_path(Path("s3://bucket/a")).open("w")
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {
@@ -274,7 +274,7 @@ def test_one_listing_answers_as_the_store_would(bucket: Path) -> None:
     names = ("a", "a/b.json", "a/none", "ct.ome.zarr", "none", "ct.ome.zarr/0")
     asked = [((bucket / "run" / n).is_dir(), (bucket / "run" / n).is_file()) for n in names]
     sizes = places.sizes(bucket / "run")
-    with listed(bucket / "run"):
+    with cached_listing(bucket / "run"):
         assert [((bucket / "run" / n).is_dir(), (bucket / "run" / n).is_file()) for n in names] == asked
         assert places.sizes(bucket / "run") == sizes
 
@@ -285,6 +285,6 @@ def test_what_is_written_directly_in_a_folder_is_told_also_while_files_vanish(tm
         (tmp_path / "in" / name).write_text("{}")
     copy_up(tmp_path / "in", bucket / "in")
     (tmp_path / "in" / "gone.json").symlink_to(tmp_path / "nowhere")
-    files = {name for name, _ in written(tmp_path / "in")} - {"deep"}
-    assert files == {name for name, _ in written(bucket / "in")} == {"a.json", "b.json"}
-    assert [list(written(root / "none")) for root in (tmp_path, bucket)] == [[], []]
+    files = {name for name, _ in modified_times(tmp_path / "in")} - {"deep"}
+    assert files == {name for name, _ in modified_times(bucket / "in")} == {"a.json", "b.json"}
+    assert [list(modified_times(root / "none")) for root in (tmp_path, bucket)] == [[], []]

@@ -28,7 +28,7 @@ def weights(trained: CycleGanLearner) -> torch.Tensor:
 def run(trained: CycleGanLearner, epochs: range) -> None:
     for epoch in epochs:
         losses = trained.train_epoch(epoch, Shard(), trained.modules())
-        assert set(losses) == {"generators", "judges", "cycle"}
+        assert set(losses) == {"generators", "discriminators", "cycle"}
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> None:
