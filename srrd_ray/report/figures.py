@@ -192,5 +192,12 @@ def _whisker(axes: Axes, estimate: tuple[float, float, float], y: float, colour:
         axes.plot(value, y, "o", color=colour, markersize=5)
     else:
         axes.annotate(
-            f"{value:.2f}", (ICC_FLOOR, y), (6, 0), textcoords="offset points", va="center", fontsize=8, color=colour
+            f"{value:.2f}",
+            (ICC_FLOOR, y),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
