@@ -1,6 +1,19 @@
 """Agreement, discrimination, calibration and their intervals; a quantity without a value raises `NotEstimableError`."""
 
-from srrd_ray.statistics.agreement import BlandAltman, Errors, Line, bland_altman, ccc, errors, icc, icc_value, line
+from srrd_ray.statistics.agreement import (
+    BlandAltman,
+    Errors,
+    Line,
+    bias_percent,
+    bias_slope,
+    bland_altman,
+    ccc,
+    cv_percent,
+    errors,
+    icc,
+    icc_value,
+    line,
+)
 from srrd_ray.statistics.bootstrap import bca, delta_icc, patient_resamples
 from srrd_ray.statistics.calibration import Calibration, brier, calibration, ece, reliability
 from srrd_ray.statistics.estimate import Estimate
@@ -27,10 +40,13 @@ __all__ = [
     "auc",
     "auc_ci",
     "bca",
+    "bias_percent",
+    "bias_slope",
     "bland_altman",
     "brier",
     "calibration",
     "ccc",
+    "cv_percent",
     "delong_test",
     "delta_icc",
     "ece",
