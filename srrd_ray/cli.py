@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import tyro
 
 from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
-from srrd_ray.core.records import StageName
 from srrd_ray.storage.places import parse_path
 
 app = tyro.extras.SubcommandApp()
@@ -41,15 +40,15 @@ def simulate(
         gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.
         cpus: CPUs of the local cluster; 0 takes all.
     """
+    from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.execution.config import ClusterConfig
-    from srrd_ray.pipeline.simulate import simulate_cohort
+    from srrd_ray.pipeline.simulate import SimulationRequest, simulate_cohort
     from srrd_ray.stages.simulate import Scans
 
-    scans = Scans(mr=mr, dicom=dicom)
-    cluster = ClusterConfig(cpus=cpus)
-    return simulate_cohort(
-        parse_path(out), knees=knees, seed=seed, profile=profile, cluster=cluster, scans=scans, gallery=gallery
+    request = SimulationRequest(
+        out=parse_path(out), seed=seed, profile=profile, knees=knees, scans=Scans(mr=mr, dicom=dicom), gallery=gallery
     )
+    return simulate_cohort(request, RayExecutor(ClusterConfig(cpus=cpus)))
 
 
 @app.command
@@ -78,7 +77,7 @@ def run(
     cohort: Path,
     out: Path,
     config: Path | None = None,
-    until: StageName = "report",
+    until: str = "report",
     overwrite: bool = False,
     verify: bool = False,
     pseudonym_key: Path | None = None,
@@ -94,17 +93,15 @@ def run(
         pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
+    from srrd_ray.cluster.executor import RayExecutor
+    from srrd_ray.pipeline.run import RunRequest
     from srrd_ray.pipeline.run import run as run_pipeline
 
-    return run_pipeline(
-        parse_path(cohort),
-        parse_path(out),
-        config,
-        until=until,
-        overwrite=overwrite,
-        verify=verify,
+    request = RunRequest(
+        cohort=parse_path(cohort), out=parse_path(out), config=config, until=until, overwrite=overwrite, verify=verify,
         pseudonym_key=pseudonym_key,
-    )
+    )  # fmt: skip
+    return run_pipeline(request, RayExecutor)
 
 
 @app.command
@@ -153,6 +150,7 @@ def measure(
         blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
         cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.
     """
+    from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.measurement.recipe import Recipe
     from srrd_ray.measurement.request import Request
     from srrd_ray.measurement.request import measure as measure_request
@@ -165,7 +163,8 @@ def measure(
         name: None if path is None else parse_path(path)
         for name, path in (("roi", roi), ("bone_mask", bone_mask), ("out", out), ("maps", maps), ("picture", picture))
     }
-    return measure_request(Request(image=parse_path(image), recipe=recipe, blocks=blocks, cpus=cpus, **places))
+    request = Request(image=parse_path(image), recipe=recipe, blocks=blocks, cpus=cpus, **places)
+    return measure_request(request, RayExecutor)
 
 
 @app.command
@@ -192,7 +191,7 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     Args:
         run: folder of the run.
     """
-    from srrd_ray.stages.report import build_report
+    from srrd_ray.stages.run_page import build_report
     from srrd_ray.storage.layout import RunLayout
 
     sys.stdout.write(f"{build_report(RunLayout(root=parse_path(run)))}\n")

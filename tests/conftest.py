@@ -14,9 +14,10 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.cluster.session import session
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.pipeline.simulate import simulate_cohort
+from srrd_ray.pipeline.simulate import SimulationRequest, simulate_cohort
 from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)
@@ -36,7 +37,8 @@ def cluster() -> Iterator[ClusterConfig]:
 def simulated(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A simulated cohort of six knees with its truth, made once: it takes a minute."""
     root = tmp_path_factory.mktemp("simulated")
-    assert simulate_cohort(root / "cohort", knees=6, seed=5, profile="quick", cluster=cluster) == 0
+    request = SimulationRequest(out=root / "cohort", knees=6, seed=5)
+    assert simulate_cohort(request, RayExecutor(cluster)) == 0
     yield root / "cohort"
     shutil.rmtree(root, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""One unit over the whole cohort on a worker: whole tables are held there, not in the driver, whose node does no work."""
+"""One work item over the whole cohort on a worker: whole tables are held there, not in the driver, whose node does no work."""
 
 from __future__ import annotations
 
@@ -7,48 +7,50 @@ import logging
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from srrd_ray.cluster.foreach import Attempt, retry_plan, worker_lost
+from srrd_ray.cluster.spread import Attempt, retry_plan, worker_lost
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.work import Produced, Task, WorkItem, run
+from srrd_ray.execution.sidecars import Sidecar
+from srrd_ray.execution.work import Task, WorkItem, run
 
 log = logging.getLogger(__name__)
 
 
-def run_remote(task: Task, unit: WorkItem, config: ClusterConfig) -> Produced:
-    """Return what a unit wrote; its worker gets as many tries, and as much memory, as that of a knee does in `foreach`.
+def run_remote(task: Task, item: WorkItem, config: ClusterConfig) -> Sidecar:
+    """Return the sidecar of an item; its worker gets as many tries, and as much memory, as that of a knee does in `spread`.
 
     Raises
     ------
     Exception
-        As the act raised it.
+        As the function raised it.
     ClusterError
-        `resources-missing`; `worker-lost` where the worker died in every try; `stage-stalled` where the unit did not end in
+        `resources-missing`; `worker-lost` where the worker died in every try; `stage-stalled` where the item did not end in
         `config.stall_seconds`.
     """
-    for effort in retry_plan(task, config):
+    for attempt in retry_plan(task, config):
         try:
-            return _tried(task, unit, effort, config.stall_seconds)
+            return _try(task, item, attempt, config.stall_seconds)
         except RayError as error:
-            log.warning("%-16s lost its worker, of %d MiB: %s", task.stage, effort.memory_mb, type(error).__name__)
-    raise worker_lost(config, effort)
+            log.warning("%-16s lost its worker, of %d MiB: %s", task.stage, attempt.memory_mb, type(error).__name__)
+    raise worker_lost(config, attempt)
 
 
-def _tried(task: Task, unit: WorkItem, effort: Attempt, seconds: int) -> Produced:
-    started = _on_worker.options(name=task.stage, memory=effort.memory, max_retries=effort.retries).remote(task, unit)
+def _try(task: Task, item: WorkItem, attempt: Attempt, seconds: int) -> Sidecar:
+    remote = _run_on_worker.options(name=task.stage, memory=attempt.memory, max_retries=attempt.retries)
+    started = remote.remote(task, item)
     try:
-        produced: Produced = ray.get(started, timeout=seconds)
+        sidecar: Sidecar = ray.get(started, timeout=seconds)
     except RayTaskError as error:
         raise error.cause from error
     except GetTimeoutError as error:
         ray.cancel(started, force=True)
         raise ClusterError(
             "stage-stalled", f"stage {task.stage} did not end in {seconds} s",
-            todo="Raise cluster.stall_seconds, or look whether the cluster has a node for it; finished units are kept.",
+            todo="Raise cluster.stall_seconds, or look whether the cluster has a node for it; finished work is kept.",
         ) from error  # fmt: skip
-    return produced
+    return sidecar
 
 
 @ray.remote(num_cpus=1)
-def _on_worker(task: Task, unit: WorkItem) -> Produced:
-    return run(task, unit)
+def _run_on_worker(task: Task, item: WorkItem) -> Sidecar:
+    return run(task, item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,48 +21,14 @@ from srrd_ray.cluster.session import gpus_for, reachable, require_cpus
 from srrd_ray.core.errors import ClusterError, StoreError, TrainingError, storage_lost
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.storage.places import address, append_text, remove_tree
+from srrd_ray.execution.training import Training
+from srrd_ray.storage.places import address, append_text
 from srrd_ray.storage.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
-
-LearnerFactory = Callable[[], Iterator[Learner]]
-"""Yields the learners one after the other; the driver trains each before it asks for the next."""
 
 Progress = Callable[[str], None]
 """Receives one line for every epoch."""
 
 COLLECTIVE_TIMEOUT_S = 600
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
-    """One Ray Train run.
-
-    Parameters
-    ----------
-    name
-        Unique for the inputs and configuration (it holds their hash): Ray Train continues a run of the same name.
-    programme
-        Picklable; called once on every worker.
-    storage
-        Folder that every node sees; holds checkpoints and, in the end, the weights.
-    checkpoint_seconds
-        A checkpoint is written at the end of an epoch where the last one is so old.
-    """
-
-    name: str
-    programme: LearnerFactory
-    storage: Path
-    checkpoint_seconds: float = 15.0
-
-    @property
-    def weights(self) -> Path:
-        """Folder of ``<learner>.safetensors``: present for every learner that is finished."""
-        return self.storage / self.name / "weights"
-
-    @property
-    def log(self) -> Path:
-        """One JSON line an epoch, from rank 0."""
-        return self.storage / self.name / "epochs.jsonl"
 
 
 def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
@@ -118,11 +84,6 @@ def _trainer(training: Training, config: ClusterConfig) -> TorchTrainer:
     )
 
 
-def discard(training: Training) -> None:
-    """Remove checkpoints and weights of a training whose results have been saved elsewhere."""
-    remove_tree(training.storage / training.name)
-
-
 def _train(loop_config: Mapping[str, Training]) -> None:
     """Run the programme on one worker; every rank walks through the same learners and epochs."""
     training = loop_config["training"]
@@ -130,7 +91,7 @@ def _train(loop_config: Mapping[str, Training]) -> None:
     shard = Shard(rank=context.get_world_rank(), world=context.get_world_size())
     saver = _Saver(training, shard)
     resumed = _resume_point()
-    for learner in training.programme():
+    for learner in training.learners():
         wrapped = {name: prepare_model(module) for name, module in learner.modules().items()}
         if saver.restore_finished(learner):
             continue

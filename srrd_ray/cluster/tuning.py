@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from math import inf, isfinite
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import ray
 import torch
@@ -18,6 +16,7 @@ from ray.tune.schedulers import ASHAScheduler
 from srrd_ray.cluster.session import reachable, require_cpus
 from srrd_ray.core.errors import StoreError, TrainingError, storage_lost
 from srrd_ray.execution.config import TuneConfig
+from srrd_ray.execution.training import Search, Trial
 from srrd_ray.storage.places import address, remove_tree
 
 log = logging.getLogger(__name__)
@@ -28,28 +27,6 @@ TRIES_MORE = 2
 """How often a trial is tried again whose worker died."""
 FAILURE = "failure"
 """The column with the reason of a trial that failed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trial(Generic[Setting]):
-    """What became of one setting: its score after every epoch, whether ASHA stopped it, and why it failed, if it did."""
-
-    number: int
-    setting: Setting
-    scores: tuple[float, ...]
-    stopped: bool
-    failure: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Search(Generic[Setting]):
-    """One search: `run` yields the score (higher is better) of a setting after every epoch."""
-
-    name: str
-    settings: tuple[Setting, ...]
-    run: Callable[[Setting], Iterator[float]]
-    epochs: int
-    storage: Path
 
 
 def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
@@ -72,7 +49,7 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
             plan.name, str(results.errors[0]), "a trial ended with an error that its setting does not explain"
         )
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
-    if not any(_sound(trial) for trial in trials):
+    if not any(trial.sound for trial in trials):
         reasons = [trial.failure for trial in trials if trial.failure]
         raise _failed(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
     return trials
@@ -93,21 +70,12 @@ def search_all(
         yield plan, trials
 
 
-def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:
-    """Return the trial with the best last score; the earlier one where two are equal."""
-    return max((t for t in trials if _sound(t)), key=lambda t: (t.scores[-1], -t.number))
-
-
 def _failed(name: str, words: str, what: str) -> StoreError | TrainingError:
     """Return the error of a search that cannot go on: lost storage where the words of a trial tell of that."""
     return storage_lost(words) or TrainingError(
         "tune-failed", what, where=name, got=words.strip().splitlines()[-1][:300],
         todo="Run the same command again; where it fails again, change distillation.search or the data.",
     )  # fmt: skip
-
-
-def _sound(trial: Trial[Setting]) -> bool:
-    return bool(trial.scores) and not trial.failure
 
 
 def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
-from torch.optim import Optimizer
 
 from srrd_ray.core.hashing import seed_from
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a stage that is finished needs none
+    from torch import nn
+    from torch.optim import Optimizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,17 +16,11 @@ Side: TypeAlias = Literal["L", "R"]
 Bone: TypeAlias = Literal["femur", "tibia"]
 Compartment: TypeAlias = Literal["medial", "lateral"]
 Modality: TypeAlias = Literal["ct", "mr"]
-Image: TypeAlias = Literal["ct", "mr", "sct", "ct_bones", "mr_bones"]
+Image: TypeAlias = Literal["ct", "mr", "sct", "ct_masks", "mr_masks", "ct_bones", "mr_bones"]
 Unit: TypeAlias = Literal["HU", "au", "label"]
 Parameter: TypeAlias = Literal["BV/TV", "Tb.Th", "Tb.Sp", "Tb.N"]
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 RunState: TypeAlias = Literal["running", "finished", "stopped"]
-StageName: TypeAlias = Literal[
-    "ingest", "learn-synthesis", "synthesize", "register", "patches", "measure", "tables",
-    "teach", "tune", "distil", "predict", "classify", "evaluate", "report",
-]  # fmt: skip
-
-STAGES: tuple[StageName, ...] = get_args(StageName)
 STATUSES: tuple[Status, ...] = get_args(Status)
 BONES: tuple[Bone, ...] = get_args(Bone)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)

@@ -1,157 +1,110 @@
-"""Carries stages out: skips what stands, does the rest on the cluster, and knows what depends on what was redone.
+"""The one runner of work items, for `run`, `simulate`, `measure` and `infer` alike: skips what is up to date, runs the rest.
 
-The cluster is connected at the first unit that needs work, so that a finished run is recognised in seconds.
+The executor is connected at the first item that needs work, so that a finished run is recognised in seconds.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.metrics import Progress, wrote
-from srrd_ray.cluster.remote import run_remote
-from srrd_ray.cluster.session import session
-from srrd_ray.core import serial
-from srrd_ray.core.records import Knee
-from srrd_ray.execution.lock import LOCK
-from srrd_ray.execution.sidecars import finished_of, key_of, sidecars
-from srrd_ray.execution.work import Act, Task, WorkItem, outcomes_of, run
-from srrd_ray.pipeline.manifest import Ledger
-from srrd_ray.storage.atomic import sweep
+from srrd_ray.execution.events import Event, ItemEnded, Listener, StageEnded, StageStarted
+from srrd_ray.execution.executor import Executor
+from srrd_ray.execution.sidecars import find_all_up_to_date
+from srrd_ray.execution.work import Result, Task, WorkItem, run, success
 
-COHORT = "cohort"
-
-Token: TypeAlias = tuple[str, str]
-"""A unit of a stage as (stage, unit name)."""
-
-
-def _as_it_is(unit: WorkItem) -> WorkItem:
-    return unit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """One stage of the pipeline.
-
-    Parameters
-    ----------
-    name
-        As in outcomes and sidecars.
-    settings
-        The configuration record that its results depend on.
-    needs
-        The units that a unit depends on; all of them stand when it runs.
-    sources
-        Hashes of inputs from outside the run, by unit.
-    complete
-        Adds to a unit, just before it is sent out, what its task reads besides.
-    """
-
-    name: str
-    settings: object
-    needs: Callable[[WorkItem], Iterable[Token]]
-    sources: Mapping[str, str] = field(default_factory=dict)
-    complete: Callable[[WorkItem], WorkItem] = _as_it_is
+Where: TypeAlias = Literal["spread", "one worker", "here"]
+"""Items are spread over all workers, or carried out one by one: on a worker, or here where they drive the cluster."""
 
 
 @dataclass(slots=True)
-class Engine:
-    """The state of a run while it goes on: which knees are left, what stands, what was redone.
+class Runner:
+    """Carries out work items and tells its listeners.
 
-    The run's folder is locked meanwhile. With `verify` nothing stands whose bytes are not those that were written.
+    Parameters
+    ----------
+    executor
+        Where items are carried out.
+    listeners
+        Called with every event, in order; those of the executor come after them.
+    verify
+        Read every byte of what was written before: what was altered is done again.
     """
 
-    ledger: Ledger
-    knees: list[Knee]
+    executor: Executor
+    listeners: tuple[Listener, ...] = ()
     verify: bool = False
-    hashes: dict[Token, str] = field(default_factory=dict)
-    redone: set[Token] = field(default_factory=set)
-    cluster: ExitStack = field(default_factory=ExitStack)
-    connected: bool = False
+    _connection: ExitStack = field(default_factory=ExitStack)
+    _connected: bool = False
 
-    def each_knee(self, stage: Stage, act: Act) -> None:
-        """Carry `act` out for every knee that is left; those that fail are left out of all later stages."""
-        self._spread(stage, [(knee.key, (knee,)) for knee in self.knees], act)
+    def __enter__(self) -> Runner:
+        return self
 
-    def each_shard(self, stage: Stage, shards: Mapping[str, tuple[Knee, ...]], act: Act) -> None:
-        """Carry `act` out for every shard, with the knees of it that are left."""
-        left = set(self.knees)
-        units = [(name, tuple(knee for knee in knees if knee in left)) for name, knees in shards.items()]
-        self._spread(stage, [(name, knees) for name, knees in units if knees], act)
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+        self._connected = False
 
-    def once(self, stage: Stage, act: Act, *, here: bool = False) -> None:
-        """Carry `act` out once for the whole cohort, on a worker, or `here`, where it drives the cluster; an error ends the run."""
-        started = time.monotonic()
-        (unit,) = self._units(stage, [(COHORT, ())])
-        if self._unfinished(stage, [unit]):
-            self._connect()
-            progress, task = Progress(stage.name, 1), self._task(stage, act)
-            produced = run(task, unit) if here else run_remote(task, unit, self.ledger.config.cluster)
-            self._took_place(stage, [unit])
-            outcomes = outcomes_of(stage.name, unit, produced.failed, time.monotonic() - started)
-            progress.ended(outcomes)
-            self.ledger.record(outcomes, 1)
-        self.ledger.close_stage(stage.name, started)
+    def carry_out(
+        self,
+        task: Task,
+        items: Sequence[WorkItem],
+        *,
+        redo: frozenset[str] = frozenset(),
+        where: Where = "spread",
+        total: int | None = None,
+    ) -> Iterator[tuple[WorkItem, Result, bool]]:
+        """Yield every item with its result and whether it was skipped, those that are up to date first.
 
-    def _spread(self, stage: Stage, units: Iterable[tuple[str, tuple[Knee, ...]]], act: Act) -> None:
-        started = time.monotonic()
-        todo = self._unfinished(stage, self._units(stage, units))
-        if todo:
-            self._connect()
-            task = self._task(stage, act)
-            for outcomes in foreach(task, [stage.complete(unit) for unit in todo], self.ledger.config.cluster):
-                self.ledger.record(outcomes, len(self.knees))
-        self._took_place(stage, todo)
-        lost = self.ledger.lost_knees()
-        self.knees = [knee for knee in self.knees if knee not in lost]
-        self.ledger.close_stage(stage.name, started)
+        Parameters
+        ----------
+        redo
+            Names of items that are never up to date, e.g. because something that they depend on was done again.
+        where
+            An error of an item ends the run, unless items are spread.
+        total
+            Number for progress lines; the number of items where absent.
+        """
+        started, total = time.monotonic(), len(items) if total is None else total
+        self._tell(StageStarted(stage=task.stage, items=len(items)))
+        todo = []
+        for item, result in self._looked_up(task, items, redo):
+            if result is None:
+                todo.append(item)
+                continue
+            self._tell(ItemEnded(stage=task.stage, item=item, result=result, total=total, skipped=True))
+            yield item, result, True
+        by_name = {item.name: item for item in todo}
+        for result in self._results(task, todo, where) if todo else ():
+            item = by_name[result.item]
+            self._tell(ItemEnded(stage=task.stage, item=item, result=result, total=total))
+            yield item, result, False
+        self._tell(StageEnded(stage=task.stage, seconds=time.monotonic() - started))
 
-    def _task(self, stage: Stage, act: Act) -> Task:
-        layout = self.ledger.layout
-        return Task(stage=stage.name, layout=layout, act=act, shared_storage_probe=layout.root / LOCK)
+    def _looked_up(
+        self, task: Task, items: Sequence[WorkItem], redo: frozenset[str]
+    ) -> Iterator[tuple[WorkItem, Result | None]]:
+        candidates = [item for item in items if item.name not in redo]
+        wanted = {item.name: item.input_hash for item in candidates}
+        found = find_all_up_to_date(task.layout, task.stage, wanted, verify=self.verify)
+        for item, sidecar in zip(candidates, found, strict=True):
+            yield item, None if sidecar is None else success(item, sidecar, 0.0, skipped=True)
+        yield from ((item, None) for item in items if item.name in redo)
 
-    def _units(self, stage: Stage, named: Iterable[tuple[str, tuple[Knee, ...]]]) -> list[WorkItem]:
-        """Return the units with their keys, which hash the configuration, the knees and everything that they depend on."""
-        settings = serial.to_json(stage.settings)
-        units = []
-        for name, knees in named:
-            inputs = [self.hashes[token] for token in stage.needs(WorkItem(name=name, key="", knees=knees))]
-            own = [*inputs, *(knee.key for knee in knees), stage.sources.get(name, "")]
-            units.append(WorkItem(name=name, key=key_of(stage.name, settings, own), knees=knees))
-        return units
+    def _results(self, task: Task, items: Sequence[WorkItem], where: Where) -> Iterator[Result]:
+        if not self._connected:
+            self._connection.enter_context(self.executor.connect())
+            self._connected = True
+        if where == "spread":
+            yield from self.executor.map(task, items)
+            return
+        for item in items:
+            started = time.monotonic()
+            sidecar = run(task, item) if where == "here" else self.executor.run_remote(task, item)
+            yield success(item, sidecar, time.monotonic() - started)
 
-    def _unfinished(self, stage: Stage, units: Sequence[WorkItem]) -> list[WorkItem]:
-        """Return the units that are not done, or depend on one that was redone; the outcomes of the others are `skipped`."""
-        fresh = [unit for unit in units if not any(token in self.redone for token in stage.needs(unit))]
-        keys = {unit.name: unit.key for unit in fresh}
-        cards = finished_of(self.ledger.layout, stage.name, keys, verify=self.verify)
-        standing = set()
-        for unit, sidecar in zip(fresh, cards, strict=True):
-            if sidecar is not None:
-                standing.add(unit.name)
-                self.hashes[stage.name, unit.name] = sidecar.sha256
-                total = len(self.knees) if unit.knees else 1
-                self.ledger.record(outcomes_of(stage.name, unit, sidecar.failed, 0.0, skipped=True), total)
-        return [unit for unit in units if unit.name not in standing]
-
-    def _took_place(self, stage: Stage, units: Sequence[WorkItem]) -> None:
-        """Take down what the units that were carried out have left, and remove what a struck worker left in their folders."""
-        layout = self.ledger.layout
-        folders = {layout.volume(knee, "ct").parent for unit in units for knee in unit.knees}
-        for unit, sidecar in zip(units, sidecars(layout, stage.name, [u.name for u in units]), strict=True):
-            if sidecar is not None and sidecar.key == unit.key:
-                self.hashes[stage.name, unit.name] = sidecar.sha256
-                self.redone.add((stage.name, unit.name))
-                wrote(stage.name, sum(output.size for output in sidecar.outputs))
-                folders |= {(layout.root / output.path).parent for output in sidecar.outputs}
-        for folder in sorted(folders):
-            sweep(folder)
-
-    def _connect(self) -> None:
-        if not self.connected:
-            self.cluster.enter_context(session(self.ledger.config.cluster))
-            self.connected = True
+    def _tell(self, event: Event) -> None:
+        for listener in (*self.listeners, *self.executor.listeners):
+            listener(event)

@@ -1,82 +1,144 @@
-"""How one unit of work is carried out: whole, recorded, and never able to stop another unit.
-
-Ray-free on purpose: a plain `for` loop over `perform` gives the same bytes as the cluster does.
-"""
+"""Work items and how one is carried out: whole, recorded, and never able to stop another one. No Ray here."""
 
 from __future__ import annotations
 
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from srrd_ray import __version__
 from srrd_ray.core.errors import StoreError
 from srrd_ray.core.records import CohortKnee, Fault, Knee, Outcome
-from srrd_ray.execution.sidecars import Sidecar, describe, mark_done
+from srrd_ray.execution.sidecars import Sidecar, commit, describe
 from srrd_ray.storage.layout import RunLayout
 
 log = logging.getLogger(__name__)
 
+SHARED_S = 10.0
+"""Network file systems show a new file to other machines after some seconds."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkItem:
-    """One piece of work of a stage: a knee, a shard of knees, or (`knees` empty) the whole cohort. `key` names its inputs.
+    """One piece of work of a stage: a knee, a shard of knees, or (`knees` empty) the whole cohort.
 
-    `source` is the knee as the cohort holds it, `shard` the one that its cubes lie in, `folds` those of the patients of a
-    shard, where the stage asks for them: so no task carries the whole cohort with it, or reads of all of it.
+    Parameters
+    ----------
+    name
+        Of the knee, of the shard, or ``cohort``.
+    input_hash
+        Of everything that its result depends on.
+    knees
+        The knees it is about.
+    shard
+        Name of the shard that holds the cubes of its knee, where its stage needs one.
+    source
+        The knee as the cohort holds it, where its stage declares the images as input.
     """
 
     name: str
-    key: str
+    input_hash: str
     knees: tuple[Knee, ...] = ()
-    source: CohortKnee | None = None
     shard: str = ""
-    folds: Mapping[str, int] = field(default_factory=dict)
+    source: CohortKnee | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Produced:
-    """What a unit wrote, and which of its knees failed while the others went on."""
+    """The outputs of a work item, and those of its knees that failed while the others went on."""
 
     paths: tuple[Path, ...]
     failed: tuple[Outcome, ...] = ()
 
 
-SHARED_S = 10.0
-"""Network file systems show a new file to other machines after some seconds."""
-
-Act: TypeAlias = Callable[[WorkItem], Produced]
+ItemFunction: TypeAlias = Callable[[WorkItem], Produced]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One stage, ready to be carried out for any of its units, here or on another machine.
+    """A function that carries out any work item of a stage, here or on another machine; it travels with every item.
 
-    `shared_storage_probe` is a file that the driver made: a machine that does not see it does not share the storage of the run.
+    `shared_storage_probe` is a file that the driver made: a machine that does not see it does not share the storage of the
+    run. `memory_mb` is what one item needs; null for the default of the cluster's configuration.
     """
 
     stage: str
     layout: RunLayout
-    act: Act
+    function: ItemFunction
     shared_storage_probe: Path | None = None
+    memory_mb: int | None = None
 
 
-def run_safely(task: Task, unit: WorkItem) -> tuple[Outcome, ...]:
-    """Return one outcome for each knee of the unit (one without a knee for a unit over the cohort)."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What became of a work item: one outcome for each of its knees, and its sidecar (null where it failed)."""
+
+    item: str
+    outcomes: tuple[Outcome, ...]
+    sidecar: Sidecar | None = None
+
+
+def run_safely(task: Task, item: WorkItem) -> Result:
+    """Return the result of a work item, whatever happens: an error becomes its outcome."""
     started = time.monotonic()
     try:
-        produced = run(task, unit)
+        sidecar = run(task, item)
     except Exception as error:  # the one place where a failure becomes an outcome
-        log.debug("%s %s failed", task.stage, unit.name, exc_info=True)
-        return failures(task.stage, unit, Fault.of(error), time.monotonic() - started)
-    return outcomes_of(task.stage, unit, produced.failed, time.monotonic() - started)
+        log.debug("%s %s failed", task.stage, item.name, exc_info=True)
+        return failure(task.stage, item, Fault.of(error), time.monotonic() - started)
+    return success(item, sidecar, time.monotonic() - started)
 
 
-def _require_shared(task: Task) -> None:
+def run(task: Task, item: WorkItem) -> Sidecar:
+    """Return the sidecar of a work item, committed after all its outputs; errors of the function pass through.
+
+    Raises
+    ------
+    StoreError
+        `output-not-shared` on a machine that does not share the storage of the run.
+    """
+    _require_shared_storage(task)
+    produced = task.function(item)
+    sidecar = Sidecar(
+        stage=task.stage,
+        item=item.name,
+        input_hash=item.input_hash,
+        software=__version__,
+        outputs=describe(task.layout.root, produced.paths),
+        failed=produced.failed,
+    )
+    commit(task.layout, sidecar)
+    return sidecar
+
+
+def failure(stage: str, item: WorkItem, fault: Fault, seconds: float) -> Result:
+    """Return the result of a work item that produced nothing."""
+    knees = item.knees or (None,)
+    outcomes = tuple(Outcome(knee=k, stage=stage, status="failed", seconds=seconds, error=fault) for k in knees)
+    return Result(item=item.name, outcomes=outcomes)
+
+
+def success(item: WorkItem, sidecar: Sidecar, seconds: float, *, skipped: bool = False) -> Result:
+    """Return the result of a work item with its sidecar: its failed knees as they are, all others done (or skipped)."""
+    bad = {outcome.knee for outcome in sidecar.failed}
+    good = tuple(
+        Outcome(
+            knee=knee,
+            stage=sidecar.stage,
+            status="skipped" if skipped else "done",
+            seconds=seconds / max(len(item.knees), 1),
+        )
+        for knee in item.knees or (None,)
+        if knee not in bad
+    )
+    return Result(item=item.name, outcomes=good + sidecar.failed, sidecar=sidecar)
+
+
+def _require_shared_storage(task: Task) -> None:
     until = time.monotonic() + SHARED_S
     while task.shared_storage_probe is not None and not task.shared_storage_probe.exists():
         if time.monotonic() > until:
@@ -85,49 +147,3 @@ def _require_shared(task: Task) -> None:
                 todo="Put --out on storage that every node mounts at the same path, or on s3://.",
             )  # fmt: skip
         time.sleep(0.5)
-
-
-def run(task: Task, unit: WorkItem) -> Produced:
-    """Return what the unit wrote, after its sidecar was written; errors of the act pass through.
-
-    Raises
-    ------
-    StoreError
-        `output-not-shared` on a machine that does not share the storage of the run.
-    """
-    _require_shared(task)
-    produced = task.act(unit)
-    mark_done(task.layout, _sidecar(task, unit, produced))
-    return produced
-
-
-def failures(stage: str, unit: WorkItem, fault: Fault, seconds: float) -> tuple[Outcome, ...]:
-    """Return the failed outcomes of a unit that produced nothing."""
-    return tuple(
-        Outcome(knee=knee, stage=stage, status="failed", seconds=seconds, error=fault) for knee in unit.knees or (None,)
-    )
-
-
-def outcomes_of(
-    stage: str, unit: WorkItem, failed: tuple[Outcome, ...], seconds: float, *, skipped: bool = False
-) -> tuple[Outcome, ...]:
-    """Return the outcomes of a unit that stands: those in `failed` as they are, all other knees done (or skipped)."""
-    bad = {outcome.knee for outcome in failed}
-    share = seconds / max(len(unit.knees), 1)
-    good = tuple(
-        Outcome(knee=knee, stage=stage, status="skipped" if skipped else "done", seconds=share)
-        for knee in unit.knees or (None,)
-        if knee not in bad
-    )
-    return good + failed
-
-
-def _sidecar(task: Task, unit: WorkItem, produced: Produced) -> Sidecar:
-    return Sidecar(
-        stage=task.stage,
-        unit=unit.name,
-        key=unit.key,
-        software=__version__,
-        outputs=describe(task.layout.root, produced.paths),
-        failed=produced.failed,
-    )

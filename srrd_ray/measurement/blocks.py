@@ -137,17 +137,17 @@ Part: TypeAlias = Extrema | Counts | PhaseCounts | Radii | Painted | BlockStruct
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BlockAct:
-    """Carries one pass out for the block that a unit names; safe to run twice."""
+class MeasureBlock:
+    """Carries out one pass for the block that a work item names; safe to run twice."""
 
     name: Pass
     job: BlockJob
 
-    def __call__(self, unit: WorkItem) -> Produced:
+    def __call__(self, item: WorkItem) -> Produced:
         """Return what was written for the block: its sums and its shards."""
-        core = window_of(unit.name)
+        core = window_of(item.name)
         part, written = _carried_out(self.name, self.job, core)
-        path = self.job.part(self.name, unit.name)
+        path = self.job.part(self.name, item.name)
         write_text(path, serial.to_json(part))
         return Produced(paths=(path, *written))
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import session
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_of
-from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
-from srrd_ray.execution.work import Task, WorkItem, run_safely
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.row import RowAct, failed_row, images_below, read_row
+from srrd_ray.measurement.row import MeasureRow, failed_row, images_below, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import remove_tree, sizes
+from srrd_ray.storage.places import remove_tree
 
 log = logging.getLogger(__name__)
 
-STAGE = "measure-folder"
+NAME = "measure-folder"
 DEFAULT = Recipe()
 
 
@@ -35,7 +33,7 @@ def measure_folder(
     *,
     roi: Path | None = None,
     bone_mask: Path | None = None,
-    cluster: ClusterConfig | None = None,
+    executor: Executor | None = None,
 ) -> list[Row]:
     """Return a row for each image of `folder`, after writing them to `out` (``.parquet`` or ``.csv``).
 
@@ -48,7 +46,7 @@ def measure_folder(
         How each image is measured.
     roi, bone_mask
         Folders with a mask of the same name for each image, or null.
-    cluster
+    executor
         Null for a plain loop in this process.
 
     Raises
@@ -64,7 +62,7 @@ def measure_folder(
             expected="NIfTI, NRRD, MHA, OME-Zarr or folders of DICOM files",
         )  # fmt: skip
     root = out.resolve().with_name(f".{out.name}.rows")
-    act = RowAct(
+    function = MeasureRow(
         folder=folder.resolve(),
         rows=root / "rows",
         images=images,
@@ -72,13 +70,11 @@ def measure_folder(
         bone_mask=bone_mask.resolve() if bone_mask else None,
         recipe=recipe,
     )
-    with locked(root), ExitStack() as stack:
-        _keep_known(out, act)
-        if cluster is not None:
-            stack.enter_context(session(cluster))
-        for number, row in enumerate(_rows(act, root, cluster), start=1):
+    with locked(root):
+        _keep_known(out, function)
+        for number, row in enumerate(_rows(function, root, executor or PlainLoop()), start=1):
             log.info("measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], _words(row))
-        rows = [_row(act, name) for name in images]
+        rows = [_row(function, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
     remove_tree(root)
     return rows
@@ -90,41 +86,27 @@ def _words(row: Row) -> str:
     return str(row["message"] or ", ".join(shown))
 
 
-def _keep_known(out: Path, act: RowAct) -> None:
+def _keep_known(out: Path, function: MeasureRow) -> None:
     """Lay out the rows of an older table, so that they are found where the images have not changed."""
     if not out.is_file():
         return
     for row in read_rows(out):
-        path = act.rows / f"{hash_of(row['image'])[:16]}.json"
+        path = function.rows / f"{hash_of(row['image'])[:16]}.json"
         if row["input_sha256"] and not path.exists():
             write_text(path, json.dumps(row, ensure_ascii=False))
 
 
-def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Row]:
-    """Yield the rows as they come, in no fixed order."""
-    task = Task(stage=STAGE, layout=RunLayout(root=root), act=act, shared_storage_probe=root / LOCK)
-    units = [WorkItem(name=name, key=act.settings) for name in act.images]
-    waiting = dict(act.images)
-    stride = max(1, len(units) // 200)  # so that looking for fresh rows does not grow with the square of the folder
-    results = foreach(task, units, cluster) if cluster is not None else (run_safely(task, unit) for unit in units)
-    before = {name: _stamp(act, name) for name in waiting}
-    for number, _ in enumerate(results, start=1):
-        if number % stride and number < len(units):
-            continue
-        fresh = [name for name in waiting if _stamp(act, name) != before[name]]
-        for name in fresh:
-            del waiting[name]
-            yield _row(act, name)
+def _rows(function: MeasureRow, root: Path, executor: Executor) -> Iterator[Row]:
+    """Yield the rows as they come, in no fixed order; every image is looked at, and what has not changed is kept."""
+    task = Task(stage=NAME, layout=RunLayout(root=root), function=function, shared_storage_probe=root / LOCK)
+    items = [WorkItem(name=name, input_hash=function.settings) for name in function.images]
+    with Runner(executor=executor) as runner:
+        for item, _, _ in runner.carry_out(task, items, redo=frozenset(function.images)):
+            yield _row(function, item.name)
 
 
-def _stamp(act: RowAct, name: str) -> object:
-    """Return what changes when a row is written."""
-    path = act.rows / f"{name}.json"
-    return sizes(path) if path.is_file() else None
-
-
-def _row(act: RowAct, name: str) -> Row:
-    path = act.rows / f"{name}.json"
+def _row(function: MeasureRow, name: str) -> Row:
+    path = function.rows / f"{name}.json"
     known = read_row(path)
     if known is not None:
         return known
@@ -132,4 +114,4 @@ def _row(act: RowAct, name: str) -> Row:
         row: dict[str, float | int | str | None] = json.loads(path.read_text(encoding="utf-8"))
         return row
     words = "its worker died, most often for want of memory; run the same command again, or measure it alone"
-    return failed_row(act.images[name], act.settings, "worker-lost", f"[worker-lost] {words}")
+    return failed_row(function.images[name], function.settings, "worker-lost", f"[worker-lost] {words}")

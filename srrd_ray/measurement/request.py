@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.executor import Executor
 from srrd_ray.imaging.foreign_zarr import is_group, open_image
 from srrd_ray.measurement import bone_picture
 from srrd_ray.measurement.folder import measure_folder
@@ -53,11 +55,11 @@ class Request:
     cpus: int = 0
 
 
-def measure(request: Request) -> int:
+def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
     """Return the exit code: 0 measured, 1 where a volume has no value (its status says why) or could not be read."""
     if not is_one_image(request.image):
-        return _folder(request)
-    found = _in_blocks(request) if _wants_blocks(request) else _in_one_piece(request)
+        return _folder(request, make_executor)
+    found = _in_blocks(request, make_executor) if _wants_blocks(request) else _in_one_piece(request)
     sys.stdout.write(to_text(found))
     if request.out is not None:
         _write(request, request.out, found)
@@ -67,7 +69,7 @@ def measure(request: Request) -> int:
     return 0 if status == "ok" else 1
 
 
-def _folder(request: Request) -> int:
+def _folder(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
     if request.out is None or request.out.suffix not in TABLES or _for_one(request):
         raise ConfigError(
             "option-invalid",
@@ -75,9 +77,9 @@ def _folder(request: Request) -> int:
             where=request.image.name,
             expected="--out results.parquet or results.csv, and neither --maps, --picture nor --blocks",
         )
-    cluster = ClusterConfig(cpus=request.cpus)
+    executor = make_executor(ClusterConfig(cpus=request.cpus))
     rows = measure_folder(
-        request.image, request.out, request.recipe, roi=request.roi, bone_mask=request.bone_mask, cluster=cluster
+        request.image, request.out, request.recipe, roi=request.roi, bone_mask=request.bone_mask, executor=executor
     )
     bad = [row for row in rows if row["status"] != "ok"]
     log.info("measure: %d volumes in %s, %d of them without values", len(rows), request.out.name, len(bad))
@@ -152,7 +154,7 @@ def _in_one_piece(request: Request) -> Flat:
     return found.flat
 
 
-def _in_blocks(request: Request) -> Flat:
+def _in_blocks(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> Flat:
     beside = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
     root = request.maps or beside
     assert root is not None  # `_wants_blocks` refuses neither of the two
@@ -163,7 +165,7 @@ def _in_blocks(request: Request) -> Flat:
         threshold=request.recipe.threshold,
         mode=request.recipe.mode,
         edge=request.blocks or EDGE,
-        cluster=ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB),
+        executor=make_executor(ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB)),
     )
     if request.picture is not None:
         picture = bone_picture.of_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)

@@ -31,10 +31,10 @@ KEYS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RowAct:
-    """Measures the image that a unit names and leaves its row in `rows`; a row of the same bytes is kept.
+class MeasureRow:
+    """Measures the image that a work item names and leaves its row in `rows`; a row of the same bytes is kept.
 
-    `images` maps unit names to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
+    `images` maps names of items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
     image.
     """
 
@@ -45,14 +45,14 @@ class RowAct:
     bone_mask: Path | None
     recipe: Recipe
 
-    def __call__(self, unit: WorkItem) -> Produced:
+    def __call__(self, item: WorkItem) -> Produced:
         """Return the row's file."""
-        path = self.rows / f"{unit.name}.json"
+        path = self.rows / f"{item.name}.json"
         try:
-            row = self._row(self.images[unit.name], path)
+            row = self._row(self.images[item.name], path)
         except Exception as error:  # a bad image becomes a row that says so, and the others go on
             fault = Fault.of(error)
-            row = failed_row(self.images[unit.name], self.settings, fault.code, fault.message)
+            row = failed_row(self.images[item.name], self.settings, fault.code, fault.message)
         write_text(path, json.dumps(dict(row), ensure_ascii=False))
         return Produced(paths=(path,))
 

@@ -8,34 +8,32 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.session import session
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ClusterError, InputError, SrrdError, StoreError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.hashing import hash_of
-from srrd_ray.core.records import Fault, Outcome
-from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.core.records import Fault
+from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
-from srrd_ray.execution.sidecars import finished, key_of
-from srrd_ray.execution.work import Task, WorkItem, run_safely
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.sidecars import input_hash
+from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging import block_store
 from srrd_ray.imaging.foreign_zarr import open_image
 from srrd_ray.imaging.nrrd_writer import write_nrrd
 from srrd_ray.measurement.blocks import (
     SLAB,
-    BlockAct,
     BlockJob,
     Counts,
     Extrema,
+    MeasureBlock,
     Painted,
     Pass,
     PhaseCounts,
@@ -91,7 +89,7 @@ def measure_volume(
     mode: Mode = "exact",
     edge: int = 256,
     structure: bool = True,
-    cluster: ClusterConfig | None = None,
+    executor: Executor | None = None,
 ) -> Measured:
     """Return the measures of an OME-Zarr volume; its maps are in ``root/thickness.ome.zarr`` and ``root/spacing.ome.zarr``.
 
@@ -105,7 +103,7 @@ def measure_volume(
         Voxels of the edge of a block, a multiple of 32.
     structure
         Also measure surface, topology, anisotropy and box counts; they cost more than the thickness.
-    cluster
+    executor
         Null for a plain loop in this process: the reference that the cluster has to equal.
 
     Raises
@@ -124,10 +122,8 @@ def measure_volume(
         spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=threshold == "binary", smooth=threshold == "auto",
         level=grey_value(threshold) if threshold not in ("auto", "binary") else 0.0, mode=mode,
     )  # fmt: skip
-    with locked(start.root), ExitStack() as stack:
-        if cluster is not None:
-            stack.enter_context(session(cluster))
-        volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), cluster=cluster)
+    with locked(start.root), Runner(executor=executor or PlainLoop()) as runner:
+        volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), runner=runner)
         return volume.measured(structure=structure)
 
 
@@ -166,7 +162,7 @@ class _Volume:
     job: BlockJob
     grid: Geometry
     inputs: str
-    cluster: ClusterConfig | None
+    runner: Runner
 
     def measured(self, *, structure: bool) -> Measured:
         """Return the measures, all passes done."""
@@ -253,26 +249,20 @@ class _Volume:
 
     def _parts(self, name: Pass, job: BlockJob, kind: type[PartT]) -> list[PartT]:
         """Return the sums of all blocks of a pass, after doing those that are not done."""
-        layout = RunLayout(root=job.root)
-        key = key_of(name, serial.to_json(job), [self.inputs])
-        units = [WorkItem(name=name_of(core), key=key) for core in windows(name, job)]
-        todo = [unit for unit in units if finished(layout, name, unit.name, key) is None]
-        task = Task(stage=name, layout=layout, act=BlockAct(name=name, job=job), shared_storage_probe=job.root / LOCK)
-        for number, outcome in enumerate(self._done(task, todo), start=1):
-            if outcome.error is not None:
-                raise _failure(name, outcome.error)
-            if number % max(len(todo) // 8, 1) == 0:
-                log.info("measure  %-14s  %d of %d blocks", name, len(units) - len(todo) + number, len(units))
-        texts = (job.part(name, unit.name).read_text(encoding="utf-8") for unit in units)
+        hashed = input_hash(name, serial.to_json(job), [self.inputs])
+        items = [WorkItem(name=name_of(core), input_hash=hashed) for core in windows(name, job)]
+        function = MeasureBlock(name=name, job=job)
+        task = Task(
+            stage=name, layout=RunLayout(root=job.root), function=function, shared_storage_probe=job.root / LOCK
+        )
+        for number, (_, result, skipped) in enumerate(self.runner.carry_out(task, items), start=1):
+            for outcome in result.outcomes:
+                if outcome.error is not None:
+                    raise _failure(name, outcome.error)
+            if not skipped and number % max(len(items) // 8, 1) == 0:
+                log.info("measure  %-14s  %d of %d blocks", name, number, len(items))
+        texts = (job.part(name, item.name).read_text(encoding="utf-8") for item in items)
         return [serial.from_json(kind, text) for text in texts]
-
-    def _done(self, task: Task, units: list[WorkItem]) -> Iterator[Outcome]:
-        if self.cluster is not None and units:
-            for outcomes in foreach(task, units, self.cluster):
-                yield from outcomes
-            return
-        for unit in units:
-            yield from run_safely(task, unit)
 
 
 def _failure(name: Pass, fault: Fault) -> SrrdError:

@@ -1,62 +1,43 @@
-"""Where a run stands, from its files alone: nothing is written, no Ray is needed, and one folder is listed at most.
+"""The state of a run, from its files alone: nothing is written, no Ray is needed, and one folder is listed at most.
 
-A stage that has ended stands in ``run.json`` with all its outcomes. Of the stage that goes on ``run.json`` knows nothing yet: its
-finished units are counted by their sidecars, so that its failed units are not known before its end.
+A stage that has ended is in ``run.json`` with all its outcomes. Of the stage that goes on ``run.json`` holds nothing yet: its
+finished work items are counted by their sidecars, so that its failed ones are not known before its end.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
-from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.records import STAGES, STATUSES, Outcome, RunState, StageName, StageTime, Status
+from srrd_ray.core.records import STATUSES, Outcome, Status
 from srrd_ray.execution.lock import Owner, owner_of
+from srrd_ray.execution.stage import Scope
+from srrd_ray.pipeline.manifest import Manifest, PlannedStage, read_manifest
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import modified_times, sizes
 
 Phase: TypeAlias = Literal["running", "interrupted", "finished", "stopped"]
 StageState: TypeAlias = Literal["ended", "running", "interrupted", "stopped", "waiting", "not asked"]
-Of: TypeAlias = Literal["knees", "shards", "cohort"]
+Counted: TypeAlias = Literal["knees", "shards", "cohort"]
+"""What the counts of a stage are of."""
+COUNTED: dict[Scope, Counted] = {"knee": "knees", "shard": "shards", "cohort": "cohort"}
 
-Tally: TypeAlias = Counter[tuple[str, Status]]
+Counts: TypeAlias = Counter[tuple[str, Status]]
 """Outcomes by stage and status."""
-
-OF: dict[StageName, Of] = {
-    "ingest": "knees", "synthesize": "knees", "register": "knees", "measure": "knees", "patches": "shards", "predict": "shards",
-}  # fmt: skip
-"""What the units of a stage are; a stage that is not named here has one, the cohort."""
-SCHEMA = "srrd-run/1"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Book:
-    """What is read of ``run.json``; its other parts may be of any version."""
-
-    state: RunState
-    exit_code: int | None
-    software: str
-    stages: tuple[StageTime, ...]
-    outcomes: tuple[Outcome, ...]
-    knees: int | None = None
-    until: StageName = "report"
-    python: str = ""
-    libraries: dict[str, str] = field(default_factory=dict)
-    config: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageStatus:
-    """How far a stage is, counted in `of`: `skipped` stood before it began, `left` is still to do; null is not known."""
+    """How far a stage is, counted in `of`: `skipped` were up to date before it began, `left` are still to do; null is not known."""
 
-    stage: StageName
+    stage: str
     state: StageState
-    of: Of
+    of: Counted
     done: int
     skipped: int
     failed: int | None
@@ -66,7 +47,7 @@ class StageStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunStatus:
-    """Where a run stands. `exit_code` is what it ended with, `owner` who works on it or did, `changed` when it last wrote its book."""
+    """The state of a run. `exit_code` is what it ended with, `owner` who works on it or did, `changed` when run.json was written."""
 
     run: str
     phase: Phase
@@ -91,175 +72,193 @@ class RunStatus:
                 return (1 if self.failed else 0) if self.exit_code is None else self.exit_code
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """What was read of a run: its book (empty where absent or torn), and when that was written (ns; 0 where absent)."""
+    """What was read of a run: its manifest (empty where absent or torn), and when that was written (ns; 0 where absent)."""
 
     layout: RunLayout
-    book: Book
+    manifest: Manifest
     changed_ns: int
+
+    @cached_property
+    def plan(self) -> tuple[PlannedStage, ...]:
+        """All stages in their order: as the manifest names them, else those of this version."""
+        if self.manifest.plan:
+            return self.manifest.plan
+        from srrd_ray.pipeline.stages import STAGES  # here: importing every stage takes seconds
+
+        return tuple(PlannedStage(stage=stage.name, scope=stage.scope) for stage in STAGES)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all stages in their order."""
+        return tuple(planned.stage for planned in self.plan)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The stages that the run was asked for."""
+        until = self.manifest.until
+        return self.names[: self.names.index(until) + 1] if until in self.names else self.names
+
+    def scope(self, name: str) -> Scope:
+        """Return what a work item of a stage covers."""
+        return next(planned.scope for planned in self.plan if planned.stage == name)
 
     @property
     def knees(self) -> int | None:
-        """The knees of the cohort: as told, else those that the first stage met."""
-        first = len({o.knee for o in self.book.outcomes if o.stage == STAGES[0] and o.knee is not None})
-        return self.book.knees if self.book.knees is not None else first or None
+        """The knees of the cohort: as the manifest says, else those that the first stage met."""
+        outcomes = self.manifest.outcomes
+        first = len({o.knee for o in outcomes if o.stage == self.names[0] and o.knee is not None})
+        return self.manifest.knees if self.manifest.knees is not None else first or None
 
-    def units(self, name: StageName) -> int | None:
-        """The units of a stage that has not ended, without the knees that failed before it."""
-        if name not in OF:
+    def items(self, name: str) -> int | None:
+        """Return the work items of a stage that has not ended, without the knees that failed before it."""
+        scope = self.scope(name)
+        if scope == "cohort":
             return 1
-        if self.knees is None:
-            return None
-        before = STAGES[: STAGES.index(name)]
-        lost = {o.knee for o in self.book.outcomes if o.status == "failed" and o.stage in before} - {None}
-        if OF[name] == "knees":
-            return self.knees - len(lost)
+        remaining = self.remaining(name)
+        if scope == "knee" or remaining is None or self.knees is None:
+            return remaining
         return -(-self.knees // self.per_shard) if self.per_shard else None
+
+    def remaining(self, name: str) -> int | None:
+        """Return the knees that did not fail before a stage."""
+        before = self.names[: self.names.index(name)]
+        failed = {o.knee for o in self.manifest.outcomes if o.status == "failed" and o.stage in before} - {None}
+        return None if self.knees is None else self.knees - len(failed)
 
     @property
     def per_shard(self) -> int | None:
         """The knees of a shard, where the configuration tells."""
-        patches = self.book.config.get("patches")
+        patches = self.manifest.config.get("patches")
         found = patches.get("knees_per_shard") if isinstance(patches, Mapping) else None
         return found if isinstance(found, int) and found > 0 else None
 
-    def finished(self, name: StageName) -> list[int]:
-        """The times (ns) at which the finished units of a stage were finished."""
+    def finished(self, name: str) -> list[int]:
+        """Return the times (ns) at which the finished work items of a stage were finished."""
         folder = self.layout.sidecar(name, "any").parent
         return [changed for file, changed in modified_times(folder) if file.endswith(".json")]
 
 
 def read_status(layout: RunLayout) -> RunStatus:
-    """Return where the run in a folder stands.
+    """Return the state of the run in a folder.
 
     Raises
     ------
     ConfigError
-        `not-a-run` where there is neither a book, nor a lock, nor a finished unit; `run-version` for a book of another version.
+        `not-a-run` where there is neither a manifest, nor a lock, nor a finished work item; `run-version` for a manifest of
+        another version.
     """
-    owner, seen = owner_of(layout.root), read_files(layout)
-    if owner is None and not seen.changed_ns and not (layout.root / ".state").is_dir():
+    owner, files = owner_of(layout.root), read_files(layout)
+    if owner is None and not files.changed_ns and not layout.state.is_dir():
         raise ConfigError(
-            "not-a-run", "no run.json, no lock and no finished unit lie there", where=layout.root.name,
+            "not-a-run", "no run.json, no lock and no finished work lie there", where=layout.root.name,
             expected="the --out of srrd run", todo="Give the folder of a run.",
         )  # fmt: skip
-    phase = _phase(seen.book, owner)
+    phase = _phase(files.manifest, owner)
     return RunStatus(
         run=str(layout.root),
         phase=phase,
-        exit_code=seen.book.exit_code,
-        software=seen.book.software,
-        knees=seen.knees,
-        changed=seen.changed_ns / 1e9 or None,
+        exit_code=files.manifest.exit_code,
+        software=files.manifest.software,
+        knees=files.knees,
+        changed=files.changed_ns / 1e9 or None,
         owner=owner,
-        stages=_stages(seen, phase),
-        failed=tuple(outcome for outcome in seen.book.outcomes if outcome.status == "failed"),
+        stages=_stages(files, phase),
+        failed=tuple(outcome for outcome in files.manifest.outcomes if outcome.status == "failed"),
         report=str(layout.report) if layout.report.is_file() else None,
     )
 
 
 def read_files(layout: RunLayout) -> RunFiles:
-    """Return the book of a run with its time.
+    """Return the manifest of a run with its time; of a torn one the sidecars tell more than nothing.
 
     Raises
     ------
     ConfigError
-        `run-version` for a book of another version.
+        `run-version` for a manifest of another version.
     """
-    empty = Book(state="running", exit_code=None, software="", stages=(), outcomes=())
     try:
-        text, changed_ns = layout.run_json.read_text(encoding="utf-8"), sizes(layout.run_json)[0][2]
-        data = json.loads(text)
-    except FileNotFoundError:
-        return RunFiles(layout=layout, book=empty, changed_ns=0)
-    except ValueError:  # torn: the sidecars say more than nothing
-        return RunFiles(layout=layout, book=empty, changed_ns=changed_ns)
-    return RunFiles(layout=layout, book=_book(data, layout), changed_ns=changed_ns)
+        found = read_manifest(layout)
+    except ConfigError as error:
+        if error.code != "run-torn":
+            raise
+        found = Manifest()
+    changed_ns = 0 if found is None else sizes(layout.run_json)[0][2]
+    return RunFiles(layout=layout, manifest=found or Manifest(), changed_ns=changed_ns)
 
 
-def _book(data: object, layout: RunLayout) -> Book:
-    found = data.get("schema") if isinstance(data, Mapping) else None
-    if not isinstance(data, Mapping) or found != SCHEMA:
-        raise ConfigError(
-            "run-version", "run.json is of another version", where=layout.root.name, got=str(found)[:64],
-            expected=SCHEMA, todo="Ask the version of SRRD-Ray that made the run.",
-        )  # fmt: skip
-    return serial.from_mapping(Book, {one.name: data[one.name] for one in fields(Book) if one.name in data})
-
-
-def _phase(book: Book, owner: Owner | None) -> Phase:
-    if book.state != "running":
-        return book.state
+def _phase(manifest: Manifest, owner: Owner | None) -> Phase:
+    if manifest.state != "running":
+        return manifest.state
     return "running" if owner is not None and not owner.stale else "interrupted"
 
 
-def _stages(seen: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
+def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
     """Return the stages in their order; the first that has not ended goes on, or is where the run stopped."""
-    times = {one.stage: one.seconds for one in seen.book.stages}
-    counts: Tally = Counter((o.stage, o.status) for o in seen.book.outcomes if o.knee is not None or o.stage not in OF)
-    asked = STAGES[: STAGES.index(seen.book.until) + 1]
-    ended = [name for name in STAGES if name in times] if seen.book.software else _ended_before(seen)
-    current = next((name for name in asked if name not in ended), None)
+    times = {one.stage: one.seconds for one in files.manifest.stages}
+    ended = [name for name in files.names if name in times] if files.manifest.software else _ended_before(files)
+    current = next((name for name in files.asked if name not in ended), None)
+    counts = _counts(files)
 
-    def one(name: StageName) -> StageStatus:
+    def status(name: str) -> StageStatus:
         if name in times:
-            return _ended(name, counts, times[name])
+            return _status(files, name, "ended", counts, left=0, seconds=times[name])
         if name in ended:
-            return _by_sidecars(name, seen, "ended")
-        if name not in asked or phase == "finished":
-            return StageStatus(
-                stage=name, state="not asked", of=_of(name), done=0, skipped=0, failed=0, left=0, seconds=None
-            )
+            return _by_sidecars(files, name, "ended")
+        if name not in files.asked or phase == "finished":
+            return _empty(files, name, "not asked", left=0)
         if name != current:
-            return _waiting(name, seen)
-        return _stopped(name, seen, counts) if phase == "stopped" else _by_sidecars(name, seen, phase)
+            return _empty(files, name, "waiting", left=files.items(name))
+        return _stopped(files, name, counts) if phase == "stopped" else _by_sidecars(files, name, phase)
 
-    return tuple(one(name) for name in STAGES)
-
-
-def _ended_before(seen: RunFiles) -> list[StageName]:
-    """Return the stages before the last that has a finished unit: all that can be known without a book."""
-    begun = [name for name in STAGES if seen.finished(name)]
-    return list(STAGES[: STAGES.index(begun[-1])]) if begun else []
+    return tuple(status(name) for name in files.names)
 
 
-def _of(name: StageName) -> Of:
-    return OF.get(name, "cohort")
+def _counts(files: RunFiles) -> Counts:
+    """Return the outcomes by stage and status; a stage over knees or shards may also have one for the whole cohort."""
+    scopes = {planned.stage: planned.scope for planned in files.plan}
+    outcomes = files.manifest.outcomes
+    return Counter((o.stage, o.status) for o in outcomes if o.knee is not None or scopes.get(o.stage) == "cohort")
 
 
-def _ended(name: StageName, counts: Tally, seconds: float) -> StageStatus:
+def _ended_before(files: RunFiles) -> list[str]:
+    """Return the stages before the last that has a finished work item: all that can be known without a manifest."""
+    begun = [name for name in files.names if files.finished(name)]
+    return list(files.names[: files.names.index(begun[-1])]) if begun else []
+
+
+def _status(
+    files: RunFiles, name: str, state: StageState, counts: Counts, *, left: int | None, seconds: float | None
+) -> StageStatus:
+    """Return the counts of a stage by its outcomes: a shard has one for each of its knees."""
     done, skipped, failed = (counts[name, status] for status in STATUSES)
-    of: Of = "knees" if name in OF else "cohort"  # a shard has an outcome for each of its knees
+    counted: Counted = "cohort" if files.scope(name) == "cohort" else "knees"
     return StageStatus(
-        stage=name, state="ended", of=of, done=done, skipped=skipped, failed=failed, left=0, seconds=seconds
+        stage=name, state=state, of=counted, done=done, skipped=skipped, failed=failed, left=left, seconds=seconds
     )
 
 
-def _waiting(name: StageName, seen: RunFiles) -> StageStatus:
-    return StageStatus(
-        stage=name, state="waiting", of=_of(name), done=0, skipped=0, failed=0, left=seen.units(name), seconds=None
-    )
+def _empty(files: RunFiles, name: str, state: StageState, *, left: int | None) -> StageStatus:
+    counted = COUNTED[files.scope(name)]
+    return StageStatus(stage=name, state=state, of=counted, done=0, skipped=0, failed=0, left=left, seconds=None)
 
 
-def _stopped(name: StageName, seen: RunFiles, counts: Tally) -> StageStatus:
-    done, skipped, failed = (counts[name, status] for status in STATUSES)
-    total = seen.units(name) if OF.get(name) != "shards" else seen.units("measure")
-    left = None if total is None else max(total - done - skipped - failed, 0)
-    of: Of = "knees" if name in OF else "cohort"
-    return StageStatus(
-        stage=name, state="stopped", of=of, done=done, skipped=skipped, failed=failed, left=left, seconds=None
-    )
+def _stopped(files: RunFiles, name: str, counts: Counts) -> StageStatus:
+    total = 1 if files.scope(name) == "cohort" else files.remaining(name)
+    ended = sum(counts[name, status] for status in STATUSES)
+    left = None if total is None else max(total - ended, 0)
+    return _status(files, name, "stopped", counts, left=left, seconds=None)
 
 
-def _by_sidecars(name: StageName, seen: RunFiles, state: Literal["ended", "running", "interrupted"]) -> StageStatus:
-    """Return the counts of a stage that is not in the book: a unit that was finished before it began counts as skipped."""
-    times = seen.finished(name)
-    skipped = sum(when < seen.changed_ns for when in times) if seen.book.software else 0
-    total = seen.units(name)
+def _by_sidecars(files: RunFiles, name: str, state: Literal["ended", "running", "interrupted"]) -> StageStatus:
+    """Return the counts of a stage that the manifest does not hold: an item that was finished before it began was skipped."""
+    times, in_manifest = files.finished(name), bool(files.manifest.software)
+    skipped = sum(when < files.changed_ns for when in times) if in_manifest else 0
+    total = files.items(name)
     left = None if total is None else max(total - len(times), 0)
-    seconds = time.time() - seen.changed_ns / 1e9 if state == "running" and seen.book.software else None
+    seconds = time.time() - files.changed_ns / 1e9 if state == "running" and in_manifest else None
     return StageStatus(
-        stage=name, state=state, of=_of(name), done=len(times) - skipped, skipped=skipped, failed=None, left=left,
-        seconds=seconds,
+        stage=name, state=state, of=COUNTED[files.scope(name)], done=len(times) - skipped, skipped=skipped, failed=None,
+        left=left, seconds=seconds,
     )  # fmt: skip

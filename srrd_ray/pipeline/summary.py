@@ -6,23 +6,30 @@ import json
 from collections.abc import Iterator, Mapping
 
 from srrd_ray.core.records import PARAMETERS
-from srrd_ray.pipeline.manifest import Ledger
+from srrd_ray.pipeline.manifest import ManifestWriter
 from srrd_ray.storage.layout import RunLayout
 
 
-def summary(ledger: Ledger) -> str:
+def summary(manifest: ManifestWriter) -> str:
     """Return the closing text of a run."""
-    lines = [*_stages(ledger), "", *_figures(ledger.layout), *_failed(ledger), "", f"report: {ledger.layout.report}"]
+    lines = [
+        *_stages(manifest),
+        "",
+        *_figures(manifest.layout),
+        *_failed(manifest),
+        "",
+        f"report: {manifest.layout.report}",
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _stages(ledger: Ledger) -> Iterator[str]:
+def _stages(manifest: ManifestWriter) -> Iterator[str]:
     yield f"{'stage':<16} {'done':>6} {'skipped':>8} {'failed':>7} {'seconds':>8}"
-    for stage in ledger.stages:
-        mine = [o.status for o in ledger.outcomes if o.stage == stage.stage]
+    for stage in manifest.times:
+        mine = [o.status for o in manifest.outcomes if o.stage == stage.stage]
         counts = (mine.count("done"), mine.count("skipped"), mine.count("failed"))
         yield f"{stage.stage:<16} {counts[0]:>6} {counts[1]:>8} {counts[2]:>7} {stage.seconds:>8.1f}"
-    yield f"{'all':<16} {'':>6} {'':>8} {len(ledger.failed()):>7} {sum(s.seconds for s in ledger.stages):>8.1f}"
+    yield f"{'all':<16} {'':>6} {'':>8} {len(manifest.failed()):>7} {sum(s.seconds for s in manifest.times):>8.1f}"
 
 
 def _figures(layout: RunLayout) -> Iterator[str]:
@@ -50,7 +57,7 @@ def _number(metrics: object, path: str) -> str:
     return f"{found:.3f}" if isinstance(found, float | int) else "not estimable"
 
 
-def _failed(ledger: Ledger) -> Iterator[str]:
-    for outcome in ledger.failed():
+def _failed(manifest: ManifestWriter) -> Iterator[str]:
+    for outcome in manifest.failed():
         name = outcome.knee.key if outcome.knee else "cohort"
         yield f"failed: {name} in {outcome.stage}: {outcome.error.message if outcome.error else ''}"

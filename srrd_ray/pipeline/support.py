@@ -17,13 +17,17 @@ from pathlib import Path
 from srrd_ray import __version__
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.records import STAGES, Fault, Knee, Outcome
+from srrd_ray.core.records import Fault, Knee, Outcome
 from srrd_ray.core.scrub import Scrubber
-from srrd_ray.pipeline.status import SCHEMA, Book, RunStatus, read_files, read_status
+from srrd_ray.pipeline.manifest import SCHEMA, Manifest
+from srrd_ray.pipeline.stages import STAGES
+from srrd_ray.pipeline.status import RunFiles, RunStatus, read_files, read_status
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import ObjectPath, modified_times, sizes
 
+KNOWN = frozenset(stage.name for stage in STAGES)
+"""Names of stages that may stand in a bundle."""
 LOG_BYTES, LOG_LINES = 64 * 2**10, 200
 TOPS = (
     "volumes",
@@ -64,14 +68,15 @@ def write_bundle(layout: RunLayout, out: Path) -> Path:
     """
     if out.suffix != ".zip":
         raise ConfigError("not-a-zip", "the bundle is a zip file", got=out.suffix, expected=".zip", todo="Name it so.")
-    status, book = read_status(layout), read_files(layout).book
-    scrubber = Scrubber.of(_participants(layout, book))
+    status, files = read_status(layout), read_files(layout)
+    manifest = files.manifest
+    scrubber = Scrubber.of(_participants(files))
     status = scrubbed_status(status, scrubber)
     members = {
         "README.txt": WHAT,
-        "run.json": _text(_run_json(book, scrubber)),
+        "run.json": _text(_run_json(files, scrubber)),
         "status.json": serial.to_json(status),
-        "environment.json": _text(_environment(book)),
+        "environment.json": _text(_environment(manifest)),
         "files.json": _text(_files(layout.root)),
     }
     logs = sorted(path for path in layout.root.glob("*.log") if path.is_file())
@@ -99,39 +104,41 @@ def _outcome(outcome: Outcome, scrubber: Scrubber) -> Outcome:
     return replace(
         outcome,
         knee=knee and Knee(participant=scrubber.number(knee.participant), side=knee.side),
-        stage=outcome.stage if outcome.stage in STAGES else "<stage>",
+        stage=outcome.stage if outcome.stage in KNOWN else "<stage>",
         error=error and Fault(code=scrubber.code(error.code), message=scrubber.text(error.message)),
     )
 
 
-def _participants(layout: RunLayout, book: Book) -> Iterator[str]:
-    """Yield every participant that the run knows of, also where it has no book."""
-    yield from (outcome.knee.participant for outcome in book.outcomes if outcome.knee)
-    for name, _ in modified_times(layout.sidecar(STAGES[0], "any").parent):
+def _participants(files: RunFiles) -> Iterator[str]:
+    """Yield every participant that the run knows of, also where it has no manifest."""
+    yield from (outcome.knee.participant for outcome in files.manifest.outcomes if outcome.knee)
+    for name, _ in modified_times(files.layout.sidecar(files.names[0], "any").parent):
         match = KNEE.match(name)
         if match is not None:
             yield match[1]
 
 
-def _run_json(book: Book, scrubber: Scrubber) -> dict[str, object]:
-    """Return the book as it may be sent; the hash of the cohort, which small cohorts could be guessed from, is zeros."""
+def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
+    """Return the manifest as it may be sent; the hash of the cohort, which small cohorts could be guessed from, is zeros."""
+    found = files.manifest
     return {
         "schema": SCHEMA,
-        "software": _version(book.software),
-        "python": _version(book.python),
-        "libraries": {scrubber.text(name): _version(one) for name, one in book.libraries.items()},
+        "software": _version(found.software),
+        "python": _version(found.python),
+        "libraries": {scrubber.text(name): _version(one) for name, one in found.libraries.items()},
         "cohort": "0" * 64,
-        "config": scrubber.data(book.config),
-        "state": book.state,
-        "exit_code": book.exit_code,
-        "stages": [{"stage": one.stage, "seconds": one.seconds} for one in book.stages if one.stage in STAGES],
-        "outcomes": json.loads(serial.to_json([_outcome(one, scrubber) for one in book.outcomes])),
-        "knees": book.knees,
-        "until": book.until,
+        "config": scrubber.data(found.config),
+        "state": found.state,
+        "exit_code": found.exit_code,
+        "plan": [{"stage": one.stage, "scope": one.scope} for one in files.plan if one.stage in KNOWN],
+        "stages": [{"stage": one.stage, "seconds": one.seconds} for one in found.stages if one.stage in KNOWN],
+        "outcomes": json.loads(serial.to_json([_outcome(one, scrubber) for one in found.outcomes])),
+        "knees": found.knees,
+        "until": found.until,
     }
 
 
-def _environment(book: Book) -> dict[str, object]:
+def _environment(manifest: Manifest) -> dict[str, object]:
     """Return what this software runs on here; the machine's name is no part of it."""
     return {
         "srrd_ray": __version__,
@@ -141,7 +148,7 @@ def _environment(book: Book) -> dict[str, object]:
         "kernel": _version(platform.release()),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "libraries": {name: _installed(name) for name in _needed() or sorted(book.libraries)},
+        "libraries": {name: _installed(name) for name in _needed() or sorted(manifest.libraries)},
     }
 
 

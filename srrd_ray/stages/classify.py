@@ -23,6 +23,9 @@ from srrd_ray.diagnosis import (
     knee_features,
     out_of_fold,
 )
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
+from srrd_ray.stages.gather import gather_predictions
 from srrd_ray.statistics.pairs import KEYS
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
@@ -158,3 +161,29 @@ def _write(
         not_estimable=dict(reasons),
     )
     write_record(layout.model("diagnosis") / "model.json", models, "diagnosis_models")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifySettings:
+    """How osteoarthritis is told from healthy."""
+
+    diagnosis: DiagnosisConfig
+    seed: int
+
+
+def classify_knees(work: Work[ClassifySettings]) -> Produced:
+    """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
+    layout, settings = work.layout, work.settings
+    table = gather_predictions(layout, work.cohort.shards)
+    classify(layout, settings.diagnosis, settings.seed)
+    return Produced(paths=(table, layout.table("diagnosis"), layout.model("diagnosis")))
+
+
+STAGE = Stage(
+    name="classify",
+    scope="cohort",
+    function=classify_knees,
+    settings=ClassifySettings,
+    needs=("tables", "predict"),
+    outputs=("tables/predictions", "tables/diagnosis", "models/diagnosis"),
+)

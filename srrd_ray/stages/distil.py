@@ -1,205 +1,26 @@
-"""Teacher, baseline and distilled student of every fold: what they learn from, in which order, and how they are kept.
-
-The models of fold k are trained on the patients outside fold k alone: networks, normalisation, fingerprint and search.
-"""
+"""Stage ``distil``: the CT student under the guidance of the MR teacher, one for every fold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
-from typing import TypeAlias
-
-import numpy as np
-import pandas as pd
-
-from srrd_ray.core.errors import InputError
-from srrd_ray.core.hashing import seed_from
-from srrd_ray.core.learner import Learner
-from srrd_ray.core.records import PARAMETERS
-from srrd_ray.distillation.config import DistillationConfig, HyperParameters
-from srrd_ray.distillation.data import DistillationData, bone_fraction
-from srrd_ray.distillation.fingerprint import fit_fingerprint
-from srrd_ray.distillation.inference import teacher_outputs
-from srrd_ray.distillation.networks import PatchRegressor, build
-from srrd_ray.distillation.search import TrialInputs, trial
-from srrd_ray.distillation.step import StudentLearner, TeacherLearner
-from srrd_ray.stages.models import CARD, ModelName, StoredFold, load_model, store_model
-from srrd_ray.storage import patch_store
-from srrd_ray.storage.file_hash import hash_file
-from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.tables import read_table
-from srrd_ray.storage.weights import load_into, load_tensors
-
-Folds: TypeAlias = Mapping[str, int]
-
-MEASURED = ("store", "row", *PARAMETERS, "coverage")
-"""What is read of the table ``measures``."""
-MIN_COVERAGE = 0.5
-"""A measured cube counts where at least this part of it was measured in MR."""
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
+from srrd_ray.stages.learning import DISTILLATION_KEYS, DistillationSettings, plan_of, train_models
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DistilPlan:
-    """Everything that the training programmes depend on; plain and picklable.
+def distil(work: Work[DistillationSettings]) -> Produced:
+    """Train the student under the teacher's guidance, with the settings that the search chose for its fold."""
+    from srrd_ray.stages.fold_training import distilled_learners  # torch takes seconds to import
 
-    Parameters
-    ----------
-    layout
-        The run; its table ``measures`` and the shards exist.
-    shards
-        The patch shards.
-    folds
-        Participant to the fold that tests it.
-    config
-        Networks, epochs, losses.
-    seed
-        Of the run; each learner derives its own.
-    winners
-        The settings that the search chose, by fold; `config.hyper` where a fold has none.
-    """
-
-    layout: RunLayout
-    shards: tuple[Path, ...]
-    folds: dict[str, int]
-    config: DistillationConfig
-    seed: int
-    winners: dict[int, HyperParameters]
-
-    def fold_numbers(self) -> tuple[int, ...]:
-        """Return the folds that have a patient, in order."""
-        return tuple(sorted(set(self.folds.values())))
-
-    def seed_of(self, fold: int, model: str) -> int:
-        """Return the seed of a learner. Baseline and distilled share one: they start at the same weights."""
-        return seed_from(self.seed, "distil", fold, "teacher" if model == "teacher" else "student")
-
-    def config_of(self, fold: int) -> DistillationConfig:
-        """Return the configuration with the fold's winning settings."""
-        return replace(self.config, hyper=self.winners.get(fold, self.config.hyper))
+    return train_models(work, STAGE.name, plan_of(work, with_winners=True), distilled_learners, ("distilled",))
 
 
-def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
-    """Return every cube of `shards` of a run that has MR and four measured parameters, in order of shard and row.
-
-    Raises
-    ------
-    InputError
-        `patches-none` where there is no such cube.
-    """
-    measures = read_table(layout.table("measures"), MEASURED)
-    none, rows = measures.iloc[:0], dict(tuple(measures.groupby("store", sort=False)))
-    parts = [_load_shard(path, rows.get(path.stem, none)) for path in shards if patch_store.read_index(path)]
-    data = DistillationData.joined(parts) if parts else None
-    if data is None or len(data) == 0:
-        raise InputError(
-            "patches-none",
-            "no cube has both MR and measured parameters",
-            todo="Look at the outcomes of registration, patches and measure.",
-        )
-    return data
-
-
-def read_data(plan: DistilPlan) -> DistillationData:
-    """Return the cubes of a plan's patients."""
-    data = load_data(plan.layout, plan.shards)
-    return data.of_patients(set(plan.folds))
-
-
-def training_part(data: DistillationData, folds: Folds, fold: int) -> DistillationData:
-    """Return the cubes of the patients outside `fold`: all that its models may see."""
-    return data.of_patients({patient for patient, test in folds.items() if test != fold})
-
-
-def programme_teacher_baseline(plan: DistilPlan) -> Iterator[Learner]:
-    """Yield ``fold-<k>_teacher`` and ``fold-<k>_baseline`` for every fold."""
-    data = read_data(plan)
-    for fold in plan.fold_numbers():
-        part = training_part(data, plan.folds, fold)
-        yield TeacherLearner(learner_name(fold, "teacher"), part, plan.config, plan.seed_of(fold, "teacher"))
-        yield StudentLearner(learner_name(fold, "baseline"), part, plan.config, plan.seed_of(fold, "baseline"))
-
-
-def programme_distilled(plan: DistilPlan) -> Iterator[Learner]:
-    """Yield ``fold-<k>_distilled`` for every fold, guided by the fold's own teacher of ``models/teacher``."""
-    data = read_data(plan)
-    teachers = load_model(plan.layout.model("teacher")).networks
-    for fold in plan.fold_numbers():
-        part = training_part(data, plan.folds, fold)
-        outputs = teacher_outputs(teachers[fold], part)
-        name, seed = learner_name(fold, "distilled"), plan.seed_of(fold, "distilled")
-        yield StudentLearner(name, part, plan.config_of(fold), seed, outputs)
-
-
-def trial_scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:
-    """Yield the inner validation score of one setting after every epoch."""
-    yield from trial(trial_inputs(plan, fold), hyper, plan.config, seed_from(plan.seed, "trial", fold))
-
-
-def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
-    """Return what the search of one fold works on: cubes of its training patients, and its teacher's outputs.
-
-    Kept for the next trial of the same fold in this process; another teacher (its card holds the hashes) is read anew.
-    """
-    card = hash_file(plan.layout.model("teacher") / CARD)
-    return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card)
-
-
-@lru_cache(maxsize=1)
-def _trial_inputs(
-    layout: RunLayout, shards: tuple[Path, ...], folds: tuple[tuple[str, int], ...], fold: int, _card: str
-) -> TrialInputs:
-    data = load_data(layout, shards)
-    part = training_part(data, dict(folds), fold)
-    teacher = load_model(layout.model("teacher")).networks[fold]
-    return TrialInputs(data=part, outputs=teacher_outputs(teacher, part))
-
-
-def learner_name(fold: int, model: ModelName) -> str:
-    """Return the name of a learner, and of its file of weights."""
-    return f"fold-{fold}_{model}"
-
-
-def save_models(plan: DistilPlan, weights: Path, models: Sequence[ModelName]) -> tuple[Path, ...]:
-    """Return the folders ``models/<name>``, made of the trained weights ``<learner>.safetensors`` (keys ``network.…``)."""
-    data = read_data(plan)
-    return tuple(_save_model(plan, data, weights, model) for model in models)
-
-
-def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: ModelName) -> Path:
-    folds = []
-    for fold in plan.fold_numbers():
-        part = training_part(data, plan.folds, fold)
-        config = plan.config_of(fold) if model == "distilled" else plan.config
-        network = build(config.teacher if model == "teacher" else config.student, 0)
-        _load_network(network, weights / f"{learner_name(fold, model)}.safetensors")
-        fingerprint = fit_fingerprint(part.ct, part.ct_mask, part.ct_spacing_mm)
-        folds.append(StoredFold(fold=fold, network=network, hyper=config.hyper, fingerprint=fingerprint))
-    return store_model(plan.layout.model(model), model, plan.config, folds)
-
-
-def _load_network(network: PatchRegressor, path: Path) -> None:
-    tensors, _ = load_tensors(path)
-    mine = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    load_into(network, mine, path.name)
-
-
-def _load_shard(path: Path, measures: pd.DataFrame) -> DistillationData:
-    """Return the cubes of a shard; `measures` are its own rows."""
-    index, arrays = patch_store.read_index(path), patch_store.read_shard(path)
-    own = measures.set_index("row").reindex([patch.row for patch in index])
-    targets = own[list(PARAMETERS)].to_numpy(np.float32)
-    usable = np.isfinite(targets).all(axis=1) & arrays["has_mr"].astype(np.bool_)
-    usable &= own["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
-    mr_mask = arrays["mr_mask"].astype(np.uint8)[usable]
-    return DistillationData(
-        ct=arrays["ct"].astype(np.int16)[usable],
-        ct_mask=arrays["ct_mask"].astype(np.uint8)[usable],
-        ct_spacing_mm=arrays["ct_spacing_mm"].astype(np.float32)[usable],
-        mr=bone_fraction(arrays["mr"].astype(np.float16)[usable], mr_mask),
-        mr_mask=mr_mask,
-        targets=targets[usable],
-        patients=np.array([patch.knee.participant for patch in index], dtype=np.str_)[usable],
-        regions=np.array([f"{p.knee.side}-{p.bone}-{p.compartment}" for p in index], dtype=np.str_)[usable],
-    )
+STAGE = Stage(
+    name="distil",
+    scope="cohort",
+    function=distil,
+    settings=DistillationSettings,
+    keys=DISTILLATION_KEYS,
+    needs=("patches", "tables", "teach", "tune"),
+    outputs=("models/distilled",),
+    trains=True,
+)

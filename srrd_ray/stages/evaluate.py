@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from srrd_ray.core.errors import StoreError
 from srrd_ray.core.geometry import apply
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import BONES, PARAMETERS, Bone, Knee, Patch
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.gather import read_of_run
@@ -64,8 +67,8 @@ def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
     if not has_truth(cohort):
         return None
     patches: dict[Knee, list[Patch]] = {}
-    for index in sorted((layout.root / "patches").glob("shard-*.parquet")):
-        for patch in read_index(index.with_suffix(".zarr")):
+    for shard in layout.shards():
+        for patch in read_index(shard):
             patches.setdefault(patch.knee, []).append(patch)
     parts = [
         patch_truth(cohort, tuple(of_knee)) for knee, of_knee in sorted(patches.items()) if has_truth_of(cohort, knee)
@@ -90,16 +93,10 @@ def target_errors_mm(
     return found.quality.accepted, np.linalg.norm(offset, axis=1)
 
 
-def registered_knees(layout: RunLayout) -> tuple[Knee, ...]:
-    """Return the knees of which any transform was stored."""
-    folders = {path.parent.name for path in (layout.root / "volumes").glob("*/transform_*.json")}
-    return tuple(Knee.parse(name) for name in sorted(folders))
-
-
 def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
     """Return the target registration error (mm) at each landmark of each registered bone of a simulated cohort."""
     rows = []
-    for knee in registered_knees(layout):
+    for knee in layout.registered_knees():
         for bone in BONES:
             found = target_errors_mm(layout, cohort, knee, bone)
             if found is not None:
@@ -171,3 +168,30 @@ def _cohort(layout: RunLayout, cohort: Path) -> dict[str, Json]:
     if table is None:
         return counts
     return {**counts, "knees": len(table), "patients": int(table["participant"].nunique())}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateSettings:
+    """The seed of the bootstrap intervals."""
+
+    seed: int
+
+
+def evaluate_run(work: Work[EvaluateSettings]) -> Produced:
+    """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
+    layout = work.layout
+    assert work.cohort.root is not None, "declared by `truth`"
+    evaluate(layout, work.cohort.root, work.settings.seed)
+    of_truth = [layout.table(name) for name in ("truth", "target_errors")]
+    return Produced(paths=(layout.metrics, *(path for path in of_truth if path.is_file())))
+
+
+STAGE = Stage(
+    name="evaluate",
+    scope="cohort",
+    function=evaluate_run,
+    settings=EvaluateSettings,
+    needs=("register", "patches", "tables", "classify"),
+    outside=("truth",),
+    outputs=("metrics.json", "tables/truth", "tables/target_errors"),
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -87,9 +87,11 @@ def read_of_run(layout: RunLayout, name: str) -> pd.DataFrame | None:
     return read_table(path, COLUMNS.get(name, ()), coded=name in COLUMNS) if path.is_file() else None
 
 
-def read_folds(layout: RunLayout) -> dict[str, int]:
-    """Return the fold of each patient of table ``knees`` that is tested."""
+def read_folds(layout: RunLayout, patients: Collection[str] | None = None) -> dict[str, int]:
+    """Return the fold of each patient of table ``knees`` (of those in `patients` where given) that is tested."""
     knees = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset=["fold"])
+    if patients is not None:
+        knees = knees[knees["participant"].isin(list(patients))]
     return {str(p): int(f) for p, f in zip(knees["participant"], knees["fold"], strict=True)}
 
 

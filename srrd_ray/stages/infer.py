@@ -20,7 +20,7 @@ from srrd_ray.patches.painting import paint
 from srrd_ray.registration.bones import find_knee, segment_ct_bones
 from srrd_ray.report.inference import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
-from srrd_ray.stages.predict import KneeReading, read_knee
+from srrd_ray.stages.reading import KneeReading, read_knee
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.tables import write_table

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.cohort.tables import MODALITIES
+from srrd_ray.cohort.tables import MODALITIES, with_places
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_voxels
 from srrd_ray.core.records import BONE_LABELS, Bone, CohortKnee, Image, Series, StoredVolume
 from srrd_ray.core.volume import Volume
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.images import read_image, read_mask
 from srrd_ray.imaging.source import ReadRules
 from srrd_ray.storage import omezarr
@@ -30,7 +32,7 @@ class IngestConfig:
 
 
 def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
-    """Return the volumes written for one knee: `ct` (HU), `mr`, and `ct_bones`, `mr_bones` where masks were given.
+    """Return the volumes written for one knee: `ct` (HU), `mr`, and `ct_masks`, `mr_masks` where masks were given.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def _ingest_masks(knee: CohortKnee, image: StoredVolume, layout: RunLayout, conf
     if not given:
         return []
     masks, empty = _read_masks(given, image, config)
-    name: Image = "ct_bones" if image.image == "ct" else "mr_bones"
+    name: Image = "ct_masks" if image.image == "ct" else "mr_masks"
     stored = omezarr.write_volume(
         layout.volume(knee.knee, name),
         Volume(array=_labels(masks, image), geometry=image.geometry),
@@ -136,3 +138,47 @@ def _labels(masks: dict[Bone, NDArray[np.bool_]], image: StoredVolume) -> NDArra
     for bone, mask in masks.items():
         labels[mask] = BONE_LABELS[bone]
     return labels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestSettings:
+    """How images are read."""
+
+    ingest: IngestConfig
+
+
+def ingest_knee(work: Work[IngestSettings]) -> Produced:
+    """Read CT, MR and masks of a knee."""
+    knee = paired_source(work.item)
+    return Produced(paths=tuple(v.path for v in ingest(knee, work.layout, work.settings.ingest)))
+
+
+def paired_source(item: WorkItem) -> CohortKnee:
+    """Return the knee of a work item as the cohort holds it, with both images.
+
+    Raises
+    ------
+    InputError
+        `pair-incomplete`.
+    """
+    source = item.source
+    missing = " and ".join(name.upper() for name in MODALITIES if source is None or source.series(name) is None)
+    if source is None or missing:
+        raise InputError(
+            "pair-incomplete",
+            f"no {missing} of this knee",
+            where=item.name,
+            expected="CT and MR",
+            todo="The pipeline learns from pairs; for CT alone use srrd infer.",
+        )
+    return with_places(source)
+
+
+STAGE = Stage(
+    name="ingest",
+    scope="knee",
+    function=ingest_knee,
+    settings=IngestSettings,
+    outside=("images",),
+    outputs=("volumes/ct", "volumes/mr", "volumes/ct_masks", "volumes/mr_masks"),
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
 from srrd_ray.core.volume import Volume
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
 from srrd_ray.morphometry.apparent import apparent_of, values_of
 from srrd_ray.morphometry.maps import region_measures
 from srrd_ray.morphometry.marrow import mr_bone_fraction
@@ -135,3 +138,27 @@ def _row(patch: Patch, values: tuple[float, float | None, float | None], coverag
         "coverage": min(coverage, 1.0),
         "method": method,
     }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureSettings:
+    """How bone is measured in MR."""
+
+    morphometry: MorphometryConfig
+
+
+def measure(work: Work[MeasureSettings]) -> Produced:
+    """Measure the bone of a knee in MR under each of its cubes."""
+    layout, knee = work.layout, work.item.knees[0]
+    shard = layout.shard_named(work.item.shard)
+    return Produced(paths=(measure_knee(knee, layout, shard, work.settings.morphometry),))
+
+
+STAGE = Stage(
+    name="measure",
+    scope="knee",
+    function=measure,
+    settings=MeasureSettings,
+    needs=("ingest", "register", "patches"),
+    outputs=("tables/parts/measures",),
+)

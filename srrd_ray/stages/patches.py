@@ -15,6 +15,8 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import BONES, Bone, Fault, Knee, Outcome, Patch, Status
 from srrd_ray.core.volume import Volume
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
 from srrd_ray.stages.poses import accepted_pose
@@ -23,15 +25,7 @@ from srrd_ray.storage.layout import RunLayout
 
 Arrays: TypeAlias = dict[str, NDArray[np.generic]]
 
-STAGE = "patches"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShardPlan:
-    """Which knees share the shard number `index`."""
-
-    index: int
-    knees: tuple[Knee, ...]
+NAME = "patches"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,33 +53,33 @@ class PairedMr:
         return to_mr is not None and holds(self.volume, mr_grid(point.center_lps_mm), to_mr)
 
 
-def plan_shards(knees: Sequence[Knee], config: PatchConfig) -> tuple[ShardPlan, ...]:
-    """Return the shards of a cohort: knees in order of their keys, `config.knees_per_shard` each."""
-    ordered, size = sorted(knees), config.knees_per_shard
-    starts = range(0, len(ordered), size)
-    return tuple(ShardPlan(index=i, knees=tuple(ordered[at : at + size])) for i, at in enumerate(starts))
+def plan_shards(knees: Sequence[Knee], knees_per_shard: int) -> dict[str, tuple[Knee, ...]]:
+    """Return the knees of each shard of a cohort by its name: in order of their keys, `knees_per_shard` each."""
+    ordered = sorted(knees)
+    starts = range(0, len(ordered), knees_per_shard)
+    return {f"shard-{n:05d}": tuple(ordered[start : start + knees_per_shard]) for n, start in enumerate(starts)}
 
 
-def write_shard_of(plan: ShardPlan, layout: RunLayout, config: PatchConfig) -> list[Outcome]:
-    """Return one outcome a knee, after writing the shard of those that could be cut.
+def write_shard(path: Path, knees: Sequence[Knee], layout: RunLayout, config: PatchConfig) -> list[Outcome]:
+    """Return one outcome a knee, after writing the shard `path` of those that could be cut.
 
     A knee without CT is skipped; one that fails (e.g. `patches-none`, `bone-missing`) is left out. The shard is written
     even where it is empty, so that its absence always means that it was not made.
     """
     cut: list[tuple[Knee, KneeCubes]] = []
     outcomes = []
-    for knee in plan.knees:
+    for knee in knees:
         started, error = perf_counter(), None
         if not layout.volume(knee, "ct").exists():
-            outcomes.append(Outcome(knee=knee, stage=STAGE, status="skipped", seconds=0.0))
+            outcomes.append(Outcome(knee=knee, stage=NAME, status="skipped", seconds=0.0))
             continue
         try:
             cut.append((knee, cut_knee(knee, layout, config)))
         except Exception as failure:  # this knee's outcome; the others go on
             error = Fault.of(failure)
         status: Status = "failed" if error else "done"
-        outcomes.append(Outcome(knee=knee, stage=STAGE, status=status, seconds=perf_counter() - started, error=error))
-    _write(layout.shard(plan.index), cut)
+        outcomes.append(Outcome(knee=knee, stage=NAME, status=status, seconds=perf_counter() - started, error=error))
+    _write(path, cut)
     return outcomes
 
 
@@ -189,3 +183,28 @@ def _write(path: Path, cut: Sequence[tuple[Knee, KneeCubes]]) -> None:
         "without_mr": sum(cubes.without_mr for _, cubes in cut),
     }
     patch_store.write_shard(path, arrays, patches, counts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchesSettings:
+    """Where cubes are cut, and how many knees share a shard."""
+
+    patches: PatchConfig
+
+
+def cut_patches(work: Work[PatchesSettings]) -> Produced:
+    """Cut the cubes of the knees of a shard that remain, and write the shard."""
+    shard = work.layout.shard_named(work.item.name)
+    outcomes = write_shard(shard, work.item.knees, work.layout, work.settings.patches)
+    failed = tuple(outcome for outcome in outcomes if outcome.status == "failed")
+    return Produced(paths=(shard, shard.with_suffix(".parquet")), failed=failed)
+
+
+STAGE = Stage(
+    name=NAME,
+    scope="shard",
+    function=cut_patches,
+    settings=PatchesSettings,
+    needs=("ingest", "register"),
+    outputs=("patches",),
+)

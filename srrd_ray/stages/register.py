@@ -15,9 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError, RegistrationError
-from srrd_ray.core.geometry import Matrix4, matrix4
+from srrd_ray.core.geometry import Geometry, Matrix4, matrix4
 from srrd_ray.core.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
 from srrd_ray.core.volume import Volume
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
@@ -51,8 +53,8 @@ class KneeImages:
 def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> list[BoneTransform]:
     """Return one transform a bone, accepted or refused with its reason; writes transforms, labels and a table part.
 
-    Written: ``ct_bones`` (where absent), ``transform_<bone>.json``, ``mr_bones`` (labels of the accepted bones on the MR
-    grid, mapped from CT), and the part of the table ``registration``.
+    Written: ``ct_bones`` (the masks given with the cohort, else found in the CT), ``transform_<bone>.json``, ``mr_bones``
+    (labels of the accepted bones on the MR grid: given masks, else mapped from CT), and the part of table ``registration``.
 
     Raises
     ------
@@ -76,15 +78,23 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
 
 
 def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labels:
-    """Return the bones of the CT: the stored labels, or found now and stored."""
+    """Return the labels of the bones of the CT, after writing them: those given with the cohort, else found in the CT."""
+    given = _given_labels(knee, layout, "ct_masks")
+    labels = given or segment_ct_bones(_read(knee, layout, "ct"), knee.side, config.bones)
+    source: Image = "ct_masks" if given else "ct"
+    sources: dict[str, str] = {source: omezarr.read_stored(layout.volume(knee, source)).sha256}
     path = layout.volume(knee, "ct_bones")
-    if path.exists():
-        stored = omezarr.read_volume(path)
-        return Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
-    labels = segment_ct_bones(_read(knee, layout, "ct"), knee.side, config.bones)
-    sources = {"ct": omezarr.read_stored(layout.volume(knee, "ct")).sha256}
     omezarr.write_volume(path, labels, knee=knee, image="ct_bones", unit="label", sources=sources)
     return labels
+
+
+def _given_labels(knee: Knee, layout: RunLayout, image: Image) -> Labels | None:
+    """Return the labels of the masks that were given with an image, or nothing."""
+    path = layout.volume(knee, image)
+    if not path.exists():
+        return None
+    stored = omezarr.read_volume(path)
+    return Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
 
 
 def register_one(knee: Knee, bone: Bone, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
@@ -145,19 +155,50 @@ def _row(transform: BoneTransform, figures: SynthesisMetrics) -> tuple[object, .
 
 
 def _write_mr_bones(knee: Knee, layout: RunLayout, found: list[BoneTransform], ct_bones: Labels) -> None:
-    """Write the CT's bones on the grid of the MR, each mapped by its own pose; refused bones are left out."""
-    stored = omezarr.read_stored(layout.volume(knee, "mr"))
+    """Write the bones on the grid of the MR: masks given with it, else the CT's mapped by their poses; refused ones are left out."""
+    stored, given = omezarr.read_stored(layout.volume(knee, "mr")), _given_labels(knee, layout, "mr_masks")
     labels = np.zeros(stored.geometry.shape, dtype=np.uint8)
     for transform in found:
         if transform.quality.accepted:
-            mask = Volume(
-                array=(ct_bones.array == BONE_LABELS[transform.bone]).astype(np.float32), geometry=ct_bones.geometry
-            )
-            to_ct = np.linalg.inv(np.array(transform.matrix))
-            labels[mask.onto(stored.geometry, to_ct).array > 0.5] = BONE_LABELS[transform.bone]
+            label = BONE_LABELS[transform.bone]
+            inside = given.array == label if given is not None else np.zeros(labels.shape, dtype=np.bool_)
+            labels[inside if inside.any() else _mapped(ct_bones, transform, stored.geometry)] = label
     sources = {"mr": stored.sha256, "ct_bones": omezarr.read_stored(layout.volume(knee, "ct_bones")).sha256}
     omezarr.write_volume(
         layout.volume(knee, "mr_bones"),
         Volume(array=labels, geometry=stored.geometry),
         knee=knee, image="mr_bones", unit="label", sources=sources,
     )  # fmt: skip
+
+
+def _mapped(ct_bones: Labels, transform: BoneTransform, grid: Geometry) -> Mask:
+    """Return the bone of a transform on the grid of the MR."""
+    inside = (ct_bones.array == BONE_LABELS[transform.bone]).astype(np.float32)
+    to_ct = np.linalg.inv(np.array(transform.matrix))
+    return Volume(array=inside, geometry=ct_bones.geometry).onto(grid, to_ct).array > 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegisterSettings:
+    """How bones are found and aligned."""
+
+    registration: RegistrationConfig
+
+
+def register(work: Work[RegisterSettings]) -> Produced:
+    """Align femur and tibia of a knee."""
+    layout, knee = work.layout, work.item.knees[0]
+    register_knee(knee, layout, work.settings.registration)
+    transforms = [layout.transform(knee, bone) for bone in BONES]
+    labels = [layout.volume(knee, "ct_bones"), layout.volume(knee, "mr_bones")]
+    return Produced(paths=(*transforms, *labels, layout.part("registration", knee)))
+
+
+STAGE = Stage(
+    name="register",
+    scope="knee",
+    function=register,
+    settings=RegisterSettings,
+    needs=("ingest", "synthesize"),
+    outputs=("volumes/ct_bones", "volumes/mr_bones", "volumes/transform", "tables/parts/registration"),
+)

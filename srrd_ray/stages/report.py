@@ -1,115 +1,24 @@
-"""One page of a run, from what lies in its folder; a run that stopped half way has a page of what there is."""
+"""Stage ``report``: one page of the run."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
-
-from srrd_ray import __version__
-from srrd_ray.core import serial
-from srrd_ray.core.records import BONES, Image, Knee, Outcome
-from srrd_ray.core.volume import Volume
-from srrd_ray.report.content import Json, at
-from srrd_ray.report.html import Run, run_page
-from srrd_ray.report.overlays import KneeImages
-from srrd_ray.report.page import render
-from srrd_ray.stages.gather import read_of_run
-from srrd_ray.stages.poses import accepted_pose
-from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.omezarr import read_volume
-
-TABLES = ("knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors")
+from srrd_ray.execution.stage import NoSettings, Stage, Work
+from srrd_ray.execution.work import Produced
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Shown:
-    """A knee whose registration is drawn, and why this one."""
+def report(work: Work[NoSettings]) -> Produced:
+    """Write the report."""
+    from srrd_ray.stages.run_page import build_report  # matplotlib takes a second to import
 
-    knee: Knee
-    why: str
-
-
-def build_report(layout: RunLayout) -> Path:
-    """Return the path of ``report.html``, made from the tables, metrics, run.json and volumes of a run."""
-    tables = {name: table for name in TABLES if (table := read_of_run(layout, name)) is not None}
-    manifest = _json(layout.run_json)
-    run = Run(
-        tables=tables,
-        metrics=_json(layout.metrics),
-        manifest=manifest,
-        outcomes=_outcomes(manifest),
-        overlays={
-            f"{shown.knee.key}: {shown.why}": images
-            for shown in _shown(tables.get("registration"))
-            if (images := knee_images(layout, shown.knee)) is not None
-        },
-        software=__version__,
-    )
-    write_text(layout.report, render(run_page(run)))
-    return layout.report
+    return Produced(paths=(build_report(work.layout),))
 
 
-def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
-    """Return the volumes of a knee and its accepted transforms; None where there is none, or CT, bones or MR are missing.
-
-    A refused transform is no result and is not drawn through: its bone stays black beside the CT.
-    """
-    needed: tuple[Image, ...] = ("ct", "ct_bones", "mr")
-    poses = {bone: found for bone in BONES if (found := accepted_pose(layout, knee, bone)) is not None}
-    if not poses or not all(layout.volume(knee, image).exists() for image in needed):
-        return None
-    labels = read_volume(layout.volume(knee, "ct_bones"))
-    synthetic = layout.volume(knee, "sct")
-    return KneeImages(
-        side=knee.side,
-        ct=read_volume(layout.volume(knee, "ct")),
-        bones=Volume(array=labels.array.astype(np.uint8), geometry=labels.geometry),
-        mr=read_volume(layout.volume(knee, "mr")),
-        poses=poses,
-        synthetic=read_volume(synthetic) if synthetic.exists() else None,
-    )
-
-
-def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
-    """Return the knees of least, middle and greatest surface distance (of their worse bone) among accepted registrations."""
-    if registration is None or registration.empty:
-        return ()
-    worse = (
-        registration[registration["accepted"]].groupby(["participant", "side"], sort=True)["surface_mm"].max().dropna()
-    )
-    ranked = worse.reset_index().sort_values(["surface_mm", "participant", "side"], ignore_index=True)
-    places = {0: "best", len(ranked) // 2: "median", len(ranked) - 1: "worst"} if len(ranked) else {}
-    chosen = []
-    for place, word in sorted(places.items(), reverse=True):
-        participant, side, distance = ranked.loc[place, ["participant", "side", "surface_mm"]]
-        knee = Knee(participant=str(participant), side="L" if side == "L" else "R")
-        chosen.append(
-            _Shown(
-                knee=knee,
-                why=f"{word} of the run, surfaces {float(distance):.2f} mm apart{_refused(registration, knee)}",
-            )
-        )
-    return tuple(chosen)
-
-
-def _refused(registration: pd.DataFrame, knee: Knee) -> str:
-    mine = registration[(registration["participant"] == knee.participant) & (registration["side"] == knee.side)]
-    bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in mine.itertuples() if not row.accepted]
-    return f" ({'; '.join(bad)})" if bad else ""
-
-
-def _outcomes(manifest: Json) -> tuple[Outcome, ...]:
-    listed = at(manifest, "outcomes")
-    return tuple(serial.from_mapping(Outcome, one) for one in listed) if isinstance(listed, list) else ()
-
-
-def _json(path: Path) -> Json:
-    if not path.is_file():
-        return None
-    found: Json = json.loads(path.read_text(encoding="utf-8"))
-    return found
+STAGE = Stage(
+    name="report",
+    scope="cohort",
+    function=report,
+    settings=NoSettings,
+    needs=("ingest", "synthesize", "register", "tables", "tune", "classify", "evaluate"),
+    outside=("manifest",),
+    outputs=("report.html",),
+)

@@ -1,145 +1,35 @@
-"""Synthetic CT: the training set of the CycleGAN from stored volumes, its model on disk, and the volume of one knee."""
+"""Stage ``synthesize``: the MR of one knee to synthetic CT."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from srrd_ray.core.errors import InputError, StoreError
-from srrd_ray.core.learner import Learner
-from srrd_ray.core.records import Knee, StoredVolume
-from srrd_ray.core.volume import Volume
-from srrd_ray.storage import omezarr
-from srrd_ray.storage.file_hash import hash_file
-from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.record_files import read_record, write_record
-from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.inference import synthesize
-from srrd_ray.synthesis.networks import Generator
-from srrd_ray.synthesis.slices import slices_from_ct, slices_from_mr
-from srrd_ray.synthesis.step import CycleGanLearner
-
-GENERATOR = "mr_to_ct"
-CARD = "model.json"
-
-
-def training_learners(
-    mr_paths: Sequence[Path], ct_paths: Sequence[Path], config: CycleGanConfig, seed: int
-) -> Iterator[Learner]:
-    """Yield the one learner of the synthesis, on the slices of stored volumes.
-
-    The lists need not hold the same knees: the training is unpaired. Volumes that cannot be used (`image-constant`,
-    `voxels-not-finite`) are left out.
-
-    Raises
-    ------
-    InputError
-        `slices-invalid` where no volume of a modality is left.
-    """
-    mr = [slices for path in sorted(mr_paths) for slices in _usable(path, config, is_mr=True)]
-    ct = [slices for path in sorted(ct_paths) for slices in _usable(path, config, is_mr=False)]
-    if not mr or not ct:
-        raise InputError("slices-invalid", "no volumes to learn from", got=f"{len(mr)} MR, {len(ct)} CT")
-    yield CycleGanLearner(np.concatenate(mr), np.concatenate(ct), config, seed)
-
-
-def _usable(
-    path: Path, config: CycleGanConfig, *, is_mr: bool
-) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    volume = _coarse(path, config.pixel_mm)
-    try:
-        yield slices_from_mr(volume, config) if is_mr else slices_from_ct(volume, config)
-    except InputError:
-        return
-
-
-def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
-    """Return the coarsest level whose in-plane voxels are finer than 0.7 of `pixel_mm`: less to read and to filter."""
-    level = 0
-    while level < 4:
-        try:
-            following = omezarr.level_geometry(path, level + 1)
-        except (IndexError, StoreError):
-            break
-        if sorted(following.spacing_mm)[1] > 0.7 * pixel_mm:
-            break
-        level += 1
-    array = np.asarray(omezarr.open_level(path, level)[:])
-    return Volume(array=array, geometry=omezarr.level_geometry(path, level))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SynthesisCard:
-    """``models/synthesis/model.json``: configuration, hashes of the weights by file, units of input and output."""
+class SynthesizeSettings:
+    """The limits of plausibility; the network is built as its model says."""
 
-    config: CycleGanConfig
-    weights: dict[str, str]
-    units: dict[str, str]
+    synthesis: CycleGanConfig
 
 
-def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
-    """Return the folder of the model, made from the trained weights of the learner (``cyclegan.safetensors``).
+def synthesize(work: Work[SynthesizeSettings]) -> Produced:
+    """Turn the MR of a knee into synthetic CT."""
+    from srrd_ray.stages.synthesis_model import synthesize_knee  # torch takes seconds to import
 
-    Only the generator MR -> CT is kept. ``model.json`` is written last.
-    """
-    tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
-    own = {
-        key.removeprefix(f"{GENERATOR}."): value for key, value in tensors.items() if key.startswith(f"{GENERATOR}.")
-    }
-    load_into(Generator(config), own, weights.name)
-    path = model_dir / f"{GENERATOR}.safetensors"
-    save_tensors(path, own, {"network": GENERATOR})
-    card = SynthesisCard(
-        config=config, weights={path.name: hash_file(path)}, units={"input": "MR over its marrow level", "output": "HU"}
-    )
-    write_record(model_dir / CARD, card, "synthesis")
-    return model_dir
+    model = work.layout.model("synthesis")
+    stored = synthesize_knee(work.item.knees[0], work.layout, model, work.settings.synthesis)
+    return Produced(paths=(stored.path,))
 
 
-def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
-    """Return the generator and the configuration it was trained with.
-
-    Raises
-    ------
-    StoreError
-        `model-missing`, `model-altered`, `schema-version`, `schema-invalid`, or as the weights are read.
-    """
-    path, about = model_dir / f"{GENERATOR}.safetensors", model_dir / CARD
-    if not about.is_file() or not path.is_file():
-        raise StoreError(
-            "model-missing", "no trained synthesis", where=model_dir.name, todo="Train it: run the synthesis stage."
-        )
-    card = read_record(SynthesisCard, about, "synthesis")
-    if card.weights.get(path.name) != hash_file(path):
-        raise StoreError(
-            "model-altered", "weights and model.json do not belong together", where=model_dir.name,
-            todo="Train the synthesis again.",
-        )  # fmt: skip
-    generator = Generator(card.config)
-    load_into(generator, load_tensors(path)[0], path.name)
-    return generator, card.config
-
-
-def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: CycleGanConfig) -> StoredVolume:
-    """Return the record of the synthetic CT of one knee, written on the grid of its MR and labelled synthetic.
-
-    `config` gives the limits of plausibility; the network is built as its model says.
-
-    Raises
-    ------
-    InputError
-        As `synthesize`: nothing is written where the result cannot be a CT.
-    """
-    generator, trained = load_model(model_dir)
-    mr = omezarr.read_volume(layout.volume(knee, "mr"))
-    made = synthesize(generator, mr, trained, limits=config)
-    stored = omezarr.read_stored(layout.volume(knee, "mr"))
-    sources = {"mr": stored.sha256, "model": hash_file(model_dir / f"{GENERATOR}.safetensors")}
-    rounded = Volume(array=np.rint(made.array).astype(np.int16), geometry=made.geometry)
-    return omezarr.write_volume(
-        layout.volume(knee, "sct"), rounded, knee=knee, image="sct", unit="HU", synthetic_from="mr", sources=sources
-    )
+STAGE = Stage(
+    name="synthesize",
+    scope="knee",
+    function=synthesize,
+    settings=SynthesizeSettings,
+    needs=("ingest", "learn-synthesis"),
+    outputs=("volumes/sct",),
+)

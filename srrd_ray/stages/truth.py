@@ -32,14 +32,19 @@ class PoseTruth:
     landmarks: Points
 
 
+def truth_root(cohort: Path) -> Path:
+    """Return where a simulated cohort keeps its truth; nowhere else is it read."""
+    return cohort / "derivatives" / "truth"
+
+
 def truth_folder(cohort: Path, knee: Knee) -> Path:
     """Return where a simulated cohort keeps the truth of a participant."""
-    return cohort / "derivatives" / "truth" / f"sub-{knee.participant}"
+    return truth_root(cohort) / f"sub-{knee.participant}"
 
 
 def has_truth(cohort: Path) -> bool:
     """Return whether the cohort is a simulated one."""
-    return (cohort / "derivatives" / "truth").is_dir()
+    return truth_root(cohort).is_dir()
 
 
 def has_truth_of(cohort: Path, knee: Knee) -> bool:

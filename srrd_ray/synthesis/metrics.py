@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai.metrics import MAEMetric, PSNRMetric, SSIMMetric
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -40,6 +38,9 @@ def compare(ct: Volume[Scalar], sct: Volume[Scalar], mask: NDArray[np.bool_], to
     region, still, there = _sampled(ct, sct, mask, np.asarray(to_sct, dtype=np.float64))
     if not region.any():
         return SynthesisMetrics.unknown()
+    import torch  # here: both take seconds to import, and registration needs them for this alone
+    from monai.metrics import MAEMetric, PSNRMetric, SSIMMetric
+
     a, b = (torch.from_numpy(np.where(region, image, 0.0).astype(np.float32))[None, None] for image in (still, there))
     inside = torch.from_numpy(region)[None, None]
     ssim = SSIMMetric(spatial_dims=3, data_range=RANGE_HU)(b, a)

@@ -11,17 +11,21 @@ from pathlib import Path
 import pytest
 import ray
 
-from srrd_ray.cluster.foreach import foreach
-from srrd_ray.cluster.metrics import Progress, wrote
-from srrd_ray.core.records import Fault, Knee, Outcome
+from srrd_ray.cluster.executor import RayExecutor
+from srrd_ray.cluster.metrics import Metrics
+from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.work import Task
+from srrd_ray.execution.events import ItemEnded, StageStarted
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.work import Task, failure
 from srrd_ray.storage.layout import RunLayout
-from tests.cluster.test_foreach import KNEES, UNITS, Write
+from tests.cluster.test_spread import ITEMS, KNEES, Write
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "examples" / "grafana-srrd.json"
 STAGE = "toy-metrics"
 WAIT_S = 60
+WRITTEN = sum(len(item.name) for item in ITEMS if item.name != KNEES[2].key)
+"""Bytes of the files of the five that did not fail."""
 
 
 def offered(needed: str) -> str:
@@ -56,13 +60,12 @@ def asked() -> set[str]:
 
 @pytest.fixture(scope="module")
 def text(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What is offered after six units of which one failed."""
-    act = Write(tmp_path_factory.mktemp("metrics"), refuses=KNEES[2].key)
-    task = Task(stage=STAGE, layout=RunLayout(root=act.root), act=act)
-    assert len(list(foreach(task, UNITS, cluster))) == len(UNITS)
-    for size in (1000, 234):  # each call makes the metric anew, as the stages of a run do
-        wrote(STAGE, size)
-    return offered(rf'^ray_srrd_bytes_written_total.*stage="{STAGE}".* 1234')
+    """What is offered after six work items of which one failed."""
+    function = Write(tmp_path_factory.mktemp("metrics"), refuses=KNEES[2].key)
+    task = Task(stage=STAGE, layout=RunLayout(root=function.root), function=function)
+    with Runner(executor=RayExecutor(cluster)) as runner:
+        assert len(list(runner.carry_out(task, ITEMS))) == len(ITEMS)
+    return offered(rf'^ray_srrd_bytes_written_total.*stage="{STAGE}".* {WRITTEN}')
 
 
 @pytest.mark.slow
@@ -74,7 +77,7 @@ def test_the_node_offers_what_was_done_and_failed_and_is_left(text: str) -> None
     assert value(text, "ray_srrd_unit_seconds_count", stage=STAGE) == 6
     assert value(text, "ray_srrd_unit_seconds_bucket", stage=STAGE, le="+Inf") == 6
     assert 0 < value(text, "ray_srrd_seconds_total", stage=STAGE) < 60
-    assert value(text, "ray_srrd_bytes_written_total", stage=STAGE) == 1234
+    assert value(text, "ray_srrd_bytes_written_total", stage=STAGE) == WRITTEN
 
 
 @pytest.mark.slow
@@ -100,8 +103,9 @@ def test_the_dashboard_groups_by_labels_that_its_metrics_have() -> None:
 
 def test_without_ray_nothing_is_told_and_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    progress = Progress("toy", 2)
-    progress.ended([Outcome(knee=None, stage="toy", status="failed", seconds=0.0, error=Fault(code="c", message="m"))])
-    progress.ended([Outcome(knee=Knee(participant="1", side="L"), stage="toy", status="done", seconds=1.0)])
-    wrote("toy", 5)
-    assert progress.left == 0
+    metrics = Metrics()
+    metrics(StageStarted(stage="toy", items=2))
+    for item in ITEMS[:2]:
+        result = failure("toy", item, Fault(code="c", message="m"), 0.0)
+        metrics(ItemEnded(stage="toy", item=item, result=result, total=2))
+    assert metrics.left == 0

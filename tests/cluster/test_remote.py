@@ -1,4 +1,4 @@
-"""One unit over the cohort on a worker: its errors arrive as they were raised, and a worker that dies is replaced."""
+"""One work item over the cohort on a worker: its errors arrive as they were raised, and a worker that dies is replaced."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from srrd_ray.cluster.remote import run_remote
 from srrd_ray.core.errors import ClusterError, CohortError
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.sidecars import finished
+from srrd_ray.execution.sidecars import find_up_to_date
 from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
-UNIT = WorkItem(name="cohort", key="k")
+ITEM = WorkItem(name="cohort", input_hash="k")
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Gather:
         return Produced(paths=(self.root / "out.txt",))
 
 
-def carried_out(act: Gather, cluster: ClusterConfig) -> str:
-    layout = RunLayout(root=act.root)
-    run_remote(Task(stage="toy", layout=layout, act=act), UNIT, cluster)
-    assert finished(layout, "toy", UNIT.name, UNIT.key) is not None
-    return (act.root / "out.txt").read_text()
+def carried_out(function: Gather, cluster: ClusterConfig) -> str:
+    layout = RunLayout(root=function.root)
+    run_remote(Task(stage="toy", layout=layout, function=function), ITEM, cluster)
+    assert find_up_to_date(layout, "toy", ITEM.name, ITEM.input_hash) is not None
+    return (function.root / "out.txt").read_text()
 
 
-def test_a_unit_is_carried_out_by_another_process(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_an_item_is_carried_out_by_another_process(cluster: ClusterConfig, tmp_path: Path) -> None:
     assert int(carried_out(Gather(tmp_path), cluster)) != os.getpid()
 
 
@@ -56,7 +56,7 @@ def test_its_error_arrives_as_it_was_raised(cluster: ClusterConfig, tmp_path: Pa
     with pytest.raises(CohortError) as caught:
         carried_out(Gather(tmp_path, refuses=True), cluster)
     assert (caught.value.code, caught.value.got, caught.value.todo) == ("toy-fault", "2 of it", "Leave it.")
-    assert finished(RunLayout(root=tmp_path), "toy", UNIT.name, UNIT.key) is None
+    assert find_up_to_date(RunLayout(root=tmp_path), "toy", ITEM.name, ITEM.input_hash) is None
 
 
 @pytest.mark.slow
@@ -64,16 +64,16 @@ def test_a_worker_that_dies_is_replaced_until_its_tries_are_spent(cluster: Clust
     patient = replace(cluster, task_retries=1)
     for name, dies in (("some", 2), ("all", 3)):
         (tmp_path / name).mkdir()
-        act = Gather(tmp_path / name, dies=dies)
+        function = Gather(tmp_path / name, dies=dies)
         if name == "some":
-            assert carried_out(act, patient)
+            assert carried_out(function, patient)
         else:
             with pytest.raises(ClusterError, match="worker-lost") as caught:
-                carried_out(act, patient)
+                carried_out(function, patient)
             assert "died 3 times" in str(caught.value)
 
 
-def test_a_unit_that_never_ends_is_stopped(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_an_item_that_never_ends_is_stopped(cluster: ClusterConfig, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="stage-stalled"):
         carried_out(Gather(tmp_path, waits=True), replace(cluster, stall_seconds=3))
     assert (tmp_path / "tries").read_text() == "x"

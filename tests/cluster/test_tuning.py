@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from ray.tune import registry as tune_registry
 
-from srrd_ray.cluster.tuning import Search, search, search_all, winner
+from srrd_ray.cluster.tuning import search, search_all
+from srrd_ray.execution.training import Search, winner
 from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.execution.config import ClusterConfig, TuneConfig
 

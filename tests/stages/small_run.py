@@ -11,7 +11,7 @@ import pandas as pd
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.core.records import PARAMETERS, Knee, Patch
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.stages.distil import DistilPlan
+from srrd_ray.stages.fold_training import DistilPlan
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table

@@ -12,9 +12,9 @@ import torch
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.distillation.config import HyperParameters, SearchConfig
 from srrd_ray.distillation.search import drawn, trial, validation_rows
-from srrd_ray.stages.distil import (
-    programme_distilled,
-    programme_teacher_baseline,
+from srrd_ray.stages.fold_training import (
+    distilled_learners,
+    teacher_and_baseline_learners,
     read_data,
     save_models,
     training_part,
@@ -30,9 +30,9 @@ from tests.stages.small_run import FOLDS, PATIENTS, drive, plan_of, write_run
 
 def train_all(layout: RunLayout) -> Path:
     plan, weights = plan_of(layout), layout.root / "weights"
-    drive(programme_teacher_baseline(plan), weights)
+    drive(teacher_and_baseline_learners(plan), weights)
     save_models(plan, weights, ("teacher", "baseline"))
-    drive(programme_distilled(plan), weights)
+    drive(distilled_learners(plan), weights)
     save_models(plan, weights, ("distilled",))
     return weights
 
@@ -61,9 +61,9 @@ def test_a_cohort_with_nothing_to_learn_from_says_where_to_look(tmp_path: Path) 
 
 def test_every_fold_has_its_three_models_in_order(trained: RunLayout, tmp_path: Path) -> None:
     plan = plan_of(trained)
-    first = drive(programme_teacher_baseline(plan), tmp_path, epochs=0)
+    first = drive(teacher_and_baseline_learners(plan), tmp_path, epochs=0)
     assert first == [f"fold-{k}_{name}" for k in range(3) for name in ("teacher", "baseline")]
-    assert drive(programme_distilled(plan), tmp_path, epochs=0) == [f"fold-{k}_distilled" for k in range(3)]
+    assert drive(distilled_learners(plan), tmp_path, epochs=0) == [f"fold-{k}_distilled" for k in range(3)]
 
 
 def test_nothing_of_a_fold_depends_on_the_patients_that_it_tests(trained: RunLayout, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_baseline_and_distilled_start_at_the_same_weights(trained: RunLayout) ->
 def test_the_winner_of_a_fold_is_used_and_recorded_for_that_fold_alone(trained: RunLayout, tmp_path: Path) -> None:
     winner = HyperParameters(temperature=5.0, kd_weight=0.8, feature_weight=0.0, relation_weight=0.0)
     plan = replace(plan_of(trained), winners={1: winner})
-    drive(programme_distilled(plan), tmp_path, epochs=0)
+    drive(distilled_learners(plan), tmp_path, epochs=0)
     save_models(replace(plan, layout=write_run(tmp_path / "run")), tmp_path, ("distilled",))
     card = load_model(tmp_path / "run" / "models" / "distilled").card
     assert [fold.hyper == winner for fold in card.folds] == [False, True, False]
@@ -115,7 +115,7 @@ def test_a_model_card_names_no_participant(trained: RunLayout) -> None:
 def test_weights_that_are_not_those_of_the_card_are_refused(trained: RunLayout, tmp_path: Path) -> None:
     layout = write_run(tmp_path)
     plan = plan_of(layout)
-    drive(programme_teacher_baseline(plan), tmp_path / "w", epochs=0)
+    drive(teacher_and_baseline_learners(plan), tmp_path / "w", epochs=0)
     (folder,) = save_models(plan, tmp_path / "w", ("baseline",))
     with (folder / "fold-1.safetensors").open("ab") as file:
         file.write(b"\0")

@@ -13,7 +13,7 @@ from srrd_ray.diagnosis import DiagnosisConfig
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import classify
 from srrd_ray.stages.evaluate import evaluate, true_parameters
-from srrd_ray.stages.report import build_report
+from srrd_ray.stages.run_page import build_report
 from srrd_ray.statistics import delong_test, icc
 from srrd_ray.storage import schemas
 from srrd_ray.storage.tables import read_table, write_table

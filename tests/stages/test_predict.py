@@ -13,10 +13,10 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.fingerprint import fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.patches import PatchConfig
-from srrd_ray.stages.distil import programme_distilled, programme_teacher_baseline, read_data, save_models
+from srrd_ray.stages.fold_training import distilled_learners, teacher_and_baseline_learners, read_data, save_models
 from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.models import load_model
-from srrd_ray.stages.predict import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee
+from srrd_ray.stages.reading import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
 from tests.distillation.toys import toy
@@ -30,9 +30,9 @@ DATA = toy(8 * PATIENTS)
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
     layout = write_run(tmp_path_factory.mktemp("run"))
     plan, weights = plan_of(layout), layout.root / "weights"
-    drive(programme_teacher_baseline(plan), weights)
+    drive(teacher_and_baseline_learners(plan), weights)
     save_models(plan, weights, ("teacher", "baseline"))
-    drive(programme_distilled(plan), weights)
+    drive(distilled_learners(plan), weights)
     save_models(plan, weights, ("distilled",))
     return layout
 

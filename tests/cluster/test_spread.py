@@ -1,4 +1,4 @@
-"""Ray Data carries out units of work; a bad unit fails alone, and the order of arrival does not matter."""
+"""Ray Data carries out work items; a bad one fails alone, and the order of arrival does not matter."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from srrd_ray.cluster.spread import spread
 
-from srrd_ray.cluster.foreach import foreach
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Knee, Outcome
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.sidecars import find_sidecar, finished
+from srrd_ray.execution.sidecars import find_up_to_date, read_sidecar
 from srrd_ray.execution.work import Produced, Task, WorkItem, run_safely
 from srrd_ray.storage.layout import RunLayout
 
 KNEES = tuple(Knee(participant=f"{i:03d}", side="L") for i in range(6))
-UNITS = tuple(WorkItem(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)
+ITEMS = tuple(WorkItem(name=knee.key, input_hash="k", knees=(knee,)) for knee in KNEES)
 
 
 class Write:
-    """Writes one small file for each unit; refuses one knee, and dies on another."""
+    """Writes one small file for each work item; refuses one knee, and dies on another."""
 
     def __init__(self, root: Path, *, refuses: str = "", dies: str = "") -> None:
         self.root, self.refuses, self.dies = root, refuses, dies
 
-    def __call__(self, unit: WorkItem) -> Produced:
-        if unit.name == self.refuses:
-            raise InputError("toy-fault", "this knee is bad", where=unit.name, todo="Leave it.")
-        if unit.name == self.dies:
+    def __call__(self, item: WorkItem) -> Produced:
+        if item.name == self.refuses:
+            raise InputError("toy-fault", "this knee is bad", where=item.name, todo="Leave it.")
+        if item.name == self.dies:
             os.kill(os.getpid(), signal.SIGKILL)
-        path = self.root / "out" / f"{unit.name}.txt"
+        path = self.root / "out" / f"{item.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(unit.name)
+        path.write_text(item.name)
         return Produced(paths=(path,))
 
 
-def run(act: Write, cluster: ClusterConfig) -> dict[str, Outcome]:
-    task = Task(stage="toy", layout=RunLayout(root=act.root), act=act)
-    found = [o for outcomes in foreach(task, UNITS, cluster) for o in outcomes]
+def run(function: Write, cluster: ClusterConfig) -> dict[str, Outcome]:
+    task = Task(stage="toy", layout=RunLayout(root=function.root), function=function)
+    found = [o for result in spread(task, ITEMS, cluster) for o in result.outcomes]
     return {o.knee.key: o for o in found if o.knee is not None}
 
 
@@ -51,10 +51,10 @@ def bytes_below(root: Path) -> dict[str, bytes]:
 def test_the_cluster_and_a_plain_loop_write_the_same_bytes(cluster: ClusterConfig, tmp_path: Path) -> None:
     run(Write(tmp_path / "ray"), cluster)
     plain = tmp_path / "loop"
-    for unit in UNITS:
-        run_safely(Task(stage="toy", layout=RunLayout(root=plain), act=Write(plain)), unit)
+    for item in ITEMS:
+        run_safely(Task(stage="toy", layout=RunLayout(root=plain), function=Write(plain)), item)
     assert bytes_below(tmp_path / "ray") == bytes_below(plain)
-    assert len(bytes_below(plain)) == 2 * len(UNITS)
+    assert len(bytes_below(plain)) == 2 * len(ITEMS)
 
 
 def test_a_refused_knee_fails_alone_with_its_code_and_words(cluster: ClusterConfig, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_refused_knee_fails_alone_with_its_code_and_words(cluster: ClusterConf
     assert bad.code == "toy-fault"
     assert "Leave it." in bad.message
     assert sum(o.status == "done" for o in outcomes.values()) == 5
-    assert find_sidecar(RunLayout(root=tmp_path), "toy", KNEES[2].key) is None
+    assert read_sidecar(RunLayout(root=tmp_path), "toy", KNEES[2].key) is None
 
 
 @pytest.mark.slow
@@ -78,10 +78,10 @@ def test_a_knee_that_always_kills_its_worker_is_given_up_and_the_others_finish(
     assert sum(o.status == "done" for o in outcomes.values()) == 5
 
 
-def test_a_deleted_or_shortened_output_makes_its_unit_unfinished(tmp_path: Path) -> None:
+def test_a_deleted_or_shortened_output_makes_its_work_item_unfinished(tmp_path: Path) -> None:
     layout = RunLayout(root=tmp_path)
-    run_safely(Task(stage="toy", layout=layout, act=Write(tmp_path)), UNITS[0])
-    assert finished(layout, "toy", UNITS[0].name, "k") is not None
-    assert finished(layout, "toy", UNITS[0].name, "another key") is None
-    (tmp_path / "out" / f"{UNITS[0].name}.txt").write_text("")
-    assert finished(layout, "toy", UNITS[0].name, "k") is None
+    run_safely(Task(stage="toy", layout=layout, function=Write(tmp_path)), ITEMS[0])
+    assert find_up_to_date(layout, "toy", ITEMS[0].name, "k") is not None
+    assert find_up_to_date(layout, "toy", ITEMS[0].name, "another key") is None
+    (tmp_path / "out" / f"{ITEMS[0].name}.txt").write_text("")
+    assert find_up_to_date(layout, "toy", ITEMS[0].name, "k") is None

@@ -1,0 +1,133 @@
+"""Many work items in parallel through Ray Data: one item a block, so that none can stop another."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import ray.data
+from ray.exceptions import RayError
+from ray.util.annotations import RayDeprecationWarning
+
+from srrd_ray.cluster.session import largest_memory, require_task
+from srrd_ray.core import serial
+from srrd_ray.core.errors import STORAGE_LOST, ClusterError, StoreError
+from srrd_ray.core.records import Fault
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.work import Result, Task, WorkItem, failure, run_safely
+
+log = logging.getLogger(__name__)
+
+NODE_SHARE = 0.9
+"""Share of the memory of the largest node that a last try gets: another node of this kind may have a little less."""
+WINDOW = 4000
+"""Items that are in the hands of Ray Data at once, at least."""
+ITEMS_PER_CPU = 20
+"""So many items a CPU, where that is more: at the end of a window CPUs wait for its last items."""
+
+
+def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iterator[Result]:
+    """Yield the result of each item as it ends, in no fixed order.
+
+    An item whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and then counts as
+    failed (`worker-lost`): Ray Data drops its block, and what went in is compared with what came out.
+
+    Raises
+    ------
+    ClusterError
+        `resources-missing`; `stage-stalled` where nothing finished for `config.stall_seconds`.
+    StoreError
+        As an item met it, where every other item would meet it too (`STORAGE_LOST`); its result is yielded before.
+    """
+    waiting = {item.name: item for item in items}
+    lost: Fault | None = None  # looked at when all have ended: Ray ends a process that leaves a dataset half way
+    for attempt in retry_plan(task, config):
+        for result in _results(task, waiting, attempt):
+            yield result
+            lost = next((o.error for o in result.outcomes if o.error and o.error.code in STORAGE_LOST), lost)
+        if lost is not None:
+            raise StoreError(lost.code, lost.message.removeprefix(f"[{lost.code}] "))
+        if not waiting:
+            return
+        log.warning("%-16s %d items lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb)
+    for item in waiting.values():
+        yield failure(task.stage, item, Fault.of(worker_lost(config, attempt)), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Memory in bytes that each item asks for, and how often it is tried again with that."""
+
+    memory: int
+    retries: int
+
+    @property
+    def memory_mb(self) -> int:
+        """The memory in MiB."""
+        return self.memory // 2**20
+
+
+def retry_plan(task: Task, config: ClusterConfig) -> Iterator[Attempt]:
+    """Yield the first attempt, and the last: alone on a node, for an item that takes too much memory takes its neighbours along.
+
+    The last is looked for when it is asked for: a cluster that grows has no node of the kind before.
+
+    Raises
+    ------
+    ClusterError
+        `resources-missing` where no node could ever take the first.
+    """
+    memory = (task.memory_mb or config.knee_memory_mb) * 2**20
+    require_task(memory, f"stage {task.stage}")
+    yield Attempt(memory, config.task_retries)
+    yield Attempt(max(memory, int(NODE_SHARE * largest_memory())), 0)
+
+
+def _results(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iterator[Result]:
+    """Yield the results of the items that end, and remove them from `waiting`."""
+    try:
+        for window in _windows(list(waiting.values())):
+            for result in _map(task, window, attempt):
+                del waiting[result.item]
+                yield result
+    except RayError as error:
+        raise ClusterError(
+            "stage-stalled",
+            f"stage {task.stage} stopped with {len(waiting)} work items open",
+            got=type(error).__name__,
+            todo="Run the same command again: finished work is kept.",
+        ) from error
+
+
+def _windows(items: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:
+    """Yield the items, thousands at a time: Ray Data keeps about ten kilobytes of each until its dataset ends."""
+    start = 0
+    while start < len(items):
+        size = max(WINDOW, ITEMS_PER_CPU * int(ray.cluster_resources().get("CPU", 0)))
+        yield items[start : start + size]
+        start += size
+
+
+def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Result]:
+    def carry_out(row: dict[str, str]) -> dict[str, str]:
+        return {"result": serial.to_json(run_safely(task, serial.from_json(WorkItem, row["item"])))}
+
+    source = ray.data.from_items([{"item": serial.to_json(item)} for item in items], override_num_blocks=len(items))
+    with warnings.catch_warnings():
+        # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        results = source.map(carry_out, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
+    for row in results.iter_rows():
+        yield serial.from_json(Result, str(row["result"]))
+
+
+def worker_lost(config: ClusterConfig, last: Attempt) -> ClusterError:
+    """Return the error of an item whose worker died in every try."""
+    return ClusterError(
+        "worker-lost",
+        f"its worker died {config.task_retries + 2} times, most often for want of memory",
+        got=f"{last.memory_mb} MiB, alone on a node",
+        todo="Raise cluster.knee_memory_mb above that, on larger nodes, and run the same command again.",
+    )

@@ -1,0 +1,59 @@
+"""Listeners of the runner that need nothing of the pipeline: log lines, and cleaning after killed workers."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from srrd_ray.core.records import STATUSES, Outcome, Status
+from srrd_ray.execution.events import Event, ItemEnded, StageEnded
+from srrd_ray.storage.atomic import sweep
+from srrd_ray.storage.layout import RunLayout
+
+log = logging.getLogger("srrd_ray")
+
+
+@dataclass(slots=True)
+class ProgressLog:
+    """Writes one log line for each knee and stage, and one with the counts of a stage at its end."""
+
+    counts: Counter[Status] = field(default_factory=Counter)
+
+    def __call__(self, event: Event) -> None:
+        """Log an event."""
+        if isinstance(event, ItemEnded):
+            for outcome in event.result.outcomes:
+                self.counts[outcome.status] += 1
+                self._log(outcome, event.total)
+        elif isinstance(event, StageEnded):
+            counts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status])
+            log.info("%-16s %s in %.1f s", event.stage, counts or "nothing to do", event.seconds)
+            self.counts.clear()
+
+    def _log(self, outcome: Outcome, total: int) -> None:
+        level = logging.WARNING if outcome.error else logging.DEBUG if outcome.status == "skipped" else logging.INFO
+        name = outcome.knee.key if outcome.knee else "cohort"
+        message = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
+        number = self.counts.total()
+        log.log(level, "%-16s %3d/%d  %s  %s  %s", outcome.stage, number, total, name, outcome.status, message)
+
+
+@dataclass(slots=True)
+class Cleaner:
+    """Removes what killed workers left half written, at the end of each stage, from the folders that it wrote into."""
+
+    layout: RunLayout
+    folders: set[Path] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of the folders of an item, and clean them at the end of the stage."""
+        if isinstance(event, ItemEnded) and not event.skipped:
+            self.folders |= {self.layout.knee_folder(knee) for knee in event.item.knees}
+            if event.result.sidecar is not None:
+                self.folders |= {(self.layout.root / output.path).parent for output in event.result.sidecar.outputs}
+        elif isinstance(event, StageEnded):
+            for folder in sorted(self.folders):
+                sweep(folder)
+            self.folders.clear()

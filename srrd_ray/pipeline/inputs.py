@@ -1,0 +1,71 @@
+"""What stages read from outside the run, and hashes of it: images of a knee, tables of the cohort, its truth, run.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from srrd_ray.cohort.tables import Cohort
+from srrd_ray.core import serial
+from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.records import CohortKnee
+from srrd_ray.execution.graph import Inputs
+from srrd_ray.execution.stage import CohortInputs, Outside
+from srrd_ray.pipeline.manifest import ManifestWriter
+from srrd_ray.stages.patches import plan_shards
+from srrd_ray.stages.truth import truth_root
+from srrd_ray.storage.parallel import parallel_map
+from srrd_ray.storage.places import cached_listing, sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutsideInputs:
+    """The hash of each outside input of a run."""
+
+    cohort: Cohort
+    manifest: ManifestWriter
+
+    def __call__(self, kind: Outside, item: str) -> str:
+        """Return the hash of an outside input for the work item of a name."""
+        match kind:
+            case "images":
+                return self._images[item]
+            case "diagnoses":
+                return hash_of([diagnosis_of(knee) for knee in self.cohort.knees])
+            case "truth":
+                folder = truth_root(self.cohort.root)
+                return hash_of(sizes(folder) if folder.is_dir() else None)
+            case "manifest":
+                failed = [(o.knee and o.knee.key, o.stage, o.error and o.error.code) for o in self.manifest.failed()]
+                return hash_of(json.loads(serial.to_json(self.manifest.config)), failed)
+
+    @cached_property
+    def _images(self) -> dict[str, str]:
+        """The hash of the source files of each knee, without reading them: names, sizes, times of change."""
+        with cached_listing(self.cohort.root):
+            hashes = parallel_map(_hash_images, self.cohort.knees, self.cohort.root)
+        return {knee.knee.key: found for knee, found in zip(self.cohort.knees, hashes, strict=True)}
+
+
+def inputs_of(cohort: Cohort, manifest: ManifestWriter) -> Inputs:
+    """Return the inputs of all stages of a run."""
+    knees = [knee.knee for knee in cohort.knees]
+    return Inputs(
+        config=manifest.config,
+        sources={knee.knee.key: knee for knee in cohort.knees},
+        shards=plan_shards(knees, manifest.config.patches.knees_per_shard),
+        cohort=CohortInputs(knees=cohort.knees, root=cohort.root),
+        hash_outside=OutsideInputs(cohort=cohort, manifest=manifest),
+    )
+
+
+def diagnosis_of(knee: CohortKnee) -> tuple[object, ...]:
+    """Return what the cohort's tables say of a knee."""
+    return (knee.knee.key, knee.oa, knee.kl_grade, knee.age, knee.sex)
+
+
+def _hash_images(knee: CohortKnee) -> str:
+    paths = [series.path for series in (knee.ct, knee.mr) if series is not None]
+    paths += [path for *_, path in knee.masks]
+    return hash_of([file for path in paths for file in sizes(path)])

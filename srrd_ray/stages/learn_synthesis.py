@@ -1,0 +1,47 @@
+"""Stage ``learn-synthesis``: the CycleGAN from MR to CT, on unaligned slices of the cohort's knees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
+from srrd_ray.stages.learning import fit, log_subsample, subsample
+from srrd_ray.synthesis.config import CycleGanConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnSynthesisSettings:
+    """What the weights depend on: gradients are summed over workers, so their number belongs to it."""
+
+    synthesis: CycleGanConfig
+    seed: int
+    training_workers: int
+
+
+def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
+    """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed samples."""
+    from srrd_ray.stages import synthesis_model  # torch takes seconds to import
+
+    layout, config = work.layout, work.settings.synthesis
+    seed = seed_from(work.settings.seed, "synthesis")
+    knees = subsample(work.cohort.remaining, config.learn_from, seed)
+    log_subsample("learn-synthesis", len(knees), len(work.cohort.remaining), "knees")
+    mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
+    with fit(work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed)) as weights:
+        synthesis_model.save_model(weights, layout.model("synthesis"), config)
+    return Produced(paths=(layout.model("synthesis"),))
+
+
+STAGE = Stage(
+    name="learn-synthesis",
+    scope="cohort",
+    function=learn_synthesis,
+    settings=LearnSynthesisSettings,
+    keys={"training_workers": "cluster.training_workers"},
+    needs=("ingest",),
+    outputs=("models/synthesis",),
+    trains=True,
+)

@@ -1,0 +1,123 @@
+"""What the stages that train share: a subsample of a large cohort, one training run to its end, the plan of all folds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.learner import Learner
+from srrd_ray.core.records import Knee
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters
+from srrd_ray.execution.stage import Work
+from srrd_ray.execution.training import LearnerFactory, Trainer, Training
+from srrd_ray.execution.work import Produced
+from srrd_ray.stages.gather import read_folds
+from srrd_ray.storage.record_files import read_record
+
+if TYPE_CHECKING:
+    from srrd_ray.stages.fold_training import DistilPlan
+    from srrd_ray.stages.models import ModelName
+
+log = logging.getLogger(__name__)
+
+Name = TypeVar("Name", Knee, str)
+
+DISTILLATION_KEYS = {
+    "training_workers": "cluster.training_workers",
+    "knees_per_shard": "patches.knees_per_shard",
+}
+WINNERS = "winners.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Winners:
+    """``models/winners.json``: the settings that the search chose, by outer fold."""
+
+    folds: dict[int, HyperParameters]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistillationSettings:
+    """What teacher and students depend on: gradients are summed over workers, and whole shards are sampled."""
+
+    distillation: DistillationConfig
+    seed: int
+    training_workers: int
+    knees_per_shard: int
+
+
+def trainer_of(work: Work[Any]) -> Trainer:
+    """Return what trains; a stage that declares that it trains has it."""
+    assert work.trainer is not None, "this stage is carried out by an executor that can train"
+    return work.trainer
+
+
+@contextmanager
+def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]:
+    """Yield the folder of the trained weights; once they have been saved elsewhere, it is removed with the checkpoints.
+
+    The name of the training stands for its inputs, so that only the very same training is resumed.
+    """
+    training = Training(name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings)
+    yield trainer_of(work).fit(training, lambda line: log.info("%-16s %s", stage, line))
+    training.discard()
+
+
+def plan_of(work: Work[DistillationSettings], *, with_winners: bool = False) -> DistilPlan:
+    """Return what the models of all folds are trained on, with the settings that the search chose where they are known."""
+    from srrd_ray.stages.fold_training import DistilPlan
+
+    layout, settings = work.layout, work.settings
+    winners = read_record(Winners, layout.model(WINNERS), "winners").folds if with_winners else {}
+    return DistilPlan(
+        layout=layout,
+        shards=tuple(layout.shard_named(name) for name in _sampled_shards(work)),
+        folds=read_folds(layout),
+        config=settings.distillation,
+        seed=settings.seed,
+        winners=winners,
+    )
+
+
+def train_models(
+    work: Work[DistillationSettings],
+    stage: str,
+    plan: DistilPlan,
+    learners: Callable[[DistilPlan], Iterator[Learner]],
+    models: tuple[ModelName, ...],
+) -> Produced:
+    """Return the folders of models that were trained, one network a fold."""
+    from functools import partial
+
+    from srrd_ray.stages.fold_training import save_models
+
+    with fit(work, stage, partial(learners, plan)) as weights:
+        return Produced(paths=save_models(plan, weights, models))
+
+
+def _sampled_shards(work: Work[DistillationSettings]) -> tuple[str, ...]:
+    """Return the shards that are learnt from: all, or as many as hold `learn_from` knees."""
+    settings, there = work.settings, work.cohort.shards
+    most = max(settings.distillation.learn_from // settings.knees_per_shard, 1)
+    shards = subsample(tuple(sorted(there)), most, seed_from(settings.seed, "shards"))
+    log_subsample("distillation", len(shards), len(there), "shards")
+    return shards
+
+
+def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
+    """Return all of `names`, or the `most` that the seed samples, in their order; the sample does not depend on it."""
+    if len(names) <= most:
+        return tuple(names)
+    chosen = set(sorted(names, key=lambda name: seed_from(seed, str(name)))[:most])
+    return tuple(name for name in names if name in chosen)
+
+
+def log_subsample(what: str, sampled: int, there: int, of: str) -> None:
+    """Log that a cohort is larger than what is learnt from."""
+    if sampled < there:
+        log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, sampled, there, of)
