@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from srrd_ray import __version__, serial
+from srrd_ray.arithmetic import Arithmetic, here
 from srrd_ray.config import RunConfig
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import write_text
@@ -35,7 +36,8 @@ LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "nu
 class RunRecord:
     """`run.json`. `cohort` hashes the tables and the list of series of the cohort; no path and no patient data is kept.
 
-    `knees` and `until` say what was asked for: the knees of the cohort (absent: not known) and the last stage.
+    `knees` and `until` say what was asked for: the knees of the cohort (absent: not known) and the last stage. `arithmetic` is that
+    of the driver; the nodes of a cluster may have another.
     """
 
     schema: Literal["srrd-run/1"]
@@ -50,6 +52,7 @@ class RunRecord:
     outcomes: tuple[Outcome, ...]
     knees: int | None = None
     until: StageName = "report"
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class Ledger:
             outcomes=(),
             knees=self.knees,
             until=self.until,
+            arithmetic=_arithmetic(),
         )
         head = serial.to_json(record)
         seen = [json.loads(serial.to_line(outcome)) for outcome in _witnesses(self.outcomes[self.checked :])]
@@ -146,25 +150,46 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
+@cache
+def _arithmetic() -> Arithmetic:
+    return here()
+
+
 def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overwrite: bool) -> None:
-    """Stop where the folder holds a run of another configuration or cohort.
+    """Stop where the folder holds a run of another configuration or cohort; warn where it was calculated otherwise.
 
     Raises
     ------
     ConfigError
         `run-differs`; with `overwrite` the run goes on and redoes what depends on the difference.
     """
-    if overwrite or not layout.run_json.is_file():
+    if not layout.run_json.is_file():
         return
     text = layout.run_json.read_text(encoding="utf-8")
     try:
         record = serial.from_json(RunRecord, OUTCOMES.sub(NO_OUTCOMES, text, count=1))
     except ConfigError:
+        if overwrite:
+            return
         raise _differs(layout, "version of SRRD-Ray", _version_in(text), f"{SCHEMA}, {__version__}") from None
-    if record.config != config:
+    if record.config != config and not overwrite:
         raise _differs(layout, "configuration", *_first_difference(record.config, config))
-    if record.cohort != cohort:
+    if record.cohort != cohort and not overwrite:
         raise _differs(layout, "cohort", f"tables {record.cohort[:12]}", f"tables {cohort[:12]}")
+    _warn_of_other_arithmetic(record)
+
+
+def _warn_of_other_arithmetic(record: RunRecord) -> None:
+    """Say once what the last bits depend on and has changed: this call writes its own arithmetic into `run.json`."""
+    now = _versions()
+    versions = [f"{name} {old}, now {now[name]}" for name, old in record.libraries.items() if now.get(name, old) != old]
+    changed = (*record.arithmetic.differences(_arithmetic()), *versions)
+    if changed:
+        log.warning(
+            "the run was begun with another arithmetic, so that what is done now may differ from what stands in its last bits "
+            "(docs/running.md); a new --out has all of one kind: %s",
+            "; ".join(changed),
+        )
 
 
 def _differs(layout: RunLayout, which: str, got: str, expected: str) -> ConfigError:

@@ -48,6 +48,7 @@ class Book:
     python: str = ""
     libraries: dict[str, str] = field(default_factory=dict)
     config: dict[str, object] = field(default_factory=dict)
+    arithmetic: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from srrd_ray import __version__, serial
+from srrd_ray.arithmetic import Arithmetic, here
 from srrd_ray.errors import ConfigError
 from srrd_ray.io.atomic import replacing
 from srrd_ray.io.places import ObjectPath, sizes, written
@@ -119,6 +120,7 @@ def _run_json(book: Book, scrubber: Scrubber) -> dict[str, object]:
         "software": _version(book.software),
         "python": _version(book.python),
         "libraries": {scrubber.text(name): _version(one) for name, one in book.libraries.items()},
+        "arithmetic": _arithmetic(book, scrubber),
         "cohort": "0" * 64,
         "config": scrubber.data(book.config),
         "state": book.state,
@@ -128,6 +130,13 @@ def _run_json(book: Book, scrubber: Scrubber) -> dict[str, object]:
         "knees": book.knees,
         "until": book.until,
     }
+
+
+def _arithmetic(book: Book, scrubber: Scrubber) -> dict[str, object]:
+    """Return what the driver calculated with: what is so on this machine too is plain, of the rest the words are scrubbed."""
+    empty, mine = (json.loads(serial.to_json(one)) for one in (Arithmetic(), here()))
+    known = {name: book.arithmetic.get(name, value) for name, value in empty.items()}
+    return {name: value if value == mine[name] else scrubber.data(value) for name, value in known.items()}
 
 
 def _environment(book: Book) -> dict[str, object]:
@@ -140,6 +149,7 @@ def _environment(book: Book) -> dict[str, object]:
         "kernel": _version(platform.release()),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
+        "arithmetic": json.loads(serial.to_json(here())),
         "libraries": {name: _installed(name) for name in _needed() or sorted(book.libraries)},
     }
 

@@ -1,6 +1,6 @@
 """How one unit of work is carried out: whole, recorded, and never able to stop another unit.
 
-Ray-free on purpose: a plain `for` loop over `perform` gives the same bytes as the cluster does.
+Ray-free on purpose: a plain `for` loop over `perform` gives the same bytes as a cluster of such machines does.
 """
 
 from __future__ import annotations

@@ -21,13 +21,15 @@ from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)
 
+SEED = int(os.environ.get("SRRD_TEST_SEED", "5"))
+"""Of the simulated cohort: no test may hold for one cohort alone."""
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterConfig]:
     """A local Ray of two CPUs, started once."""
-    config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=120)
+    config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=600)
     with session(config):
         yield config
 
@@ -36,7 +38,7 @@ def cluster() -> Iterator[ClusterConfig]:
 def simulated(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A simulated cohort of six knees with its truth, made once: it takes a minute."""
     root = tmp_path_factory.mktemp("simulated")
-    assert simulate_cohort(root / "cohort", knees=6, seed=5, profile="quick", cluster=cluster) == 0
+    assert simulate_cohort(root / "cohort", knees=6, seed=SEED, profile="quick", cluster=cluster) == 0
     yield root / "cohort"
     shutil.rmtree(root, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -95,7 +96,7 @@ def _ended(task: Task, waiting: dict[str, Unit], effort: Effort) -> Iterator[tup
         for row in (row for some in _windows(list(waiting.values())) for row in _rows(task, some, effort)):
             waiting.pop(str(row["unit"]))
             yield serial.from_json(tuple[Outcome, ...], str(row["outcomes"]))
-    except RayError as error:
+    except (RayError, ExecutionTimeoutError) as error:
         raise ClusterError(
             "stage-stalled",
             f"stage {task.stage} stopped with {len(waiting)} units open",

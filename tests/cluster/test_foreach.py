@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from srrd_ray.cluster.config import ClusterConfig
 from srrd_ray.cluster.foreach import foreach
-from srrd_ray.errors import InputError
+from srrd_ray.cluster.session import session
+from srrd_ray.errors import ClusterError, InputError
 from srrd_ray.layout import RunLayout
 from srrd_ray.records import Knee, Outcome
 from srrd_ray.resume import find_sidecar, finished
@@ -22,16 +24,18 @@ UNITS = tuple(Unit(name=knee.key, key="k", knees=(knee,)) for knee in KNEES)
 
 
 class Write:
-    """Writes one small file for each unit; refuses one knee, and dies on another."""
+    """Writes one small file for each unit; refuses one knee, dies on another, and does not end on a third."""
 
-    def __init__(self, root: Path, *, refuses: str = "", dies: str = "") -> None:
-        self.root, self.refuses, self.dies = root, refuses, dies
+    def __init__(self, root: Path, *, refuses: str = "", dies: str = "", hangs: str = "") -> None:
+        self.root, self.refuses, self.dies, self.hangs = root, refuses, dies, hangs
 
     def __call__(self, unit: Unit) -> Produced:
         if unit.name == self.refuses:
             raise InputError("toy-fault", "this knee is bad", where=unit.name, todo="Leave it.")
         if unit.name == self.dies:
             os.kill(os.getpid(), signal.SIGKILL)
+        if unit.name == self.hangs:
+            time.sleep(600)
         path = self.root / "out" / f"{unit.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(unit.name)
@@ -76,6 +80,18 @@ def test_a_knee_that_always_kills_its_worker_is_given_up_and_the_others_finish(
     assert lost is not None
     assert lost.code == "worker-lost"
     assert sum(o.status == "done" for o in outcomes.values()) == 5
+
+
+@pytest.mark.slow
+def test_a_stage_in_which_nothing_ends_any_more_stops_in_words(cluster: ClusterConfig, tmp_path: Path) -> None:
+    hasty = replace(cluster, stall_seconds=5)
+    with (
+        session(hasty),
+        pytest.raises(ClusterError, match=r"stage-stalled.*finished units are kept"),
+    ):
+        run(Write(tmp_path, hangs=KNEES[2].key), hasty)
+    with session(cluster):  # its patience is set again
+        assert not (tmp_path / "out" / f"{KNEES[2].key}.txt").exists()
 
 
 def test_a_deleted_or_shortened_output_makes_its_unit_unfinished(tmp_path: Path) -> None:
