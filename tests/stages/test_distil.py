@@ -144,7 +144,7 @@ def test_a_trial_scores_every_epoch_and_repeats_itself(trained: RunLayout) -> No
     scores = [list(trial(inputs, config.hyper, config, seed=1)) for _ in range(2)]
     assert len(scores[0]) == 2
     assert scores[0] == scores[1]
-    assert all(-1 <= score <= 1 for score in scores[0])
+    assert all(np.isfinite(score) and score <= 1 for score in scores[0])  # an ICC has no lower bound
 
 
 def test_a_trial_validates_on_whole_patients(trained: RunLayout) -> None:
