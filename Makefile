@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ARITHMETIC ?= 0
 
 .PHONY: demo test lint audit install clean
 
@@ -8,8 +9,10 @@ demo: install  ## simulate a small cohort, run everything, end with the path of 
 	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run || [ $$? -eq 1 ]  # 1: a knee failed, and the report says which
 
-test: install  ## every test
-	$(BIN)/python -m pytest --durations=25
+test: install  ## every test; ARITHMETIC=1 to 9: as another processor, thread number or cohort would have it (.ci/arithmetic)
+	@settings=$$(.ci/arithmetic $(ARITHMETIC)) && \
+	echo "arithmetic $(ARITHMETIC): $${settings:-as it is}; again: make test ARITHMETIC=$(ARITHMETIC)" && \
+	env $$settings $(BIN)/python -m pytest --durations=25
 
 lint: install  ## style and types
 	$(BIN)/ruff check .

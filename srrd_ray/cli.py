@@ -33,7 +33,7 @@ def simulate(
     Args:
         out: folder of the cohort.
         knees: how many knees, some participants having both: 18 of 16 people, for paper 90 of 80.
-        seed: the same seed gives the same bytes.
+        seed: the same seed gives the same knees, and the same bytes with the same libraries on the same kind of processor.
         profile: quick takes seconds a knee, paper is full size.
         mr: sequence of the MR: balanced SSFP (0.22 mm), DESS (0.37 mm) or proton density (2.5 mm slices).
         dicom: write CT and MR as folders of DICOM files instead of NIfTI.

@@ -22,13 +22,15 @@ from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)
 
+SEED = int(os.environ.get("SRRD_TEST_SEED", "5"))
+"""Of the simulated cohort: no test may hold for one cohort alone."""
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterConfig]:
     """A local Ray of two CPUs, started once."""
-    config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=120)
+    config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=600)
     with session(config):
         yield config
 
@@ -37,7 +39,7 @@ def cluster() -> Iterator[ClusterConfig]:
 def simulated(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A simulated cohort of six knees with its truth, made once: it takes a minute."""
     root = tmp_path_factory.mktemp("simulated")
-    request = SimulationRequest(out=root / "cohort", knees=6, seed=5)
+    request = SimulationRequest(out=root / "cohort", knees=6, seed=SEED)
     assert simulate_cohort(request, RayExecutor(cluster)) == 0
     yield root / "cohort"
     shutil.rmtree(root, ignore_errors=True)

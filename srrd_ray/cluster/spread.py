@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -92,7 +93,7 @@ def _results(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iter
             for result in _map(task, window, attempt):
                 del waiting[result.item]
                 yield result
-    except RayError as error:
+    except (RayError, ExecutionTimeoutError) as error:
         raise ClusterError(
             "stage-stalled",
             f"stage {task.stage} stopped with {len(waiting)} work items open",

@@ -21,6 +21,8 @@ Unit: TypeAlias = Literal["HU", "au", "label"]
 Parameter: TypeAlias = Literal["BV/TV", "Tb.Th", "Tb.Sp", "Tb.N"]
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 RunState: TypeAlias = Literal["running", "finished", "stopped"]
+Scope: TypeAlias = Literal["knee", "shard", "cohort"]
+"""What one work item of a stage covers."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 BONES: tuple[Bone, ...] = get_args(Bone)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)

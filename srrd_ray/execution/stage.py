@@ -8,13 +8,11 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from srrd_ray.core.records import CohortKnee, Knee
+from srrd_ray.core.records import CohortKnee, Knee, Scope
 from srrd_ray.execution.training import Trainer
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
-Scope: TypeAlias = Literal["knee", "shard", "cohort"]
-"""What one work item of a stage covers."""
 Outside: TypeAlias = Literal["images", "diagnoses", "truth", "manifest"]
 """Inputs from outside the stages: a knee's images and masks, the cohort's tables, a simulated cohort's truth, run.json."""
 COHORT = "cohort"

@@ -12,7 +12,7 @@ from srrd_ray.core.hashing import hash_of
 from srrd_ray.core.records import CohortKnee
 from srrd_ray.execution.graph import Inputs
 from srrd_ray.execution.stage import CohortInputs, Outside
-from srrd_ray.pipeline.manifest import ManifestWriter
+from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
 from srrd_ray.stages.truth import truth_root
 from srrd_ray.storage.parallel import parallel_map

@@ -22,7 +22,7 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
 from srrd_ray.pipeline.inputs import diagnosis_of, inputs_of
-from srrd_ray.pipeline.manifest import ManifestWriter, refuse_other_run
+from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
 from srrd_ray.pipeline.summary import summary
 from srrd_ray.storage.layout import RunLayout

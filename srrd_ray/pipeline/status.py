@@ -14,9 +14,8 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.records import STATUSES, Outcome, Status
+from srrd_ray.core.records import STATUSES, Outcome, Scope, Status
 from srrd_ray.execution.lock import Owner, owner_of
-from srrd_ray.execution.stage import Scope
 from srrd_ray.pipeline.manifest import Manifest, PlannedStage, read_manifest
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import modified_times, sizes

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from srrd_ray.core.records import PARAMETERS
-from srrd_ray.pipeline.manifest import ManifestWriter
+from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.storage.layout import RunLayout
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from srrd_ray import __version__
 from srrd_ray.core import serial
+from srrd_ray.core.arithmetic import here
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import Fault, Knee, Outcome
 from srrd_ray.core.scrub import Scrubber
@@ -126,6 +127,7 @@ def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
         "software": _version(found.software),
         "python": _version(found.python),
         "libraries": {scrubber.text(name): _version(one) for name, one in found.libraries.items()},
+        "arithmetic": _arithmetic(found, scrubber),
         "cohort": "0" * 64,
         "config": scrubber.data(found.config),
         "state": found.state,
@@ -138,6 +140,12 @@ def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
     }
 
 
+def _arithmetic(manifest: Manifest, scrubber: Scrubber) -> dict[str, object]:
+    """Return what the driver calculated with: what is the same on this machine is plain, the rest is scrubbed."""
+    found, mine = (json.loads(serial.to_json(one)) for one in (manifest.arithmetic, here()))
+    return {name: value if value == mine[name] else scrubber.data(value) for name, value in found.items()}
+
+
 def _environment(manifest: Manifest) -> dict[str, object]:
     """Return what this software runs on here; the machine's name is no part of it."""
     return {
@@ -148,6 +156,7 @@ def _environment(manifest: Manifest) -> dict[str, object]:
         "kernel": _version(platform.release()),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
+        "arithmetic": json.loads(serial.to_json(here())),
         "libraries": {name: _installed(name) for name in _needed() or sorted(manifest.libraries)},
     }
 

@@ -317,22 +317,23 @@ def _provenance(run: Run) -> Section:
     rows += (
         [(str(name), str(value)) for name, value in sorted(libraries.items())] if isinstance(libraries, Mapping) else []
     )
-    rows += _flat(at(run.manifest, "config"))
+    for part in ("arithmetic", "config"):
+        rows += _flat(at(run.manifest, part) or {}, part)
     grid = Grid(
         header=("", ""),
         rows=tuple(rows),
         numeric=False,
-        caption="Versions, hash of the cohort's tables, and every setting.",
+        caption="Versions, hash of the cohort's tables, what the driver calculates with, and every setting.",
     )
     return Section(
         anchor="provenance", title="Provenance", intro="", blocks=(grid,) if rows else (_lacking("run.json"),)
     )
 
 
-def _flat(data: Json, path: str = "config") -> list[tuple[str, str]]:
+def _flat(data: Json, path: str) -> list[tuple[str, str]]:
     if isinstance(data, Mapping):
         return [row for key, value in sorted(data.items()) for row in _flat(value, f"{path}.{key}")]
-    return [(path, json.dumps(data))] if path != "config" else []
+    return [(path, json.dumps(data))]
 
 
 def _drawn(draw: Callable[[], Figure], alt: str, caption: str, *, wide: bool = True) -> Block:

@@ -36,8 +36,8 @@ class Scans:
 def simulate_knee(plan: SimulatedKnee, out: Path, view: View | None = None, scans: Scans | None = None) -> list[Path]:
     """Write the images and the truth of one knee under the cohort root `out`; return the paths, the truth's last.
 
-    Each file is whole or absent, and the same bytes for a plan whatever the order or the worker. Images that an earlier
-    simulation left there in the other format are removed: a knee has one CT and one MR.
+    Each file is whole or absent, and the same bytes for a plan whatever the order or the worker, of one kind of processor.
+    Images that an earlier simulation left there in the other format are removed: a knee has one CT and one MR.
     """
     scans = scans or Scans()
     images = simulate(plan, view, scans.mr)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
+import ray
+import torch
 
 from srrd_ray.cluster import session
 from srrd_ray.cluster.autoscaling import could_grow_to
 from srrd_ray.cluster.session import gpus_for, reachable, require_cpus, require_task
+from srrd_ray.core.arithmetic import Arithmetic, here
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
 
@@ -55,3 +59,14 @@ def test_what_a_cluster_may_grow_to_counts_and_is_asked_for_only_when_needed(
     assert reachable("CPU", 9) == 2
     assert reachable("CPU", 32, apiece=4) == 32
     assert asked[-1] == [{"CPU": 4}] * 8
+
+
+@ray.remote(num_cpus=1, max_calls=1)
+def _on_a_worker() -> tuple[Arithmetic, int]:
+    return here(), torch.get_num_threads()
+
+
+def test_the_workers_of_a_local_cluster_calculate_as_the_driver_is_told_to(cluster: ClusterConfig) -> None:
+    there, threads = ray.get(_on_a_worker.remote())
+    assert there == here()
+    assert threads == int(os.environ["OMP_NUM_THREADS"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from srrd_ray.cluster.spread import spread
 
-from srrd_ray.core.errors import InputError
+from srrd_ray.cluster.session import session
+from srrd_ray.cluster.spread import spread
+from srrd_ray.core.errors import ClusterError, InputError
 from srrd_ray.core.records import Knee, Outcome
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.sidecars import find_up_to_date, read_sidecar
@@ -22,16 +24,18 @@ ITEMS = tuple(WorkItem(name=knee.key, input_hash="k", knees=(knee,)) for knee in
 
 
 class Write:
-    """Writes one small file for each work item; refuses one knee, and dies on another."""
+    """Writes one small file for each work item; refuses one knee, dies on another, and does not end on a third."""
 
-    def __init__(self, root: Path, *, refuses: str = "", dies: str = "") -> None:
-        self.root, self.refuses, self.dies = root, refuses, dies
+    def __init__(self, root: Path, *, refuses: str = "", dies: str = "", hangs: str = "") -> None:
+        self.root, self.refuses, self.dies, self.hangs = root, refuses, dies, hangs
 
     def __call__(self, item: WorkItem) -> Produced:
         if item.name == self.refuses:
             raise InputError("toy-fault", "this knee is bad", where=item.name, todo="Leave it.")
         if item.name == self.dies:
             os.kill(os.getpid(), signal.SIGKILL)
+        if item.name == self.hangs:
+            time.sleep(600)
         path = self.root / "out" / f"{item.name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(item.name)
@@ -76,6 +80,15 @@ def test_a_knee_that_always_kills_its_worker_is_given_up_and_the_others_finish(
     assert lost is not None
     assert lost.code == "worker-lost"
     assert sum(o.status == "done" for o in outcomes.values()) == 5
+
+
+@pytest.mark.slow
+def test_a_stage_in_which_nothing_ends_any_more_stops_with_a_message(cluster: ClusterConfig, tmp_path: Path) -> None:
+    hasty = replace(cluster, stall_seconds=5)
+    with session(hasty), pytest.raises(ClusterError, match=r"stage-stalled.*finished work is kept"):
+        run(Write(tmp_path, hangs=KNEES[2].key), hasty)
+    with session(cluster):  # its patience is set again
+        assert not (tmp_path / "out" / f"{KNEES[2].key}.txt").exists()
 
 
 def test_a_deleted_or_shortened_output_makes_its_work_item_unfinished(tmp_path: Path) -> None:

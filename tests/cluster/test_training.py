@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from srrd_ray.cluster.training import fit
-from srrd_ray.execution.training import Training
 from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.core.learner import Learner, Shard, batches
 from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.training import Training
 from srrd_ray.storage.weights import load_tensors
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32))

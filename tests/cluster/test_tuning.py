@@ -13,9 +13,9 @@ import pytest
 from ray.tune import registry as tune_registry
 
 from srrd_ray.cluster.tuning import search, search_all
-from srrd_ray.execution.training import Search, winner
 from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.execution.config import ClusterConfig, TuneConfig
+from srrd_ray.execution.training import Search, winner
 
 SETTINGS = (0.5, 0.1, 0.9, 0.2)
 

@@ -7,10 +7,10 @@ from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.records import Knee
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.pipeline.run import run
 from srrd_ray.stages.ingest import IngestConfig, ingest
 from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
+from tests.running import run
 
 KEY, OTHER = b"0123456789abcdef", b"fedcba9876543210"
 PEOPLE = ("Winterbottom33", "B2")
@@ -63,7 +63,7 @@ def test_a_run_under_pseudonyms_tells_no_name_in_files_log_or_summary(
     broken.write_bytes(broken.read_bytes()[:300])
     key.write_bytes(KEY)
     caplog.set_level("INFO")
-    assert run(cohort, tmp_path / "out", None, until="ingest", overwrite=False, pseudonym_key=key) == 1
+    assert run(cohort, tmp_path / "out", until="ingest", pseudonym_key=key) == 1
     told = caplog.text + capsys.readouterr().out
     assert pseudonym("Winterbottom33", KEY) in told
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

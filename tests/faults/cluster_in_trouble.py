@@ -1,6 +1,6 @@
 """A cluster of its own that meets with trouble, in a process of its own: ``python -m tests.faults.cluster_in_trouble KIND OUT``.
 
-Prints one JSON object: the outcomes of six small units as {unit: code or "done"}, or the code of the error that stopped the stage
+Prints one JSON object: the outcomes of six small work items as {item: code or "done"}, or the code of the error that stopped the stage
 or the training.
 """
 
@@ -21,17 +21,18 @@ from pathlib import Path
 
 from torch import nn
 
+from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.cluster.session import session
-from srrd_ray.cluster.training import Training, fit
+from srrd_ray.cluster.training import fit
 from srrd_ray.core.errors import SrrdError
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.core.records import Knee
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.execution.lock import locked
-from srrd_ray.execution.runner import Engine, Stage
-from srrd_ray.execution.work import Produced, WorkItem
-from srrd_ray.pipeline.configuration import RunConfig
-from srrd_ray.pipeline.manifest import Ledger
+from srrd_ray.execution.listeners import Cleaner
+from srrd_ray.execution.lock import LOCK, locked
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.training import Training
+from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.layout import RunLayout
 from tests.cluster.test_training import LineLearner
@@ -43,35 +44,38 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Write:
-    """Writes one folder a unit in twenty small steps over two seconds, as a stage writes its shards; one unit may take much memory."""
+    """Writes one folder a work item in twenty small steps over two seconds, as a stage writes its shards; one may take much memory."""
 
     root: Path
     hog_mb: int = 0
 
-    def __call__(self, unit: WorkItem) -> Produced:
-        hog = bytearray(self.hog_mb * 2**20) if unit.name == GREEDY else bytearray()
+    def __call__(self, item: WorkItem) -> Produced:
+        hog = bytearray(self.hog_mb * 2**20) if item.name == GREEDY else bytearray()
         for at in range(0, len(hog), 4096):
             hog[at] = 1
-        path = self.root / "out" / unit.name
+        path = self.root / "out" / item.name
         with replacing(path) as beside:
             beside.mkdir()
             for step in range(STEPS):
-                (beside / f"{step}.txt").write_text(f"{unit.name} {step}")
+                (beside / f"{step}.txt").write_text(f"{item.name} {step}")
                 time.sleep(0.1)
         return Produced(paths=(path,))
 
 
-def stage(out: Path, config: ClusterConfig, act: Write, knees: Sequence[Knee] = KNEES) -> dict[str, str]:
-    """Carry the units out as the pipeline does and say what became of them."""
-    ledger = Ledger(layout=RunLayout(root=out), config=RunConfig(cluster=config), cohort="ab" * 32)
-    engine = Engine(ledger=ledger, knees=list(knees))
-    stopped: dict[str, str] = {}
+def stage(out: Path, config: ClusterConfig, function: Write, knees: Sequence[Knee] = KNEES) -> dict[str, str]:
+    """Carry out the work items as the pipeline does and return what became of them."""
+    layout = RunLayout(root=out)
+    task = Task(stage="toy", layout=layout, function=function, shared_storage_probe=out / LOCK)
+    items = [WorkItem(name=knee.key, input_hash="toy", knees=(knee,)) for knee in knees]
+    found: dict[str, str] = {}
     try:
-        with locked(out), engine.cluster:
-            engine.each_knee(Stage(name="toy", settings=None, needs=lambda _: []), act)
+        with locked(out), Runner(executor=RayExecutor(config), listeners=(Cleaner(layout=layout),)) as runner:
+            for item, result, _ in runner.carry_out(task, items):
+                (outcome,) = result.outcomes
+                found[item.name] = outcome.error.message if outcome.error else "done"
     except SrrdError as error:
-        stopped["stopped"] = str(error)
-    return {o.knee.key: o.error.message if o.error else "done" for o in ledger.outcomes if o.knee} | stopped
+        found["stopped"] = str(error)
+    return found
 
 
 @contextmanager
@@ -94,18 +98,18 @@ def joined(cpus: int, nodes: int) -> Iterator[Callable[[], None]]:
 def node_lost(out: Path) -> dict[str, str]:
     """One of two nodes is removed as soon as it writes."""
     with joined(cpus=2, nodes=2) as remove:
-        struck: list[str] = []
-        threading.Thread(target=_when_writing, args=(out / "out", remove, struck), daemon=True).start()
-        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"struck": " ".join(struck)}
+        killed: list[str] = []
+        threading.Thread(target=_when_writing, args=(out / "out", remove, killed), daemon=True).start()
+        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"killed": " ".join(killed)}
 
 
-def _when_writing(folder: Path, strike: Callable[[], None], struck: list[str]) -> None:
+def _when_writing(folder: Path, kill: Callable[[], None], killed: list[str]) -> None:
     while (
         len(list(folder.glob(".*partial/5.txt"))) < 3
     ):  # four at a time: one of them at least is on the node that goes
         time.sleep(0.02)
-    strike()
-    struck.append("while writing")
+    kill()
+    killed.append("while writing")
 
 
 def memory_short(out: Path) -> dict[str, str]:
@@ -131,7 +135,7 @@ def not_shared(out: Path) -> dict[str, str]:
 
 
 class SlowLearner(LineLearner):
-    """A line learnt so slowly that it can be struck while it learns."""
+    """A line learnt so slowly that it can be killed while it learns."""
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Learn, and rest."""
@@ -145,14 +149,14 @@ def slowly() -> Iterator[Learner]:
 
 
 def guide_lost(out: Path) -> dict[str, str]:
-    """The process that guides a training is killed in its fourth epoch; nobody strikes where the folder `calm` is trained into."""
-    training = Training(name="slow", programme=slowly, storage=out, checkpoint_seconds=0.0)
+    """The process that guides a training is killed in its fourth epoch; nobody kills it where the folder `calm` is trained into."""
+    training = Training(name="slow", learners=slowly, storage=out, checkpoint_seconds=0.0)
     config = ClusterConfig(cpus=2)
     lines: list[str] = []
 
     def progress(line: str) -> None:
         lines.append(line)
-        if out.name == "struck" and len(lines) == 4 and "epoch 4/" in line:
+        if out.name == "killed" and len(lines) == 4 and "epoch 4/" in line:
             os.kill(guide(), signal.SIGKILL)
 
     with session(config):

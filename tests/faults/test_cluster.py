@@ -30,7 +30,7 @@ WHOLE = {f"out/{knee.key}/{step}.txt" for knee in KNEES for step in range(STEPS)
 
 
 def in_trouble(kind: str, out: Path) -> dict[str, str]:
-    """What became of six units on a cluster that meets with trouble."""
+    """What became of six work items on a cluster that meets with trouble."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.faults.cluster_in_trouble", kind, str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=True)
     found: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -38,12 +38,12 @@ def in_trouble(kind: str, out: Path) -> dict[str, str]:
 
 
 def files(out: Path) -> set[str]:
-    """Every file below a folder, except the book-keeping of the units."""
+    """Every file below a folder, except the sidecars and the manifest."""
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     return {name for name in found if not name.startswith((".state/", "run.json"))}
 
 
-def test_54_62_a_unit_that_needs_too_much_memory_fails_alone_in_bounded_time(tmp_path: Path) -> None:
+def test_54_62_a_work_item_that_needs_too_much_memory_fails_alone_in_bounded_time(tmp_path: Path) -> None:
     found = in_trouble("memory-short", tmp_path)
     assert re.match(
         r"\[worker-lost\] its worker died 3 times, most often for want of memory: got \d{4,} MiB, alone on a node",
@@ -55,19 +55,19 @@ def test_54_62_a_unit_that_needs_too_much_memory_fails_alone_in_bounded_time(tmp
 
 def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(tmp_path: Path) -> None:
     found = in_trouble("node-lost", tmp_path)
-    assert found.pop("struck") == "while writing"
+    assert found.pop("killed") == "while writing"
     assert found == {knee.key: "done" for knee in KNEES}
     assert files(tmp_path) == WHOLE
 
 
 @pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 2 min more: set SRRD_LONG_TESTS=1")
 def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    struck = tmp_path / "struck"
-    assert in_trouble("guide-lost", struck)["stopped"].startswith("[training-lost]")
-    assert "epoch 5/12" in in_trouble("guide-lost", struck)["first"], "it goes on from its last checkpoint"
+    killed = tmp_path / "killed"
+    assert in_trouble("guide-lost", killed)["stopped"].startswith("[training-lost]")
+    assert "epoch 5/12" in in_trouble("guide-lost", killed)["first"], "it goes on from its last checkpoint"
     assert "epoch 1/12" in in_trouble("guide-lost", tmp_path / "calm")["first"]
     mine, theirs = (
-        load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (struck, tmp_path / "calm")
+        load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (killed, tmp_path / "calm")
     )
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -124,7 +124,7 @@ def calm(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     return volumes(out)
 
 
-def test_57_a_driver_that_is_struck_again_and_again_leaves_what_the_same_command_finishes(
+def test_57_a_driver_that_is_killed_again_and_again_leaves_what_the_same_command_finishes(
     cohort: Path, calm: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"

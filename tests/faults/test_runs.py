@@ -18,11 +18,12 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import CohortKnee, Fault
 from srrd_ray.imaging.images import read_image
 from srrd_ray.pipeline.configuration import RunConfig
-from srrd_ray.pipeline.manifest import Ledger, refuse_other_run
+from srrd_ray.pipeline.manifest_writer import refuse_other_run
 from srrd_ray.stages.gather import check_duplicate_images
 from srrd_ray.stages.ingest import IngestConfig, ingest
 from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
+from tests.running import writer
 
 HASHES = ("ab" * 32, "cd" * 32)
 LIMITED = """
@@ -127,9 +128,9 @@ def test_44_a_disk_that_takes_no_more_stops_in_words_and_leaves_nothing_half_wri
 
 
 def stored(root: Path, config: RunConfig) -> RunLayout:
-    ledger = Ledger(layout=RunLayout(root=root), config=config, cohort=HASHES[0])
-    ledger.write("finished", 0)
-    return ledger.layout
+    manifest = writer(root, config, cohort=HASHES[0])
+    manifest.write("finished", 0)
+    return manifest.layout
 
 
 def test_45_another_configuration_stops_naming_the_setting_and_both_values(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_45_a_run_of_another_version_stops_naming_both(tmp_path: Path) -> None:
     layout = stored(tmp_path, RunConfig())
     data = json.loads(layout.run_json.read_text()) | {"schema": "srrd-run/9", "software": "9.8.7"}
     layout.run_json.write_text(json.dumps(data))
-    with pytest.raises(ConfigError, match=r"got srrd-run/9, 9.8.7, expected srrd-run/1, \d"):
+    with pytest.raises(ConfigError, match=r"got srrd-run/9, 9.8.7, expected srrd-run/2, \d"):
         refuse_other_run(layout, RunConfig(), HASHES[0], overwrite=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.measurement import row as measure_row
@@ -39,7 +40,7 @@ NAMES = ["a.nii.gz", "b.nrrd", "broken.nii.gz", "d.ome.zarr", "e_dicom", "more/c
 
 def test_through_ray_each_image_is_a_row_and_a_broken_one_says_why(cluster: ClusterConfig, tmp_path: Path) -> None:
     folder, out = bones(tmp_path), tmp_path / "results.parquet"
-    measure_folder(folder, out, cluster=cluster)
+    measure_folder(folder, out, executor=RayExecutor(cluster))
     rows = {row["image"]: row for row in read_rows(out)}
     assert sorted(map(str, rows)) == NAMES
     broken = rows["broken.nii.gz"]

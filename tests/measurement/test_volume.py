@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import zarr
 from numpy.typing import NDArray
 
+from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.errors import InputError
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.measurement.image import measured
@@ -62,7 +63,7 @@ def cylinder(n: int) -> NDArray[np.int16]:
 
 def test_through_ray_a_volume_in_blocks_equals_one_piece_bit_for_bit(cluster: ClusterConfig, tmp_path: Path) -> None:
     image = write_zarr(tmp_path / "bone.ome.zarr", cylinder(96))
-    found = measure_volume(image, tmp_path / "maps", edge=64, cluster=cluster)
+    found = measure_volume(image, tmp_path / "maps", edge=64, executor=RayExecutor(cluster))
     assert "zeros round" in found.binarization.method
     assert_as_in_one_piece(image, found)
 
@@ -73,7 +74,9 @@ def test_a_volume_of_256_cubed_in_blocks_through_ray_equals_one_piece_bit_for_bi
 ) -> None:
     bone = shapes.gaussian_field((256, 256, 256))
     image = write_zarr(tmp_path / "bone.ome.zarr", bone.astype(np.uint8))
-    found = measure_volume(image, tmp_path / "maps", threshold="binary", edge=128, structure=False, cluster=cluster)
+    found = measure_volume(
+        image, tmp_path / "maps", threshold="binary", edge=128, structure=False, executor=RayExecutor(cluster)
+    )
     assert np.array_equal(stored(found.maps[0]), local_thickness(bone, 0.05, dtype=np.float32))
     assert np.array_equal(stored(found.maps[1]), local_thickness(~bone, 0.05, dtype=np.float32))
 

@@ -27,7 +27,7 @@ def test_no_file_means_the_defaults() -> None:
     assert read_config(None) == RunConfig()
 
 
-@pytest.mark.parametrize("module", ["srrd_ray.pipeline.run", "srrd_ray.pipeline.acts"])
+@pytest.mark.parametrize("module", ["srrd_ray.pipeline.run", "srrd_ray.pipeline.stages"])
 def test_neither_a_driver_nor_a_worker_imports_what_it_may_not_need(module: str) -> None:
     code = f"import sys, {module}; print([m for m in sys.modules if m in sys.argv[1:]])"
     slow = ["torch", "monai", "matplotlib", "sklearn.linear_model"]

@@ -10,20 +10,16 @@ from pathlib import Path
 import pytest
 
 from srrd_ray.cli import main
-from srrd_ray.core import serial
-from srrd_ray.core.records import StageName
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.pipeline.manifest import RunRecord
-from srrd_ray.pipeline.run import run
 from srrd_ray.storage import objects
-from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
 from tests.object_store import SECRET, ObjectStore
+from tests.running import manifest_of, run
 from tests.storage.test_places import contents, copy_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-UNTIL: StageName = "ingest"
+UNTIL = "ingest"
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,8 @@ class Both:
     def again(self, *, verify: bool = False) -> set[str]:
         """Run once more in the store and return the statuses of the knees."""
         out = self.remote / "run"
-        assert run(self.remote / "cohort", out, None, until=UNTIL, overwrite=False, verify=verify) == 0
-        record = serial.from_json(RunRecord, RunLayout(root=out).run_json.read_text())
-        return {outcome.status for outcome in record.outcomes}
+        assert run(self.remote / "cohort", out, until=UNTIL, verify=verify) == 0
+        return {outcome.status for outcome in manifest_of(out).outcomes}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +42,7 @@ def both(s3: ObjectStore, cluster: ClusterConfig, tmp_path_factory: pytest.TempP
     makers.cohort(found.local / "cohort", people=("A1", "B2"), sides=("L", "R"))
     copy_up(found.local / "cohort", found.remote / "cohort")
     for root in (found.local, found.remote):
-        assert run(root / "cohort", root / "run", None, until=UNTIL, overwrite=False) == 0
+        assert run(root / "cohort", root / "run", until=UNTIL) == 0
     return found
 
 
@@ -97,7 +92,7 @@ def test_a_store_that_fails_for_a_while_changes_nothing(both: Both, s3: ObjectSt
 
     with s3.failing(every_fifth):
         out = both.remote / "shaken"
-        assert run(both.remote / "cohort", out, None, until=UNTIL, overwrite=False) == 0
+        assert run(both.remote / "cohort", out, until=UNTIL) == 0
     assert contents(both.remote / "shaken" / "volumes") == results(both.local)
 
 

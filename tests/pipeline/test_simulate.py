@@ -1,13 +1,13 @@
 import pytest
 
 from srrd_ray.pipeline import simulate
-from srrd_ray.pipeline.simulate import KNEES, _units
+from srrd_ray.pipeline.simulate import KNEES, work_items
 from srrd_ray.simulation.patients import simulate_cohort_plan
 from srrd_ray.stages.simulate import Scans
 
 
 def keys(scans: Scans, seed: int = 1) -> tuple[str, ...]:
-    return tuple(unit.key for unit in _units({p.knee.key: p for p in simulate_cohort_plan(3, seed)}, scans))
+    return tuple(item.input_hash for item in work_items({p.knee.key: p for p in simulate_cohort_plan(3, seed)}, scans))
 
 
 def test_a_knee_is_made_anew_for_another_seed_sequence_or_format_and_only_then() -> None:

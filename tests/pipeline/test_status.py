@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 
 from srrd_ray.cli import main
-from srrd_ray.core.records import STAGES, Fault, Knee, Outcome, StageName, StageTime
+from srrd_ray.core.records import Fault, Knee, Outcome, StageTime
 from srrd_ray.execution.lock import STALE_S, locked
-from srrd_ray.pipeline.configuration import RunConfig
-from srrd_ray.pipeline.manifest import Ledger
+from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.pipeline.status import RunStatus, StageStatus, read_status
 from srrd_ray.pipeline.status_text import text_of
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import modified_times
 from tests.object_store import ObjectStore
+from tests.running import STAGE_NAMES, writer
 from tests.storage.test_places import copy_up
 
-SPREAD: tuple[StageName, ...] = ("ingest", "synthesize", "register", "patches", "measure", "predict")
+SPREAD: tuple[str, ...] = ("ingest", "synthesize", "register", "patches", "measure", "predict")
 BAD = Fault(code="bone-not-found", message="[bone-not-found] no femur above a tibia")
 
 
@@ -33,21 +33,21 @@ def knees(number: int) -> list[Knee]:
     return [Knee(participant=f"{n:05d}", side="L") for n in range(number)]
 
 
-def book(root: Path, ended: int, *, of: int = 6, bad: int = 0, until: StageName = "report") -> Ledger:
+def manifest(root: Path, ended: int, *, of: int = 6, bad: int = 0, until: str = "report") -> ManifestWriter:
     """A run whose first `ended` stages are over; `bad` knees failed in `register`."""
-    ledger = Ledger(layout=RunLayout(root=root), config=RunConfig(), cohort="ab" * 32, knees=of, until=until)
+    written = writer(root, knees=of, until=until)
     left = knees(of)
-    for name in STAGES[:ended]:
+    for name in STAGE_NAMES[:ended]:
         mine = left if name in SPREAD else [None]
         failing = left[:bad] if name == "register" else []
         for knee in mine:
             error = BAD if knee in failing else None
             state = "failed" if error else "done"
-            ledger.outcomes.append(Outcome(knee=knee, stage=name, status=state, seconds=1.0, error=error))  # type: ignore[arg-type]
+            written.outcomes.append(Outcome(knee=knee, stage=name, status=state, seconds=1.0, error=error))  # type: ignore[arg-type]
         left = [knee for knee in left if knee not in failing]
-        ledger.stages.append(StageTime(stage=name, seconds=2.5))
-    ledger.write("running", None)
-    return ledger
+        written.times.append(StageTime(stage=name, seconds=2.5))
+    written.write("running", None)
+    return written
 
 
 def sidecars(root: Path, stage: str, number: int, age_s: float = 0.0) -> None:
@@ -69,7 +69,7 @@ def status_of(root: Path) -> RunStatus:
     return read_status(RunLayout(root=root))
 
 
-def stage(found: RunStatus, name: StageName) -> StageStatus:
+def stage(found: RunStatus, name: str) -> StageStatus:
     return next(one for one in found.stages if one.stage == name)
 
 
@@ -86,7 +86,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
 def test_an_ended_run_tells_its_counts_times_faults_code_and_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    book(tmp_path, len(STAGES), bad=2).write("finished", 1)
+    manifest(tmp_path, len(STAGE_NAMES), bad=2).write("finished", 1)
     (tmp_path / "report.html").write_text("")
     assert code_of("status", str(tmp_path)) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -117,14 +117,14 @@ def test_an_ended_run_tells_its_counts_times_faults_code_and_report(
 
 
 def test_a_run_that_ended_well_ends_the_command_with_0(tmp_path: Path) -> None:
-    book(tmp_path, len(STAGES)).write("finished", 0)
+    manifest(tmp_path, len(STAGE_NAMES)).write("finished", 0)
     assert code_of("status", str(tmp_path)) == 0
 
 
 def test_a_run_that_goes_on_tells_its_stage_what_is_left_and_who_works_on_it(tmp_path: Path) -> None:
     with locked(tmp_path):
         sidecars(tmp_path, "measure", 2, age_s=300)
-        book(tmp_path, STAGES.index("measure"), bad=1)
+        manifest(tmp_path, STAGE_NAMES.index("measure"), bad=1)
         sidecars(tmp_path, "measure", 1)
         found, text = status_of(tmp_path), text_of(status_of(tmp_path))
     now = stage(found, "measure")
@@ -146,7 +146,7 @@ def test_a_run_that_goes_on_tells_its_stage_what_is_left_and_who_works_on_it(tmp
 
 def test_the_first_stage_of_a_first_run_knows_how_many_knees_are_left(tmp_path: Path) -> None:
     with locked(tmp_path):
-        book(tmp_path, 0, of=9)
+        manifest(tmp_path, 0, of=9)
         sidecars(tmp_path, "ingest", 4)
         found = status_of(tmp_path)
     assert (found.knees, stage(found, "ingest").done, stage(found, "ingest").left) == (9, 4, 5)
@@ -154,14 +154,14 @@ def test_the_first_stage_of_a_first_run_knows_how_many_knees_are_left(tmp_path: 
 
 def test_shards_are_counted_as_shards_while_they_are_cut(tmp_path: Path) -> None:
     with locked(tmp_path):
-        book(tmp_path, STAGES.index("patches"), of=7)  # of 3 knees a shard
+        manifest(tmp_path, STAGE_NAMES.index("patches"), of=7)  # of 3 knees a shard
         sidecars(tmp_path, "patches", 1)
         now = stage(status_of(tmp_path), "patches")
     assert (now.of, now.done, now.left) == ("shards", 1, 2)
 
 
 def test_stages_that_were_not_asked_for_are_not_left(tmp_path: Path) -> None:
-    book(tmp_path, 3, until="synthesize").write("finished", 0)
+    manifest(tmp_path, 3, until="synthesize").write("finished", 0)
     found = status_of(tmp_path)
     assert {one.state for one in found.stages[:3]} == {"ended"}
     assert {one.state for one in found.stages[3:]} == {"not asked"}
@@ -171,7 +171,7 @@ def test_stages_that_were_not_asked_for_are_not_left(tmp_path: Path) -> None:
 def test_a_run_whose_job_died_is_interrupted_and_its_lock_is_called_stale(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], age: float, host: str
 ) -> None:
-    book(tmp_path, 1)
+    manifest(tmp_path, 1)
     leave_lock(tmp_path, age, host)
     assert code_of("status", str(tmp_path)) == 3
     out = capsys.readouterr().out
@@ -183,7 +183,7 @@ def test_a_run_whose_job_died_is_interrupted_and_its_lock_is_called_stale(
 
 
 def test_a_lock_of_another_host_with_a_young_heartbeat_is_a_run_that_goes_on(tmp_path: Path) -> None:
-    book(tmp_path, 1)
+    manifest(tmp_path, 1)
     leave_lock(tmp_path, 30)
     assert code_of("status", str(tmp_path)) == 0
 
@@ -192,11 +192,11 @@ def test_a_lock_of_another_host_with_a_young_heartbeat_is_a_run_that_goes_on(tmp
 def test_a_stopped_run_ends_the_command_as_it_ended_and_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, kind: str
 ) -> None:
-    ledger = book(tmp_path, 2)
+    written = manifest(tmp_path, 2)
     fault = Fault(code=kind, message=f"[{kind}] stopped here")
-    ledger.outcomes.append(Outcome(knee=knees(1)[0], stage="synthesize", status="done", seconds=1.0))
-    ledger.outcomes.append(Outcome(knee=None, stage="synthesize", status="failed", seconds=0.0, error=fault))
-    ledger.write("stopped", code)
+    written.outcomes.append(Outcome(knee=knees(1)[0], stage="synthesize", status="done", seconds=1.0))
+    written.outcomes.append(Outcome(knee=None, stage="synthesize", status="failed", seconds=0.0, error=fault))
+    written.write("stopped", code)
     assert code_of("status", str(tmp_path)) == code
     assert f"failed in synthesize: {kind}: the cohort\n  [{kind}] stopped here" in capsys.readouterr().out
     where = stage(status_of(tmp_path), "synthesize")
@@ -210,7 +210,7 @@ def test_a_folder_with_a_lock_alone_is_a_run_that_begins(tmp_path: Path) -> None
     assert "number not known yet" in text_of(found)
 
 
-@pytest.mark.parametrize("torn", [None, '{"schema": "srrd-run/1", "outc'])
+@pytest.mark.parametrize("torn", [None, '{"schema": "srrd-run/2", "outc'])
 def test_a_lost_or_torn_book_leaves_what_the_sidecars_tell(tmp_path: Path, torn: str | None) -> None:
     sidecars(tmp_path, "ingest", 6)
     sidecars(tmp_path, "learn-synthesis", 1)
@@ -238,13 +238,13 @@ def test_a_folder_that_is_no_run_is_a_usage_error_that_says_what_to_give(
 def test_a_book_of_another_version_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     assert code_of("status", str(tmp_path)) == 2
-    assert "expected srrd-run/1" in capsys.readouterr().err
+    assert "expected srrd-run/2" in capsys.readouterr().err
 
 
 def test_the_json_holds_every_failed_knee_where_the_text_names_five(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    book(tmp_path, len(STAGES), of=20, bad=9).write("finished", 1)
+    manifest(tmp_path, len(STAGE_NAMES), of=20, bad=9).write("finished", 1)
     assert code_of("status", str(tmp_path)) == 1
     assert "sub-00004_side-L and 4 more" in capsys.readouterr().out
     assert code_of("status", str(tmp_path), "--json") == 1
@@ -255,7 +255,7 @@ def test_the_json_holds_every_failed_knee_where_the_text_names_five(
 
 
 def test_nothing_is_written_and_ray_is_not_imported(tmp_path: Path) -> None:
-    book(tmp_path, 2)
+    manifest(tmp_path, 2)
     sidecars(tmp_path, "synthesize", 2)
     before = snapshot(tmp_path)
     program = (
@@ -270,12 +270,12 @@ def test_nothing_is_written_and_ray_is_not_imported(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_knees_take_seconds_and_one_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = book(tmp_path, 0, of=10_000)
-    ledger.outcomes = [
+    written = manifest(tmp_path, 0, of=10_000)
+    written.outcomes = [
         Outcome(knee=knee, stage=name, status="done", seconds=1.0) for name in SPREAD[:5] for knee in knees(10_000)
     ]
-    ledger.stages = [StageTime(stage=name, seconds=1.0) for name in STAGES[:6]]
-    ledger.write("running", None)
+    written.times = [StageTime(stage=name, seconds=1.0) for name in STAGE_NAMES[:6]]
+    written.write("running", None)
     sidecars(tmp_path, "predict", 3000)
     asked: list[str] = []
 
@@ -283,18 +283,18 @@ def test_ten_thousand_knees_take_seconds_and_one_listing(tmp_path: Path, monkeyp
         asked.append(folder.name)
         return list(modified_times(folder))
 
-    monkeypatch.setattr("srrd_ray.status.written", listing)
+    monkeypatch.setattr("srrd_ray.pipeline.status.modified_times", listing)
     started = time.monotonic()
     found = status_of(tmp_path)
     assert time.monotonic() - started < 10
     assert (stage(found, "measure").done, found.knees) == (10_000, 10_000)
-    assert asked == [STAGES[6]]
+    assert asked == [STAGE_NAMES[6]]
 
 
 def test_a_run_in_an_object_store_is_told_as_one_on_a_disk_with_few_requests(
     s3: ObjectStore, bucket: Path, tmp_path: Path
 ) -> None:
-    book(tmp_path, STAGES.index("register"))
+    manifest(tmp_path, STAGE_NAMES.index("register"))
     write_text(tmp_path / "report.html", "")
     for n in range(50):  # what a run also holds, and what is not looked at
         write_text(tmp_path / "volumes" / f"knee-{n}" / "zarr.json", "{}")

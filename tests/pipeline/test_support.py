@@ -14,12 +14,12 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import Fault, Knee, Outcome, StageTime
 from srrd_ray.execution.lock import locked
 from srrd_ray.pipeline.configuration import RunConfig
-from srrd_ray.pipeline.manifest import Ledger
 from srrd_ray.pipeline.status import read_status
 from srrd_ray.pipeline.support import write_bundle
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import ObjectPath
 from srrd_ray.storage.schemas import validate
+from tests.running import writer
 from tests.storage.test_places import copy_up
 
 NAME, OTHER, DATE, UID, PATH = (
@@ -35,17 +35,17 @@ PLANTED = (NAME, OTHER, DATE, "19540302", UID, "604", PATH, "radiology", "clinic
 def run_with_secrets(root: Path) -> RunLayout:
     """A stopped run with planted secrets wherever a string may stand."""
     layout = RunLayout(root=root)
-    ledger = Ledger(layout=layout, config=RunConfig(seed=7), cohort="ab" * 32, knees=2, until="register")
+    manifest = writer(root, RunConfig(seed=7), knees=2, until="register")
     words = f"[bone-not-found] no femur of {NAME} ({DATE}, {UID}) in {PATH}, 19540302: sub-{NAME}_side-L clinic-pc-7"
-    ledger.outcomes += [
+    manifest.outcomes += [
         Outcome(knee=Knee(participant=NAME, side="L"), stage="ingest", status="done", seconds=1.5),
         Outcome(knee=Knee(participant=OTHER, side="R"), stage="ingest", status="failed", seconds=2.5,
                 error=Fault(code="bone-not-found", message=words)),
         Outcome(knee=None, stage="learn-synthesis", status="failed", seconds=0,
                 error=Fault(code=f"unexpected-{NAME}", message=f"KeyError: '{OTHER}' {PATH}")),
     ]  # fmt: skip
-    ledger.stages.append(StageTime(stage="ingest", seconds=4.0))
-    ledger.write("stopped", 1)
+    manifest.times.append(StageTime(stage="ingest", seconds=4.0))
+    manifest.write("stopped", 1)
     for name in (
         f"volumes/sub-{NAME}_side-L/{UID}.json",
         f"patches/{NAME}.{DATE}",
@@ -128,7 +128,7 @@ def test_the_same_run_gives_the_same_bytes_and_is_not_touched(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("torn", [None, '{"schema": "srrd-r'])
-def test_a_run_without_a_whole_book_has_a_bundle_too(tmp_path: Path, torn: str | None) -> None:
+def test_a_run_without_a_whole_manifest_has_a_bundle_too(tmp_path: Path, torn: str | None) -> None:
     layout = RunLayout(root=tmp_path / "run")
     with locked(layout.root):
         sidecar = layout.sidecar("ingest", f"sub-{NAME}_side-L")

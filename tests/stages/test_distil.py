@@ -14,9 +14,9 @@ from srrd_ray.distillation.config import HyperParameters, SearchConfig
 from srrd_ray.distillation.search import drawn, trial, validation_rows
 from srrd_ray.stages.fold_training import (
     distilled_learners,
-    teacher_and_baseline_learners,
     read_data,
     save_models,
+    teacher_and_baseline_learners,
     training_part,
     trial_inputs,
 )
@@ -144,7 +144,7 @@ def test_a_trial_scores_every_epoch_and_repeats_itself(trained: RunLayout) -> No
     scores = [list(trial(inputs, config.hyper, config, seed=1)) for _ in range(2)]
     assert len(scores[0]) == 2
     assert scores[0] == scores[1]
-    assert all(-1 <= score <= 1 for score in scores[0])
+    assert all(np.isfinite(score) and score <= 1 for score in scores[0])  # an ICC has no lower bound
 
 
 def test_a_trial_validates_on_whole_patients(trained: RunLayout) -> None:

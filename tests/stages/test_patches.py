@@ -9,7 +9,7 @@ from srrd_ray.core.geometry import Geometry, apply, matrix4
 from srrd_ray.core.records import BONES, BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig
-from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of
+from srrd_ray.stages.patches import plan_shards, write_shard
 from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.file_hash import hash_file
@@ -56,8 +56,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunLayout, dict[s
     store_mr(layout, knee_of("002"), femur_accepted=False)
     broken = Volume(array=np.minimum(LABELS.array, 1).astype(np.uint8), geometry=LABELS.geometry)
     store_ct(layout, knee_of("004"), broken)
-    plan = ShardPlan(index=0, knees=tuple(knee_of(f"00{n}") for n in range(1, 6)))
-    outcomes = write_shard_of(plan, layout, PatchConfig())
+    number, knees = 0, tuple(knee_of(f"00{n}") for n in range(1, 6))
+    outcomes = write_shard(layout.shard(number), knees, layout, PatchConfig())
     codes = {o.knee.participant: o.error.code if o.error else o.status for o in outcomes if o.knee}
     return layout, codes
 
@@ -114,8 +114,8 @@ def test_a_knee_with_ct_alone_has_cubes_without_mr(written: tuple[RunLayout, dic
 def test_a_knee_with_no_room_for_a_cube_fails_and_says_what_was_excluded(tmp_path: Path) -> None:
     layout = RunLayout(root=tmp_path)
     store_ct(layout, knee_of("001"))
-    plan = ShardPlan(index=0, knees=(knee_of("001"),))
-    (outcome,) = write_shard_of(plan, layout, PatchConfig(depth_mm=1.0))
+    number, knees = 0, (knee_of("001"),)
+    (outcome,) = write_shard(layout.shard(number), knees, layout, PatchConfig(depth_mm=1.0))
     assert outcome.error is not None
     assert outcome.error.code == "patches-none"
     assert "outside the bone" in outcome.error.message
@@ -125,18 +125,18 @@ def test_a_knee_with_no_room_for_a_cube_fails_and_says_what_was_excluded(tmp_pat
 def test_writing_a_shard_again_gives_the_same_bytes(tmp_path: Path) -> None:
     layout = RunLayout(root=tmp_path)
     store_ct(layout, knee_of("001", "L"))
-    plan = ShardPlan(index=3, knees=(knee_of("001", "L"),))
+    number, knees = 3, (knee_of("001", "L"),)
     hashes = []
     for _ in range(2):
-        write_shard_of(plan, layout, PatchConfig())
+        write_shard(layout.shard(number), knees, layout, PatchConfig())
         hashes.append((hash_file(layout.shard(3)), hash_file(layout.shard(3).with_suffix(".parquet"))))
     assert hashes[0] == hashes[1]
 
 
 def test_shards_take_knees_in_order_of_their_keys() -> None:
     knees = [knee_of("b"), knee_of("a", "R"), knee_of("a", "L"), knee_of("c")]
-    plans = plan_shards(knees, PatchConfig(knees_per_shard=3))
-    assert [[k.key for k in plan.knees] for plan in plans] == [
-        ["sub-a_side-L", "sub-a_side-R", "sub-b_side-R"],
-        ["sub-c_side-R"],
-    ]
+    shards = plan_shards(knees, knees_per_shard=3)
+    assert {name: [knee.key for knee in held] for name, held in shards.items()} == {
+        "shard-00000": ["sub-a_side-L", "sub-a_side-R", "sub-b_side-R"],
+        "shard-00001": ["sub-c_side-R"],
+    }

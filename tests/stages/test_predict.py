@@ -13,7 +13,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.fingerprint import fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.patches import PatchConfig
-from srrd_ray.stages.fold_training import distilled_learners, teacher_and_baseline_learners, read_data, save_models
+from srrd_ray.stages.fold_training import distilled_learners, read_data, save_models, teacher_and_baseline_learners
 from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.models import load_model
 from srrd_ray.stages.reading import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee

@@ -40,7 +40,7 @@ def test_there_is_a_schema_for_each_name_and_no_other() -> None:
 
 
 def test_another_version_stops_with_both_versions_named() -> None:
-    with pytest.raises(StoreError, match="got srrd-run/7, expected srrd-run/1") as caught:
+    with pytest.raises(StoreError, match="got srrd-run/7, expected srrd-run/2") as caught:
         schemas.validate("run", {"schema": "srrd-run/7", "outcomes": []}, "run.json")
     assert caught.value.code == "schema-version"
 

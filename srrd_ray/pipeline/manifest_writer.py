@@ -1,0 +1,196 @@
+"""The manifest of a run, `run.json`, as it is kept while the run goes on, and what may not go on in its folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+
+from srrd_ray import __version__
+from srrd_ray.core import serial
+from srrd_ray.core.arithmetic import Arithmetic, here
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.records import Fault, Outcome, RunState, StageTime
+from srrd_ray.execution.events import Event, ItemEnded, StageEnded
+from srrd_ray.execution.stage import AnyStage
+from srrd_ray.pipeline.configuration import RunConfig
+from srrd_ray.pipeline.manifest import OUTCOMES, SCHEMA, Manifest, PlannedStage, read_manifest
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.schemas import validate
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "numba", "scikit-learn")
+
+
+@dataclass(slots=True)
+class ManifestWriter:
+    """A listener of the runner that keeps `run.json`, which is always whole, at the end of each stage.
+
+    Parameters
+    ----------
+    lines
+        The first `written` outcomes as they stand in the file, a line each: each is turned into text once.
+    """
+
+    layout: RunLayout
+    config: RunConfig
+    cohort: str
+    stages: tuple[AnyStage, ...]
+    knees: int | None = None
+    until: str = "report"
+    outcomes: list[Outcome] = field(default_factory=list)
+    times: list[StageTime] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        """Record an event; the end of a stage writes the file."""
+        if isinstance(event, ItemEnded):
+            self.record(event.result.outcomes)
+        elif isinstance(event, StageEnded):
+            self.close_stage(event.stage, event.seconds)
+
+    def record(self, outcomes: Iterable[Outcome]) -> None:
+        """Record the outcomes of a work item."""
+        self.outcomes += outcomes
+
+    def record_stop(self, stage: str, error: BaseException) -> None:
+        """Record why the run cannot go on after a stage."""
+        self.record([Outcome(knee=None, stage=stage, status="failed", seconds=0.0, error=Fault.of(error))])
+
+    def close_stage(self, stage: str, seconds: float) -> None:
+        """Record the wall time of a stage and write the file."""
+        self.times.append(StageTime(stage=stage, seconds=seconds))
+        self.write("running", None)
+
+    def failed(self) -> list[Outcome]:
+        """Return the failed outcomes."""
+        return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    def write(self, state: RunState, exit_code: int | None) -> None:
+        """Write `run.json` as of now."""
+        head = json.loads(serial.to_json(self._manifest(state, exit_code)))
+        fresh = self.outcomes[len(self.lines) :]
+        sample = [json.loads(serial.to_line(outcome)) for outcome in _representatives(fresh)]
+        validate("run", head | {"outcomes": sample}, self.layout.run_json.name)
+        self.lines += [f"    {serial.to_line(outcome)}" for outcome in fresh]
+        del head["outcomes"]
+        text = json.dumps(head, indent=2, sort_keys=True, allow_nan=False).removesuffix("\n}")
+        ending = "\n".join([OUTCOMES, ",\n".join(self.lines), "  ]"]) if self.lines else f"{OUTCOMES}]"
+        write_text(self.layout.run_json, f"{text},\n{ending}\n}}\n")
+
+    def _manifest(self, state: RunState, exit_code: int | None) -> Manifest:
+        return Manifest(
+            state=state,
+            exit_code=exit_code,
+            software=__version__,
+            python=platform.python_version(),
+            libraries=_versions(),
+            cohort=self.cohort,
+            config=_plain(self.config),
+            knees=self.knees,
+            until=self.until,
+            plan=tuple(PlannedStage(stage=stage.name, scope=stage.scope) for stage in self.stages),
+            arithmetic=_arithmetic(),
+            stages=tuple(self.times),
+        )
+
+
+def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overwrite: bool) -> None:
+    """Stop where the folder holds a run of another configuration, cohort or version; warn where another arithmetic made it.
+
+    Raises
+    ------
+    ConfigError
+        `run-differs`; with `overwrite` the run goes on and redoes what depends on the difference.
+    """
+    try:
+        found = read_manifest(layout, outcomes=False)
+    except ConfigError as error:
+        if overwrite:
+            return
+        got = "no JSON" if error.code == "run-torn" else error.got
+        raise _differs(layout, "version of SRRD-Ray", got, f"{SCHEMA}, {__version__}") from None
+    if found is None:
+        return
+    if found.config != _plain(config) and not overwrite:
+        raise _differs(layout, "configuration", *_first_difference(found.config, _plain(config)))
+    if found.cohort != cohort and not overwrite:
+        raise _differs(layout, "cohort", f"tables {found.cohort[:12]}", f"tables {cohort[:12]}")
+    _warn_of_other_arithmetic(found)
+
+
+def _warn_of_other_arithmetic(found: Manifest) -> None:
+    """Warn once of what the last bits depend on and has changed: this run writes its own arithmetic into `run.json`."""
+    now = _versions()
+    versions = [f"{name} {old}, now {now[name]}" for name, old in found.libraries.items() if now.get(name, old) != old]
+    changed = (*found.arithmetic.differences(_arithmetic()), *versions)
+    if changed:
+        log.warning(
+            "the run was begun with another arithmetic, so that what is done now may differ from what is there in its last "
+            "bits (docs/running.md); a new --out has all of one kind: %s",
+            "; ".join(changed),
+        )
+
+
+def _differs(layout: RunLayout, which: str, got: str, expected: str) -> ConfigError:
+    return ConfigError(
+        "run-differs",
+        f"the output folder holds a run of another {which}",
+        where=layout.root.name,
+        got=got,
+        expected=expected,
+        todo="Choose a new --out, or add --overwrite to redo what differs.",
+    )
+
+
+def _representatives(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Yield outcomes that stand for all before a schema: the failed ones, and the ends of each stage's and status's seconds."""
+    ends: dict[tuple[str, str, bool], tuple[Outcome, Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            yield outcome
+            continue
+        kind = (outcome.stage, outcome.status, outcome.knee is None)
+        low, high = ends.get(kind, (outcome, outcome))
+        ends[kind] = (min(low, outcome, key=_seconds), max(high, outcome, key=_seconds))
+    for pair in ends.values():
+        yield from pair
+
+
+def _seconds(outcome: Outcome) -> float:
+    return outcome.seconds
+
+
+@cache
+def _arithmetic() -> Arithmetic:
+    return here()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
+
+
+def _plain(config: RunConfig) -> dict[str, object]:
+    found: dict[str, object] = json.loads(serial.to_json(config))
+    return found
+
+
+def _first_difference(old: dict[str, object], new: dict[str, object]) -> tuple[str, str]:
+    """Return the first setting that two configurations give different values, as each has it."""
+    before, after = _flatten(old), _flatten(new)
+    key = next(key for key in sorted(before | after) if before.get(key) != after.get(key))
+    return f"{key} {before.get(key)}", f"{key} {after.get(key)}"
+
+
+def _flatten(data: object, prefix: str = "") -> dict[str, object]:
+    """Return nested settings with dotted names."""
+    if not isinstance(data, dict):
+        return {prefix.rstrip("."): data}
+    return {name: value for key, part in data.items() for name, value in _flatten(part, f"{prefix}{key}.").items()}
