@@ -49,12 +49,13 @@ def run(
         Before any work, for a wrong configuration, cohort or folder.
     """
     config = read_config(config_path)
-    if out.resolve().is_relative_to(cohort_root.resolve()):
+    out, cohort_root = out.resolve(), cohort_root.resolve()  # a job leaves its working directory
+    if out.is_relative_to(cohort_root):
         raise ConfigError("output-in-input", "the run would lie inside the cohort", todo="Choose another --out.")
     cohort = read_cohort(cohort_root)
     if pseudonym_key is not None:
         cohort = pseudonymised(cohort, read_key(pseudonym_key))
-    layout = RunLayout(root=out.resolve())
+    layout = RunLayout(root=out)
     identity = hash_of([(k.knee.key, k.oa, k.kl_grade, k.age, k.sex) for k in cohort.knees])
     with locked(layout.root):
         refuse_other_run(layout, config, identity, overwrite=overwrite)
