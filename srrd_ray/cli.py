@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,10 +95,18 @@ def run(
         pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
-    from srrd_ray.pipeline import run as run_pipeline
+    from srrd_ray.supervise import RunCommand, supervised
 
-    return run_pipeline(
-        place(cohort), place(out), config, until=until, overwrite=overwrite, verify=verify, pseudonym_key=pseudonym_key
+    return supervised(
+        RunCommand(
+            cohort=str(cohort),
+            out=str(out),
+            config=None if config is None else str(config),
+            until=until,
+            overwrite=overwrite,
+            verify=verify,
+            pseudonym_key=None if pseudonym_key is None else str(pseudonym_key),
+        )
     )
 
 
@@ -240,16 +249,20 @@ def exit_code(error: SrrdError) -> int:
             return 1
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one subcommand and exit with its code."""
+def ended_with(command: Callable[[], int]) -> int:
+    """Return the exit code of a command, which logs to standard error, after saying what stopped it."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("srrd_ray").setLevel(logging.INFO)
     try:
-        code: int = app.cli(args=arguments, prog="srrd")
+        return command()
     except SrrdError as error:
         sys.stderr.write(f"srrd: {error}\n")
-        code = exit_code(error)
-    sys.exit(code)
+        return exit_code(error)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one subcommand and exit with its code."""
+    sys.exit(ended_with(lambda: app.cli(args=arguments, prog="srrd")))
 
 
 if __name__ == "__main__":

@@ -213,7 +213,8 @@ def _stages(seen: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
             )
         if name != current:
             return _waiting(name, seen)
-        return _stopped(name, seen, counts) if phase == "stopped" else _by_sidecars(name, seen, phase)
+        told = any(stage == name for stage, _ in counts)  # a driver that died told nothing of its stage
+        return _stopped(name, seen, counts) if phase == "stopped" and told else _by_sidecars(name, seen, phase)
 
     return tuple(one(name) for name in STAGES)
 
@@ -252,10 +253,15 @@ def _stopped(name: StageName, seen: RunFiles, counts: Tally) -> StageStatus:
     )
 
 
-def _by_sidecars(name: StageName, seen: RunFiles, state: Literal["ended", "running", "interrupted"]) -> StageStatus:
+def _by_sidecars(
+    name: StageName, seen: RunFiles, state: Literal["ended", "running", "interrupted", "stopped"]
+) -> StageStatus:
     """Return the counts of a stage that is not in the book: a unit that was finished before it began counts as skipped."""
     times = seen.finished(name)
-    skipped = sum(when < seen.changed_ns for when in times) if seen.book.software else 0
+    since = (
+        seen.changed_ns if seen.book.software and state != "stopped" else 0
+    )  # the book of a dead driver is written after it
+    skipped = sum(when < since for when in times)
     total = seen.units(name)
     left = None if total is None else max(total - len(times), 0)
     seconds = time.time() - seen.changed_ns / 1e9 if state == "running" and seen.book.software else None
