@@ -34,22 +34,27 @@ def death_of(root: Path, how: str, lines: Sequence[str], *, told: bool) -> Clust
     layout = RunLayout(root=root)
     book = _open_book(layout)
     stage = None if book is None else _stage_of(book)
-    people = () if book is None else {outcome.knee.participant for outcome in book.outcomes if outcome.knee is not None}
-    error = _error(stage, how, _last_words(lines, people), told=told)
+    people = {outcome.knee.participant for outcome in book.outcomes if outcome.knee is not None} if book else ()
+    error = told_to_stop(stage, how) if told else _died(stage, how, _last_words(lines, people))
     if stage is not None:
         with suppress(SrrdError), locked(root):
             _record(layout, stage, Fault.of(error))
     return error
 
 
-def _error(stage: StageName | None, how: str, words: str, *, told: bool) -> ClusterError:
-    return ClusterError(
-        "driver-stopped" if told else "driver-died",
-        "the run was told to stop" if told else "the process that drives the run died",
-        where=f"stage {stage}" if stage else "",
-        got=how + (f", its last words: {words}" if words and not told else ""),
-        todo="Run the same command again: finished units are kept.",
-    )
+def told_to_stop(stage: StageName | None, how: str) -> ClusterError:
+    """Return the error of a run that a signal ended."""
+    return _error("driver-stopped", "the run was told to stop", stage, how)
+
+
+def _died(stage: StageName | None, how: str, words: str) -> ClusterError:
+    said = f", its last words: {words}" if words else ""
+    return _error("driver-died", "the process that drives the run died", stage, how + said)
+
+
+def _error(code: str, what: str, stage: StageName | None, got: str) -> ClusterError:
+    where = f"stage {stage}" if stage else ""
+    return ClusterError(code, what, where=where, got=got, todo="Run the same command again: finished units are kept.")
 
 
 def _open_book(layout: RunLayout) -> RunRecord | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from srrd_ray.acts import Acts
 from srrd_ray.config import read_config
+from srrd_ray.death import told_to_stop
 from srrd_ray.engine import COHORT, Engine, Stage, Token
 from srrd_ray.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 from srrd_ray.io.cohort import Cohort, CohortKnee, read_cohort
@@ -76,6 +77,10 @@ def _run_stages(ledger: Ledger, cohort: Cohort, *, verify: bool) -> int:
                 pipeline.step(name)
             except Exception as error:  # also a defect of ours ends the run on record, with a report of what there is
                 return _stop(pipeline, name, error)
+            except (KeyboardInterrupt, SystemExit) as told:  # SIGTERM is the latter where Ray is connected
+                how = "signal SIGINT" if isinstance(told, KeyboardInterrupt) else "signal SIGTERM"
+                _record_stop(ledger, name, told_to_stop(name, how), 3)
+                raise
     code = 1 if ledger.failed() else 0
     ledger.write("finished", code)
     return code
@@ -86,11 +91,15 @@ def _stop(pipeline: Pipeline, name: StageName, error: Exception) -> int:
     log.error("%-16s stopped: %s", name, error, exc_info=not isinstance(error, SrrdError))
     ledger = pipeline.engine.ledger
     code = 3 if isinstance(error, StoreError | ClusterError) else 2 if isinstance(error, CohortError) else 1
-    ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
-    ledger.write("stopped", code)
+    _record_stop(ledger, name, error, code)
     if name not in ("report", "ingest"):
         pipeline.acts.units.report(Unit(name=COHORT, key=""))
     return code
+
+
+def _record_stop(ledger: Ledger, name: StageName, error: Exception, code: int) -> None:
+    ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
+    ledger.write("stopped", code)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,8 +13,10 @@ import pytest
 from srrd_ray.errors import ClusterError
 from srrd_ray.layout import RunLayout
 from srrd_ray.lock import owner_of
+from srrd_ray.pipeline import Pipeline, run
 from srrd_ray.status import RunStatus, read_status
 from srrd_ray.supervise import watched
+from tests.io import makers
 from tests.test_status import book
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,6 +139,24 @@ def test_a_signal_is_passed_on_and_recorded(root: Path, how: signal.Signals) -> 
     assert "Traceback" not in said
     assert f"srrd: [driver-stopped] the run was told to stop in stage learn-synthesis: got signal {how.name}" in said
     assert (status(root).phase, owner_of(root)) == ("stopped", None)
+
+
+@pytest.mark.parametrize(("told", "how"), [(KeyboardInterrupt(), "SIGINT"), (SystemExit(15), "SIGTERM")])
+def test_a_driver_that_is_told_to_stop_says_so_before_it_cleans_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: BaseException, how: str
+) -> None:
+    def strike(_: Pipeline, __: str) -> None:
+        raise told
+
+    monkeypatch.setattr(
+        Pipeline, "step", strike
+    )  # a signal in the middle of a stage; `ray job stop` grants 3 s after it
+    with pytest.raises(type(told)):
+        run(makers.cohort(tmp_path / "cohort"), tmp_path / "run", None, until="ingest", overwrite=False)
+    (failed,) = status(tmp_path / "run").failed
+    assert failed.error is not None
+    assert f"[driver-stopped] the run was told to stop in stage ingest: got signal {how}" in failed.error.message
+    assert (status(tmp_path / "run").phase, owner_of(tmp_path / "run")) == ("stopped", None)
 
 
 def test_a_driver_ends_when_its_parent_is_killed_and_the_lock_is_free_for_the_next(root: Path) -> None:
