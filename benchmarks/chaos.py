@@ -1,7 +1,7 @@
 """Strike a run in every stage, and compare what it leaves with an undisturbed run, byte for byte.
 
 ``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver (SIGKILL) once in
-every stage and starts the same command again each time; ``worker`` kills one Ray worker in every stage instead and lets the
+every stage, in turn itself and the command that looks after it, and starts the same command again each time; ``worker`` kills one Ray worker in every stage instead and lets the
 run go on (or, where that was the process that guides a training, starts the same command again). Exit code 0: the same bytes, the same exit code, nothing half-written left over.
 """
 
@@ -24,13 +24,16 @@ from typing import IO
 
 from watching import ENDED, processes
 
-from srrd_ray.core.records import STAGES
+from srrd_ray.execution.lock import owner_of
+from srrd_ray.pipeline.stages import STAGES as DECLARED
+
+STAGES = tuple(stage.name for stage in DECLARED)
 
 RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")
 """What has to be the same; `run.json` and the report hold times."""
 LONGEST_WAIT_S = 25.0
 LOST = 3
-"""The exit code of a run that lost a process without which its cluster cannot go on; the same command does."""
+"""The exit code of a run that lost its driver, or a process without which its cluster cannot go on; the same command does."""
 
 
 def main() -> int:
@@ -60,11 +63,12 @@ def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int
     while True:
         run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         lines: Queue[str] = Queue()
+        before = len(strikes)
         Thread(target=_read, args=(run.stderr, lines), daemon=True).start()
         for stage, line in _stages(run, lines, waiting):
             delay = rng.uniform(0.0, LONGEST_WAIT_S) if stage not in ("classify", "evaluate") else 0.0
             last = _wait(run, lines, delay, line)
-            pid = run.pid if victim == "driver" else _worker(run.pid, rng)
+            pid = _driver(run.pid, command[-1], len(strikes)) if victim == "driver" else _worker(run.pid, rng)
             with suppress(ProcessLookupError):  # the run ended first
                 if pid:
                     os.kill(pid, signal.SIGKILL)
@@ -72,7 +76,7 @@ def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int
             waiting.remove(stage)
             if victim == "driver":
                 break
-        if run.wait() not in (-signal.SIGKILL, *([LOST] if victim == "worker" and waiting else [])):
+        if run.wait() not in (-signal.SIGKILL, *([LOST] if len(strikes) > before else [])):
             return run.returncode, strikes
         time.sleep(3.0)  # Ray's processes notice that their driver is gone
 
@@ -104,6 +108,12 @@ def _wait(run: subprocess.Popen[str], lines: Queue[str], seconds: float, line: s
         except Empty:
             continue
     return line
+
+
+def _driver(command: int, out: str, strikes: int) -> int:
+    """Return the process that drives the run, or, every other time and before there is one, the command that looks after it."""
+    owner = owner_of(Path(out))
+    return command if owner is None or owner.stale or strikes % 2 else owner.pid
 
 
 def _worker(driver: int, rng: random.Random) -> int:

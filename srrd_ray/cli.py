@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -93,15 +95,19 @@ def run(
         pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
-    from srrd_ray.cluster.executor import RayExecutor
-    from srrd_ray.pipeline.run import RunRequest
-    from srrd_ray.pipeline.run import run as run_pipeline
+    from srrd_ray.pipeline.supervise import RunCommand, supervised
 
-    request = RunRequest(
-        cohort=parse_path(cohort), out=parse_path(out), config=config, until=until, overwrite=overwrite, verify=verify,
-        pseudonym_key=pseudonym_key,
-    )  # fmt: skip
-    return run_pipeline(request, RayExecutor)
+    return supervised(
+        RunCommand(
+            cohort=str(cohort),
+            out=str(out),
+            config=None if config is None else str(config),
+            until=until,
+            overwrite=overwrite,
+            verify=verify,
+            pseudonym_key=None if pseudonym_key is None else str(pseudonym_key),
+        )
+    )
 
 
 @app.command
@@ -245,16 +251,42 @@ def exit_code(error: SrrdError) -> int:
             return 1
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one subcommand and exit with its code."""
+def ended_with(command: Callable[[], int]) -> int:
+    """Return the exit code of a command, which logs to standard error, after saying what stopped it."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("srrd_ray").setLevel(logging.INFO)
     try:
-        code: int = app.cli(args=arguments, prog="srrd")
+        return command()
     except SrrdError as error:
         sys.stderr.write(f"srrd: {error}\n")
-        code = exit_code(error)
+        return exit_code(error)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one subcommand and exit with its code."""
+    sys.exit(ended_with(lambda: app.cli(args=arguments, prog="srrd")))
+
+
+def drive() -> None:
+    """Drive a run in this process, the child of `srrd run`, and exit with its code."""
+    from srrd_ray.execution.supervision import leashed
+
+    say_code = leashed()
+    command = sys.argv[2]
+    try:
+        code = ended_with(lambda: _drive(command))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # ended by a signal: the parent says so
+    say_code(code)
     sys.exit(code)
+
+
+def _drive(command: str) -> int:
+    from srrd_ray.cluster.executor import RayExecutor
+    from srrd_ray.pipeline.run import run as run_pipeline
+    from srrd_ray.pipeline.supervise import RunCommand
+
+    return run_pipeline(RunCommand.from_json(command).request(), RayExecutor)
 
 
 if __name__ == "__main__":

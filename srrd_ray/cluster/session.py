@@ -13,6 +13,7 @@ from ray.data import DataContext
 
 from srrd_ray.cluster.access import require_closed
 from srrd_ray.cluster.autoscaling import could_grow_to
+from srrd_ray.cluster.workdir import leave_copy
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
 
@@ -128,7 +129,7 @@ def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new tables ignore verbose=0; the log lines are ours
     try:
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+            ray.init(runtime_env=leave_copy(), logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
                 address="local",  # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it

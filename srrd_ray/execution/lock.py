@@ -35,7 +35,18 @@ class Owner:
     def stale(self) -> bool:
         """Whether the job is dead: its process is gone (same host), or its heartbeat is older than `STALE_S`."""
         here = self.host == socket.gethostname() and Path("/proc/self").exists()
-        return (here and not Path(f"/proc/{self.pid}").exists()) or self.heartbeat_s > STALE_S
+        return (here and not _lives(self.pid)) or self.heartbeat_s > STALE_S
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process of this machine runs; one that is dead but whose parent has not asked how it ended does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    except OSError:  # it is there, and not ours to look at
+        return True
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def owner_of(root: Path) -> Owner | None:

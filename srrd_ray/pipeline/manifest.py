@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from srrd_ray import __version__
@@ -12,6 +13,7 @@ from srrd_ray.core import serial
 from srrd_ray.core.arithmetic import Arithmetic
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import Outcome, RunState, Scope, StageTime
+from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,22 @@ def read_manifest(layout: RunLayout, *, outcomes: bool = True) -> Manifest | Non
         )  # fmt: skip
     known = {one.name for one in fields(Manifest)}
     return serial.from_mapping(Manifest, {key: value for key, value in data.items() if key in known})
+
+
+def write_manifest(layout: RunLayout, manifest: Manifest, lines: Sequence[str] | None = None) -> None:
+    """Write `run.json`. `lines` are all outcomes as `outcome_line` gives them, where the manifest itself holds none."""
+    head = json.loads(serial.to_json(replace(manifest, outcomes=())))
+    del head["outcomes"]
+    if lines is None:
+        lines = [outcome_line(outcome) for outcome in manifest.outcomes]
+    text = json.dumps(head, indent=2, sort_keys=True, allow_nan=False).removesuffix("\n}")
+    ending = "\n".join([OUTCOMES, ",\n".join(lines), "  ]"]) if lines else f"{OUTCOMES}]"
+    write_text(layout.run_json, f"{text},\n{ending}\n}}\n")
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """Return the line of an outcome in `run.json`."""
+    return f"    {serial.to_line(outcome)}"
 
 
 def _head(text: str) -> str:

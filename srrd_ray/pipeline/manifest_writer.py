@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 
@@ -18,8 +18,7 @@ from srrd_ray.core.records import Fault, Outcome, RunState, StageTime
 from srrd_ray.execution.events import Event, ItemEnded, StageEnded
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import RunConfig
-from srrd_ray.pipeline.manifest import OUTCOMES, SCHEMA, Manifest, PlannedStage, read_manifest
-from srrd_ray.storage.atomic import write_text
+from srrd_ray.pipeline.manifest import SCHEMA, Manifest, PlannedStage, outcome_line, read_manifest, write_manifest
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.schemas import validate
 
@@ -74,15 +73,11 @@ class ManifestWriter:
 
     def write(self, state: RunState, exit_code: int | None) -> None:
         """Write `run.json` as of now."""
-        head = json.loads(serial.to_json(self._manifest(state, exit_code)))
-        fresh = self.outcomes[len(self.lines) :]
-        sample = [json.loads(serial.to_line(outcome)) for outcome in _representatives(fresh)]
-        validate("run", head | {"outcomes": sample}, self.layout.run_json.name)
-        self.lines += [f"    {serial.to_line(outcome)}" for outcome in fresh]
-        del head["outcomes"]
-        text = json.dumps(head, indent=2, sort_keys=True, allow_nan=False).removesuffix("\n}")
-        ending = "\n".join([OUTCOMES, ",\n".join(self.lines), "  ]"]) if self.lines else f"{OUTCOMES}]"
-        write_text(self.layout.run_json, f"{text},\n{ending}\n}}\n")
+        manifest, fresh = self._manifest(state, exit_code), self.outcomes[len(self.lines) :]
+        sample = replace(manifest, outcomes=tuple(_representatives(fresh)))
+        validate("run", json.loads(serial.to_json(sample)), self.layout.run_json.name)
+        self.lines += map(outcome_line, fresh)
+        write_manifest(self.layout, manifest, self.lines)
 
     def _manifest(self, state: RunState, exit_code: int | None) -> Manifest:
         return Manifest(

@@ -209,7 +209,10 @@ def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
             return _empty(files, name, "not asked", left=0)
         if name != current:
             return _empty(files, name, "waiting", left=files.items(name))
-        return _stopped(files, name, counts) if phase == "stopped" else _by_sidecars(files, name, phase)
+        recorded = any(stage == name for stage, _ in counts)  # a driver that died recorded nothing of its stage
+        if phase == "stopped" and recorded:
+            return _stopped(files, name, counts)
+        return _by_sidecars(files, name, phase)
 
     return tuple(status(name) for name in files.names)
 
@@ -250,10 +253,15 @@ def _stopped(files: RunFiles, name: str, counts: Counts) -> StageStatus:
     return _status(files, name, "stopped", counts, left=left, seconds=None)
 
 
-def _by_sidecars(files: RunFiles, name: str, state: Literal["ended", "running", "interrupted"]) -> StageStatus:
+def _by_sidecars(
+    files: RunFiles, name: str, state: Literal["ended", "running", "interrupted", "stopped"]
+) -> StageStatus:
     """Return the counts of a stage that the manifest does not hold: an item that was finished before it began was skipped."""
     times, in_manifest = files.finished(name), bool(files.manifest.software)
-    skipped = sum(when < files.changed_ns for when in times) if in_manifest else 0
+    since = (
+        files.changed_ns if in_manifest and state != "stopped" else 0
+    )  # that of a dead driver is written after its stage
+    skipped = sum(when < since for when in times)
     total = files.items(name)
     left = None if total is None else max(total - len(times), 0)
     seconds = time.time() - files.changed_ns / 1e9 if state == "running" and in_manifest else None

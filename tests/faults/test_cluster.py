@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srrd_ray.execution.lock import LOCK
+from srrd_ray.execution.lock import LOCK, owner_of
 from srrd_ray.storage.weights import load_tensors
 from tests.faults.cluster_in_trouble import GREEDY, KNEES, STEPS
 from tests.imaging import makers
@@ -129,12 +129,27 @@ def test_57_a_driver_that_is_killed_again_and_again_leaves_what_the_same_command
 ) -> None:
     out = tmp_path / "run"
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        with started(cohort, out) as driver:
-            _wait_for_a_volume(out, driver)
-            driver.send_signal(how)
-            driver.wait(120)
-        assert driver.returncode != 0, how
+        with started(cohort, out) as command:
+            _wait_for_a_volume(out, command)
+            command.send_signal(how)
+            command.wait(120)
+        assert command.returncode != 0, how
         assert (out / LOCK).exists() == (how == signal.SIGKILL), "only who cannot clean up leaves its lock"
+        assert _told(out) == ([] if how == signal.SIGKILL else ["driver-stopped"])
+    assert ended(cohort, out).returncode == 0
+    assert volumes(out) == calm
+
+
+def test_77_a_run_whose_driver_alone_is_killed_says_so_and_the_same_command_finishes_it(
+    cohort: Path, calm: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with started(cohort, out) as command:
+        _wait_for_a_volume(out, command)
+        os.kill(_driver(out), signal.SIGKILL)  # as the system does it for want of memory
+        assert command.wait(120) == 3
+    assert _told(out) == ["driver-died"]
+    assert not (out / LOCK).exists()
     assert ended(cohort, out).returncode == 0
     assert volumes(out) == calm
 
@@ -145,13 +160,12 @@ def test_56_a_second_job_on_one_output_stops_and_the_first_goes_on(
     out = tmp_path / "run"
     with started(cohort, out) as first:
         _wait_for_a_volume(out, first)
-        first.send_signal(signal.SIGSTOP)  # so that it is not done before the second begins
+        driver = _driver(out)
+        os.kill(driver, signal.SIGSTOP)  # so that it is not done before the second begins
         second = ended(cohort, out)
-        first.send_signal(signal.SIGCONT)
+        os.kill(driver, signal.SIGCONT)
         assert second.returncode == 3
-        assert (
-            f"output-locked] another job works in this output folder in run: got process {first.pid}" in second.stderr
-        )
+        assert f"output-locked] another job works in this output folder in run: got process {driver}" in second.stderr
         assert first.wait(300) == 0
     assert volumes(out) == calm
 
@@ -175,6 +189,19 @@ def _wait_for_a_volume(out: Path, driver: subprocess.Popen[bytes]) -> None:
         assert driver.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def _driver(out: Path) -> int:
+    """The process that drives a run; the command that was started only looks after it."""
+    owner = owner_of(out)
+    assert owner is not None
+    return owner.pid
+
+
+def _told(out: Path) -> list[str]:
+    """Why the run ended, as it says itself; nothing where it stands as going on."""
+    book = json.loads((out / "run.json").read_text())
+    return [outcome["error"]["code"] for outcome in book["outcomes"] if outcome.get("error")]
 
 
 FULL = """

@@ -310,3 +310,16 @@ def test_a_run_in_an_object_store_is_told_as_one_on_a_disk_with_few_requests(
         (one.state, one.of, one.done + one.skipped, one.left) for one in here.stages
     ]
     assert found.report == f"{bucket}/run/report.html"
+
+
+def test_of_a_driver_that_died_the_finished_items_of_its_stage_are_counted(tmp_path: Path) -> None:
+    written = manifest(tmp_path, 2)
+    sidecars(tmp_path, "synthesize", 4, age_s=60)
+    died = Fault(code="driver-died", message="[driver-died] the process that drives the run died")
+    written.outcomes.append(Outcome(knee=None, stage="synthesize", status="failed", seconds=0.0, error=died))
+    written.write("stopped", 3)
+    found = status_of(tmp_path)
+    last = stage(found, "synthesize")
+    assert (last.state, last.done, last.skipped, last.left) == ("stopped", 4, 0, 2)
+    assert found.command_code == 3
+    assert "failed in synthesize: driver-died: the cohort" in text_of(found)

@@ -1,0 +1,71 @@
+"""``srrd run`` as a supervised child process: what was asked for crosses the command line as JSON, a death is recorded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srrd_ray.execution.supervision import child
+from srrd_ray.storage.places import parse_path
+
+if TYPE_CHECKING:
+    from srrd_ray.pipeline.run import RunRequest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunCommand:
+    """What ``srrd run`` was asked for, as text that survives a command line."""
+
+    cohort: str
+    out: str
+    config: str | None
+    until: str
+    overwrite: bool
+    verify: bool
+    pseudonym_key: str | None
+
+    @classmethod
+    def from_json(cls, text: str) -> RunCommand:
+        """Return the command that `supervised` passed to the child."""
+        return cls(**json.loads(text))
+
+    def request(self) -> RunRequest:
+        """Return the request with its paths parsed."""
+        from srrd_ray.pipeline.run import RunRequest  # here: the parent imports nothing heavy
+
+        config, key = (None if path is None else Path(path) for path in (self.config, self.pseudonym_key))
+        return RunRequest(
+            cohort=parse_path(Path(self.cohort)), out=parse_path(Path(self.out)), config=config, until=self.until,
+            overwrite=self.overwrite, verify=self.verify, pseudonym_key=key,
+        )  # fmt: skip
+
+
+def supervised(command: RunCommand) -> int:
+    """Return the exit code of a run that a child drives.
+
+    Raises
+    ------
+    ClusterError
+        `driver-died`, or `driver-stopped` after a signal to this process, where the child ended before the run had; `run.json`
+        then says so too.
+    """
+    root = parse_path(Path(command.out)).resolve()
+    return watched(root, "from srrd_ray.cli import drive; drive()", json.dumps(asdict(command)))
+
+
+def watched(root: Path, program: str, *arguments: str) -> int:
+    """Return the exit code of a Python `program` that drives the run in a folder; it has to be `leashed`.
+
+    Raises
+    ------
+    ClusterError
+        As `supervised`.
+    """
+    ended = child(program, *arguments)
+    if ended.code is not None:
+        return ended.code
+    from srrd_ray.pipeline.death import death_of
+
+    raise death_of(root, ended.words, ended.lines, told=bool(ended.told))
