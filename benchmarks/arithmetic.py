@@ -17,15 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
-from srrd_ray.layout import RunLayout
-from srrd_ray.provenance import hash_file
-from srrd_ray.stages.measure_image import measure_image
-from srrd_ray.stages.recipe import Recipe
 from tests.stages.test_measure_image import write_nifti
 
+from srrd_ray.core.hashing import hash_file
 from srrd_ray.diagnosis import patient_folds
 from srrd_ray.distillation.inference import predict
 from srrd_ray.distillation.step import TeacherLearner
+from srrd_ray.measurement.image import measure_image
+from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.patches import PatchConfig
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.rigid import RegistrationConfig, register_bone
@@ -35,6 +34,7 @@ from srrd_ray.stages.evaluate import evaluate
 from srrd_ray.stages.measure import measure_knee
 from srrd_ray.stages.patches import ShardPlan, write_shard_of
 from srrd_ray.stages.simulate import simulate_knee
+from srrd_ray.storage.layout import RunLayout
 from tests.distillation import test_step as teaching
 from tests.distillation.toys import SMALL, toy
 from tests.registration import phantoms

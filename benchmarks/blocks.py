@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from watching import pss_mb
 
+from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.imaging import block_store
@@ -130,14 +131,14 @@ def main() -> int:
     thread = Thread(target=watch, args=(stop, peaks), daemon=True)
     thread.start()
     started = time.monotonic()
-    cluster = ClusterConfig(cpus=chosen.cpus, knee_memory_mb=3500)
+    executor = RayExecutor(ClusterConfig(cpus=chosen.cpus, knee_memory_mb=3500))
     found = measure_volume(
-        image, chosen.folder / "maps", edge=chosen.blocks, structure=not chosen.thickness, cluster=cluster
+        image, chosen.folder / "maps", edge=chosen.blocks, structure=not chosen.thickness, executor=executor
     )
     stop.set()
     thread.join()
     peaks["driver ever"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(to_text(flat(found.measures, found.cut)))
+    print(to_text(flat(found.measures, found.binarization)))
     checked = [agrees(found, core, chosen.size) for core in corners(chosen.size, chosen.blocks)]
     print(json.dumps({"seconds": time.monotonic() - started, "peak_mb": peaks, "corners_equal": checked}, indent=1))
     return 0 if all(checked) else 1

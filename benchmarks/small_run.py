@@ -1,4 +1,4 @@
-"""A run over a small cohort with the acts of `small_acts`: ``python benchmarks/small_run.py COHORT OUT``; last line: what it used."""
+"""A run over a small cohort with the stages of `small_stages`: ``python benchmarks/small_run.py COHORT OUT``; last line: what it used."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-from small_acts import SmallActs, learn_little
+from small_stages import small_stages
 
-from srrd_ray.pipeline.run import run as pipeline
+from srrd_ray.cluster.executor import RayExecutor
+from srrd_ray.pipeline.run import RunRequest, run
 from srrd_ray.storage.places import parse_path
 
 
 def main() -> int:
     cohort, out = (parse_path(Path(name)) for name in sys.argv[1:3])
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    pipeline.Acts, pipeline.Pipeline._learnt = SmallActs, learn_little  # type: ignore[misc, method-assign]
     started = time.monotonic()
-    code = pipeline.run(cohort, out, None, until="report", overwrite=False)
+    code = run(RunRequest(cohort=cohort, out=out, stages=small_stages(cohort)), RayExecutor)
     used = resource.getrusage(resource.RUSAGE_SELF)
     facts = {
         "code": code,
