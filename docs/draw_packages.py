@@ -150,7 +150,7 @@ def draw(graph: Graph, with_ray: set[str]) -> str:
     left = min(layout.x[name] - _width(name) / 2 for name in layout.x) - MARGIN
     width = max(layout.x[name] + _width(name) / 2 for name in layout.x) + MARGIN - left
     height = 2 * MARGIN + len(layout.rows) * STEP - (STEP - HEIGHT) + LEGEND
-    top = {}
+    top: dict[str, float] = {}
     for level, row in enumerate(reversed(layout.rows)):
         top |= dict.fromkeys(row, MARGIN + level * STEP)
     lines = [
