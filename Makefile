@@ -21,7 +21,7 @@ audit: install  ## known holes in the tested versions; where the index or the li
 
 docs: $(VENV)/.docs  ## the documentation as a site, in site/; a broken link or an outdated drawing is an error
 	$(BIN)/python docs/draw_packages.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # never --quiet: it hides warnings from --strict too
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs]"
