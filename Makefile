@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARITHMETIC ?= 0
 
-.PHONY: demo test lint audit install clean
+.PHONY: demo test lint audit docs install clean
 
 demo: install  ## simulate a small cohort, run everything, end with the path of the report
 	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
@@ -22,6 +22,14 @@ lint: install  ## style and types
 audit: install  ## known holes in the tested versions; where the index or the list of holes does not answer, it says so and ends well
 	.ci/audit
 
+docs: $(VENV)/.docs  ## the documentation as a site, in site/; a broken link or an outdated drawing is an error
+	$(BIN)/python docs/draw_packages.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # never --quiet: it hides warnings from --strict too
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -31,4 +39,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build site *.egg-info
