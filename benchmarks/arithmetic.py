@@ -17,9 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
-from tests.stages.test_measure_image import write_nifti
 
-from srrd_ray.core.hashing import hash_file
 from srrd_ray.diagnosis import patient_folds
 from srrd_ray.distillation.inference import predict
 from srrd_ray.distillation.step import TeacherLearner
@@ -32,11 +30,13 @@ from srrd_ray.simulation.patients import simulate_cohort_plan
 from srrd_ray.stages.classify import classify
 from srrd_ray.stages.evaluate import evaluate
 from srrd_ray.stages.measure import measure_knee
-from srrd_ray.stages.patches import ShardPlan, write_shard_of
+from srrd_ray.stages.patches import write_shard
 from srrd_ray.stages.simulate import simulate_knee
+from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from tests.distillation import test_step as teaching
 from tests.distillation.toys import SMALL, toy
+from tests.measurement.test_image import write_nifti
 from tests.registration import phantoms
 from tests.run_folder import make_run
 from tests.stages import test_classify, test_measure, test_patches
@@ -85,7 +85,7 @@ def cut(root: Path) -> Found:
     test_patches.store_ct(layout, knee)
     test_patches.store_mr(layout, knee)
     yield "ingest: volume", hash_file(layout.volume(knee, "ct")).encode()
-    write_shard_of(ShardPlan(index=0, knees=(knee,)), layout, PatchConfig())
+    write_shard(layout.shard(0), (knee,), layout, PatchConfig())
     yield "patches: shard", hash_file(layout.shard(0)).encode()
 
 

@@ -52,7 +52,7 @@ def test_given_masks_become_labels_on_the_grid_of_their_image(tmp_path: Path) ->
     mask(root, "femur", HIGH)
     mask(root, "tibia", LOW)
     stored = ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
-    assert [volume.image for volume in stored] == ["ct", "ct_bones", "mr"]
+    assert [volume.image for volume in stored] == ["ct", "ct_masks", "mr"]
     labels = omezarr.read_volume(stored[1].path)
     assert labels.geometry == stored[0].geometry
     assert (labels.array.T[HIGH] == 1).all()

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from srrd_ray.core.geometry import apply
-from srrd_ray.core.records import BONES, Knee
+from srrd_ray.core.records import BONES, Image, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.poses import read_pose
@@ -59,3 +61,37 @@ def test_a_synthetic_ct_without_bones_leads_to_refused_bones_and_never_to_an_acc
     assert {t.quality.reason for t in found} == {"synthetic-bone-not-found"}
     assert not omezarr.read_volume(layout.volume(KNEE, "mr_bones")).array.any()
     assert read_table(layout.part("registration", KNEE), COLUMNS)["mae_hu"].isna().all()
+
+
+def labels_of(layout: RunLayout, image: Image) -> NDArray[np.generic]:
+    return omezarr.read_volume(layout.volume(KNEE, image)).array
+
+
+def test_a_replaced_ct_is_segmented_anew(layout: RunLayout) -> None:
+    register_knee(KNEE, layout, RegistrationConfig())
+    before = labels_of(layout, "ct_bones")
+    ct, _ = phantoms.knee()
+    shifted = Volume(array=np.roll(ct.array, 3, axis=2), geometry=ct.geometry)
+    omezarr.write_volume(layout.volume(KNEE, "ct"), shifted, knee=KNEE, image="ct", unit="HU")
+    register_knee(KNEE, layout, RegistrationConfig())
+    moved = labels_of(layout, "ct_bones")
+    assert not np.array_equal(moved, before)
+    assert np.count_nonzero(moved != np.roll(before, 3, axis=2)) < 0.05 * np.count_nonzero(before)
+
+
+def test_masks_given_with_ct_and_mr_are_the_bones(layout: RunLayout) -> None:
+    _, labels = phantoms.knee()
+    given = Volume(array=ndimage.grey_erosion(labels.array, size=3), geometry=labels.geometry)
+    omezarr.write_volume(layout.volume(KNEE, "ct_masks"), given, knee=KNEE, image="ct_masks", unit="label")
+    mr = omezarr.read_stored(layout.volume(KNEE, "mr")).geometry
+    femur = np.zeros(mr.shape, dtype=np.uint8)
+    femur[:5, :5, :5] = 1
+    omezarr.write_volume(
+        layout.volume(KNEE, "mr_masks"), Volume(array=femur, geometry=mr), knee=KNEE, image="mr_masks", unit="label"
+    )
+    found = register_knee(KNEE, layout, RegistrationConfig())
+    assert np.array_equal(labels_of(layout, "ct_bones"), given.array)
+    assert np.array_equal(labels_of(layout, "mr_bones") == 1, (femur == 1) & found[0].quality.accepted)
+    assert (labels_of(layout, "mr_bones") == 2).any() == found[1].quality.accepted, (
+        "no mask of the tibia: mapped from CT"
+    )
