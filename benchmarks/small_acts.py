@@ -13,19 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import Geometry, matrix4
 from srrd_ray.core.hashing import hash_of, seed_from
-from srrd_ray.core.records import (
-    BONES,
-    COMPARTMENTS,
-    PARAMETERS,
-    BoneTransform,
-    Image,
-    Knee,
-    Patch,
-    RegistrationQuality,
-    StageName,
-)
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS, BoneTransform, Image, Knee, Patch, RegistrationQuality, StageName
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.acts import Acts, UnitActs, paired_source

@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 
 from srrd_ray.cohort.tables import Cohort, with_places
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
-from srrd_ray.core.records import BONES, CohortKnee, Knee, Outcome
+from srrd_ray.core.records import CohortKnee, Knee, Outcome
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.stages.patches import ShardPlan, plan_shards, write_shard_of

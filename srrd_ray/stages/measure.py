@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.core.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
+from srrd_ray.core.bones import BONE_LABELS, BONES
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS, Knee, Patch
 from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry.apparent import apparent_of, values_of
 from srrd_ray.morphometry.maps import region_measures
@@ -24,7 +26,7 @@ from srrd_ray.storage.tables import write_table
 Row = dict[str, str | int | float | None]
 COLUMNS = (
     "participant", "side", "bone", "compartment", "store", "row",
-    "BV/TV", "Tb.Th", "Tb.Sp", "Tb.N", "coverage", "method",
+    *PARAMETERS, "coverage", "method",
 )  # fmt: skip
 
 

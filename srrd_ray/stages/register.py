@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
 from srrd_ray.core.errors import InputError, RegistrationError
 from srrd_ray.core.geometry import Matrix4, matrix4
-from srrd_ray.core.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.core.records import BoneTransform, Image, Knee, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refused
@@ -87,7 +88,7 @@ def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labe
     return labels
 
 
-def register_one(knee: Knee, bone: Bone, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
+def register_one(knee: Knee, bone: BoneName, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
     """Return the pose of one bone and its judgement."""
     masks = images.ct_bones.array == BONE_LABELS[bone], images.sct_bones.array == BONE_LABELS[bone]
     if not (masks[0].any() and masks[1].any()):
@@ -108,7 +109,7 @@ def _pose(images: KneeImages, masks: tuple[Mask, Mask], config: RegistrationConf
 
 
 def _transform(
-    knee: Knee, bone: Bone, matrix: Matrix4 | NDArray[np.float64], quality: RegistrationQuality
+    knee: Knee, bone: BoneName, matrix: Matrix4 | NDArray[np.float64], quality: RegistrationQuality
 ) -> BoneTransform:
     return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(matrix), quality=quality)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from srrd_ray.core.records import Bone, Image, Knee
+from srrd_ray.core.bones import BoneName
+from srrd_ray.core.records import Image, Knee
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +19,7 @@ class RunLayout:
         """``volumes/<knee>/<image>.ome.zarr``."""
         return self.root / "volumes" / knee.key / f"{image}.ome.zarr"
 
-    def transform(self, knee: Knee, bone: Bone) -> Path:
+    def transform(self, knee: Knee, bone: BoneName) -> Path:
         """``volumes/<knee>/transform_<bone>.json``: a `BoneTransform`."""
         return self.root / "volumes" / knee.key / f"transform_{bone}.json"
 

@@ -17,7 +17,8 @@ import yaml
 
 from srrd_ray.cli import main
 from srrd_ray.core import serial
-from srrd_ray.core.records import PARAMETERS, STAGES, Knee
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import STAGES, Knee
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.pipeline.manifest import RunRecord
 from srrd_ray.pipeline.run import run

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import apply
-from srrd_ray.core.records import BONES, Knee
+from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.poses import read_pose
