@@ -28,7 +28,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.cohort import TRUTH_VOXEL_MM, VIEWS, PosedKnee, View, ct_session_of, image_grids, posed_knee

@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
 from srrd_ray.core.geometry import apply
-from srrd_ray.core.records import BONE_LABELS, BONES, Bone, Compartment, Patch
+from srrd_ray.core.records import Compartment, Patch
 from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry import MorphometryConfig, bone_maps, ct_bone_fraction, region_measures
 from srrd_ray.morphometry.calibration import MARROW_HU
@@ -32,7 +33,7 @@ BOX_MM = (BLOCK_CELLS[0] * CELL_MM, BLOCK_CELLS[1] * CELL_MM, BLOCK_CELLS[2] * C
 Row = dict[str, object]
 
 
-def truth_of(images: KneeImages) -> dict[tuple[Bone, Compartment], dict[str, float]]:
+def truth_of(images: KneeImages) -> dict[tuple[BoneName, Compartment], dict[str, float]]:
     found = {}
     cells = pd.DataFrame([{name: getattr(c, name) for name in c.__slots__} for c in images.cells])
     for (bone, compartment), own in cells.groupby(["bone", "compartment"]):
@@ -49,7 +50,7 @@ def truth_of(images: KneeImages) -> dict[tuple[Bone, Compartment], dict[str, flo
     return found
 
 
-def mr_labels(images: KneeImages, bone: Bone) -> NDArray[np.bool_]:
+def mr_labels(images: KneeImages, bone: BoneName) -> NDArray[np.bool_]:
     """Return the bone on the MR's grid, through its true pose."""
     grid, ct = images.mr.geometry, images.ct_labels
     points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1)).reshape(-1, 3)

@@ -16,18 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import Geometry, matrix4
 from srrd_ray.core.hashing import hash_of, seed_from
-from srrd_ray.core.records import (
-    BONES,
-    COMPARTMENTS,
-    PARAMETERS,
-    BoneTransform,
-    Image,
-    Knee,
-    Patch,
-    RegistrationQuality,
-)
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS, BoneTransform, Image, Knee, Patch, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import AnyStage, Work
 from srrd_ray.execution.work import Produced

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 from srrd_ray.storage.places import parse_path
 
@@ -117,7 +118,7 @@ def measure(
     *,
     source: Annotated[Literal["bone", "mr", "ct"], tyro.conf.arg(name="from")] = "bone",
     roi: Path | None = None,
-    bone: Literal["femur", "tibia"] | None = None,
+    bone: BoneName | None = None,
     bone_mask: Path | None = None,
     threshold: Annotated[str, tyro.conf.arg(metavar="auto|binary|VALUE")] = "auto",
     marrow: float | None = None,

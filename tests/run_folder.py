@@ -12,19 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.core import serial
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.geometry import matrix4
-from srrd_ray.core.records import (
-    BONES,
-    COMPARTMENTS,
-    PARAMETERS,
-    Bone,
-    BoneTransform,
-    Fault,
-    Knee,
-    Outcome,
-    Patch,
-    RegistrationQuality,
-)
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS, BoneTransform, Fault, Knee, Outcome, Patch, RegistrationQuality
 from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
@@ -123,7 +114,7 @@ def _patches(
     return patches, truth
 
 
-def _region_centre(bone: Bone, compartment: str) -> NDArray[np.float64]:
+def _region_centre(bone: BoneName, compartment: str) -> NDArray[np.float64]:
     return np.array([22.0 if compartment == "medial" else -22.0, 0.0, 9.0 if bone == "femur" else -9.0])
 
 
@@ -148,7 +139,7 @@ def _values(
         else:
             part["model"] = model
             part["fold"] = part["participant"].map(folds)
-            part = part.assign(**{f"{p}.SD": SPREAD[p] * NOISE[model] for p in PARAMETERS})
+            part = part.assign(**{PARAMETER_OF[p].predictive_sd: SPREAD[p] * NOISE[model] for p in PARAMETERS})
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import CohortError
-from srrd_ray.core.records import BONES, Bone, CohortKnee, Knee, Modality, Series, Side
+from srrd_ray.core.records import CohortKnee, Knee, Modality, Series, Side
 from srrd_ray.storage.places import cached_listing, parse_path, present
 from srrd_ray.storage.schemas import validate
 
@@ -241,7 +242,7 @@ def _series(root: Path, knee: Knee, modality: Modality, faults: list[CohortError
     return None if path is None else Series(knee=knee, modality=modality, path=path)
 
 
-def _masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[tuple[Bone, Modality, Path]]:
+def _masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[tuple[BoneName, Modality, Path]]:
     folder = root / "derivatives" / "masks" / f"sub-{knee.participant}"
     if not folder.is_dir():
         return

@@ -8,26 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import CohortError, InputError, SrrdError
 from srrd_ray.core.geometry import Geometry, Matrix4
 from srrd_ray.core.scrub import Scrubber
 
 Side: TypeAlias = Literal["L", "R"]
-Bone: TypeAlias = Literal["femur", "tibia"]
 Compartment: TypeAlias = Literal["medial", "lateral"]
 Modality: TypeAlias = Literal["ct", "mr"]
 Image: TypeAlias = Literal["ct", "mr", "sct", "ct_masks", "mr_masks", "ct_bones", "mr_bones"]
 Unit: TypeAlias = Literal["HU", "au", "label"]
-Parameter: TypeAlias = Literal["BV/TV", "Tb.Th", "Tb.Sp", "Tb.N"]
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 RunState: TypeAlias = Literal["running", "finished", "stopped"]
 Scope: TypeAlias = Literal["knee", "shard", "cohort"]
 """What one work item of a stage covers."""
 STATUSES: tuple[Status, ...] = get_args(Status)
-BONES: tuple[Bone, ...] = get_args(Bone)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)
-PARAMETERS: tuple[Parameter, ...] = get_args(Parameter)
-BONE_LABELS: dict[Bone, int] = {"femur": 1, "tibia": 2}
 
 _ID = re.compile(r"[A-Za-z0-9]+\Z")
 _KEY = re.compile(r"sub-([A-Za-z0-9]+)_side-([LR])\Z")
@@ -89,7 +85,7 @@ class CohortKnee:
     oa: int | None
     age: float | None
     sex: str | None
-    masks: tuple[tuple[Bone, Modality, Path], ...] = ()
+    masks: tuple[tuple[BoneName, Modality, Path], ...] = ()
 
     def series(self, modality: Modality) -> Series | None:
         """Return the image of one modality, or none."""
@@ -131,7 +127,7 @@ class BoneTransform:
     """The rigid pose of one bone: `matrix` maps fixed LPS mm (CT) to moving LPS mm (MR), always in that direction."""
 
     knee: Knee
-    bone: Bone
+    bone: BoneName
     fixed: Modality
     moving: Modality
     matrix: Matrix4
@@ -145,7 +141,7 @@ class Patch:
     store: Path
     row: int
     knee: Knee
-    bone: Bone
+    bone: BoneName
     compartment: Compartment
     center_lps_mm: tuple[float, float, float]
     depth_mm: float

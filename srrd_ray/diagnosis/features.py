@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.records import COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee
+from srrd_ray.core.bones import BoneName
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS, Compartment, Knee
 
 NAMES = tuple(f"{parameter} {what}" for parameter in PARAMETERS for what in ("mean", "medial-lateral"))
 
@@ -18,7 +20,7 @@ class PatchValues:
     """The four parameters (n, 4) of n patches, and where each lies."""
 
     knees: Sequence[Knee]
-    bones: Sequence[Bone]
+    bones: Sequence[BoneName]
     compartments: Sequence[Compartment]
     values: NDArray[np.float64]
 
@@ -44,7 +46,7 @@ def knee_features(patches: PatchValues) -> Features:
     Few features on purpose: cohorts have tens of knees. A region counts once however many patches it has; a bone that is
     missing leaves its compartments to the other one; patches without a value are left out.
     """
-    regions: dict[Knee, dict[tuple[Compartment, Bone], list[int]]] = {}
+    regions: dict[Knee, dict[tuple[Compartment, BoneName], list[int]]] = {}
     for index, knee in enumerate(patches.knees):
         place = regions.setdefault(knee, {})
         if np.isfinite(patches.values[index]).all():
@@ -59,7 +61,7 @@ def knee_features(patches: PatchValues) -> Features:
     )
 
 
-def _row(values: NDArray[np.float64], regions: dict[tuple[Compartment, Bone], list[int]]) -> list[float] | None:
+def _row(values: NDArray[np.float64], regions: dict[tuple[Compartment, BoneName], list[int]]) -> list[float] | None:
     means: dict[Compartment, list[NDArray[np.float64]]] = {}
     for (compartment, _), rows in regions.items():
         means.setdefault(compartment, []).append(values[rows].mean(axis=0))

@@ -1,4 +1,4 @@
-"""Four parameters as four histograms of 51 bins on fixed physical supports, so that a temperature has a meaning.
+"""Each parameter as a histogram of 51 bins on its fixed physical support, so that a temperature has a meaning.
 
 Sources: HL-Gauss, Imani & White 2018 (arXiv 1806.04613), Farebrother et al. 2024 (arXiv 2403.03950).
 """
@@ -10,22 +10,17 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from srrd_ray.core.records import PARAMETERS, Parameter
+from srrd_ray.core.parameters import PARAMETER_OF
 
 Logits: TypeAlias = Tensor
 
 BINS = 51
-SUPPORT: dict[Parameter, tuple[float, float]] = {
-    "BV/TV": (0.0, 0.65),
-    "Tb.Th": (0.05, 0.60),
-    "Tb.Sp": (0.2, 1.6),
-    "Tb.N": (0.4, 2.4),
-}
 
 
 def edges() -> Tensor:
     """Return the bin edges (parameter, BINS + 1) in each parameter's own unit (1, mm, mm, 1/mm)."""
-    return torch.stack([torch.linspace(*SUPPORT[p], BINS + 1, dtype=torch.float64) for p in PARAMETERS]).float()
+    supports = [parameter.support for parameter in PARAMETER_OF.values()]
+    return torch.stack([torch.linspace(*support, BINS + 1, dtype=torch.float64) for support in supports]).float()
 
 
 def centres() -> Tensor:

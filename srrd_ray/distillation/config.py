@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, TypeAlias
 
 from srrd_ray.core.geometry import Shape
 
@@ -11,6 +11,8 @@ Lag = tuple[int, int]
 """Axis (0 SI, 1 AP, 2 ML) and voxels between the two of a pair."""
 
 CT_LAGS: tuple[Lag, ...] = ((0, 1), (0, 2), (1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4))
+Architecture: TypeAlias = Literal["residual"]
+"""The networks that `networks.build` knows."""
 MR_LAGS: tuple[Lag, ...] = ((0, 1), (0, 2), (0, 4), (1, 1), (1, 2), (1, 4), (2, 1), (2, 2))
 
 
@@ -22,6 +24,8 @@ class NetworkConfig:
     ----------
     input
         What it reads: CT in HU, or MR as bone fraction.
+    architecture
+        Which network (`networks.architecture`).
     width
         Channels after the stem; each block doubles them. A multiple of `groups`.
     blocks
@@ -31,6 +35,7 @@ class NetworkConfig:
     """
 
     input: Literal["ct", "mr"] = "ct"
+    architecture: Architecture = "residual"
     width: int = 8
     blocks: int = 2
     groups: int = 4
@@ -81,7 +86,7 @@ class HyperParameters:
     kd_weight
         λ in 0..1: the loss is (1 - λ) · labels + λ · teacher; the student's start weighs the teacher's halves likewise.
     feature_weight, relation_weight
-        Weights of the two feature terms.
+        Weights of the two feature terms. Every weight of a term that needs the teacher is called ``<…>_weight``.
     lr, weight_decay
         Peak learning rate and decoupled weight decay of AdamW.
     """
@@ -95,14 +100,8 @@ class HyperParameters:
 
     def without_teacher(self) -> HyperParameters:
         """Return the same optimisation with every weight of the teacher zero: the baseline."""
-        return HyperParameters(
-            temperature=self.temperature,
-            kd_weight=0.0,
-            feature_weight=0.0,
-            relation_weight=0.0,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-        )
+        weights = [each.name for each in fields(self) if each.name.endswith("_weight")]
+        return replace(self, **dict.fromkeys(weights, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""The teacher (MR) and the student (CT): one compact isotropic residual network at two scales, with a histogram head.
+"""The teacher (MR) and the student (CT): one compact isotropic network at two scales, with a histogram head.
 
 GroupNorm only: nothing depends on the batch, and training and evaluation are the same function. Normalisation constants
 are buffers, so that weights carry them and a network reads raw input.
@@ -6,17 +6,18 @@ are buffers, so that weights carry them and a network reads raw input.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from srrd_ray.core.hashing import seed_from
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.distillation.bins import BINS, centres, widths
-from srrd_ray.distillation.config import NetworkConfig
+from srrd_ray.distillation.config import Architecture, NetworkConfig
 from srrd_ray.distillation.texture import masked_mean, texture
 
 POOLED = 4
@@ -48,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 class HistogramHead(nn.Module):
-    """Logits of four histograms: a Gaussian whose centre and log SD are linear in the features, and a linear residue.
+    """Logits of a histogram for each parameter: a Gaussian whose centre and log SD are linear in the features, and a linear residue.
 
     The Gaussian makes few cubes enough: its centre is an ordinary regression. The residue, 0 at first, lets a histogram
     take any other shape. The buffers `middle` and `unit` are mean and SD of the training targets.
@@ -81,21 +82,25 @@ class HistogramHead(nn.Module):
 
 
 class PatchRegressor(nn.Module):
-    """Cubes (b, 1, z, y, x) and bone masks of the same shape in, a `Reading` out."""
+    """Cubes (b, 1, z, y, x) and bone masks of the same shape in, a `Reading` out.
+
+    `block` makes a block from its channels inside, its channels outside and the groups of its GroupNorms: features (b, channel,
+    z, y, x) in, on half the grid out.
+    """
 
     input_mean: Tensor
     input_sd: Tensor
     texture_mean: Tensor
     texture_sd: Tensor
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, block: Callable[[int, int, int], nn.Module] = ResidualBlock) -> None:
         super().__init__()
         self.config = config
         kernel, stride = config.stem
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.stem = nn.Conv3d(2, config.width, kernel, stride=stride, padding=padding, bias=False)
         widths = (config.width, *config.channels)
-        self.blocks = nn.ModuleList(ResidualBlock(a, b, config.groups) for a, b in pairwise(widths))
+        self.blocks = nn.ModuleList(block(a, b, config.groups) for a, b in pairwise(widths))
         self.norm = nn.GroupNorm(config.groups, widths[-1])
         statistics = 3 + len(config.lags)
         self.head = HistogramHead(widths[-1] + statistics)
@@ -141,11 +146,22 @@ class Adapters(nn.Module):
         return tuple(adapter(feature) for adapter, feature in zip(self.maps, features, strict=True))
 
 
-def build(config: NetworkConfig, seed: int) -> PatchRegressor:
-    """Return a network with weights that depend on `config` and `seed` alone."""
+def architecture(name: Architecture) -> Callable[[NetworkConfig], PatchRegressor]:
+    """Return what makes a network of that architecture; a new one is a `case` here and a word of `config.Architecture`."""
+    match name:
+        case "residual":
+            return PatchRegressor
+        case never:
+            assert_never(never)
+
+
+def build(
+    config: NetworkConfig, seed: int, make: Callable[[NetworkConfig], PatchRegressor] | None = None
+) -> PatchRegressor:
+    """Return a network with weights that depend on `config` and `seed` alone; `make` stands in for its architecture."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from(seed, "weights", config.input))
-        return PatchRegressor(config)
+        return (make or architecture(config.architecture))(config)
 
 
 def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) -> Adapters:

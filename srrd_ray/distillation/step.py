@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import cos, pi
 
 import numpy as np
@@ -15,12 +15,12 @@ from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.learner import Shard, batches
 from srrd_ray.distillation.augmentation import drawn_flips, mirrored, varied
 from srrd_ray.distillation.bins import gaussian_targets
-from srrd_ray.distillation.config import DistillationConfig, HyperParameters
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import start_guided
 from srrd_ray.distillation.inference import TeacherOutputs, cubes
-from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
-from srrd_ray.distillation.networks import Reading, build, build_adapters, fit_constants
+from srrd_ray.distillation.losses import LOSS_TERMS, LossTerm, StudentBatch, histogram_loss
+from srrd_ray.distillation.networks import PatchRegressor, Reading, build, build_adapters, fit_constants
 
 
 class TeacherLearner:
@@ -67,7 +67,17 @@ class TeacherLearner:
 
 
 class StudentLearner:
-    """Learns the parameters from CT: from the labels alone (the baseline), or also from what the teacher saw in MR."""
+    """Learns the parameters from CT: from the labels alone (the baseline), or also from what the teacher saw in MR.
+
+    Parameters
+    ----------
+    teacher
+        What the teacher says of the cubes of `data`; None for the baseline.
+    terms
+        The loss; each counts where its weight in ``config.hyper`` says so.
+    make
+        Makes the network in place of the architecture of ``config.student``.
+    """
 
     def __init__(
         self,
@@ -76,20 +86,23 @@ class StudentLearner:
         config: DistillationConfig,
         seed: int,
         teacher: TeacherOutputs | None = None,
+        *,
+        terms: tuple[LossTerm, ...] = LOSS_TERMS,
+        make: Callable[[NetworkConfig], PatchRegressor] | None = None,
     ) -> None:
         self._name, self._config, self._seed = name, config, seed
         self._hyper = config.hyper if teacher else config.hyper.without_teacher()
         self._teacher = teacher
+        self._terms = tuple(term for term in terms if term.counts(self._hyper, taught=teacher is not None))
         self._images, self._masks = cubes(data.ct, data.ct_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
-        self.network = build(config.student, seed)
+        self.network = build(config.student, seed, make)
         fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
         if teacher:
             guide = (teacher.halves, self._hyper.kd_weight)
             start_guided(self.network, (self._images, self._masks), torch.from_numpy(data.targets), guide)
-        self._adapters = (
-            build_adapters(config.student, config.teacher, seed) if self._hyper.feature_weight > 0 else None
-        )
+        compared = any(term.needs_adapters for term in self._terms)
+        self._adapters = build_adapters(config.student, config.teacher, seed) if compared else None
         self._optimizer = _optimizer(nn.ModuleDict(dict(self.modules())), self._hyper)
 
     @property
@@ -120,40 +133,31 @@ class StudentLearner:
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
             images = varied(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
-            terms = self._terms(wrapped["network"](images.to(device), masks.to(device)), rows, flips, wrapped)
-            loss = _step(self._weighed(terms), self._optimizer, list(self.modules().values()), self._name)
-            for key, value in {**{k: float(v.detach()) for k, v in terms.items()}, "loss": loss}.items():
+            reading: Reading = wrapped["network"](images.to(device), masks.to(device))
+            batch = self._compared(reading, rows, flips, wrapped)
+            values = {term.name: term.value(batch) for term in self._terms}
+            weighed = torch.stack([term.weight(self._hyper) * values[term.name] for term in self._terms]).sum()
+            loss = _step(weighed, self._optimizer, list(self.modules().values()), self._name)
+            for key, value in {**{k: float(v.detach()) for k, v in values.items()}, "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
         return {key: float(np.mean(values)) for key, values in sums.items()}
 
-    def _terms(
+    def _compared(
         self, reading: Reading, rows: NDArray[np.intp], flips: NDArray[np.intp], wrapped: Mapping[str, nn.Module]
-    ) -> dict[str, Tensor]:
-        device = reading.logits.device
-        terms = {"labels": histogram_loss(reading.logits, self._targets[rows].to(device))}
-        hyper, teacher = self._hyper, self._teacher
-        if teacher is None:
-            return terms
-        shown = [features[flips[rows], rows].to(device) for features in teacher.features]
-        if hyper.kd_weight > 0:
-            terms["soft"] = soft_targets(reading.logits, teacher.logits[rows].to(device), hyper.temperature)
-        if hyper.feature_weight > 0:
-            adapted: tuple[Tensor, ...] = wrapped["adapters"](reading.features)
-            pairs = [feature_distance(s, t) for s, t in zip(adapted, shown, strict=True)]
-            terms["features"] = torch.stack(pairs).mean()
-        if hyper.relation_weight > 0:
-            terms["relations"] = relation_distance(reading.features[-1], shown[-1])
-        return terms
-
-    def _weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
-        hyper = self._hyper
-        weights = {
-            "labels": 1 - hyper.kd_weight,
-            "soft": hyper.kd_weight,
-            "features": hyper.feature_weight,
-            "relations": hyper.relation_weight,
-        }
-        return torch.stack([weights[key] * value for key, value in terms.items()]).sum()
+    ) -> StudentBatch:
+        """Return what the terms of the loss compare for the cubes `rows`, mirrored by `flips`."""
+        device, teacher = reading.logits.device, self._teacher
+        said = None
+        if teacher is not None:
+            shown = tuple(features[flips[rows], rows].to(device) for features in teacher.features)
+            said = Reading(teacher.logits[rows].to(device), shown)
+        return StudentBatch(
+            reading=reading,
+            targets=self._targets[rows].to(device),
+            teacher=said,
+            adapted=wrapped["adapters"](reading.features) if self._adapters else (),
+            hyper=self._hyper,
+        )
 
 
 def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import BONE_LABELS
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image, read_mask
 from srrd_ray.imaging.source import ReadRules

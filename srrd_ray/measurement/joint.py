@@ -8,8 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BONES
 from srrd_ray.core.errors import ConfigError, InputError
-from srrd_ray.core.records import BONE_LABELS
 from srrd_ray.core.volume import Volume
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe
@@ -125,7 +125,7 @@ def measured_ct(
 def _found_in_ct(image: Volume[np.generic], recipe: Recipe) -> Mask:
     if recipe.bone is None:
         raise ConfigError(
-            "bone-mask-missing", "which bone of the CT?", expected="--bone femur or tibia, or --bone-mask MASK"
+            "bone-mask-missing", "which bone of the CT?", expected=f"--bone {' or '.join(BONES)}, or --bone-mask MASK"
         )
     labels: Mask = find_knee(image)[1].array == BONE_LABELS[recipe.bone]
     return labels

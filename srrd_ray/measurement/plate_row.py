@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_OF, BoneName
 from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import Bone
 from srrd_ray.measurement.result import Flat
 from srrd_ray.morphometry.plate import plate_by_mass, plate_thickness
 
-JOINT_LPS: dict[Bone, tuple[float, float, float]] = {"femur": (0.0, 0.0, -1.0), "tibia": (0.0, 0.0, 1.0)}
-"""Where the knee's joint lies from each bone, LPS."""
 
-
-def plate_row(image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid: Geometry, bone: Bone | None) -> Flat:
+def plate_row(
+    image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid: Geometry, bone: BoneName | None
+) -> Flat:
     """Return Plate.Th (mm), its SD, points and how it was found; empty where bone or mask are not known.
 
     `image` is binary bone (rays run to the first marrow), or the bone fraction also outside the bone (float: the mineral
@@ -27,7 +26,7 @@ def plate_row(image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid
     row: Flat = {"Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"}
     measure = plate_by_mass if by_mass else plate_thickness
     try:
-        found = measure(image, inside, grid.spacing_mm, toward(grid, JOINT_LPS[bone]))
+        found = measure(image, inside, grid.spacing_mm, toward(grid, BONE_OF[bone].joint_lps))
     except NotEstimableError:
         return {"Plate.Th": None, "Plate.Th.SD": None, "Plate.points": 0, "Plate.deep": None, **row}
     return {

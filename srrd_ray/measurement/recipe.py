@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from srrd_ray import __version__
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_of
-from srrd_ray.core.records import Bone
 from srrd_ray.morphometry.thickness import Mode, Wall
 
 Source: TypeAlias = Literal["bone", "mr", "ct"]
@@ -50,7 +50,7 @@ class Recipe:
     mode: Mode = "exact"
     surface: Wall = "voxel"
     method: Method = "3d"
-    bone: Bone | None = None
+    bone: BoneName | None = None
     marrow: float | None = None
     mineral: float | None = None
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.geometry import Geometry, Shape, apply
-from srrd_ray.core.records import BONE_LABELS, Bone
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.patches.subchondral import PatchConfig, SubchondralPoint
 
@@ -107,7 +107,7 @@ def cut_mr(mr: Volume[Scalar], to_mr: ArrayLike, bones: Volume[np.uint8], point:
     return CutPatch(image=_sampled(mr, grid, to_mr, 3), mask=cut_mask(bones, point.bone, grid))
 
 
-def cut_mask(bones: Volume[np.uint8], bone: Bone, grid: Geometry) -> NDArray[np.bool_]:
+def cut_mask(bones: Volume[np.uint8], bone: BoneName, grid: Geometry) -> NDArray[np.bool_]:
     """Return where `grid` is more than half `bone`, by linear interpolation of the label; outside the volume is no bone."""
     window = _window(bones, grid, np.eye(4))
     mask = Volume(array=window.array == BONE_LABELS[bone], geometry=window.geometry)

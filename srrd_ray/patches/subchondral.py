@@ -8,9 +8,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BONE_OF, BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import BONE_LABELS, BONES, COMPARTMENTS, Bone, Compartment, Side
+from srrd_ray.core.records import COMPARTMENTS, Compartment, Side
 from srrd_ray.core.volume import Volume
 
 Heights: TypeAlias = NDArray[np.float64]
@@ -57,7 +58,7 @@ class PatchConfig:
 class SubchondralPoint:
     """A candidate centre: CT LPS mm, and its depth (mm) under the joint-facing surface."""
 
-    bone: Bone
+    bone: BoneName
     compartment: Compartment
     center_lps_mm: tuple[float, float, float]
     depth_mm: float
@@ -67,7 +68,7 @@ class SubchondralPoint:
 class JointSurface:
     """The joint-facing surface of one bone: height (LPS z, mm; NaN where there is no bone) of each 1 mm column (y, x)."""
 
-    bone: Bone
+    bone: BoneName
     z_mm: Heights
     x_mm: NDArray[np.float64]
     y_mm: NDArray[np.float64]
@@ -75,7 +76,7 @@ class JointSurface:
     @property
     def into_bone(self) -> float:
         """Sign of LPS z going from the joint into the bone: up in the femur, down in the tibia."""
-        return 1.0 if self.bone == "femur" else -1.0
+        return -BONE_OF[self.bone].joint_lps[2]
 
     def height_at(self, x: float, y: float) -> float:
         """Return the surface height (mm) of the column at (x, y); NaN beside the bone."""
@@ -100,7 +101,7 @@ class Plateau:
         return unit
 
 
-def joint_surface(bones: Volume[np.uint8], bone: Bone) -> JointSurface:
+def joint_surface(bones: Volume[np.uint8], bone: BoneName) -> JointSurface:
     """Return the surface of `bone` that faces the joint: the lowest bone of each femur column, the highest of the tibia.
 
     Raises
@@ -114,7 +115,7 @@ def joint_surface(bones: Volume[np.uint8], bone: Bone) -> JointSurface:
     grid = _column_grid(Volume(array=mask, geometry=bones.geometry))
     solid = Volume(array=mask, geometry=bones.geometry).onto(grid, order=1).array >= 0.5
     top = grid.shape[0] - 1 - np.argmax(solid[::-1], axis=0)
-    first = top if bone == "tibia" else np.argmax(solid, axis=0)
+    first = top if BONE_OF[bone].joint_lps[2] > 0 else np.argmax(solid, axis=0)
     z = grid.affine[2, 3] + first * _STEP_MM
     x0, y0 = grid.affine[0, 3], grid.affine[1, 3]
     x, y = x0 + np.arange(grid.shape[2]) * _COLUMN_MM, y0 + np.arange(grid.shape[1]) * _COLUMN_MM

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.bones import BONES
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.storage.layout import RunLayout
 
@@ -36,7 +37,7 @@ def _figures(layout: RunLayout) -> Iterator[str]:
     if not layout.metrics.is_file():
         return
     metrics: Mapping[str, object] = json.loads(layout.metrics.read_text(encoding="utf-8"))
-    for bone in ("femur", "tibia"):
+    for bone in BONES:
         yield f"registration error, {bone}: {_number(metrics, f'registration/tre_mm/{bone}/median')} mm (median)"
     for model in ("teacher", "distilled", "baseline"):
         values = [f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.records import BONE_LABELS, Side
+from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import on_working_grid
 

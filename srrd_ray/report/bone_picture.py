@@ -100,7 +100,7 @@ def _histogram(axes: Axes, tally: Tally, label: str, what: str, top: float) -> N
         return
     edges = np.linspace(0, top, BINS + 1)
     shares = 100 * tally.histogram(edges) / tally.n
-    colour = COLOURS["teacher"] if what == "bone" else COLOURS["tibia"]
+    colour = COLOURS["teacher"] if what == "bone" else COLOURS["vermillion"]
     axes.stairs(shares, edges, fill=True, color=colour, alpha=0.85)
     axes.axvline(found.mean, color=COLOURS["ink"], linewidth=1.4)
     axes.set_title(f"{found.mean:.3g} ± {found.sd:.2g} mm, at most {found.max:.3g}", fontsize=9, fontweight="normal")

@@ -42,7 +42,7 @@ def probabilities(tables: Mapping[str, pd.DataFrame]) -> Figure:
             spread = (np.arange(len(part)) % 5 - 2) * 0.07
             grade = part["kl_grade"].to_numpy(dtype=np.float64)
             name = "osteoarthritis" if label else "none"
-            colour = COLOURS["tibia"] if label else COLOURS["plain"]
+            colour = COLOURS["vermillion"] if label else COLOURS["plain"]
             axes.scatter(grade + spread, part["probability"], c=colour, marker=marker, s=22, alpha=0.85, label=name)
         axes.axhline(0.5, color=COLOURS["pale"], linewidth=0.8)
         axes.set(xlim=(-0.5, 4.5), ylim=(-0.02, 1.02), xlabel="KL grade", title=_short(model))
@@ -72,9 +72,9 @@ def search(table: pd.DataFrame) -> Figure:
     figure, [[curves, temperatures]] = canvas(10.5, 3.2, columns=2)
     styles = {
         "stopped": (COLOURS["pale"], 1.0, "stopped early"),
-        "failed": (COLOURS["femur"], 1.0, "failed"),
+        "failed": (COLOURS["blue"], 1.0, "failed"),
         "completed": (COLOURS["plain"], 1.3, "completed"),
-        "winner": (COLOURS["tibia"], 2.4, "winner"),
+        "winner": (COLOURS["vermillion"], 2.4, "winner"),
     }
     for status, (colour, width, label) in styles.items():
         part = table[table["status"] == status]

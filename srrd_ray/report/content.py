@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from srrd_ray.core.records import BONES, PARAMETERS, Outcome
+from srrd_ray.core.bones import BONES
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Outcome
 from srrd_ray.report.page import Card, Grid, Note, Tone
 from srrd_ray.report.style import NAMES, with_unit
 

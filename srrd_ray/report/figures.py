@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from srrd_ray.core.bones import BONE_OF, BONES
 from srrd_ray.core.errors import NotEstimableError
-from srrd_ray.core.records import PARAMETERS, Parameter
+from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
 from srrd_ray.report.style import COLOURS, NAMES, canvas, panels, with_unit
 from srrd_ray.statistics import bland_altman, icc
 from srrd_ray.statistics.pairs import patient_pairs, region_pairs
@@ -20,7 +21,7 @@ MANY = 3000
 ICC_FLOOR = -1.0
 """Least ICC of the axis: the few that are lower (three patients or four) are arrows at its edge, with their number."""
 LABELS = {0: "no osteoarthritis", 1: "osteoarthritis"}
-CLASS_COLOURS = {0: COLOURS["plain"], 1: COLOURS["tibia"]}
+CLASS_COLOURS = {0: COLOURS["plain"], 1: COLOURS["vermillion"]}
 
 
 def cohort(knees: pd.DataFrame) -> Figure:
@@ -62,13 +63,13 @@ def target_errors(table: pd.DataFrame) -> Figure:
     figure, [[axes]] = canvas(5.2, 2.9)
     top = max(float(table["error_mm"].max()), 1.0)
     bins = np.linspace(0, top, 31).tolist()
-    for bone in ("femur", "tibia"):
+    for bone in BONES:
         values = table.loc[table["bone"] == bone, "error_mm"].to_numpy(dtype=np.float64)
         if values.size == 0:
             continue
         label = f"{bone}: median {np.median(values):.2f} mm, 95th percentile {np.percentile(values, 95):.2f} mm"
-        axes.hist(values, bins=bins, color=COLOURS[bone], alpha=0.55, label=label)
-        axes.axvline(float(np.median(values)), color=COLOURS[bone], linewidth=1.6)
+        axes.hist(values, bins=bins, color=BONE_OF[bone].colour, alpha=0.55, label=label)
+        axes.axvline(float(np.median(values)), color=BONE_OF[bone].colour, linewidth=1.6)
     axes.set(xlabel="target registration error (mm)", ylabel="landmarks", xlim=(0, top))
     figure.legend(loc="outside upper center", ncols=1)
     return figure
@@ -77,13 +78,19 @@ def target_errors(table: pd.DataFrame) -> Figure:
 def registration_quality(table: pd.DataFrame) -> Figure:
     """Return Dice against surface distance of every bone, the refused ones crossed out."""
     figure, [[axes]] = canvas(5.2, 2.9)
-    for bone in ("femur", "tibia"):
+    for bone in BONES:
         for accepted, marker in ((True, "o"), (False, "X")):
             part = table[(table["bone"] == bone) & (table["accepted"] == accepted)]
             label = f"{bone}, {'accepted' if accepted else 'refused'} ({len(part)})"
             if len(part):
                 axes.scatter(
-                    part["surface_mm"], part["dice"], c=COLOURS[bone], marker=marker, s=26, alpha=0.8, label=label
+                    part["surface_mm"],
+                    part["dice"],
+                    c=BONE_OF[bone].colour,
+                    marker=marker,
+                    s=26,
+                    alpha=0.8,
+                    label=label,
                 )
     axes.set(xlabel="surface distance (mm)", ylabel="Dice of the bone")
     figure.legend(loc="outside upper center", ncols=2)
@@ -105,7 +112,7 @@ def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
     return figure
 
 
-def _scatter(axes: Axes, table: pd.DataFrame, name: Parameter, colour: str) -> None:
+def _scatter(axes: Axes, table: pd.DataFrame, name: ParameterSymbol, colour: str) -> None:
     regions, patients = region_pairs(table, name), patient_pairs(table, name)
     many = regions.method.size > MANY
     axes.scatter(regions.reference, regions.method, s=7, c=colour, alpha=0.25, linewidths=0, rasterized=many)
@@ -114,7 +121,7 @@ def _scatter(axes: Axes, table: pd.DataFrame, name: Parameter, colour: str) -> N
     )
 
 
-def _limits(tables: Sequence[pd.DataFrame], name: Parameter) -> tuple[float, float]:
+def _limits(tables: Sequence[pd.DataFrame], name: ParameterSymbol) -> tuple[float, float]:
     pairs = [region_pairs(table, name) for table in tables]
     values = np.concatenate([np.r_[p.method, p.reference] for p in pairs])
     if values.size == 0:

@@ -12,16 +12,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from srrd_ray import __version__
-from srrd_ray.core.records import BONES, COMPARTMENTS, PARAMETERS, Bone, Compartment, Knee, Parameter
+from srrd_ray.core.bones import BONES, BoneName
+from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
+from srrd_ray.core.records import COMPARTMENTS, Compartment, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import figures, overlays
 from srrd_ray.report.overlays import CT_WINDOW, KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Page, Picture, Section, render
-from srrd_ray.report.style import COLOURS, canvas, png_uri, styled, svg_uri, with_unit
+from srrd_ray.report.style import COLOURS, canvas, contour_words, png_uri, styled, svg_uri, with_unit
 
 Plane = NDArray[np.float32]
 WIDTH_INCHES = 11.0
-PRIORS: dict[tuple[Bone, Compartment], dict[Parameter, tuple[float, float]]] = {
+PRIORS: dict[tuple[BoneName, Compartment], dict[ParameterSymbol, tuple[float, float]]] = {
     ("femur", "medial"): {"BV/TV": (0.24, 0.05), "Tb.Th": (0.18, 0.025)},
     ("femur", "lateral"): {"BV/TV": (0.21, 0.05), "Tb.Th": (0.18, 0.025)},
     ("tibia", "medial"): {"BV/TV": (0.25, 0.06), "Tb.Th": (0.20, 0.03), "Tb.Sp": (0.60, 0.09), "Tb.N": (1.25, 0.15)},
@@ -119,7 +121,7 @@ def _images(gallery: Gallery) -> Section:
     return Section(
         anchor="images",
         title="Images",
-        intro="Contours: femur blue, tibia amber. The MR is bent against the CT: each bone has a rigid transform of its own.",
+        intro=f"Contours: {contour_words()}. The MR is bent against the CT: each bone has a rigid transform of its own.",
         blocks=tuple(blocks),
     )
 
@@ -186,7 +188,7 @@ def parameters(regions: pd.DataFrame) -> Figure:
         mine = regions[(regions["bone"] == bone) & (regions["compartment"] == compartment)]
         for axes, name in zip(row, PARAMETERS, strict=True):
             groups = [mine.loc[mine["kl_grade"] == grade, name].to_numpy(dtype=np.float64) for grade in range(5)]
-            prior = PRIORS[bone, compartment].get(name)
+            prior = PRIORS.get((bone, compartment), {}).get(name)
             if prior:
                 axes.axhspan(prior[0] - prior[1], prior[0] + prior[1], color=COLOURS["plain"], alpha=0.18, linewidth=0)
             _strips(axes, groups)
@@ -200,7 +202,9 @@ def parameters(regions: pd.DataFrame) -> Figure:
 def _strips(axes: Axes, groups: Sequence[NDArray[np.float64]]) -> None:
     for grade, values in enumerate(groups):
         spread = (np.arange(values.size) % 7 - 3) * 0.05
-        axes.scatter(grade + spread, values, s=7, c=COLOURS["tibia"] if grade >= 2 else COLOURS["femur"], alpha=0.55)
+        axes.scatter(
+            grade + spread, values, s=7, c=COLOURS["vermillion"] if grade >= 2 else COLOURS["blue"], alpha=0.55
+        )
         if values.size:
             axes.plot([grade - 0.28, grade + 0.28], [np.median(values)] * 2, color=COLOURS["ink"], linewidth=1.6)
 
@@ -243,7 +247,7 @@ def scanners(listed: Sequence[Scanner]) -> Figure:
     for column, scanner in enumerate(listed):
         for axes, curve in ((noise[column], scanner.noise_power), (transfer[column], scanner.transfer)):
             axes.plot(curve.frequency, curve.prescribed, color=COLOURS["ink"], linewidth=1.1)
-            axes.scatter(curve.frequency, curve.measured, s=9, c=COLOURS["tibia"], alpha=0.8)
+            axes.scatter(curve.frequency, curve.measured, s=9, c=COLOURS["vermillion"], alpha=0.8)
             axes.set(xlabel="1/mm", xlim=(0, None), ylim=(0, None))
         noise[column].set_title(scanner.words, fontsize=8)
     noise[0].set_ylabel("noise power (HU² mm²)")

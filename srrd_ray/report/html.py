@@ -10,12 +10,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from srrd_ray.core.errors import NotEstimableError
-from srrd_ray.core.records import PARAMETERS, Outcome
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Outcome
 from srrd_ray.report import charts, content, figures, overlays
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Grid, Note, Page, Picture, Section
-from srrd_ray.report.style import png_uri, styled, svg_uri
+from srrd_ray.report.style import contour_words, png_uri, styled, svg_uri
 from srrd_ray.statistics.pairs import with_reference
 
 MODELS = ("teacher", "baseline", "distilled")
@@ -116,7 +117,7 @@ def _quality(quality: pd.DataFrame) -> Block:
 
 def _overlay(words: str, images: KneeImages) -> Block:
     source = png_uri(overlays.registration(images))
-    caption = f"{words}. Coronal above, sagittal (medial) below; femur contour blue, tibia amber; tiles of 6 mm."
+    caption = f"{words}. Coronal above, sagittal (medial) below; contours: {contour_words()}; tiles of 6 mm."
     return Picture(source=source, alt=f"Registration overlay, {words}", caption=caption)
 
 

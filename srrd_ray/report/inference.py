@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray import __version__
-from srrd_ray.core.records import PARAMETERS, Parameter
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.content import Json, at, number
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Note, Page, Picture, Section, render
-from srrd_ray.report.style import png_uri, styled, with_unit
-
-DIGITS: dict[Parameter, int] = {"BV/TV": 3, "Tb.Th": 3, "Tb.Sp": 3, "Tb.N": 2}
+from srrd_ray.report.style import contour_words, png_uri, styled, with_unit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,7 +29,7 @@ class Inference:
     maps
         Each predicted parameter on a grid in the same world, NaN where there is none.
     regions
-        One row a bone and compartment: bone, compartment, cubes, the four parameters and their spread (``<p>.SD``).
+        One row a bone and compartment: bone, compartment, cubes, the parameters and their spread (``<p>.cubes_sd``).
     record
         The fields of ``inference.json``: side, in_distribution, distance, flags, cubes, cubes_outside_volume,
         cubes_outside_bone, probability (null where there is none), model_sha256.
@@ -39,7 +37,7 @@ class Inference:
 
     ct: Volume[np.generic]
     bones: Volume[np.uint8]
-    maps: Mapping[Parameter, Volume[np.float32]]
+    maps: Mapping[ParameterSymbol, Volume[np.float32]]
     regions: pd.DataFrame
     record: Mapping[str, Json]
 
@@ -51,7 +49,7 @@ def render_inference(inference: Inference) -> str:
         Section(
             anchor="maps",
             title="Parameter maps",
-            intro="Predicted parameters over the CT, each slice where the map holds most bone. Contours: femur blue, tibia amber.",
+            intro=f"Predicted parameters over the CT, each slice where the map holds most bone. Contours: {contour_words()}.",
             blocks=_maps(inference),
         ),
         Section(anchor="regions", title="Regions", intro=_spread_words(), blocks=(_regions(inference.regions),)),
@@ -108,10 +106,11 @@ def _regions(table: pd.DataFrame) -> Grid:
     return Grid(header=header, rows=rows, words=2)
 
 
-def _with_spread(row: Mapping[str, object], name: Parameter) -> str:
-    value, spread = float(str(row[name])), float(str(row.get(f"{name}.SD", "nan")))
-    words = f"{value:.{DIGITS[name]}f}"
-    return f"{words} ± {spread:.{DIGITS[name]}f}" if np.isfinite(spread) else words
+def _with_spread(row: Mapping[str, object], name: ParameterSymbol) -> str:
+    about = PARAMETER_OF[name]
+    value, spread = float(str(row[name])), float(str(row.get(about.cubes_sd, "nan")))
+    words = f"{value:.{about.digits}f}"
+    return f"{words} ± {spread:.{about.digits}f}" if np.isfinite(spread) else words
 
 
 def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:

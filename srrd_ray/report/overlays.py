@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from srrd_ray.core.bones import BONE_LABELS, BONE_OF, BONES, BoneName
 from srrd_ray.core.geometry import Geometry, Points, Shape
-from srrd_ray.core.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
+from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.report.style import COLOURS, canvas, with_unit
+from srrd_ray.report.style import canvas, with_unit
 
 Plane: TypeAlias = Literal["coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = ("coronal", "sagittal")
@@ -37,7 +39,7 @@ class KneeImages:
     ct: Volume[np.generic]
     bones: Volume[np.uint8]
     mr: Volume[np.generic] | None
-    poses: Mapping[Bone, ArrayLike]
+    poses: Mapping[BoneName, ArrayLike]
     synthetic: Volume[np.generic] | None = None
 
 
@@ -61,7 +63,9 @@ def registration(images: KneeImages) -> Figure:
 
 
 def parameter_maps(
-    images: KneeImages, maps: Mapping[Parameter, Volume[np.float32]], limits: Mapping[Parameter, tuple[float, float]]
+    images: KneeImages,
+    maps: Mapping[ParameterSymbol, Volume[np.float32]],
+    limits: Mapping[ParameterSymbol, tuple[float, float]],
 ) -> Figure:
     """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal, where it holds most."""
     figure, rows = canvas(11.5, 6.4, 2, len(PARAMETERS))
@@ -75,7 +79,13 @@ def parameter_maps(
             values = _flat(maps[name].onto(grid, order=0, fill=float("nan")))
             low, high = limits[name]
             drawn = axes.imshow(
-                values, origin="lower", extent=_extent(grid), cmap="viridis", vmin=low, vmax=high, alpha=0.8
+                values,
+                origin="lower",
+                extent=_extent(grid),
+                cmap=PARAMETER_OF[name].colour_map,
+                vmin=low,
+                vmax=high,
+                alpha=0.8,
             )
             _frame(axes, grid)
             axes.set_title(name if view == "coronal" else "")
@@ -147,16 +157,22 @@ def _panel(axes: Axes, images: KneeImages, grid: Geometry, title: str, labels: S
 
 def _through(images: KneeImages, moving: Volume[np.generic], grid: Geometry, labels: Slice) -> Slice:
     """Return `moving` on the slice, each pixel through the transform of the nearer bone; NaN outside its field of view."""
-    distance = [ndimage.distance_transform_edt(labels != BONE_LABELS[bone]) for bone in BONES]
-    nearer_tibia = (
-        distance[1] < distance[0] if (labels == BONE_LABELS["tibia"]).any() else np.zeros_like(labels, dtype=bool)
-    )
+    nearest = _nearest_bone(labels)
     out = np.full(labels.shape, np.nan, dtype=np.float32)
     for bone, pose in images.poses.items():
         mapped = _flat(moving.onto(grid, pose, fill=float("nan")))
-        mine = nearer_tibia if bone == "tibia" else ~nearer_tibia
+        mine = nearest == BONES.index(bone)
         out[mine] = mapped[mine]
     return out
+
+
+def _nearest_bone(labels: Slice) -> NDArray[np.intp]:
+    """Return for each pixel the index in `BONES` of the bone that is nearest; a bone outside of the slice is nobody's."""
+    there = [labels == label for label in BONE_LABELS.values()]
+    far = np.full(labels.shape, np.inf)
+    distances = [ndimage.distance_transform_edt(~mask) if mask.any() else far for mask in there]
+    nearest: NDArray[np.intp] = np.argmin(distances, axis=0)
+    return nearest
 
 
 def _checkered(ct: Slice, mr: Slice, window: tuple[float, float]) -> Slice:
@@ -177,7 +193,7 @@ def _contours(axes: Axes, grid: Geometry, bones: Volume[np.uint8]) -> None:
         mask = Volume(array=(bones.array == BONE_LABELS[bone]).astype(np.float32), geometry=bones.geometry)
         inside = _flat(mask.onto(grid))
         if inside.max() > 0.5 > inside.min():
-            axes.contour(inside, levels=[0.5], extent=_extent(grid), colors=[_BRIGHT[bone]], linewidths=0.9)
+            axes.contour(inside, levels=[0.5], extent=_extent(grid), colors=[BONE_OF[bone].contour], linewidths=0.9)
 
 
 def _frame(axes: Axes, grid: Geometry) -> None:
@@ -203,6 +219,3 @@ def _size_mm(grid: Geometry) -> tuple[float, float]:
 def _flat(drawn: Volume[Scalar]) -> Slice:
     array = drawn.array.astype(np.float32, copy=False)
     return array[:, 0, :] if drawn.geometry.shape[1] == 1 else array[:, :, 0]
-
-
-_BRIGHT: dict[Bone, str] = {"femur": COLOURS["plain"], "tibia": "#ffb000"}

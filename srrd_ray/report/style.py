@@ -11,15 +11,16 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srrd_ray.core.records import Parameter
+from srrd_ray.core.bones import BONE_OF
+from srrd_ray.core.parameters import PARAMETER_OF, ParameterSymbol
 
 COLOURS = {
     "teacher": "#009E73",
     "baseline": "#E69F00",
     "distilled": "#0072B2",
     "mr": "#CC79A7",
-    "femur": "#0072B2",
-    "tibia": "#D55E00",
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
     "plain": "#56B4E9",
     "ink": "#22303c",
     "pale": "#9aa5b1",
@@ -31,7 +32,6 @@ NAMES = {
     "distilled": "CT, distilled from MR",
     "mr": "MR measurement",
 }
-UNITS: dict[Parameter, str] = {"BV/TV": "", "Tb.Th": "mm", "Tb.Sp": "mm", "Tb.N": "1/mm"}
 STYLE = {
     "svg.hashsalt": "srrd",
     "svg.fonttype": "none",
@@ -83,9 +83,14 @@ def panels(rows: int, columns: int, height: float) -> tuple[Figure, list[list[Ax
     return figure, [list(row) for row in axes]
 
 
-def with_unit(name: Parameter) -> str:
+def with_unit(name: ParameterSymbol) -> str:
     """Return ``Tb.Th (mm)``: the parameter as axes and tables name it."""
-    return f"{name} ({UNITS[name]})" if UNITS[name] else name
+    return PARAMETER_OF[name].label
+
+
+def contour_words() -> str:
+    """Return ``femur blue, tibia amber``: the outlines of the bones over an image, for its caption."""
+    return ", ".join(f"{bone.name} {bone.contour_word}" for bone in BONE_OF.values())
 
 
 def svg_uri(figure: Figure) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Matrix4, Points, apply, matrix4
 from srrd_ray.core.hashing import seed_from
-from srrd_ray.core.records import BONES, Bone, Modality
+from srrd_ray.core.records import Modality
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
@@ -61,8 +62,8 @@ class KneeImages:
     ct: Volume[np.int16]
     mr: Volume[np.uint16]
     ct_labels: Volume[np.uint8]
-    transforms: dict[Bone, Matrix4]
-    landmarks_ct_lps: dict[Bone, Points]
+    transforms: dict[BoneName, Matrix4]
+    landmarks_ct_lps: dict[BoneName, Points]
     cells: list[Cell]
     nuisance: dict[str, float | str]
 
@@ -98,7 +99,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
         ct=ct_image,
         mr=mr_image,
         ct_labels=bone_labels(scene, from_world["ct"], grids["ct"]),
-        transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
+        transforms={bone: matrix4(ct_to_mr(sessions, label - 1)) for bone, label in BONE_LABELS.items()},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
         cells=truth_cells(scene, sessions["ct"], knee.anatomy, view.truth_voxel_mm),
         nuisance=_nuisance(sessions, protocol, ct_session, mr_session) | _mr_nuisance(mr_protocol, mr_session),
@@ -146,9 +147,12 @@ def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geome
     return Volume(array=labels, geometry=grid)
 
 
-def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]) -> dict[Bone, Points]:
-    found: dict[Bone, Points] = {}
-    for n, bone in enumerate(BONES):
+def _landmarks(
+    scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]
+) -> dict[BoneName, Points]:
+    found: dict[BoneName, Points] = {}
+    for bone, label in BONE_LABELS.items():
+        n = label - 1
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]
         points = landmarks(scene.bones[n], views)
         if len(points) < 12:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.geometry import Geometry, Points, apply
-from srrd_ray.core.records import BONES, COMPARTMENTS, Bone, Compartment
+from srrd_ray.core.records import COMPARTMENTS, Compartment
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.simulation.anatomy import Anatomy
 from srrd_ray.simulation.compose import MARROW, Scene, Table, compose
@@ -30,7 +31,7 @@ TOP_MM = 1.0
 class Cell:
     """Sums over one cube of `cell_mm` in the CT's LPS axes; position is its centre."""
 
-    bone: Bone
+    bone: BoneName
     compartment: Compartment
     x_mm: float
     y_mm: float
@@ -47,7 +48,8 @@ class Cell:
 def truth_cells(scene: Scene, ct: Session, a: Anatomy, voxel_mm: float) -> list[Cell]:
     """Return the cells of the four weight-bearing regions, measured at `voxel_mm` by exact local thickness."""
     cells: list[Cell] = []
-    for index, bone in enumerate(BONES):
+    for bone, label in BONE_LABELS.items():
+        index = label - 1
         for side, compartment in enumerate(COMPARTMENTS):
             center = weight_bearing_center(scene, a, index, side)
             middle = apply(ct.world_from_bone[index], center)
@@ -66,7 +68,9 @@ def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Poi
     return np.array([x, y, surface + half if bone == 0 else surface - half])
 
 
-def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: Points, voxel_mm: float) -> list[Cell]:
+def _block(
+    scene: Scene, ct: Session, region: tuple[BoneName, Compartment], middle: Points, voxel_mm: float
+) -> list[Cell]:
     per_cell = round(CELL_MM / voxel_mm)
     voxel = CELL_MM / per_cell
     margin = round(0.45 / voxel)
@@ -87,7 +91,7 @@ def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: 
     return [_cell(region, position, [float(s.ravel()[n]) for s in sums], voxel) for n, position in enumerate(centers)]
 
 
-def _cell(region: tuple[Bone, Compartment], position: Points, sums: list[float], voxel: float) -> Cell:
+def _cell(region: tuple[BoneName, Compartment], position: Points, sums: list[float], voxel: float) -> Cell:
     total, bone, thickness, marrow, spacing = sums
     x, y, z = (round(float(v), 4) for v in position)
     return Cell(

@@ -12,7 +12,8 @@ import pandas as pd
 from srrd_ray.core import serial
 from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.core.hashing import hash_of, seed_from
-from srrd_ray.core.records import PARAMETERS, Knee, Prediction
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Knee, Prediction
 from srrd_ray.diagnosis import (
     DiagnosisConfig,
     Features,

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import StoreError
 from srrd_ray.core.geometry import apply
 from srrd_ray.core.hashing import seed_from
-from srrd_ray.core.records import BONES, PARAMETERS, Bone, Knee, Patch
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Knee, Patch
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages import metrics
@@ -77,7 +79,7 @@ def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
 
 
 def target_errors_mm(
-    layout: RunLayout, cohort: Path, knee: Knee, bone: Bone
+    layout: RunLayout, cohort: Path, knee: Knee, bone: BoneName
 ) -> tuple[bool, NDArray[np.float64]] | None:
     """Return whether the transform of a bone was accepted, and its error (mm) at each landmark; None without both."""
     found = read_pose(layout, knee, bone)
@@ -104,7 +106,7 @@ def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["participant", "side", "bone", "accepted", "error_mm"])
 
 
-def _target_errors(table: pd.DataFrame | None, bone: Bone) -> dict[str, Json]:
+def _target_errors(table: pd.DataFrame | None, bone: BoneName) -> dict[str, Json]:
     if table is None:
         return metrics.absent(("median", "p95", "share_below_1mm"), NO_TRUTH)
     mine = table[table["bone"] == bone]

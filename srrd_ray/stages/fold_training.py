@@ -17,7 +17,7 @@ import pandas as pd
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Learner
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.data import DistillationData, bone_fraction
 from srrd_ray.distillation.fingerprint import fit_fingerprint

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import BONES, COMPARTMENTS
+from srrd_ray.core.records import COMPARTMENTS
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.report.gallery import Curve, Gallery, Scanner, Shown, render_gallery

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.core import serial
-from srrd_ray.core.records import BONE_LABELS, BONES, PARAMETERS, Bone, Parameter, Side
+from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
+from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.nifti_writer import write_nifti
@@ -27,8 +30,6 @@ from srrd_ray.storage.tables import write_table
 
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
-
-FILE_NAMES: dict[Parameter, str] = {"BV/TV": "bvtv", "Tb.Th": "tb_th_mm", "Tb.Sp": "tb_sp_mm", "Tb.N": "tb_n_per_mm"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,17 +93,19 @@ def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
     return out / "report.html"
 
 
-def parameter_maps(bones: Volume[np.uint8], reading: KneeReading) -> dict[Parameter, Volume[np.float32]]:
+def parameter_maps(bones: Volume[np.uint8], reading: KneeReading) -> dict[ParameterSymbol, Volume[np.float32]]:
     """Return each parameter on the CT grid: in each bone, blended from the cubes of that bone; NaN elsewhere."""
     maps = {}
     for parameter in PARAMETERS:
         painted = [_painted(bones, reading.table[reading.table["bone"] == bone], bone, parameter) for bone in BONES]
-        array = np.where(np.isnan(painted[0]), painted[1], painted[0])
+        array = reduce(lambda first, second: np.where(np.isnan(first), second, first), painted)
         maps[parameter] = Volume(array=array, geometry=bones.geometry)
     return maps
 
 
-def _painted(bones: Volume[np.uint8], cubes: pd.DataFrame, bone: Bone, parameter: Parameter) -> NDArray[np.float32]:
+def _painted(
+    bones: Volume[np.uint8], cubes: pd.DataFrame, bone: BoneName, parameter: ParameterSymbol
+) -> NDArray[np.float32]:
     mask = Volume(array=bones.array == BONE_LABELS[bone], geometry=bones.geometry)
     centres = cubes[["x_mm", "y_mm", "z_mm"]].to_numpy(np.float64)
     return paint(centres, cubes[parameter].to_numpy(np.float64), mask).array
@@ -111,7 +114,8 @@ def _painted(bones: Volume[np.uint8], cubes: pd.DataFrame, bone: Bone, parameter
 def regions(reading: KneeReading) -> pd.DataFrame:
     """Return one row a bone and compartment: number of cubes, and mean and SD of each parameter over them."""
     groups = reading.table.groupby(["bone", "compartment"], sort=True)
-    means, spreads = groups[list(PARAMETERS)].mean(), groups[list(PARAMETERS)].std(ddof=0).add_suffix(".SD")
+    means = groups[list(PARAMETERS)].mean()
+    spreads = groups[list(PARAMETERS)].std(ddof=0).rename(columns=lambda name: PARAMETER_OF[name].cubes_sd)
     table: pd.DataFrame = pd.concat([groups.size().rename("cubes"), means, spreads], axis=1).reset_index()
     return table
 
@@ -153,11 +157,11 @@ def _write(
     out: Path,
     reading: KneeReading,
     record: InferenceRecord,
-    maps: dict[Parameter, Volume[np.float32]],
+    maps: dict[ParameterSymbol, Volume[np.float32]],
     bones: Volume[np.uint8],
 ) -> None:
     for parameter, volume in maps.items():
-        write_nifti(out / f"{FILE_NAMES[parameter]}.nii.gz", volume)
+        write_nifti(out / f"{PARAMETER_OF[parameter].file_stem}.nii.gz", volume)
     write_nifti(out / "bones.nii.gz", bones)
     write_table(out / "cubes.parquet", reading.table)
     write_text(out / "table.csv", regions(reading).to_csv(index=False, float_format="%.5f"))

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.cohort.tables import MODALITIES, with_places
+from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_voxels
-from srrd_ray.core.records import BONE_LABELS, Bone, CohortKnee, Image, Series, StoredVolume
+from srrd_ray.core.records import CohortKnee, Image, Series, StoredVolume
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
@@ -108,11 +109,11 @@ def _ingest_masks(knee: CohortKnee, image: StoredVolume, layout: RunLayout, conf
 
 
 def _read_masks(
-    given: Mapping[Bone, Path], image: StoredVolume, config: IngestConfig
-) -> tuple[dict[Bone, NDArray[np.bool_]], list[Bone]]:
+    given: Mapping[BoneName, Path], image: StoredVolume, config: IngestConfig
+) -> tuple[dict[BoneName, NDArray[np.bool_]], list[BoneName]]:
     """Return the masks, and the bones whose mask is empty; where all are empty the knee is refused."""
-    masks: dict[Bone, NDArray[np.bool_]] = {}
-    empty: list[Bone] = []
+    masks: dict[BoneName, NDArray[np.bool_]] = {}
+    empty: list[BoneName] = []
     for bone, path in given.items():
         try:
             masks[bone] = read_mask(path, image.geometry, rules=config.rules).array
@@ -123,7 +124,7 @@ def _read_masks(
     return masks, empty
 
 
-def _labels(masks: dict[Bone, NDArray[np.bool_]], image: StoredVolume) -> NDArray[np.uint8]:
+def _labels(masks: dict[BoneName, NDArray[np.bool_]], image: StoredVolume) -> NDArray[np.uint8]:
     """Return femur 1, tibia 2; two bones may not claim one voxel."""
     labels = np.zeros(image.geometry.shape, dtype=np.uint8)
     claimed = sum((mask.astype(np.uint8) for mask in masks.values()), labels.copy())

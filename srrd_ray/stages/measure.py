@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.core.records import BONE_LABELS, BONES, COMPARTMENTS, Knee, Patch
+from srrd_ray.core.bones import BONE_LABELS, BONES
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS, Knee, Patch
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
@@ -27,7 +29,7 @@ from srrd_ray.storage.tables import write_table
 Row = dict[str, str | int | float | None]
 COLUMNS = (
     "participant", "side", "bone", "compartment", "store", "row",
-    "BV/TV", "Tb.Th", "Tb.Sp", "Tb.N", "coverage", "method",
+    *PARAMETERS, "coverage", "method",
 )  # fmt: skip
 
 

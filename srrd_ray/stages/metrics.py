@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import NotEstimableError
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.statistics import (
     MIN_POSITIVES,
     Estimate,

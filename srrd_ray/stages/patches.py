@@ -11,9 +11,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import BONES, Bone, Fault, Knee, Outcome, Patch, Status
+from srrd_ray.core.records import Fault, Knee, Outcome, Patch, Status
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
@@ -44,7 +45,7 @@ class PairedMr:
     """The MR of a knee, the CT -> MR transforms of the bones that were registered, and its scale (99.5th percentile)."""
 
     volume: Volume[np.generic]
-    transforms: dict[Bone, NDArray[np.float64]]
+    transforms: dict[BoneName, NDArray[np.float64]]
     scale: float
 
     def sees(self, point: SubchondralPoint) -> bool:
@@ -152,7 +153,7 @@ def _paired(knee: Knee, layout: RunLayout) -> PairedMr:
     return PairedMr(volume=volume, transforms=transforms, scale=scale)
 
 
-def _accepted(knee: Knee, layout: RunLayout) -> Iterator[tuple[Bone, NDArray[np.float64]]]:
+def _accepted(knee: Knee, layout: RunLayout) -> Iterator[tuple[BoneName, NDArray[np.float64]]]:
     """Yield the CT -> MR transforms whose registration was accepted."""
     for bone in BONES:
         pose = accepted_pose(layout, knee, bone)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.records import Bone, BoneTransform, Knee
+from srrd_ray.core.bones import BoneName
+from srrd_ray.core.records import BoneTransform, Knee
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
 
 
-def read_pose(layout: RunLayout, knee: Knee, bone: Bone) -> BoneTransform | None:
+def read_pose(layout: RunLayout, knee: Knee, bone: BoneName) -> BoneTransform | None:
     """Return the transform of a bone, accepted or refused; None where the bone was not registered."""
     path = layout.transform(knee, bone)
     return read_record(BoneTransform, path, "transform") if path.is_file() else None
@@ -21,7 +22,7 @@ def write_pose(layout: RunLayout, found: BoneTransform) -> None:
     write_record(layout.transform(found.knee, found.bone), found, "transform")
 
 
-def accepted_pose(layout: RunLayout, knee: Knee, bone: Bone) -> NDArray[np.float64] | None:
+def accepted_pose(layout: RunLayout, knee: Knee, bone: BoneName) -> NDArray[np.float64] | None:
     """Return the 4×4 map from CT LPS mm to MR LPS mm of a bone; None where it has none or its registration was refused."""
     found = read_pose(layout, knee, bone)
     return np.asarray(found.matrix, dtype=np.float64) if found is not None and found.quality.accepted else None

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.records import PARAMETERS, Patch, Side
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
+from srrd_ray.core.records import Patch, Side
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
@@ -28,7 +29,7 @@ Values: TypeAlias = NDArray[np.float32]
 COLUMNS = (
     *("participant", "side", "bone", "compartment", "store", "row", "model", "fold"),
     *PARAMETERS,
-    *(f"{parameter}.SD" for parameter in PARAMETERS),
+    *(parameter.predictive_sd for parameter in PARAMETER_OF.values()),
 )
 
 
@@ -41,7 +42,7 @@ class KneeReading:
     points
         The cubes that were read.
     table
-        One row a cube: bone, compartment, x_mm, y_mm, z_mm (CT LPS), depth_mm, the four parameters and their SDs.
+        One row a cube: bone, compartment, x_mm, y_mm, z_mm (CT LPS), depth_mm, the parameters and their predictive SDs.
     distance
         How far the scan lies from the training images; flagged where it is outside.
     outside_volume, outside_bone
@@ -172,5 +173,5 @@ def _places(points: tuple[SubchondralPoint, ...]) -> pd.DataFrame:
 
 
 def _parameters(mean: Values, sd: Values) -> pd.DataFrame:
-    names = [*PARAMETERS, *(f"{parameter}.SD" for parameter in PARAMETERS)]
+    names = [*PARAMETERS, *(parameter.predictive_sd for parameter in PARAMETER_OF.values())]
     return pd.DataFrame(np.concatenate([mean, sd], axis=1).astype(np.float64), columns=names)

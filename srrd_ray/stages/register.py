@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
 from srrd_ray.core.errors import InputError, RegistrationError
 from srrd_ray.core.geometry import Geometry, Matrix4, matrix4
-from srrd_ray.core.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.core.records import BoneTransform, Image, Knee, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
@@ -97,7 +98,7 @@ def _given_labels(knee: Knee, layout: RunLayout, image: Image) -> Labels | None:
     return Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
 
 
-def register_one(knee: Knee, bone: Bone, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
+def register_one(knee: Knee, bone: BoneName, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
     """Return the pose of one bone and its judgement."""
     masks = images.ct_bones.array == BONE_LABELS[bone], images.sct_bones.array == BONE_LABELS[bone]
     if not (masks[0].any() and masks[1].any()):
@@ -118,7 +119,7 @@ def _pose(images: KneeImages, masks: tuple[Mask, Mask], config: RegistrationConf
 
 
 def _transform(
-    knee: Knee, bone: Bone, matrix: Matrix4 | NDArray[np.float64], quality: RegistrationQuality
+    knee: Knee, bone: BoneName, matrix: Matrix4 | NDArray[np.float64], quality: RegistrationQuality
 ) -> BoneTransform:
     return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(matrix), quality=quality)
 

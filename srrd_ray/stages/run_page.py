@@ -11,7 +11,8 @@ import pandas as pd
 
 from srrd_ray import __version__
 from srrd_ray.core import serial
-from srrd_ray.core.records import BONES, Image, Knee, Outcome
+from srrd_ray.core.bones import BONES
+from srrd_ray.core.records import Image, Knee, Outcome
 from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page

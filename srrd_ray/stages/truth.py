@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.geometry import Points
-from srrd_ray.core.records import BONES, PARAMETERS, Bone, Knee, Parameter, Patch
+from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
+from srrd_ray.core.records import Knee, Patch
 from srrd_ray.storage.tables import read_table
 
 SCHEMA = "srrd-truth/1"
@@ -52,7 +54,7 @@ def has_truth_of(cohort: Path, knee: Knee) -> bool:
     return (truth_folder(cohort, knee) / f"{knee.key}_truth.json").is_file()
 
 
-def read_poses(cohort: Path, knee: Knee) -> Mapping[Bone, PoseTruth]:
+def read_poses(cohort: Path, knee: Knee) -> Mapping[BoneName, PoseTruth]:
     """Return the true pose of each bone of a knee.
 
     Raises
@@ -102,7 +104,7 @@ def cells_of(cohort: Path, knee: Knee) -> pd.DataFrame:
     return read_table(truth_folder(cohort, knee) / f"{knee.key}_cells.parquet", CELLS)
 
 
-def parameters_of(cells: pd.DataFrame) -> dict[Parameter, float]:
+def parameters_of(cells: pd.DataFrame) -> dict[ParameterSymbol, float]:
     """Return the true parameters of all `cells` together; some bone and some marrow must be among them."""
     total, bone, th, marrow, sp = cells[list(SUMS)].to_numpy(dtype=np.float64).sum(axis=0).tolist()
     return dict(zip(PARAMETERS, _of_sums(total, bone, th, marrow, sp), strict=True))

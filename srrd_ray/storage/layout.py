@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.records import Bone, Image, Knee
+from srrd_ray.core.records import Image, Knee
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +47,7 @@ class RunLayout:
         """``volumes/<knee>/<image>.ome.zarr``, of kind ``volumes/<image>``."""
         return self._path(f"volumes/{image}", "volumes", knee.key, f"{image}.ome.zarr")
 
-    def transform(self, knee: Knee, bone: Bone) -> Path:
+    def transform(self, knee: Knee, bone: BoneName) -> Path:
         """``volumes/<knee>/transform_<bone>.json``: a `BoneTransform`; kind ``volumes/transform``."""
         return self._path("volumes/transform", "volumes", knee.key, f"transform_{bone}.json")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -38,13 +39,57 @@ Name: TypeAlias = Literal[
     "inference",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
+DEFINITIONS = "definitions.json"
+"""What several schemas say of bones and parameters; they refer to it as ``definitions.json#/$defs/<name>``."""
 
 
 @cache
 def schema(name: Name) -> Mapping[str, object]:
-    """Return the schema of that name; it lies beside the package, in a clone as in an installation."""
-    loaded: Mapping[str, object] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
+    """Return the schema of that name, the shared definitions in their places; it lies beside the package, also when installed."""
+    loaded: dict[str, object] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return {key: _with_definitions(value) for key, value in loaded.items()}
+
+
+@cache
+def definitions() -> Mapping[str, Mapping[str, object]]:
+    """Return the shared definitions by name."""
+    loaded: Mapping[str, Mapping[str, object]] = json.loads((FOLDER / DEFINITIONS).read_text(encoding="utf-8"))["$defs"]
     return loaded
+
+
+def _with_definitions(node: object) -> object:
+    """Return a part of a schema with each reference to `DEFINITIONS` replaced by what it refers to."""
+    if isinstance(node, list):
+        return [_with_definitions(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    file, _, name = str(node.get("$ref", "")).partition("#/$defs/")
+    return definitions()[name] if file == DEFINITIONS else {k: _with_definitions(v) for k, v in node.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """What a schema says of a table: the rule of each column, those that must be there, and whether others may be."""
+
+    rules: Mapping[str, Mapping[str, object]]
+    required: tuple[str, ...]
+    closed: bool
+
+
+@cache
+def columns_of(name: Name) -> Columns:
+    """Return the columns of the schema `name` of a row, those of its `allOf` parts among them."""
+    whole = schema(name)
+    shared: list[Mapping[str, object]] = whole.get("allOf", [])  # type: ignore[assignment]
+    rules: dict[str, Mapping[str, object]] = {}
+    required: list[str] = []
+    for part in (*shared, whole):
+        own: Mapping[str, Mapping[str, object]] = part.get("properties", {})  # type: ignore[assignment]
+        needed: list[str] = part.get("required", [])  # type: ignore[assignment]
+        rules |= own
+        required += needed
+    closed = False in (whole.get("additionalProperties"), whole.get("unevaluatedProperties"))
+    return Columns(rules=rules, required=tuple(required), closed=closed)
 
 
 def version(name: Name) -> str:
@@ -79,8 +124,7 @@ def validate(name: Name, data: object, where: str = "") -> None:
 def column_types(name: Name) -> dict[str, str]:
     """Return the JSON type (string, integer, number, boolean) of the columns that the schema `name` gives one type beside null."""
     found = {}
-    rules: Mapping[str, Mapping[str, object]] = schema(name)["properties"]  # type: ignore[assignment]
-    for column, rule in rules.items():
+    for column, rule in columns_of(name).rules.items():
         given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are words
         kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
         if len(kinds) == 1:
@@ -99,15 +143,15 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
     StoreError
         `schema-invalid` naming the column.
     """
-    rules: Mapping[str, object] = schema(name)["properties"]  # type: ignore[assignment]
-    needed: list[str] = schema(name)["required"]  # type: ignore[assignment]
-    columns = list(map(str, stored or table.columns))
-    lost = [column for column in needed if column not in columns]
+    contract = columns_of(name)
+    rules, columns = contract.rules, list(map(str, stored or table.columns))
+    lost = [column for column in contract.required if column not in columns]
     odd = [column for column in columns if column not in rules]
-    if lost or (odd and schema(name).get("additionalProperties") is False):
-        raise _invalid(name, where, f"columns {', '.join(columns)[:160]}", f"columns {', '.join(rules)}")
+    if lost or (odd and contract.closed):
+        faults = [*(f"no column {column}" for column in lost), *(f"an unknown column {column}" for column in odd)]
+        raise _invalid(name, where, ", ".join(faults)[:160], f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
-        rule = Draft202012Validator(rules[column])  # type: ignore[arg-type]
+        rule = Draft202012Validator(dict(rules[column]))
         for shared_storage_probe in _witnesses(table[column]):
             fault = next(rule.iter_errors(shared_storage_probe), None)
             if fault is not None:

@@ -1,6 +1,12 @@
-"""The losses of the CycleGAN: least squares against the discriminators, cycle, and structure kept from MR to CT."""
+"""The losses of the CycleGAN: least squares against the discriminators, cycle, and structure kept from MR to CT.
+
+A new term of the generators is a function here, a `LossTerm` in `LOSS_TERMS`, and its weight in `CycleGanConfig`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from monai.losses import GlobalMutualInformationLoss, PatchAdversarialLoss
@@ -11,14 +17,13 @@ from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.physics import first_guess
 
 
-class Losses(nn.Module):
-    """Every term of the objective, made once."""
+class Criteria(nn.Module):
+    """The criteria that have buffers of their own, made once."""
 
     def __init__(self, config: CycleGanConfig) -> None:
         super().__init__()
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
-        self.information = GlobalMutualInformationLoss(num_bins=config.mi_bins)
-        self.config = config
+        self.mutual_information = GlobalMutualInformationLoss(num_bins=config.mi_bins)
 
     def fools(self, scores: Tensor) -> Tensor:
         """Return the loss of a generator whose image a discriminator scored."""
@@ -31,18 +36,59 @@ class Losses(nn.Module):
         wrong: Tensor = self.adversarial(fake, target_is_real=False, for_discriminator=True)
         return 0.5 * (right + wrong)
 
-    def structure(self, mr: Tensor, ct: Tensor) -> Tensor:
-        """Return the structure terms between scaled MR and CT slices of one content.
+    def information(self, mr: Tensor, ct: Tensor) -> Tensor:
+        """Return minus the mutual information of scaled MR and CT slices of one content.
 
         Fixed bins over the scaled units: the published code took the range of each batch and images in -1…1, where its
         kernel expects 0…1 (method, defect 16).
         """
-        total = torch.zeros((), device=mr.device)
-        if self.config.mi_weight > 0:
-            total = total + self.config.mi_weight * self.information((ct + 1.0) / 3.2, (mr + 1.0) / 2.5)
-        if self.config.edge_weight > 0:
-            total = total + self.config.edge_weight * (1.0 - edge_correlation(mr, ct))
-        return total
+        loss: Tensor = self.mutual_information((ct + 1.0) / 3.2, (mr + 1.0) / 2.5)
+        return loss
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Translations:
+    """Slices of both modalities of one step, what the generators make of them and back, and the discriminators' scores."""
+
+    mr: Tensor
+    ct: Tensor
+    fake_ct: Tensor
+    fake_mr: Tensor
+    cycled_mr: Tensor
+    cycled_ct: Tensor
+    scores_ct: Tensor
+    scores_mr: Tensor
+    criteria: Criteria
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossTerm:
+    """One term of the generators' loss: `value` of a step's slices, times `weight`; left out where that is 0."""
+
+    name: str
+    weight: Callable[[CycleGanConfig], float]
+    value: Callable[[Translations], Tensor]
+
+
+def cycle_distance(seen: Translations) -> Tensor:
+    """Return the L1 distance of slices from what comes back of them, both directions."""
+    return (seen.cycled_mr - seen.mr).abs().mean() + (seen.cycled_ct - seen.ct).abs().mean()
+
+
+def _adversarial(seen: Translations) -> Tensor:
+    return seen.criteria.fools(seen.scores_ct) + seen.criteria.fools(seen.scores_mr)
+
+
+def _information(seen: Translations) -> Tensor:
+    return seen.criteria.information(seen.mr, seen.fake_ct) + seen.criteria.information(seen.fake_mr, seen.ct)
+
+
+def _edges_apart(seen: Translations) -> Tensor:
+    return (1.0 - edge_correlation(seen.mr, seen.fake_ct)) + (1.0 - edge_correlation(seen.fake_mr, seen.ct))
+
+
+def _levels(seen: Translations) -> Tensor:
+    return level_distance(seen.fake_ct, seen.ct) + level_distance(seen.fake_mr, seen.mr)
 
 
 def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
@@ -74,3 +120,17 @@ def _edges(image: Tensor) -> Tensor:
     down = smooth[..., 1:, :-1] - smooth[..., :-1, :-1]
     along = smooth[..., :-1, 1:] - smooth[..., :-1, :-1]
     return torch.sqrt(down**2 + along**2 + 1e-4)
+
+
+LOSS_TERMS: tuple[LossTerm, ...] = (
+    LossTerm(name="adversarial", weight=lambda _: 1.0, value=_adversarial),
+    LossTerm(name="cycle", weight=lambda config: config.cycle_weight, value=cycle_distance),
+    LossTerm(name="information", weight=lambda config: config.mi_weight, value=_information),
+    LossTerm(name="edges", weight=lambda config: config.edge_weight, value=_edges_apart),
+    LossTerm(
+        name="dark",
+        weight=lambda config: config.dark_weight,
+        value=lambda seen: dark_distance(seen.mr, seen.fake_ct),
+    ),
+    LossTerm(name="levels", weight=lambda config: config.level_weight, value=_levels),
+)

@@ -14,7 +14,7 @@ from srrd_ray.core.errors import InputError, TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard, batches
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.losses import Losses, dark_distance, level_distance
+from srrd_ray.synthesis.losses import LOSS_TERMS, Criteria, LossTerm, Translations, cycle_distance
 from srrd_ray.synthesis.networks import networks
 
 __all__ = ["CycleGanConfig", "CycleGanLearner"]
@@ -36,9 +36,19 @@ class CycleGanLearner:
         Scaled slices (n, height, width) from `slices_from_mr` and `slices_from_ct`.
     seed
         Seed of weights, order and jitter.
+    terms
+        The loss of the generators; each counts where its weight in `config` is above 0.
     """
 
-    def __init__(self, mr: Slices, ct: Slices, config: CycleGanConfig, seed: int) -> None:
+    def __init__(
+        self,
+        mr: Slices,
+        ct: Slices,
+        config: CycleGanConfig,
+        seed: int,
+        *,
+        terms: tuple[LossTerm, ...] = LOSS_TERMS,
+    ) -> None:
         for name, slices in (("MR", mr), ("CT", ct)):
             if slices.ndim != 3 or len(slices) == 0 or slices.shape[1:] != tuple(config.tile):
                 raise InputError(
@@ -50,7 +60,8 @@ class CycleGanLearner:
         self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
         self._config, self._seed = config, seed
         self._modules = networks(config, seed_from(seed, "cyclegan", "weights"))
-        self._losses = Losses(config)
+        self._criteria = Criteria(config)
+        self._terms = tuple(term for term in terms if term.weight(config) > 0)
         self._optimizers = {
             "generators": self._adam(GENERATORS),
             "discriminators": self._adam(DISCRIMINATORS),
@@ -81,7 +92,7 @@ class CycleGanLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run the steps of one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
         device = next(wrapped["mr_to_ct"].parameters()).device
-        self._losses.to(device)
+        self._criteria.to(device)
         sums: dict[str, float] = {}
         for step, (mr, ct) in enumerate(self._pairs(epoch, shard)):
             for optimizer in self._optimizers.values():
@@ -125,39 +136,40 @@ class CycleGanLearner:
     def _step(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(False)
-        fake_ct, fake_mr, cycle, loss = self._generate(mr, ct, wrapped)
+        seen = self._translate(mr, ct, wrapped)
+        loss = torch.stack([term.weight(self._config) * term.value(seen) for term in self._terms]).sum()
         self._update("generators", loss)
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(True)
-        judged = self._discriminator_loss(wrapped["discriminator_ct"], ct, fake_ct) + self._discriminator_loss(
-            wrapped["discriminator_mr"], mr, fake_mr
+        judged = self._discriminator_loss(wrapped["discriminator_ct"], ct, seen.fake_ct) + self._discriminator_loss(
+            wrapped["discriminator_mr"], mr, seen.fake_mr
         )
         self._update("discriminators", judged)
         return {
             "generators": float(loss.detach()),
             "discriminators": float(judged.detach()),
-            "cycle": float(cycle.detach()),
+            "cycle": float(cycle_distance(seen).detach()),
         }
 
-    def _generate(
-        self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return both translations, the cycle loss and the whole loss of the generators."""
+    def _translate(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> Translations:
+        """Return both translations and the way back, with the scores of the discriminators."""
         fake_ct: Tensor = wrapped["mr_to_ct"](mr)
         fake_mr: Tensor = wrapped["ct_to_mr"](ct)
-        cycle = (wrapped["ct_to_mr"](fake_ct) - mr).abs().mean() + (wrapped["mr_to_ct"](fake_mr) - ct).abs().mean()
-        fooled = self._losses.fools(wrapped["discriminator_ct"](fake_ct)[-1]) + self._losses.fools(
-            wrapped["discriminator_mr"](fake_mr)[-1]
+        return Translations(
+            mr=mr,
+            ct=ct,
+            fake_ct=fake_ct,
+            fake_mr=fake_mr,
+            cycled_mr=wrapped["ct_to_mr"](fake_ct),
+            cycled_ct=wrapped["mr_to_ct"](fake_mr),
+            scores_ct=wrapped["discriminator_ct"](fake_ct)[-1],
+            scores_mr=wrapped["discriminator_mr"](fake_mr)[-1],
+            criteria=self._criteria,
         )
-        structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)
-        structure = structure + self._config.dark_weight * dark_distance(mr, fake_ct)
-        levels = level_distance(fake_ct, ct) + level_distance(fake_mr, mr)
-        loss = fooled + self._config.cycle_weight * cycle + structure + self._config.level_weight * levels
-        return fake_ct, fake_mr, cycle, loss
 
     def _discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         scores = discriminator(torch.cat([real, fake.detach()]))[-1]
-        return self._losses.discriminators(scores[: len(real)], scores[len(real) :])
+        return self._criteria.discriminators(scores[: len(real)], scores[len(real) :])
 
     def _update(self, name: str, loss: Tensor) -> None:
         if not torch.isfinite(loss):

@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.core.records import Bone, Compartment, Knee
+from srrd_ray.core.bones import BoneName
+from srrd_ray.core.records import Compartment, Knee
 from srrd_ray.diagnosis import Features, PatchValues, knee_features
 
-Row = tuple[Knee, Bone, Compartment, float]
+Row = tuple[Knee, BoneName, Compartment, float]
 
 
-def patch(bone: Bone, compartment: Compartment, value: float, participant: str = "1") -> Row:
+def patch(bone: BoneName, compartment: Compartment, value: float, participant: str = "1") -> Row:
     return Knee(participant=participant, side="L"), bone, compartment, value
 
 

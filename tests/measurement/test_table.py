@@ -6,13 +6,12 @@ import pytest
 
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.measurement.table import Row, read_rows, write_rows
-from srrd_ray.storage import schemas
+from tests.storage.examples import examples
 
 
 def example(**changes: float | int | str | None) -> Row:
-    examples = schemas.schema("bone")["examples"]
-    assert isinstance(examples, list)
-    return dict(examples[0]) | changes
+    row = {key: value for key, value in examples("bone")[0].items() if isinstance(value, float | int | str | None)}
+    return row | changes
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, apply
-from srrd_ray.core.records import BONES, COMPARTMENTS, Bone, Compartment, Side
+from srrd_ray.core.records import COMPARTMENTS, Compartment, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, subchondral_points
 from tests.patches.phantoms import (
@@ -22,7 +23,7 @@ from tests.patches.phantoms import (
 LABELS = knee_labels(oblique_grid())
 
 
-def region(points: tuple[SubchondralPoint, ...], bone: Bone, compartment: Compartment) -> np.ndarray:
+def region(points: tuple[SubchondralPoint, ...], bone: BoneName, compartment: Compartment) -> np.ndarray:
     return np.array([p.center_lps_mm for p in points if (p.bone, p.compartment) == (bone, compartment)])
 
 
@@ -48,7 +49,7 @@ def test_femoral_points_lie_above_their_own_column_of_a_spherical_condyle() -> N
 
 
 @pytest.mark.parametrize("bone", BONES)
-def test_points_surround_the_middle_of_the_weight_bearing_surface(bone: Bone) -> None:
+def test_points_surround_the_middle_of_the_weight_bearing_surface(bone: BoneName) -> None:
     points = region(subchondral_points(LABELS, "R", PatchConfig()), bone, "medial")
     np.testing.assert_allclose(points[:, :2].mean(axis=0), (0.28 * 2 * HALF_ML, 0.0), atol=1.6)
 

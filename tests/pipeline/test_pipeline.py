@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from srrd_ray.cli import main
-from srrd_ray.core.records import PARAMETERS, Knee
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Knee
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.pipeline.manifest import Manifest
 from srrd_ray.stages.infer import infer

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.report import charts, figures
 from srrd_ray.report.style import styled, svg_uri
 from srrd_ray.statistics.pairs import REFERENCE

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srrd_ray.core.records import BONES, COMPARTMENTS, PARAMETERS
+from srrd_ray.core.bones import BONES
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS
 from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json
 from srrd_ray.report.inference import Inference, render_inference
@@ -27,7 +29,7 @@ def inference(*, value: float = 0.3, **changes: Json) -> Inference:
             "compartment": c,
             "cubes": 10,
             **dict.fromkeys(PARAMETERS, 0.3),
-            **{f"{p}.SD": 0.02 for p in PARAMETERS},
+            **{p.cubes_sd: 0.02 for p in PARAMETER_OF.values()},
         }
         for b in BONES
         for c in COMPARTMENTS

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import PARAMETERS, Bone
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.overlays import CT_WINDOW, KneeImages
@@ -28,7 +29,7 @@ def knee(*, rotated: bool = False) -> KneeImages:
     moved = Volume(array=(labels > 0).astype(np.float32), geometry=Geometry.make(grid.shape, affine))
     pose = np.eye(4)
     pose[:3, 3] = SHIFT
-    poses: dict[Bone, np.ndarray] = {"femur": pose, "tibia": pose}
+    poses: dict[BoneName, np.ndarray] = {"femur": pose, "tibia": pose}
     return KneeImages(
         side="R", ct=ct, bones=Volume(array=labels.astype(np.uint8), geometry=grid), mr=moved, poses=poses
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray.core.learner import Learner, Shard
-from srrd_ray.core.records import PARAMETERS, Knee, Patch
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Knee, Patch
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.stages.fold_training import DistilPlan
 from srrd_ray.storage import patch_store

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.diagnosis import DiagnosisConfig
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import classify

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import Geometry, apply, matrix4
-from srrd_ray.core.records import BONES, BoneTransform, Knee, RegistrationQuality, Side
+from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig
 from srrd_ray.stages.patches import plan_shards, write_shard

@@ -8,7 +8,7 @@ import pytest
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
 from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.fingerprint import fingerprint_distance
 from srrd_ray.distillation.inference import predict
@@ -44,7 +44,7 @@ def test_every_cube_is_read_by_the_model_that_never_saw_its_patient(run: RunLayo
     mine = rows[(rows["model"] == "distilled") & (rows["fold"] == 2)]
     mean, sd = predict(network, DATA.ct[mine["row"]], DATA.ct_mask[mine["row"]])
     np.testing.assert_allclose(mine[list(PARAMETERS)], mean, rtol=1e-4)
-    np.testing.assert_allclose(mine[[f"{p}.SD" for p in PARAMETERS]], sd, rtol=1e-3)
+    np.testing.assert_allclose(mine[[p.predictive_sd for p in PARAMETER_OF.values()]], sd, rtol=1e-3)
 
 
 def test_students_read_cubes_without_mr_and_the_teacher_does_not(run: RunLayout) -> None:

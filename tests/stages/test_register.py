@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import apply
-from srrd_ray.core.records import BONES, Image, Knee
+from srrd_ray.core.records import Image, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.poses import read_pose

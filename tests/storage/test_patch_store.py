@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.errors import InputError, StoreError
-from srrd_ray.core.records import BONES, COMPARTMENTS, Knee, Patch
+from srrd_ray.core.records import COMPARTMENTS, Knee, Patch
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.file_hash import hash_file
 

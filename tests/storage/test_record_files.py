@@ -16,6 +16,7 @@ from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.schemas import schema, validate_rows
 from srrd_ray.storage.tables import CONTRACTS, read_table, write_table
+from tests.storage.examples import examples
 
 POSE = BoneTransform(
     knee=Knee(participant="017", side="L"),
@@ -28,9 +29,7 @@ POSE = BoneTransform(
 
 
 def rows(name: str) -> pd.DataFrame:
-    examples = schema(CONTRACTS[name])["examples"]
-    assert isinstance(examples, list)
-    return pd.DataFrame(examples * 3)
+    return pd.DataFrame(examples(CONTRACTS[name]) * 3)
 
 
 def test_a_record_comes_back_and_names_its_version(tmp_path: Path) -> None:
@@ -77,7 +76,7 @@ def test_a_value_against_the_contract_is_neither_written_nor_read(tmp_path: Path
 
 
 def test_a_missing_and_an_unknown_column_are_refused() -> None:
-    with pytest.raises(StoreError, match="srrd-predictions/1"):
+    with pytest.raises(StoreError, match="srrd-predictions/2"):
         validate_rows("predictions", rows("predictions").drop(columns="fold"))
     with pytest.raises(StoreError, match="surname"):
         validate_rows("predictions", rows("predictions").assign(surname="x"))

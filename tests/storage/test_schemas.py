@@ -4,35 +4,84 @@ from typing import get_args
 
 import pytest
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
+from srrd_ray.core.bones import BONES
 from srrd_ray.core.errors import StoreError
 from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality
 from srrd_ray.core.serial import to_json
 from srrd_ray.storage import schemas
+from tests.storage.examples import examples
 
 NAMES: tuple[schemas.Name, ...] = get_args(schemas.Name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_schema_is_valid_and_its_example_obeys_it(name: schemas.Name) -> None:
-    schema = schemas.schema(name)
-    Draft202012Validator.check_schema(dict(schema))
-    examples = schema["examples"]
-    assert isinstance(examples, list)
-    assert examples
-    for example in examples:
+    Draft202012Validator.check_schema(dict(schemas.schema(name)))
+    found = examples(name)
+    assert found
+    for example in found:
         schemas.validate(name, example)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_readme_names_every_schema_with_its_version_and_example(name: schemas.Name) -> None:
+def test_the_readme_names_every_schema_with_its_version(name: schemas.Name) -> None:
     text = (schemas.FOLDER / "README.md").read_text(encoding="utf-8")
     assert f"{name}.schema.json" in text
     assert schemas.version(name) in text
-    examples = schemas.schema(name)["examples"]
-    assert isinstance(examples, list)
-    assert json.dumps(examples[0], ensure_ascii=False) in text
+
+
+def test_bones_and_parameters_of_the_schemas_are_those_of_the_records() -> None:
+    shared = schemas.definitions()
+    assert shared["bone"]["enum"] == shared["every_bone"]["required"] == list(BONES)
+    for name in ("every_parameter", "measured", "predicted"):
+        assert shared[name]["required"] == list(PARAMETERS)
+    assert shared["parameter"]["enum"] == list(PARAMETERS)
+    assert list(schemas.columns_of("predictions").rules)[: 2 * len(PARAMETERS)] == [
+        *PARAMETERS,
+        *(parameter.predictive_sd for parameter in PARAMETER_OF.values()),
+    ]
+
+
+@pytest.mark.parametrize("symbol", PARAMETERS)
+def test_the_schemas_call_a_parameter_by_its_name_and_unit(symbol: ParameterSymbol) -> None:
+    about = PARAMETER_OF[symbol]
+    words = f"{about.name}, {about.unit}" if about.unit else about.name
+    for kind in ("morphometry", "truth", "predictions"):
+        assert schemas.columns_of(kind).rules[symbol]["title"] == words
+
+
+def test_no_schema_names_a_bone_or_a_parameter_of_its_own() -> None:
+    for path in schemas.FOLDER.glob("*.schema.json"):
+        text = path.read_text(encoding="utf-8")
+        assert not [bone for bone in BONES if f'"{bone}"' in text], path.name
+        if path.name != "bone.schema.json":  # what one volume is measured for is a longer list
+            assert not [symbol for symbol in PARAMETERS if f'"{symbol}"' in text], path.name
+
+
+def test_a_reader_of_json_schema_sees_the_same_through_the_references() -> None:
+    files = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in schemas.FOLDER.glob("*.json")}
+    known = [(name, Resource.from_contents(data | {"$id": name})) for name, data in files.items()]
+    registry = Registry().with_resources(known)
+    for name in NAMES:
+        data = files[f"{name}.schema.json"] | {"$id": f"{name}.schema.json"}
+        validator = Draft202012Validator(data, registry=registry)
+        for example in examples(name):
+            validator.validate(example)
+            assert validator.is_valid(example | {"bone": "patella"}) == schemas_accept(
+                name, example | {"bone": "patella"}
+            )
+
+
+def schemas_accept(name: schemas.Name, data: object) -> bool:
+    try:
+        schemas.validate(name, data)
+    except StoreError:
+        return False
+    return True
 
 
 def test_there_is_a_schema_for_each_name_and_no_other() -> None:

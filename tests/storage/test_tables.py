@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from srrd_ray.core.errors import StoreError
-from srrd_ray.core.records import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.storage import tables
 from srrd_ray.storage.tables import join_tables, read_table, write_table
 

@@ -1,0 +1,131 @@
+"""What is added in few places, shown by adding it: a loss term and a student network.
+
+Each is a value that is passed where the package passes its own. Put into the package, it touches two files: a loss term
+`losses.py` (function and `LossTerm`) and `config.py` (weight); a student network `networks.py` (class and `case`) and
+`config.py` (`Architecture`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import partial
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srrd_ray.core.learner import Learner, Shard
+from srrd_ray.distillation import losses as student_losses
+from srrd_ray.distillation.config import Architecture, HyperParameters, NetworkConfig
+from srrd_ray.distillation.inference import predict, teacher_outputs
+from srrd_ray.distillation.losses import StudentBatch
+from srrd_ray.distillation.networks import PatchRegressor, build
+from srrd_ray.distillation.step import StudentLearner, TeacherLearner
+from srrd_ray.synthesis import losses as synthesis_losses
+from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.losses import Translations
+from srrd_ray.synthesis.step import CycleGanLearner
+from tests.distillation.toys import SMALL, toy
+
+DATA = toy(32)
+GAN = CycleGanConfig(tile=(16, 16), width=4, blocks=1, discriminator_width=4, steps=2, batch=4, epochs=1)
+
+
+def trained(learner: Learner, epochs: int = 1) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for epoch in range(epochs):
+        found = learner.train_epoch(epoch, Shard(), learner.modules())
+    return found
+
+
+def weights(learner: Learner) -> Tensor:
+    return torch.cat([p.detach().flatten() for module in learner.modules().values() for p in module.parameters()])
+
+
+def mean_distance(batch: StudentBatch) -> Tensor:
+    """Return how far the student's mean logits lie from the teacher's."""
+    return (batch.reading.logits.mean(dim=-1) - batch.guide.logits.mean(dim=-1)).abs().mean()
+
+
+MEANS = student_losses.LossTerm(name="means", weight=lambda hyper: hyper.relation_weight, value=mean_distance)
+
+
+def test_a_loss_term_of_the_student_is_one_value_more() -> None:
+    outputs = teacher_outputs(TeacherLearner("t", DATA, SMALL, 0).network, DATA)
+    usual = StudentLearner("s", DATA, SMALL, 0, outputs)
+    more = StudentLearner("s", DATA, SMALL, 0, outputs, terms=(*student_losses.LOSS_TERMS, MEANS))
+    assert trained(more).keys() - trained(usual).keys() == {"means"}
+    assert not torch.equal(weights(more), weights(usual))
+
+
+def test_a_term_that_needs_a_teacher_is_no_part_of_the_baseline() -> None:
+    usual = StudentLearner("s", DATA, SMALL, 0)
+    more = StudentLearner("s", DATA, SMALL, 0, terms=(*student_losses.LOSS_TERMS, MEANS))
+    assert trained(more).keys() == trained(usual).keys()
+    assert torch.equal(weights(more), weights(usual))
+
+
+def test_without_a_teacher_every_weight_of_a_term_is_zero() -> None:
+    alone = HyperParameters().without_teacher()
+    names = {each.name for each in fields(HyperParameters)}
+    assert {name for name in names if getattr(alone, name) == 0} == {name for name in names if name.endswith("_weight")}
+    assert not [t for t in student_losses.LOSS_TERMS if t.needs_teacher and t.counts(alone, taught=True)]
+
+
+def smoothness(seen: Translations) -> Tensor:
+    """Return the mean step between neighbouring pixels of the synthetic CT."""
+    return seen.fake_ct.diff(dim=-1).abs().mean() + seen.fake_ct.diff(dim=-2).abs().mean()
+
+
+def test_a_loss_term_of_the_generators_is_one_value_more() -> None:
+    rng = np.random.default_rng(0)
+    mr, ct = (rng.normal(0, 0.4, (5, 16, 16)).astype(np.float32) for _ in range(2))
+    term = synthesis_losses.LossTerm(name="smoothness", weight=lambda _: 0.5, value=smoothness)
+    usual = CycleGanLearner(mr, ct, GAN, 3)
+    more = CycleGanLearner(mr, ct, GAN, 3, terms=(*synthesis_losses.LOSS_TERMS, term))
+    trained(usual)
+    trained(more)
+    assert not torch.equal(weights(more), weights(usual))
+
+
+class PlainBlock(nn.Module):
+    """One 3³ convolution without a shortcut, on half the grid."""
+
+    def __init__(self, inside: int, outside: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, inside)
+        self.conv = nn.Conv3d(inside, outside, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.conv(functional.relu(self.norm(x)))
+        return found
+
+
+def state(network: PatchRegressor) -> Mapping[str, Tensor]:
+    return network.state_dict()
+
+
+def test_a_student_network_is_one_function_more() -> None:
+    make = partial(PatchRegressor, block=PlainBlock)
+    outputs = teacher_outputs(TeacherLearner("t", DATA, SMALL, 0).network, DATA)
+    config = replace(SMALL, student_epochs=4)
+    student = StudentLearner("s", DATA, config, 0, outputs, make=make)
+    assert isinstance(student.network.blocks[0], PlainBlock)
+    first = trained(student)["labels"]
+    assert trained(student, 4)["labels"] < first
+    mean, sd = predict(student.network, DATA.ct, DATA.ct_mask)
+    assert mean.shape == sd.shape == DATA.targets.shape
+    assert np.isfinite(mean).all()
+
+
+@pytest.mark.parametrize("name", get_args(Architecture))
+def test_every_architecture_of_a_configuration_can_be_built(name: Architecture) -> None:
+    config = NetworkConfig(input="ct", architecture=name, width=4)
+    first, second = build(config, 1), build(config, 1)
+    assert all(torch.equal(value, state(second)[key]) for key, value in state(first).items())
+    reading = first(torch.zeros(2, 1, 8, 16, 16), torch.ones(2, 1, 8, 16, 16))
+    assert [f.shape for f in reading.features] == [(2, c, 4, 4, 4) for c in config.channels]
