@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +14,13 @@ from srrd_ray.core.hashing import hash_voxels
 from srrd_ray.core.records import BONE_LABELS, Bone, CohortKnee, Image, Series, StoredVolume
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image, read_mask
-from srrd_ray.imaging.source import ReadRules
+from srrd_ray.stages.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import local_copy
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestConfig:
-    """How images are read. `rules` are what a reader may do where the input leaves a choice."""
-
-    rules: ReadRules = field(default_factory=ReadRules)
+__all__ = ["IngestConfig", "ingest", "under_its_name"]
 
 
 def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
