@@ -181,7 +181,7 @@ def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Sett
         return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)
     last = frame.drop_duplicates("training_iteration", keep="last").sort_values("training_iteration")
     scores = tuple(float(score) for score in last["score"] if isfinite(score))
-    failed = not isfinite(last["score"].iloc[-1])
+    failed = FAULT in last and not isfinite(last["score"].iloc[-1])
     fault = serial.from_json(Fault, str(last[FAULT].iloc[-1])) if failed else None
     stopped = len(scores) < plan.epochs
     return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=stopped, fault=fault)

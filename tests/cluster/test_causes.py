@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
 
 import pytest
+from ray import cloudpickle
 from ray.exceptions import RayTaskError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.tune import TuneError
@@ -37,7 +37,7 @@ def in_task(error: Exception) -> Exception:
     ids=["itself", "task", "one worker of two", "task of a worker", "controller", "training in a task"],
 )
 def test_the_error_comes_back_with_all_its_fields(raised: Exception) -> None:
-    found = own_error([pickle.loads(pickle.dumps(raised))])
+    found = own_error([cloudpickle.loads(cloudpickle.dumps(raised))])
     assert type(found) is TrainingError
     assert str(found) == str(DIVERGED)
     assert found.todo == "Lower lr."
