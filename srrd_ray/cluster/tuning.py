@@ -19,7 +19,7 @@ from ray.tune.schedulers import ASHAScheduler
 from srrd_ray.cluster.causes import own_error
 from srrd_ray.cluster.session import reachable, require_cpus
 from srrd_ray.core import serial
-from srrd_ray.core.errors import TrainingError
+from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.storage.places import address, remove_tree
@@ -72,6 +72,8 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
         `tune-failed` where every trial diverged, or one failed of something else and again when it was tried again.
     SrrdError
         As a trial raised it, again and again; a `StoreError` of lost storage before any other.
+    StoreError
+        `results-lost` where storage did not take all that the trials reported.
     """
     require_cpus(1, f"search {plan.name}")
     cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
@@ -80,6 +82,7 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
         raise own_error(results.errors) or _failed(
             plan.name, _last_line(results.errors), "a trial ended with an error that its setting does not explain"
         )
+    _require_kept(results, plan)
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
     if not any(_sound(trial) for trial in trials):
         reasons = [trial.failure for trial in trials if trial.fault]
@@ -167,6 +170,24 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
             failure_config=tune.FailureConfig(max_failures=TRIES_MORE),
         ),
     )
+
+
+def _require_kept(results: tune.ResultGrid, plan: Search[Setting]) -> None:
+    """Refuse a search whose results are not all in storage: where that is full, Tune logs it and goes on.
+
+    The search is removed, as Tune takes its trials for finished.
+    """
+    for result in results:
+        reported = int((result.metrics or {}).get("training_iteration", 0))
+        frame = result.metrics_dataframe
+        kept = 0 if frame is None or "training_iteration" not in frame else int(frame["training_iteration"].max())
+        if kept < reported:
+            remove_tree(plan.storage / plan.name)
+            raise StoreError(
+                "results-lost", "storage did not take all results of a search", where=plan.name,
+                got=f"{kept} epochs of a trial", expected=str(reported),
+                todo="Free space, check that storage can be reached, and run the same command again.",
+            )  # fmt: skip
 
 
 def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator[tuple[int, tune.Result]]:
