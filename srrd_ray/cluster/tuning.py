@@ -177,7 +177,7 @@ def _require_kept(results: tune.ResultGrid, plan: Search[Setting]) -> None:
 
     The search is removed, as Tune takes its trials for finished.
     """
-    for result in results:
+    for result in (results[number] for number in range(len(results))):
         reported = int((result.metrics or {}).get("training_iteration", 0))
         frame = result.metrics_dataframe
         kept = 0 if frame is None or "training_iteration" not in frame else int(frame["training_iteration"].max())
