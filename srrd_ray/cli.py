@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from srrd_ray.core.bones import BoneName
-from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+from srrd_ray.core.errors import SrrdError, exit_code
 from srrd_ray.storage.places import parse_path
 
 app = tyro.extras.SubcommandApp()
@@ -239,17 +239,6 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
 
     sys.stdout.write(f"{write_bundle(RunLayout(root=parse_path(run)), parse_path(out))}\n")
     return 0
-
-
-def exit_code(error: SrrdError) -> int:
-    """Return the exit code that an error stands for."""
-    match error:
-        case ConfigError() | CohortError():
-            return 2
-        case StoreError() | ClusterError():
-            return 3
-        case _:
-            return 1
 
 
 def ended_with(command: Callable[[], int]) -> int:

@@ -49,7 +49,7 @@ def test_a_run_inside_its_cohort_is_refused(tmp_path: Path, capsys: pytest.Captu
     [
         ("distilation:\n  folds: 2\n", "Did you mean 'distillation'?"),
         ("seed: !!python/object/apply:os.getcwd []\n", "tags such as !!python are refused"),
-        ("seed: many\n", "RunConfig.seed"),
+        ("seed: many\n", "seed: many, expected a whole number, 0 or more"),
     ],
 )
 def test_a_wrong_configuration_is_named(

@@ -15,7 +15,7 @@ from srrd_ray.cluster.access import require_closed
 from srrd_ray.cluster.autoscaling import could_grow_to
 from srrd_ray.cluster.workdir import leave_copy
 from srrd_ray.core.errors import ClusterError
-from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.config import ClusterConfig, GpuUse
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def require_cpus(wanted: float, purpose: str) -> None:
         )
 
 
-def gpus_for(workers: int, policy: str) -> bool:
+def gpus_for(workers: int, policy: GpuUse) -> bool:
     """Return whether training uses GPUs, and say so.
 
     Raises

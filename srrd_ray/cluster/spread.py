@@ -14,7 +14,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from srrd_ray.cluster.session import largest_memory, require_task
 from srrd_ray.core import serial
-from srrd_ray.core.errors import STORAGE_LOST, ClusterError, StoreError
+from srrd_ray.core.errors import ClusterError, is_storage_lost
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.work import Result, Task, WorkItem, failure, run_safely
@@ -47,9 +47,9 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
     for attempt in retry_plan(task, config):
         for result in _results(task, waiting, attempt):
             yield result
-            lost = next((o.error for o in result.outcomes if o.error and o.error.code in STORAGE_LOST), lost)
+            lost = next((o.error for o in result.outcomes if o.error and is_storage_lost(o.error)), lost)
         if lost is not None:
-            raise StoreError(lost.code, lost.message.removeprefix(f"[{lost.code}] "))
+            raise lost.as_error()
         if not waiting:
             return
         log.warning("%-16s %d items lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb)

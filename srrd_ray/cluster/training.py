@@ -17,8 +17,9 @@ from ray.exceptions import RayActorError
 from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
+from srrd_ray.cluster.causes import own_error
 from srrd_ray.cluster.session import gpus_for, reachable, require_cpus
-from srrd_ray.core.errors import ClusterError, StoreError, TrainingError, storage_lost
+from srrd_ray.core.errors import ClusterError, StoreError, TrainingError
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
@@ -36,19 +37,21 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
 
     Raises
     ------
+    SrrdError
+        As a worker raised it.
     TrainingError
-        `training-failed` where training stopped for a reason that a new try would not mend.
+        `training-failed` where it stopped for another reason that a new try would not mend.
     ClusterError
         `resources-missing`, `gpu-missing`; `training-lost` where the process that guides the workers died.
     StoreError
-        One of `STORAGE_LOST`.
+        Also `output-full` where Ray could not write a checkpoint.
     """
     require_cpus(1, f"training {training.name}")
     with _Following(training.log, progress):
         try:
             _trainer(training, config).fit()
         except train.TrainingFailedError as error:
-            raise storage_lost(str(error)) or TrainingError(
+            raise own_error([error]) or TrainingError(
                 "training-failed",
                 f"training {training.name} stopped: {str(error).strip().splitlines()[-1][:300]}",
                 todo="Run the same command again to go on from the last checkpoint.",

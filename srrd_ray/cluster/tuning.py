@@ -10,11 +10,15 @@ from typing import TypeVar
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
+from srrd_ray.cluster.causes import own_error
 from srrd_ray.cluster.session import reachable, require_cpus
-from srrd_ray.core.errors import StoreError, TrainingError, storage_lost
+from srrd_ray.core import serial
+from srrd_ray.core.errors import StoreError, TrainingError
+from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.training import Search, Trial
 from srrd_ray.storage.places import address, remove_tree
@@ -25,8 +29,8 @@ Setting = TypeVar("Setting")
 
 TRIES_MORE = 2
 """How often a trial is tried again whose worker died."""
-FAILURE = "failure"
-"""The column with the reason of a trial that failed."""
+FAULT = "fault"
+"""The column with the fault of a trial that diverged, as JSON."""
 
 
 def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
@@ -38,19 +42,22 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
     ------
     TrainingError
         `tune-failed` where every trial diverged, or one failed of something else and again when it was tried again.
+    SrrdError
+        As a trial raised it, again and again; a `StoreError` of lost storage before any other.
     StoreError
-        One of `STORAGE_LOST`.
+        `results-lost` where storage did not take all that the trials reported.
     """
     require_cpus(1, f"search {plan.name}")
     cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     results = _tuner(plan, config, cpus).fit()
-    if results.errors:
-        raise _failed(
-            plan.name, str(results.errors[0]), "a trial ended with an error that its setting does not explain"
+    if results.num_errors:  # Tune may not have been able to keep the error itself
+        raise own_error(results.errors) or _failed(
+            plan.name, _last_line(results.errors), "a trial ended with an error that its setting does not explain"
         )
+    _require_kept(results, plan)
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
     if not any(trial.sound for trial in trials):
-        reasons = [trial.failure for trial in trials if trial.failure]
+        reasons = [trial.failure for trial in trials if trial.fault]
         raise _failed(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
     return trials
 
@@ -66,16 +73,23 @@ def search_all(
     apart: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
     started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [apart.remote(plan, config) for plan in plans]
     for plan, reference in zip(plans, started, strict=True):
-        trials: tuple[Trial[Setting], ...] = ray.get(reference)
+        try:
+            trials: tuple[Trial[Setting], ...] = ray.get(reference)
+        except RayTaskError as error:
+            raise own_error([error]) or error from error
         yield plan, trials
 
 
-def _failed(name: str, words: str, what: str) -> StoreError | TrainingError:
-    """Return the error of a search that cannot go on: lost storage where the words of a trial tell of that."""
-    return storage_lost(words) or TrainingError(
-        "tune-failed", what, where=name, got=words.strip().splitlines()[-1][:300],
+def _failed(name: str, got: str, what: str) -> TrainingError:
+    return TrainingError(
+        "tune-failed", what, where=name, got=got,
         todo="Run the same command again; where it fails again, change distillation.search or the data.",
     )  # fmt: skip
+
+
+def _last_line(errors: Sequence[BaseException]) -> str:
+    lines = str(errors[0]).strip().splitlines() if errors else []
+    return lines[-1][:300] if lines else "an error that Tune could not keep"
 
 
 def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
@@ -87,7 +101,7 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
             for score in plan.run(plan.settings[space["number"]]):
                 tune.report({"score": score})
         except TrainingError as error:  # it would come again: only a lost worker is worth another try
-            tune.report({"score": -inf, FAILURE: str(error)})
+            tune.report({"score": -inf, FAULT: serial.to_line(Fault.of(error))})
 
     trial.__name__ = (
         f"trial-{plan.name}"  # Tune keeps functions by name for a whole job: searches side by side need two
@@ -121,6 +135,24 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
     )
 
 
+def _require_kept(results: tune.ResultGrid, plan: Search[Setting]) -> None:
+    """Refuse a search whose results are not all in storage: where that is full, Tune logs it and goes on.
+
+    The search is removed, as Tune takes its trials for finished.
+    """
+    for result in (results[number] for number in range(len(results))):
+        reported = int((result.metrics or {}).get("training_iteration", 0))
+        frame = result.metrics_dataframe
+        kept = 0 if frame is None or "training_iteration" not in frame else int(frame["training_iteration"].max())
+        if kept < reported:
+            remove_tree(plan.storage / plan.name)
+            raise StoreError(
+                "results-lost", "storage did not take all results of a search", where=plan.name,
+                got=f"{kept} epochs of a trial", expected=str(reported),
+                todo="Free space, check that storage can be reached, and run the same command again.",
+            )  # fmt: skip
+
+
 def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator[tuple[int, tune.Result]]:
     by_number = {int((results[i].config or {})["number"]): results[i] for i in range(len(results))}
     yield from ((number, by_number[number]) for number in range(len(settings)) if number in by_number)
@@ -133,6 +165,7 @@ def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Sett
         return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)
     last = frame.drop_duplicates("training_iteration", keep="last").sort_values("training_iteration")
     scores = tuple(float(score) for score in last["score"] if isfinite(score))
-    failure = str(last[FAILURE].iloc[-1]) if FAILURE in last and not isfinite(last["score"].iloc[-1]) else ""
+    failed = FAULT in last and not isfinite(last["score"].iloc[-1])
+    fault = serial.from_json(Fault, str(last[FAULT].iloc[-1])) if failed else None
     stopped = len(scores) < plan.epochs
-    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=stopped, failure=failure)
+    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=stopped, fault=fault)

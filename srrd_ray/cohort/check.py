@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from srrd_ray.cohort.leakage import leak_error, leaks
 from srrd_ray.cohort.tables import MODALITIES, Cohort, survey
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.geometry import Geometry
@@ -125,14 +126,16 @@ def _masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: ReadRule
 
 def _voxels(opened: Sequence[Opened], rules: ReadRules, pool: ThreadPoolExecutor) -> Iterator[Finding]:
     """Yield what the voxels show: what cannot be decoded, what was corrected, and one image under two participants."""
-    seen: dict[str, list[Knee]] = defaultdict(list)
+    seen: list[tuple[str, Knee]] = []
     for (series, header), found in zip(opened, pool.map(lambda pair: _look(pair[0], rules), opened), strict=True):
         if isinstance(found, Finding):
             yield found
             continue
-        seen[found.sha256].append(series.knee)
+        seen.append((found.sha256, series.knee))
         yield from (_noted(series, note) for note in found.notes if note not in header.notes)
-    yield from _twins(seen)
+    for knees in leaks(seen):
+        yield _finding(knees[0], None, "STOP", "leakage-same-image", str(leak_error(knees)))
+    yield from _doubles(seen)
 
 
 def _look(series: Series, rules: ReadRules) -> _Looked | Finding:
@@ -144,12 +147,13 @@ def _look(series: Series, rules: ReadRules) -> _Looked | Finding:
     return _Looked(sha256=hash_voxels(image.volume), notes=image.notes)
 
 
-def _twins(seen: Mapping[str, Sequence[Knee]]) -> Iterator[Finding]:
-    for knees in seen.values():
-        if len(knees) > 1:
-            names = ", ".join(sorted(knee.key for knee in knees))
-            text = f"the same voxels in {names}: a patient in training and test at once. Remove all but one."
-            yield _finding(knees[0], None, "STOP", "leakage-same-image", text)
+def _doubles(seen: Sequence[tuple[str, Knee]]) -> Iterator[Finding]:
+    """Yield images that one participant brings twice: no leak, as a patient lies in one fold, but hardly meant."""
+    counts = Counter((digest, knee.participant) for digest, knee in seen)
+    for digest, participant in (pair for pair, count in counts.items() if count > 1):
+        knees = sorted({knee for other, knee in seen if (other, knee.participant) == (digest, participant)})
+        text = f"the same voxels twice in {', '.join(knee.key for knee in knees)}: one of the two is not what its name says"
+        yield _finding(knees[0], None, "FLAG", "image-twice", text)
 
 
 def _strangers(cohort: Cohort) -> Iterator[Finding]:

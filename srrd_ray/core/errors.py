@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, Protocol, TypeAlias
 
 
 class SrrdError(Exception):
@@ -70,14 +72,14 @@ STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-f
 """Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
 
 
-def storage_lost(words: str) -> StoreError | None:
-    """Return the error of lost storage that a message, or a traceback from another machine, tells of; else null."""
-    found = re.search(rf"\[({'|'.join(STORAGE_LOST)})\] (.*)", words)
-    if found:
-        return StoreError(found[1], found[2])
-    if any(said in words for said in NO_SPACE):  # what Ray writes itself, e.g. checkpoints, fails in the system's words
-        return StoreError("output-full", "the output takes no more bytes", todo=FREE_SPACE)
-    return None
+class _Coded(Protocol):
+    @property
+    def code(self) -> str: ...
+
+
+def is_storage_lost(found: _Coded) -> bool:
+    """Return whether an error, or the fault of one, tells of storage that every further unit would miss as well."""
+    return found.code in STORAGE_LOST
 
 
 class NotEstimableError(SrrdError, ArithmeticError):
@@ -94,3 +96,37 @@ class TrainingError(SrrdError, RuntimeError):
 
 class ClusterError(SrrdError, RuntimeError):
     """The Ray cluster cannot do what was asked (exit code 3)."""
+
+
+ErrorKind: TypeAlias = Literal[
+    "InputError", "CohortError", "ConfigError", "StoreError", "NotEstimableError", "RegistrationError", "TrainingError",
+    "ClusterError", "SrrdError",
+]  # fmt: skip
+"""The classes of errors that a stored fault names; the last stands for an exception that is none of ours."""
+
+ERRORS: Mapping[ErrorKind, type[SrrdError]] = MappingProxyType({
+    "InputError": InputError,
+    "CohortError": CohortError,
+    "ConfigError": ConfigError,
+    "StoreError": StoreError,
+    "NotEstimableError": NotEstimableError,
+    "RegistrationError": RegistrationError,
+    "TrainingError": TrainingError,
+    "ClusterError": ClusterError,
+    "SrrdError": SrrdError,
+})  # fmt: skip
+
+EXIT_CODES: Mapping[type[SrrdError], int] = MappingProxyType(
+    {ConfigError: 2, CohortError: 2, StoreError: 3, ClusterError: 3, SrrdError: 1}
+)
+"""The exit code that an error ends a command or a run with; its nearest class counts."""
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that an error stands for; 1 for what is no error of ours."""
+    return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1)
+
+
+def kind_of(error: BaseException) -> ErrorKind:
+    """Return the name of the nearest class of an error in `ERRORS`."""
+    return next((kind for kind, own in ERRORS.items() if isinstance(error, own)), "SrrdError")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from srrd_ray.core.bones import BoneName
-from srrd_ray.core.errors import CohortError, InputError, SrrdError
+from srrd_ray.core.errors import ERRORS, CohortError, ErrorKind, InputError, SrrdError, kind_of
 from srrd_ray.core.geometry import Geometry, Matrix4
 from srrd_ray.core.scrub import Scrubber
 
@@ -24,6 +24,9 @@ Scope: TypeAlias = Literal["knee", "shard", "cohort"]
 """What one work item of a stage covers."""
 STATUSES: tuple[Status, ...] = get_args(Status)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)
+
+LONGEST = 2000
+"""Characters of a message, or of a field of it, that are kept."""
 
 _ID = re.compile(r"[A-Za-z0-9]+\Z")
 _KEY = re.compile(r"sub-([A-Za-z0-9]+)_side-([LR])\Z")
@@ -160,10 +163,19 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """Why a knee failed: the stable code and the message of an `SrrdError`, or the type of any other exception."""
+    """Why a knee failed: an `SrrdError` with its class and its fields, or the type and place of any other exception.
+
+    `message` is the whole text; `what` and the fields after it are empty for an exception that is none of ours.
+    """
 
     code: str
     message: str
+    kind: ErrorKind = "SrrdError"
+    what: str = ""
+    where: str = ""
+    got: str = ""
+    expected: str = ""
+    todo: str = ""
 
     @classmethod
     def of(cls, error: BaseException) -> Fault:
@@ -172,11 +184,20 @@ class Fault:
         Of an unknown one the path is left out, or its words are scrubbed: they may hold names of files and values of headers.
         """
         if isinstance(error, SrrdError):
-            return cls(code=error.code, message=str(error)[:2000])
+            fields = {
+                name: str(getattr(error, name))[:LONGEST] for name in ("what", "where", "got", "expected", "todo")
+            }
+            return cls(code=error.code, message=str(error)[:LONGEST], kind=kind_of(error), **fields)
         kind = type(error).__name__
         words = error.strerror if isinstance(error, OSError) else None
         words = words or Scrubber().text(str(error)[:1000]) or kind
         return cls(code=f"unexpected-{kind}", message=f"{words}{_place(error)}")
+
+    def as_error(self) -> SrrdError:
+        """Return the error that this is the fault of: of its class, with its fields."""
+        kind = ERRORS[self.kind]
+        what = self.what or self.message
+        return kind(self.code, what, where=self.where, got=self.got, expected=self.expected, todo=self.todo)
 
 
 def _place(error: BaseException) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from functools import cache
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TypeVar, cast, get_type_hints
+from typing import TypeVar, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.settings import SettingFault, SettingsError, allows, hints_of
 
 Record = TypeVar("Record")
 _ADAPTERS: dict[object, TypeAdapter[object]] = {}
@@ -46,9 +46,16 @@ def from_json(kind: type[Record], text: str | bytes) -> Record:
 
 
 def from_yaml(kind: type[Record], path: Path) -> Record:
-    """Return the `kind` that the YAML file `path` holds; absent keys keep their defaults, unknown keys are refused."""
+    """Return the settings that the YAML file `path` holds; absent keys keep their defaults.
+
+    Raises
+    ------
+    ConfigError
+        `config-invalid` for what is no plain YAML, `key-repeated`, `key-unknown`; `setting-invalid` with every setting
+        that is not allowed, by its dotted key.
+    """
     try:
-        data: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: object = _StrictLoader(path.read_text(encoding="utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             "config-invalid",
@@ -56,7 +63,7 @@ def from_yaml(kind: type[Record], path: Path) -> Record:
             where=path.name,
             todo="Use plain scalars, lists and mappings; tags such as !!python are refused.",
         ) from error
-    return from_mapping(kind, {} if data is None else data)
+    return _settings(kind, {} if data is None else data, path.name)
 
 
 def from_mapping(kind: type[Record], data: object) -> Record:
@@ -72,6 +79,64 @@ def from_mapping(kind: type[Record], data: object) -> Record:
         raise ConfigError("record-invalid", first["msg"], where=f"{kind.__name__}.{where}") from error
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Plain YAML in which no key stands twice: YAML itself would let the last one win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    "key-repeated", f"the key {key.value[:64]!r} stands twice", got=f"lines {lines[key.value]} and {line}",
+                    todo="Keep one of the two.",
+                )  # fmt: skip
+            lines[key.value] = line
+        return super().construct_mapping(node, deep=deep)
+
+
+def _settings(kind: type[Record], data: object, where: str) -> Record:
+    """Return settings from plain data; what is wrong is told by the key that the reader of the file looks for."""
+    _refuse_unknown(kind, data, "")
+    switches = tuple(_switches(kind, data))
+    if switches:
+        raise SettingsError(switches, where)
+    try:
+        return cast("Record", _adapter(kind).validate_python(data))  # as in `from_mapping`
+    except ValidationError as error:
+        raise SettingsError(_faults(kind, error), where) from None
+
+
+def _switches(kind: object, data: object) -> Iterator[SettingFault]:
+    """Yield each truth value that stands for a number: pydantic would take ``yes`` as 1."""
+    if not (isinstance(kind, type) and is_dataclass(kind) and isinstance(data, Mapping)):
+        return
+    for key, value in data.items():
+        hint = hints_of(kind)[key]
+        if isinstance(value, bool) and not allows(hint, value):
+            yield SettingFault.of(key, value, hint)
+        yield from (fault.below(key) for fault in _switches(hint, value))
+
+
+def _faults(kind: type, error: ValidationError) -> Iterator[SettingFault]:
+    """Yield what is wrong with each setting: as its record found it, or else by its annotation."""
+    for one in error.errors(include_url=False):
+        cause = one.get("ctx", {}).get("error")
+        keys = [part for part in one["loc"] if isinstance(part, str)]
+        if isinstance(cause, SettingsError):
+            yield from (fault.below(".".join(keys)) for fault in cause.faults)
+        else:
+            yield SettingFault.of(".".join(keys) or "file", one["input"], _hint_at(kind, keys))
+
+
+def _hint_at(kind: type, keys: Sequence[str]) -> object:
+    """Return the annotation of a field by its path."""
+    hint: object = kind
+    for key in keys:
+        hint = hints_of(hint)[key] if isinstance(hint, type) else hint
+    return hint
+
+
 def _adapter(kind: object) -> TypeAdapter[object]:
     """Return what checks and writes records of a kind; made once a process, since that takes milliseconds."""
     if kind not in _ADAPTERS:
@@ -79,16 +144,11 @@ def _adapter(kind: object) -> TypeAdapter[object]:
     return _ADAPTERS[kind]
 
 
-@cache
-def _hints(kind: type) -> dict[str, object]:
-    return get_type_hints(kind)
-
-
 def _refuse_unknown(kind: object, data: object, prefix: str) -> None:
     if not (isinstance(kind, type) and is_dataclass(kind) and isinstance(data, Mapping)):
         return
-    hints = _hints(kind)
-    names = [field.name for field in fields(kind)]
+    hints = hints_of(kind)
+    names = list(hints)
     for key, value in data.items():
         if key not in names:
             close = difflib.get_close_matches(str(key), names, n=1)

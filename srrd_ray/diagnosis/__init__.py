@@ -2,7 +2,7 @@
 
 from srrd_ray.diagnosis.features import Features, PatchValues, knee_features
 from srrd_ray.diagnosis.models import ALL, DiagnosisConfig, LinearModel, Training, fit, out_of_fold
-from srrd_ray.diagnosis.splits import patient_folds, refuse_leaks
+from srrd_ray.diagnosis.splits import patient_folds
 
 __all__ = [
     "ALL",
@@ -15,5 +15,4 @@ __all__ = [
     "knee_features",
     "out_of_fold",
     "patient_folds",
-    "refuse_leaks",
 ]

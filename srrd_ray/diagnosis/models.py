@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srrd_ray.core.errors import InputError
+from srrd_ray.core.settings import Folds, NotEmpty, Positive, validate_fields
 from srrd_ray.diagnosis.splits import patient_folds, rows_of_fold
 from srrd_ray.statistics import logistic, require_both_classes
 
@@ -28,8 +30,11 @@ class DiagnosisConfig:
         Patient-grouped folds within the training patients that choose among them.
     """
 
-    inverse_penalties: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-    inner_folds: int = 4
+    inverse_penalties: Annotated[tuple[Positive, ...], NotEmpty()] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    inner_folds: Folds = 4
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

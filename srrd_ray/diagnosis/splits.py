@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from srrd_ray.core.errors import CohortError, ConfigError
+from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import seed_from
 
 
@@ -41,34 +41,6 @@ def patient_folds(patients: Sequence[str], labels: Sequence[int | None], folds: 
         )
     ordered = sorted(strata, key=lambda patient: (-strata[patient], seed_from(seed, "fold", patient)))
     return {patient: index % folds for index, patient in sorted(enumerate(ordered), key=lambda pair: pair[1])}
-
-
-def refuse_leaks(folds: Mapping[str, int], image_hashes: Mapping[str, Sequence[str]]) -> None:
-    """Raise where two patients of different folds share an image: the same person under two names.
-
-    Parameters
-    ----------
-    folds
-        The test fold of every patient.
-    image_hashes
-        The hashes of the pixels of every patient's images.
-
-    Raises
-    ------
-    CohortError
-        `split-leak` naming both patients (fault 42).
-    """
-    seen: dict[str, str] = {}
-    for patient in sorted(folds):
-        for digest in image_hashes.get(patient, ()):
-            other = seen.setdefault(digest, patient)
-            if folds[other] != folds[patient]:
-                raise CohortError(
-                    "split-leak",
-                    "two participants of different folds have the same image",
-                    got=f"sub-{other} and sub-{patient}",
-                    todo="Give both the same participant_id, or remove one of them.",
-                )
 
 
 def rows_of_fold(patients: Sequence[str], folds: Mapping[str, int], fold: int) -> tuple[list[int], list[int]]:

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from srrd_ray.core.geometry import Shape
+from srrd_ray.core.settings import (
+    Count,
+    Folds,
+    NonNegative,
+    Positive,
+    Rising,
+    Share,
+    setting_error,
+    validate_fields,
+)
+
+PositiveRange: TypeAlias = Annotated[tuple[Positive, Positive], Rising()]
+ShareRange: TypeAlias = Annotated[tuple[Share, Share], Rising()]
 
 Lag = tuple[int, int]
 """Axis (0 SI, 1 AP, 2 ML) and voxels between the two of a pair."""
@@ -36,9 +49,14 @@ class NetworkConfig:
 
     input: Literal["ct", "mr"] = "ct"
     architecture: Architecture = "residual"
-    width: int = 8
-    blocks: int = 2
-    groups: int = 4
+    width: Count = 8
+    blocks: Count = 2
+    groups: Count = 4
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
+        if self.width % self.groups:
+            raise setting_error(self, "width", f"a multiple of groups ({self.groups})")
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -70,9 +88,12 @@ class Augmentation:
         Largest SD of white noise added, in units of the image.
     """
 
-    offset: float = 0.0
-    scale: float = 0.0
-    noise: float = 0.0
+    offset: NonNegative = 0.0
+    scale: NonNegative = 0.0
+    noise: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,12 +112,15 @@ class HyperParameters:
         Peak learning rate and decoupled weight decay of AdamW.
     """
 
-    temperature: float = 2.0
-    kd_weight: float = 0.5
-    feature_weight: float = 0.3
-    relation_weight: float = 1.0
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
+    temperature: Positive = 2.0
+    kd_weight: Share = 0.5
+    feature_weight: NonNegative = 0.3
+    relation_weight: NonNegative = 1.0
+    lr: Positive = 1e-3
+    weight_decay: NonNegative = 1e-2
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
     def without_teacher(self) -> HyperParameters:
         """Return the same optimisation with every weight of the teacher zero: the baseline."""
@@ -118,12 +142,15 @@ class SearchConfig:
         Lowest and highest value; kd_weight is uniform, the others log-uniform.
     """
 
-    epochs: int = 4
-    inner_folds: int = 3
-    temperature: tuple[float, float] = (1.0, 8.0)
-    kd_weight: tuple[float, float] = (0.0, 0.9)
-    feature_weight: tuple[float, float] = (0.03, 3.0)
-    relation_weight: tuple[float, float] = (0.01, 10.0)
+    epochs: Count = 4
+    inner_folds: Folds = 3
+    temperature: PositiveRange = (1.0, 8.0)
+    kd_weight: ShareRange = (0.0, 0.9)
+    feature_weight: PositiveRange = (0.03, 3.0)
+    relation_weight: PositiveRange = (0.01, 10.0)
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,15 +182,18 @@ class DistillationConfig:
         The search.
     """
 
-    folds: int = 3
-    learn_from: int = 1000
-    teacher_epochs: int = 4
-    student_epochs: int = 4
-    batch_size: int = 16
-    sigma_bins: float = 1.5
+    folds: Folds = 3
+    learn_from: Count = 1000
+    teacher_epochs: Count = 4
+    student_epochs: Count = 4
+    batch_size: Count = 16
+    sigma_bins: Positive = 1.5
     teacher: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="mr"))
     student: NetworkConfig = field(default_factory=lambda: NetworkConfig(input="ct"))
     teacher_nuisance: Augmentation = field(default_factory=Augmentation)
     student_nuisance: Augmentation = field(default_factory=Augmentation)
     hyper: HyperParameters = field(default_factory=HyperParameters)
     search: SearchConfig = field(default_factory=SearchConfig)
+
+    def __post_init__(self) -> None:
+        validate_fields(self)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+from srrd_ray.core.settings import AtLeast, Count, Natural, validate_fields
+
+GpuUse: TypeAlias = Literal["auto", "require", "never"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +19,7 @@ class ClusterConfig:
     cpus
         CPUs of a local cluster; 0 takes what the machine has. Ignored on a running cluster.
     object_store_mb
-        Object store of a local cluster, MiB. Stages pass paths, so it stays small.
+        Object store of a local cluster, MiB; Ray takes no less than 75. Stages pass paths, so it stays small.
     training_workers
         DDP workers of every Ray Train run. Part of the result: gradients are summed over workers.
     gpu
@@ -28,13 +33,16 @@ class ClusterConfig:
         A stage without any progress for this long is stopped.
     """
 
-    cpus: int = 0
-    object_store_mb: int = 256
-    training_workers: int = 2
-    gpu: str = "auto"
-    knee_memory_mb: int = 2048
-    task_retries: int = 2
-    stall_seconds: int = 1800
+    cpus: Natural = 0
+    object_store_mb: Annotated[int, AtLeast(75)] = 256
+    training_workers: Count = 2
+    gpu: GpuUse = "auto"
+    knee_memory_mb: Count = 2048
+    task_retries: Natural = 2
+    stall_seconds: Count = 1800
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +64,11 @@ class TuneConfig:
         with more its decisions depend on timing.
     """
 
-    trials: int = 4
-    grace_epochs: int = 2
-    reduction: int = 2
-    cpus_per_trial: int = 1
-    concurrent: int = 1
+    trials: Count = 4
+    grace_epochs: Count = 2
+    reduction: Annotated[int, AtLeast(2)] = 2
+    cpus_per_trial: Count = 1
+    concurrent: Count = 1
+
+    def __post_init__(self) -> None:
+        validate_fields(self)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from srrd_ray.core.learner import Learner
+from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.storage.places import remove_tree
 
@@ -72,12 +73,17 @@ class Trial(Generic[Setting]):
     setting: Setting
     scores: tuple[float, ...]
     stopped: bool
-    failure: str = ""
+    fault: Fault | None = None
+
+    @property
+    def failure(self) -> str:
+        """The message of its fault; empty for a trial that is sound."""
+        return self.fault.message if self.fault is not None else ""
 
     @property
     def sound(self) -> bool:
         """Whether it can win: it has a score and did not fail."""
-        return bool(self.scores) and not self.failure
+        return bool(self.scores) and self.fault is None
 
 
 def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:

@@ -15,6 +15,8 @@ from srrd_ray.imaging.nrrd_mha import PlainHeader
 from srrd_ray.imaging.source import Note, ReadRules, check_memory
 from srrd_ray.storage import omezarr, sharded
 
+UNLIMITED_GIB = 2.0**30
+"""More than any image has: who reads block by block needs no limit."""
 _TO_MM = {"millimeter": 1.0, "meter": 1e3, "micrometer": 1e-3, "centimeter": 10.0, "nanometer": 1e-6}
 
 
@@ -55,7 +57,7 @@ def open_image(path: Path) -> tuple[sharded.ZarrArray, Geometry]:
     InputError
         As `read_header`.
     """
-    geometry = read_header(path, ReadRules(max_gib=float("inf"))).geometry
+    geometry = read_header(path, ReadRules(max_gib=UNLIMITED_GIB)).geometry
     group = _open(path)
     if "srrd" in group.attrs:
         return omezarr.open_level(path), geometry

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.core.records import Unit
+from srrd_ray.core.settings import Positive, validate_fields
 from srrd_ray.core.volume import Volume
 
 Format: TypeAlias = Literal["dicom", "nifti", "nrrd", "mha", "ome-zarr"]
@@ -63,12 +64,15 @@ class ReadRules:
         A CT whose voxels show no knee: refuse, or flag. Any bone may be measured: `srrd measure` flags.
     """
 
-    max_gib: float = 8.0
+    max_gib: Positive = 8.0
     gantry_tilt: Literal["resample", "refuse"] = "resample"
     irregular_spacing: Literal["refuse", "resample"] = "refuse"
     shear: Literal["refuse", "resample"] = "refuse"
     nifti_form: Literal["refuse", "sform", "qform"] = "refuse"
     not_a_knee: Literal["refuse", "flag"] = "refuse"
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 DEFAULT_RULES = ReadRules()

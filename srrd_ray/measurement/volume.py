@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from srrd_ray.core import serial
-from srrd_ray.core.errors import ClusterError, InputError, SrrdError, StoreError
+from srrd_ray.core.errors import ERRORS, InputError, SrrdError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.hashing import hash_of
 from srrd_ray.core.records import Fault
@@ -110,8 +110,8 @@ def measure_volume(
     ------
     InputError
         What is wrong with the image or the mask; `blocks-failed` with what stopped a block, e.g. `block-too-large`.
-    StoreError, ClusterError
-        `blocks-failed` where storage or a worker failed.
+    SrrdError
+        `blocks-failed`, of the class of what stopped a block: `StoreError`, `ClusterError`.
     """
     array, grid = open_image(image)
     z, y, x = array.shape[-3:]
@@ -266,8 +266,7 @@ class _Volume:
 
 
 def _failure(name: Pass, fault: Fault) -> SrrdError:
-    kind = ClusterError if fault.code == "worker-lost" else StoreError if fault.code.startswith("sto") else InputError
-    return kind(
+    return ERRORS[fault.kind](
         "blocks-failed", f"pass {name} of a block failed: {fault.message}",
         todo="Mend the cause and run the same command again: finished blocks are kept.",
     )  # fmt: skip

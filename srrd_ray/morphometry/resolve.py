@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.settings import Count, NonNegative, Positive, Share, validate_fields
 from srrd_ray.core.volume import Volume
 
 Mask = NDArray[np.bool_]
@@ -50,13 +51,16 @@ class MorphometryConfig:
 
     method: Literal["marrow", "paper"] = "marrow"
     thickness: Literal["derived", "direct"] = "derived"
-    solid_above: float = 0.7
-    solid_mm: float = 0.75
-    target_mm: float = 0.125
-    halo_mm: float = 1.5
-    box_mm: tuple[float, float, float] = (12.25, 12.25, 12.0)
-    min_coverage: float = 0.5
-    threads: int = 1
+    solid_above: Positive = 0.7
+    solid_mm: Positive = 0.75
+    target_mm: Positive = 0.125
+    halo_mm: NonNegative = 1.5
+    box_mm: tuple[Positive, Positive, Positive] = (12.25, 12.25, 12.0)
+    min_coverage: Share = 0.5
+    threads: Count = 1
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 def super_resolve(volume: Volume[np.float32], target_mm: float) -> Volume[np.float32]:

@@ -12,6 +12,7 @@ from srrd_ray.core.bones import BONE_LABELS, BONE_OF, BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import COMPARTMENTS, Compartment, Side
+from srrd_ray.core.settings import Count, NonNegative, Positive, Share, validate_fields
 from srrd_ray.core.volume import Volume
 
 Heights: TypeAlias = NDArray[np.float64]
@@ -44,14 +45,17 @@ class PatchConfig:
         Knees whose cubes share a shard.
     """
 
-    per_region: int = 4
-    pitch_mm: float = 3.0
-    radius_mm: float = 7.5
-    apart_mm: float = 5.0
-    depth_mm: float = 7.5
-    layers: int = 1
-    min_bone_fraction: float = 0.85
-    knees_per_shard: int = 3
+    per_region: Count = 4
+    pitch_mm: Positive = 3.0
+    radius_mm: NonNegative = 7.5
+    apart_mm: NonNegative = 5.0
+    depth_mm: NonNegative = 7.5
+    layers: Count = 1
+    min_bone_fraction: Share = 0.85
+    knees_per_shard: Count = 3
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.settings import Natural, setting_error, validate_fields
 from srrd_ray.diagnosis import DiagnosisConfig
 from srrd_ray.distillation.config import DistillationConfig
 from srrd_ray.execution.config import ClusterConfig, TuneConfig
 from srrd_ray.morphometry.resolve import MorphometryConfig
 from srrd_ray.patches import PatchConfig
 from srrd_ray.registration.rigid import RegistrationConfig
-from srrd_ray.stages.ingest import IngestConfig
+from srrd_ray.stages.ingest_config import IngestConfig
 from srrd_ray.synthesis.config import CycleGanConfig
 
 
@@ -21,7 +22,7 @@ from srrd_ray.synthesis.config import CycleGanConfig
 class RunConfig:
     """Everything that a run depends on besides its cohort. The defaults suit two cores and a small cohort."""
 
-    seed: int = 1
+    seed: Natural = 1
     ingest: IngestConfig = field(default_factory=IngestConfig)
     synthesis: CycleGanConfig = field(default_factory=CycleGanConfig)
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)
@@ -32,6 +33,12 @@ class RunConfig:
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
+    def __post_init__(self) -> None:
+        validate_fields(self)
+        epochs = self.distillation.search.epochs
+        if self.tune.grace_epochs > epochs:
+            raise setting_error(self, "tune.grace_epochs", f"at most distillation.search.epochs ({epochs})")
+
 
 def read_config(path: Path | None) -> RunConfig:
     """Return the configuration of a YAML file (absent keys keep their defaults), or the defaults without one.
@@ -39,7 +46,7 @@ def read_config(path: Path | None) -> RunConfig:
     Raises
     ------
     ConfigError
-        `config-missing`, `config-invalid`, `key-unknown`, `record-invalid`.
+        `config-missing`, `config-invalid`, `key-repeated`, `key-unknown`, `setting-invalid`.
     """
     if path is None:
         return RunConfig()

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from srrd_ray.cohort.pseudonyms import pseudonymised, read_key
 from srrd_ray.cohort.tables import Cohort, read_cohort
-from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
+from srrd_ray.core.errors import ConfigError, SrrdError, exit_code
 from srrd_ray.core.hashing import hash_of
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
@@ -113,7 +113,7 @@ def _carry_out(
 def _stop(stage: AnyStage, manifest: ManifestWriter, error: Exception) -> int:
     """Return the exit code of a run that cannot go on, after recording why and reporting what there is."""
     log.error("%-16s stopped: %s", stage.name, error, exc_info=not isinstance(error, SrrdError))
-    code = 3 if isinstance(error, StoreError | ClusterError) else 2 if isinstance(error, CohortError) else 1
+    code = exit_code(error)
     manifest.record_stop(stage.name, error)
     manifest.write("stopped", code)
     if stage.name not in ("report", "ingest"):

@@ -7,6 +7,7 @@ extraction of the paper (`Registration/`: HU threshold, opening, largest compone
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from skimage.segmentation import watershed
 from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Side
+from srrd_ray.core.settings import Count, Hounsfield, NonNegative, NotEmpty, Positive, Share, validate_fields
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import on_working_grid
 
@@ -30,40 +32,43 @@ OTHER_MM3 = 1000.0
 class BoneConfig:
     """How bones are found."""
 
-    threshold_hu: float = 150.0
+    threshold_hu: Hounsfield = 150.0
     """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
-    walls_hu: tuple[float, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
+    walls_hu: tuple[Hounsfield, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
     """HU that a wall of cortex may have in the smoothed image, each tried."""
-    gaps: tuple[int, ...] = (1, 2)
+    gaps: tuple[Count, ...] = (1, 2)
     """Half the gap in a wall that is overlooked, voxels of the working grid, each tried."""
-    marrow_hu: float = 70.0
+    marrow_hu: Hounsfield = 70.0
     """Mean HU above which what a wall seals off is sparse trabecular bone: over muscle and fluid."""
-    fatty_hu: float = 0.0
+    fatty_hu: Hounsfield = 0.0
     """Mean HU above which it is so where most of it lies between two walls, medial and lateral: over fat."""
-    fatty_cm3: float = 8.0
+    fatty_cm3: NonNegative = 8.0
     """Least size of such a part, cm³: over the pockets of a notch."""
-    between: float = 0.4
+    between: Share = 0.4
     """Least share of it that lies between them, and largest share between a wall above and a wall below, as in a notch."""
-    uneven_hu: float = 55.0
+    uneven_hu: NonNegative = 55.0
     """SD above which it is several tissues (fat, muscle, fluid), HU."""
-    surface_hu: float = 330.0
+    surface_hu: Hounsfield = 330.0
     """HU of the smoothed image at the outer surface of a cortex."""
-    rim_mm: float = 1.5
+    rim_mm: NonNegative = 1.5
     """How far the surface may lie inside the first threshold, mm."""
-    sigma_mm: float = 0.7
+    sigma_mm: NonNegative = 0.7
     """Gaussian before the threshold, mm."""
-    dip: float = 0.75
+    dip: Share = 0.75
     """A voxel darker than this share of what lies above and below it belongs to a joint space."""
-    reach_mm: float = 4.0
+    reach_mm: NonNegative = 4.0
     """How far above and below it is compared, mm: half the widest joint space that may look closed."""
-    spacing_mm: float = 1.0
+    spacing_mm: Positive = 1.0
     """Working grid, mm."""
-    core_depths_mm: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
+    core_depths_mm: Annotated[tuple[Positive, ...], NotEmpty()] = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
     """Depths under the surface tried, in order, until the cores of femur and tibia are apart, mm."""
-    gap_mm: float = 3.0
+    gap_mm: NonNegative = 3.0
     """Half the widest gap of a thin cortex that is bridged within an axial slice, mm."""
-    minimum_cm3: float = 2.0
+    minimum_cm3: NonNegative = 2.0
     """Smallest femur or tibia inside the field of view, cm³."""
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None = None) -> Volume[np.uint8]:

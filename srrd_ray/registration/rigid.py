@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,6 +22,16 @@ from scipy.spatial.transform import Rotation
 
 from srrd_ray.core.errors import RegistrationError
 from srrd_ray.core.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.settings import (
+    Correlation,
+    Count,
+    Degrees,
+    NonNegative,
+    NotEmpty,
+    Positive,
+    Share,
+    validate_fields,
+)
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.registration.grids import on_working_grid
@@ -36,50 +47,53 @@ class RegistrationConfig:
 
     bones: BoneConfig = field(default_factory=BoneConfig)
     """How femur and tibia are found in CT and synthetic CT."""
-    flexions_deg: tuple[float, ...] = (-30.0, -15.0, 0.0, 15.0, 30.0)
+    flexions_deg: Annotated[tuple[Degrees, ...], NotEmpty()] = (-30.0, -15.0, 0.0, 15.0, 30.0)
     """Starts: rotations about the medio-lateral axis, degrees."""
-    twists_deg: tuple[float, ...] = (-12.0, 0.0, 12.0)
+    twists_deg: Annotated[tuple[Degrees, ...], NotEmpty()] = (-12.0, 0.0, 12.0)
     """Starts: rotations about the long axis, degrees."""
-    candidates: int = 2
+    candidates: Count = 2
     """Best distinct surface fits that go on to grey values."""
-    surface_mm: float = 1.0
+    surface_mm: Positive = 1.0
     """Grid of the surfaces, mm."""
-    surround_mm: float = 2.0
+    surround_mm: NonNegative = 2.0
     """Soft tissue around the bone that takes part, mm."""
-    levels_mm: tuple[float, ...] = (2.0, 1.0)
+    levels_mm: Annotated[tuple[Positive, ...], NotEmpty()] = (2.0, 1.0)
     """Grids of the grey values, coarse to fine, mm."""
     refine_on_mr: bool = True
     """Decide and finish on the MR itself by mutual information after the synthetic CT."""
-    search_mm: float = 1.4
+    search_mm: Positive = 1.4
     """Grid on which the information decides between the poses, mm."""
-    refine_mm: float = 0.7
+    refine_mm: Positive = 0.7
     """Grid on which it finishes, mm."""
-    same_mm: float = 2.0
+    same_mm: Positive = 2.0
     """Poses that nowhere in the bone lie farther apart are the same, mm."""
-    sure_texture: float = 0.4
+    sure_texture: Correlation = 0.4
     """Correlation of the inner structure below which starts around the pose are tried as well."""
-    around_mm: float = 4.0
+    around_mm: NonNegative = 4.0
     """How far those starts are shifted along each axis, mm."""
-    around_deg: float = 8.0
+    around_deg: Degrees = 8.0
     """How far those starts are turned about each axis, degrees."""
-    maximum_rival: float = 0.9
+    maximum_rival: Share = 0.9
     """Share of the information that another pose may have; above, the pose is ambiguous."""
-    iterations: int = 60
+    iterations: Count = 60
     """Most iterations a level."""
-    bound_deg: float = 50.0
+    bound_deg: Degrees = 50.0
     """Rotation beyond which a pose is refused, degrees."""
-    bound_mm: float = 80.0
+    bound_mm: Positive = 80.0
     """Shift of the bone's centre beyond which a pose is refused, mm."""
-    minimum_overlap: float = 0.5
+    minimum_overlap: Share = 0.5
     """Share of the bone in the CT that the MR has to see."""
-    minimum_dice: float = 0.8
+    minimum_dice: Share = 0.8
     """Dice of the bone within the common field of view."""
-    maximum_surface_mm: float = 2.5
+    maximum_surface_mm: Positive = 2.5
     """Mean distance of the bone surfaces, mm."""
-    minimum_correlation: float = 0.25
+    minimum_correlation: Correlation = 0.25
     """Correlation of grey values inside bone and surround."""
-    minimum_texture: float = 0.26
+    minimum_texture: Correlation = 0.26
     """Correlation of the inner structure of the bone: what tells this bone from another one."""
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from srrd_ray.core.errors import CohortError, InputError
+from srrd_ray.cohort.leakage import leak_error, leaks
+from srrd_ray.cohort.tables import MODALITIES
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import CohortKnee, Knee
 from srrd_ray.diagnosis.splits import patient_folds
 from srrd_ray.statistics.pairs import COLUMNS
@@ -50,20 +51,17 @@ def check_duplicate_images(layout: RunLayout, knees: Sequence[Knee]) -> None:
     CohortError
         `leakage-same-image` naming the knees.
     """
-    owners: dict[str, list[Knee]] = defaultdict(list)
+    for shared in leaks(_images(layout, knees)):
+        raise leak_error(shared)
+
+
+def _images(layout: RunLayout, knees: Sequence[Knee]) -> Iterator[tuple[str, Knee]]:
+    """Yield the hash of the voxels of every ingested image, and its knee."""
     for knee in knees:
-        for path in (layout.volume(knee, "ct"), layout.volume(knee, "mr")):
+        for path in (layout.volume(knee, modality) for modality in MODALITIES):
             if path.exists():
                 stored = read_stored(path)
-                owners[stored.voxels_sha256 or stored.sha256].append(knee)
-    for twins in owners.values():
-        if len({knee.participant for knee in twins}) > 1:
-            raise CohortError(
-                "leakage-same-image",
-                "the same voxels under two participants: a patient in training and test at once",
-                where=", ".join(sorted(knee.key for knee in twins)),
-                todo="Remove all but one from knees.tsv, or give both knees one participant_id.",
-            )
+                yield stored.voxels_sha256 or stored.sha256, knee
 
 
 def write_knees(layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[Knee], folds: int, seed: int) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,13 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.images import read_image, read_mask
-from srrd_ray.imaging.source import ReadRules
+from srrd_ray.stages.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.places import local_copy
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class IngestConfig:
-    """How images are read. `rules` are what a reader may do where the input leaves a choice."""
-
-    rules: ReadRules = field(default_factory=ReadRules)
+__all__ = ["IngestConfig", "ingest", "under_its_name"]
 
 
 def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:

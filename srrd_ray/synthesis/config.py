@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.settings import (
+    AtLeast,
+    Count,
+    Hounsfield,
+    Natural,
+    NonNegative,
+    Positive,
+    Rising,
+    Share,
+    setting_error,
+    validate_fields,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,56 +25,54 @@ class CycleGanConfig:
     discriminator_layers=3, tile=(320, 320), pixel_mm=0.4, batch=4, learning_rate=2e-4, epochs=180, mi_weight=7``.
     """
 
-    pixel_mm: float = 0.75
+    pixel_mm: Positive = 0.75
     """Working pixel of sagittal slices, mm."""
-    slice_mm: float = 1.5
+    slice_mm: Positive = 1.5
     """Distance of training slices, mm."""
-    tile: tuple[int, int] = (64, 48)
+    tile: tuple[Count, Count] = (64, 48)
     """Rows and columns of a training slice; multiples of ``2**downs``."""
-    width: int = 12
+    width: Count = 12
     """Channels of the first layer of a generator."""
-    downs: int = 2
+    downs: Natural = 2
     """Halvings inside a generator."""
-    blocks: int = 3
+    blocks: Natural = 3
     """Residual blocks of a generator."""
     norm: Literal["none", "instance"] = "none"
     """Normalisation of the generators; `instance` is the paper's and makes HU depend on the slice."""
-    discriminator_width: int = 16
+    discriminator_width: Count = 16
     """Channels of the first layer of a discriminator."""
-    discriminator_layers: int = 2
+    discriminator_layers: Count = 2
     """Strided layers of a discriminator (the paper's 70-pixel patch has 3)."""
-    epochs: int = 5
+    epochs: Count = 5
     """Epochs; a checkpoint may follow each."""
-    steps: int = 40
+    steps: Count = 40
     """Optimizer steps an epoch."""
-    batch: int = 8
+    batch: Count = 8
     """Slices of each modality a step, over all workers."""
-    learn_from: int = 1000
+    learn_from: Count = 1000
     """Knees that are learnt from, at most; a larger cohort is drawn from by the seed, and all of it is translated."""
-    learning_rate: float = 5e-4
+    learning_rate: Positive = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
-    cycle_weight: float = 5.0
+    cycle_weight: NonNegative = 5.0
     """L1 of the cycle, both directions."""
-    mi_weight: float = 0.05
+    mi_weight: NonNegative = 0.05
     """Mutual information of MR and the synthetic CT (the paper's 7 on another scale; 0 is off)."""
-    mi_bins: int = 16
+    mi_bins: Annotated[int, AtLeast(2)] = 16
     """Bins of the mutual information."""
-    edge_weight: float = 0.05
+    edge_weight: NonNegative = 0.05
     """Correlation of edge magnitudes of an image and its translation (stands for the paper's HED edge channel)."""
-    level_weight: float = 2.0
+    level_weight: NonNegative = 2.0
     """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
-    dark_weight: float = 20.0
+    dark_weight: NonNegative = 20.0
     """Distance from physics where the MR is dark: thin beside marrow is cortex, wide is soft tissue (0 is off)."""
-    gain_jitter: float = 0.1
+    gain_jitter: NonNegative = 0.1
     """Relative SD of the MR gain drawn for each slice in training."""
-    hu_limits: tuple[float, float] = (-900.0, 3000.0)
+    hu_limits: Annotated[tuple[Hounsfield, Hounsfield], Rising()] = (-900.0, 3000.0)
     """HU outside which a synthetic CT is refused."""
-    bone_share: tuple[float, float] = (0.05, 0.97)
+    bone_share: Annotated[tuple[Share, Share], Rising()] = (0.05, 0.97)
     """Share of voxels over 150 HU outside which a synthetic CT is refused."""
 
     def __post_init__(self) -> None:
+        validate_fields(self)
         if any(side % 2**self.downs for side in self.tile):
-            raise ConfigError(
-                "tile-invalid", "rows and columns of a tile must halve evenly", got=str(self.tile),
-                expected=f"multiples of {2**self.downs}",
-            )  # fmt: skip
+            raise setting_error(self, "tile", f"multiples of {2**self.downs}, for downs {self.downs}")

@@ -6,11 +6,15 @@ import pytest
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import BoneTransform, Knee, Outcome, RegistrationQuality
 from srrd_ray.core.serial import from_json, from_yaml, to_json
+from srrd_ray.core.settings import Count, validate_fields
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inner:
-    epochs: int = 3
+    epochs: Count = 3
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +48,41 @@ def test_66_an_unknown_key_is_rejected_with_a_suggestion(tmp_path: Path) -> None
 
 
 def test_a_value_of_another_type_is_rejected_by_its_place(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Outer.inner.epochs"):
+    with pytest.raises(ConfigError, match=r"inner.epochs: many, expected a whole number, 1 or more in run.yaml"):
         read(tmp_path / "run.yaml", "inner: {epochs: many}")
+    with pytest.raises(ConfigError, match=r"record-invalid.*Outer.inner.epochs"):
+        from_json(Outer, '{"inner": {"epochs": "many"}}')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("inner: {epochs: 0}", "inner.epochs: 0, expected 1 or more in run.yaml"),
+        ("seed: yes\ninner: {epochs: true}", "seed: True, expected a whole number; inner.epochs: True, expected a whole number, 1 or more"),
+        ("seed: many\ninner: {epochs: 0}", "seed: many, expected a whole number; inner.epochs: 0, expected 1 or more"),
+        ("seed: .inf", "seed: inf, expected a whole number"),
+        ("inner: 3", "inner: 3, expected keys with values"),
+        ("inner:", "inner: None, expected keys with values"),
+        ("[1, 2]", "file: [1, 2], expected keys with values"),
+    ],
+)  # fmt: skip
+def test_every_wrong_setting_of_a_file_is_told_by_its_dotted_key(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "run.yaml", text)
+    assert caught.value.code == "setting-invalid"
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["seed: 1\ninner: {}\nseed: 2\n", "inner:\n  epochs: 1\n\n  epochs: 1\n"])
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str) -> None:
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.strip()[:4] in ("seed", "epoc")]
+    with pytest.raises(ConfigError, match=f"stands twice: got lines {lines[0]} and {lines[1]}") as caught:
+        read(tmp_path / "run.yaml", text)
+    assert caught.value.code == "key-repeated"
+
+
+def test_one_key_in_two_places_is_none_that_stands_twice(tmp_path: Path) -> None:
+    assert read(tmp_path / "run.yaml", "seed: 2\ninner: {epochs: 2}") == Outer(seed=2, inner=Inner(epochs=2))
 
 
 def test_records_round_trip_through_json() -> None:

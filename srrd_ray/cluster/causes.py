@@ -1,0 +1,59 @@
+"""The error of ours behind what Ray raises: Ray wraps, groups and pickles exceptions, but keeps them as objects."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+
+from ray.exceptions import RayTaskError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+from ray.tune import TuneError
+
+from srrd_ray.core.errors import FREE_SPACE, NO_SPACE, SrrdError, StoreError, is_storage_lost
+
+
+def own_error(raised: Iterable[BaseException]) -> SrrdError | None:
+    """Return the error of ours behind what Ray raised, one of lost storage before any other; null where there is none."""
+    found = [error for one in raised for cause in _causes(one) if (error := _ours(cause)) is not None]
+    return next((error for error in found if is_storage_lost(error)), found[0] if found else None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all that it wraps, what it wraps most closely first."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting = [*_wrapped(one), *waiting]
+
+
+def _wrapped(error: BaseException) -> list[BaseException]:
+    found: list[BaseException | None] = [error.__cause__, error.__context__]
+    match error:
+        case RayTaskError():
+            found.insert(0, error.cause)
+        case WorkerGroupError():  # by rank; the others often fail because one did
+            found = [*(error.worker_failures[rank] for rank in sorted(error.worker_failures)), *found]
+        case ControllerError():
+            found.insert(0, error.controller_failure)
+    return [one for one in found if one is not None]
+
+
+def _ours(cause: BaseException) -> SrrdError | None:
+    """Return the error of ours that one exception is, or that a full disk under what Ray writes itself stands for."""
+    if isinstance(cause, RayTaskError):  # it is of the class of what it wraps, but its text is a traceback
+        return None
+    if isinstance(cause, SrrdError):
+        return cause
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _output_full()
+    # Of an exception that cannot be pickled Tune keeps only the text.
+    if isinstance(cause, TuneError) and any(words in str(cause) for words in NO_SPACE):
+        return _output_full()
+    return None
+
+
+def _output_full() -> StoreError:
+    return StoreError("output-full", "the output takes no more bytes", todo=FREE_SPACE)
