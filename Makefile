@@ -2,14 +2,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint audit install clean
+.PHONY: demo check test lint audit install clean
 
 demo: install  ## simulate a small cohort, run everything, end with the path of the report
 	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run || [ $$? -eq 1 ]  # 1: a knee failed, and the report says which
 
-test: install  ## every test
-	$(BIN)/python -m pytest --durations=25
+check: lint  ## style, types, and every test that needs no Ray and no training: before each commit
+	$(BIN)/python -m pytest -n 2 -m "not ray and not training and not slow"
+
+test: install  ## every test: those without Ray side by side, then those with Ray, which share one session
+	$(BIN)/python -m pytest -n 2 -m "not ray" --durations=10
+	$(BIN)/python -m pytest -m ray --durations=25
 
 lint: install  ## style and types
 	$(BIN)/ruff check .
