@@ -9,10 +9,10 @@ demo: install  ## simulate a small cohort, run everything, end with the path of 
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run || [ $$? -eq 1 ]  # 1: a knee failed, and the report says which
 
 check: lint  ## style, types, and every test that needs no Ray and no training: before each commit
-	$(BIN)/python -m pytest -n 2 -m "not ray and not training and not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not training and not slow"
 
 test: install  ## every test: those without Ray side by side, then those with Ray, which share one session
-	$(BIN)/python -m pytest -n 2 -m "not ray" --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray" --durations=10
 	$(BIN)/python -m pytest -m ray --durations=25
 
 lint: install  ## style and types

@@ -19,6 +19,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ |= {"RAY_metrics_report_interval_ms": "1000"}  # a test waits for them; Ray's own is ten seconds
 
 from srrd_ray.cluster.session import session
 from srrd_ray.execution.config import ClusterConfig

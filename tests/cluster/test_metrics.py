@@ -25,7 +25,7 @@ WAIT_S = 60
 
 
 def offered(needed: str) -> str:
-    """The lines of this package on the metrics port of the node, once one of them matches `needed`; Ray tells them every 10 s."""
+    """The lines of this package on the metrics port of the node, once one of them matches `needed`; Ray tells them every second here."""
     (node,) = ray.nodes()
     end = time.monotonic() + WAIT_S
     lines: list[str] = []

@@ -98,18 +98,17 @@ def joined() -> Iterator[Cluster]:
 def node_lost(out: Path, cluster: Cluster) -> dict[str, str]:
     """One of two nodes is removed as soon as it writes, without a farewell."""
     _, last = (cluster.add_node(num_cpus=2, object_store_memory=STORE) for _ in range(2))
-    struck: list[str] = []
+    killed: list[str] = []
 
-    def strike() -> None:
-        while (
-            len(list((out / "out").glob(".*partial/5.txt"))) < 3
-        ):  # four at a time: one of them at least is on that node
+    def kill() -> None:
+        at_work = out / "out"
+        while len(list(at_work.glob(".*partial/5.txt"))) < 3:  # of four at a time: one at least is on that node
             time.sleep(0.02)
         cluster.remove_node(last, allow_graceful=False)
-        struck.append("while writing")
+        killed.append("while writing")
 
-    threading.Thread(target=strike, daemon=True).start()
-    return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"struck": " ".join(struck)}
+    threading.Thread(target=kill, daemon=True).start()
+    return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"killed": " ".join(killed)}
 
 
 def memory_short(out: Path, cluster: Cluster) -> dict[str, str]:
@@ -149,7 +148,7 @@ def wait_for_cpus(count: int) -> None:
 
 
 class SlowLearner(LineLearner):
-    """A line learnt so slowly that it can be struck while it learns."""
+    """A line learnt so slowly that it can be killed while it learns."""
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Learn, and rest."""
@@ -163,14 +162,14 @@ def slowly() -> Iterator[Learner]:
 
 
 def guide_lost(out: Path) -> dict[str, str]:
-    """The process that guides a training is killed in its fourth epoch; nobody strikes where the folder `calm` is trained into."""
+    """The process that guides a training is killed in its fourth epoch; nobody kills it where the folder `calm` is trained into."""
     training = Training(name="slow", programme=slowly, storage=out, checkpoint_seconds=0.0)
     config = ClusterConfig(cpus=2)
     lines: list[str] = []
 
     def progress(line: str) -> None:
         lines.append(line)
-        if out.name == "struck" and len(lines) == 4 and "epoch 4/" in line:
+        if out.name == "killed" and len(lines) == 4 and "epoch 4/" in line:
             os.kill(guide(), signal.SIGKILL)
 
     with session(config):

@@ -83,19 +83,19 @@ def test_54_62_a_unit_that_needs_too_much_memory_fails_alone_in_bounded_time(tro
 
 def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(troubles: Troubles) -> None:
     found = dict(troubles.found["node-lost"])
-    assert found.pop("struck") == "while writing"
+    assert found.pop("killed") == "while writing"
     assert found == {knee.key: "done" for knee in KNEES}
     assert files(troubles.root / "node-lost") == WHOLE
 
 
 @pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 2 min more: set SRRD_LONG_TESTS=1")
 def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    struck = tmp_path / "struck"
-    assert guide_lost(struck)["stopped"].startswith("[training-lost]")
-    assert "epoch 5/12" in guide_lost(struck)["first"], "it goes on from its last checkpoint"
+    killed = tmp_path / "killed"
+    assert guide_lost(killed)["stopped"].startswith("[training-lost]")
+    assert "epoch 5/12" in guide_lost(killed)["first"], "it goes on from its last checkpoint"
     assert "epoch 1/12" in guide_lost(tmp_path / "calm")["first"]
     mine, theirs = (
-        load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (struck, tmp_path / "calm")
+        load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (killed, tmp_path / "calm")
     )
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -153,7 +153,7 @@ def calm(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     return volumes(out)
 
 
-def test_57_a_driver_that_is_struck_again_and_again_leaves_what_the_same_command_finishes(
+def test_57_a_driver_that_is_killed_again_and_again_leaves_what_the_same_command_finishes(
     cohort: Path, calm: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"

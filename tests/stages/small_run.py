@@ -11,7 +11,7 @@ import pandas as pd
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.core.records import PARAMETERS, Knee, Patch
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.stages.distil import DistilPlan
+from srrd_ray.stages.distil import DistilPlan, programme_distilled, programme_teacher_baseline, save_models
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
@@ -78,3 +78,12 @@ def drive(programme: Iterator[Learner], weights: Path, epochs: int = 1) -> Seque
         save_tensors(weights / f"{learner.name}.safetensors", tensors, {})
         names.append(learner.name)
     return names
+
+
+def train_all(layout: RunLayout) -> None:
+    """Train and keep the models of every fold."""
+    plan, weights = plan_of(layout), layout.root / "weights"
+    drive(programme_teacher_baseline(plan), weights)
+    save_models(plan, weights, ("teacher", "baseline"))
+    drive(programme_distilled(plan), weights)
+    save_models(plan, weights, ("distilled",))
