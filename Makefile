@@ -11,9 +11,10 @@ demo: install  ## simulate a small cohort, run everything, end with the path of 
 check: lint  ## style, types, and every test that needs no Ray and no training: before each commit
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not training and not slow"
 
-test: install  ## every test: those without Ray side by side, then those with Ray, which share one session
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray" --durations=10
-	$(BIN)/python -m pytest -m ray --durations=25
+test: install  ## every test: those with Ray one by one in one session, and beside them all others
+	@mkdir -p build; $(BIN)/python -m pytest -m "not ray" --durations=10 > build/tests-without-ray.txt 2>&1 & others=$$!; \
+	$(BIN)/python -m pytest -m ray --durations=25; ray=$$?; \
+	wait $$others; others=$$?; cat build/tests-without-ray.txt; exit $$((ray + others))
 
 lint: install  ## style and types
 	$(BIN)/ruff check .
