@@ -1,4 +1,8 @@
-"""One Ray session for all tests; everything else is made by the tests that need it."""
+"""What is made once for all tests: one Ray session, one simulated cohort, one small set of trained models, one S3 server.
+
+A test that needs Ray or a training is marked here by the fixtures that it asks for, so that nobody has to remember it, and is run
+after all others. A test without the mark `ray` cannot start Ray.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
+from hypothesis import settings
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ |= {"RAY_metrics_report_interval_ms": "1000"}  # a test waits for them; Ray's own is ten seconds
 
 from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.cluster.session import session
@@ -24,7 +31,39 @@ os.environ.update(VARIABLES)
 
 SEED = int(os.environ.get("SRRD_TEST_SEED", "5"))
 """Of the simulated cohort: no test may hold for one cohort alone."""
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")  # the same examples in every run: a red suite is never one that the next run turns green
+
+MARKED_BY = {"ray": {"cluster"}, "training": {"learnt", "undisturbed", "ended"}}
+"""Marks, and the fixtures whose use sets them."""
+
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at the marks to leave tests out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures, and put those that need Ray last: whatever else is wrong is told in the first minutes."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        for mark, fixtures in MARKED_BY.items():
+            if names & fixtures:
+                item.add_marker(mark)
+    items.sort(key=_needs_ray)
+
+
+def _needs_ray(item: pytest.Item) -> bool:
+    return item.get_closest_marker("ray") is not None
+
+
+@pytest.fixture(autouse=True)
+def _no_unmarked_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test start Ray that is not marked `ray`: it would make ``make check`` slow without anybody noticing."""
+    if not _needs_ray(request.node):
+        monkeypatch.setattr(ray, "init", _refused)
+
+
+def _refused(*_: object, **__: object) -> None:
+    pytest.fail("this test starts Ray: let it use the fixture `cluster`, or mark it `ray`")
 
 
 @pytest.fixture(scope="session")

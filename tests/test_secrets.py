@@ -14,7 +14,7 @@ import pytest
 
 from tests.imaging import makers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 PLANTED = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDBYTHETESTS",

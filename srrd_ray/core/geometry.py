@@ -50,6 +50,28 @@ class Geometry:
     ------
     InputError
         `affine-invalid` where a spacing is zero or not finite, or the axes are linearly dependent.
+
+    Examples
+    --------
+    Shape, spacing and index are (z, y, x), places are (x, y, z) in LPS mm.
+
+    >>> ct = Geometry.aligned((40, 64, 48), (1.5, 0.5, 0.25), first_voxel_lps=(-10, 20, 300))
+    >>> ct.spacing_mm
+    (1.5, 0.5, 0.25)
+    >>> ct.index_to_lps((2, 0, 4)).tolist()
+    [-9.0, 20.0, 303.0]
+    >>> ct.lps_to_index((-9, 20, 303)).tolist()
+    [2.0, 0.0, 4.0]
+
+    A crop keeps every voxel in its place; a grid that is rescaled keeps the field of view, so its voxel centres move.
+
+    >>> ct.crop((2, 0, 4), (10, 10, 10)).index_to_lps((0, 0, 0)).tolist()
+    [-9.0, 20.0, 303.0]
+    >>> half = ct.rescaled((20, 32, 24))
+    >>> half.spacing_mm
+    (3.0, 1.0, 0.5)
+    >>> half.index_to_lps((0, 0, 0)).tolist()
+    [-9.875, 20.25, 300.75]
     """
 
     shape: Shape

@@ -176,6 +176,7 @@ def joining(address: str, variables: Mapping[str, str]) -> str:
     return done.stdout.strip().splitlines()[-1] if done.stdout else done.stderr[-2000:]
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_an_open_cluster_is_refused_even_by_a_driver_that_has_a_token() -> None:
     with real_head(WITHOUT) as address:
@@ -184,6 +185,7 @@ def test_an_open_cluster_is_refused_even_by_a_driver_that_has_a_token() -> None:
         assert joining(address, WITH_TOKEN) == "cluster-open"
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_cluster_that_asks_for_a_token_is_joined_with_it() -> None:
     with real_head(WITH_TOKEN) as address:
@@ -191,6 +193,7 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it() -> None:
         assert joining(address, WITH_TOKEN) == "joined"
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_a_cluster_that_only_its_own_machine_can_reach_is_joined_without_a_token() -> None:
     with real_head(LOOPBACK) as address:

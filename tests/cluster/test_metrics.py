@@ -29,7 +29,7 @@ WRITTEN = sum(len(item.name) for item in ITEMS if item.name != KNEES[2].key)
 
 
 def offered(needed: str) -> str:
-    """The lines of this package on the metrics port of the node, once one of them matches `needed`; Ray tells them every 10 s."""
+    """The lines of this package on the metrics port of the node, once one of them matches `needed`; Ray tells them every second here."""
     (node,) = ray.nodes()
     end = time.monotonic() + WAIT_S
     lines: list[str] = []

@@ -23,6 +23,8 @@ from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
 from srrd_ray.storage.weights import load_tensors
 
+pytestmark = [pytest.mark.training, pytest.mark.slow]
+
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((24, 3)).astype(np.float32))
 Y = X @ torch.tensor([[1.0], [-2.0], [0.5]])
 
@@ -97,7 +99,6 @@ def undisturbed(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory
     return Undisturbed(fit(calm, cluster, lines.append), lines)
 
 
-@pytest.mark.slow
 def test_two_workers_learn_what_one_learns_alone(undisturbed: Undisturbed) -> None:
     torch.testing.assert_close(weights_of(undisturbed.folder)["net.weight"], by_hand(6), rtol=1e-4, atol=1e-5)
     assert (undisturbed.folder / "first.safetensors").is_file()
@@ -110,7 +111,6 @@ def often(root: Path) -> Training:
     return Training(name="hit", learners=killing, storage=root, checkpoint_seconds=0.0)
 
 
-@pytest.mark.slow
 def test_a_killed_worker_changes_no_bit_of_the_result(
     cluster: ClusterConfig, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
@@ -136,7 +136,6 @@ def interrupted(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory
     return root
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged",
     [("*/state.safetensors", "weights/first.safetensors"), ("*snapshot*.json",)],
@@ -155,23 +154,22 @@ def test_a_damaged_checkpoint_is_not_learnt_from_and_changes_no_bit_of_the_resul
     undisturbed.assert_equals(fit(often(root), cluster, lambda _: None))
 
 
+@pytest.fixture
+def once(cluster: ClusterConfig) -> ClusterConfig:
+    """One worker and one try: enough to see what becomes of an error."""
+    return replace(cluster, task_retries=0, training_workers=1)
+
+
 def on_a_full_disk() -> Iterator[Learner]:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.safetensors")
     yield LineLearner("never", 1)
 
 
-@pytest.mark.slow
-def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(once: ClusterConfig, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"output-full.*Free space and run the same command again"):
-        fit(
-            Training(name="full", learners=on_a_full_disk, storage=tmp_path),
-            replace(cluster, task_retries=0),
-            lambda _: None,
-        )
+        fit(Training(name="full", learners=on_a_full_disk, storage=tmp_path), once, lambda _: None)
 
 
-@pytest.mark.slow
-def test_a_learner_that_diverges_ends_the_training_with_its_reason(cluster: ClusterConfig, tmp_path: Path) -> None:
-    once = replace(cluster, task_retries=0)
+def test_a_learner_that_diverges_ends_the_training_with_its_reason(once: ClusterConfig, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="loss-not-finite"):
         fit(Training(name="bad", learners=diverging, storage=tmp_path), once, lambda _: None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from ray.tune import registry as tune_registry
@@ -15,7 +16,9 @@ from ray.tune import registry as tune_registry
 from srrd_ray.cluster.tuning import search, search_all
 from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.execution.config import ClusterConfig, TuneConfig
-from srrd_ray.execution.training import Search, winner
+from srrd_ray.execution.training import Search, Trial, winner
+
+pytestmark = [pytest.mark.training, pytest.mark.slow]
 
 SETTINGS = (0.5, 0.1, 0.9, 0.2)
 
@@ -29,18 +32,6 @@ def fall_over(setting: float) -> Iterator[float]:
     yield 0.0
 
 
-@pytest.mark.slow
-def test_asha_stops_the_worst_and_the_best_setting_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
-    plan = Search(name="climb", settings=SETTINGS, run=climb, epochs=5, storage=tmp_path)
-    ((_, trials),) = search_all([plan], TuneConfig(trials=4))
-    assert [t.setting for t in trials] == list(SETTINGS)
-    assert winner(trials).setting == 0.9
-    assert winner(trials).scores[-1] == pytest.approx(4.5)
-    assert trials[1].stopped
-    assert len(trials[1].scores) < 5
-    assert not trials[0].stopped
-
-
 def climb_and_die_once(marker: Path, setting: float) -> Iterator[float]:
     for epoch, score in enumerate(climb(setting)):
         if setting == SETTINGS[0] and epoch == 3 and not marker.exists():
@@ -49,16 +40,65 @@ def climb_and_die_once(marker: Path, setting: float) -> Iterator[float]:
         yield score
 
 
-@pytest.mark.slow
-def test_a_killed_trial_is_tried_again_and_changes_nothing(cluster: ClusterConfig, tmp_path: Path) -> None:
-    calm = Search(name="calm", settings=SETTINGS, run=climb, epochs=5, storage=tmp_path)
-    hit = replace(calm, name="hit", run=partial(climb_and_die_once, tmp_path / "died"))
-    undisturbed = search(calm, TuneConfig())
-    assert search(hit, TuneConfig()) == undisturbed
-    assert (tmp_path / "died").exists()
+Trials: TypeAlias = tuple[Trial[float], ...]
 
 
-@pytest.mark.slow
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """Two searches side by side, the second of them alone, and the first with a worker that was killed."""
+
+    together: tuple[Trials, ...]
+    alone: Trials
+    hit: Trials
+    died: bool
+    kept: list[str]
+    """The names under which Tune kept the functions of the last two."""
+
+
+@pytest.fixture(scope="module")
+def searched(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    root, kept, register = tmp_path_factory.mktemp("searched"), [], tune_registry.register_trainable
+
+    def noted(name: str, trainable: Callable[..., object], warn: bool = True) -> None:
+        kept.append(name)
+        register(name, trainable, warn)
+
+    def plan(name: str, settings: tuple[float, ...], run: Callable[[float], Iterator[float]]) -> Search[float]:
+        return Search(name=name, settings=settings, run=run, epochs=5, storage=root)
+
+    both = [plan("s0", SETTINGS, climb), plan("s1", SETTINGS[1:], climb)]
+    together = tuple(trials for _, trials in search_all(both, TuneConfig(trials=4)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray.tune.experiment.experiment.register_trainable", noted)
+        alone = search(plan("alone", SETTINGS[1:], climb), TuneConfig())
+        hit = search(plan("hit", SETTINGS, partial(climb_and_die_once, root / "died")), TuneConfig())
+    return Searched(together=together, alone=alone, hit=hit, died=(root / "died").exists(), kept=kept)
+
+
+def test_asha_stops_the_worst_and_the_best_setting_wins(searched: Searched) -> None:
+    trials = searched.together[0]
+    assert [t.setting for t in trials] == list(SETTINGS)
+    assert winner(trials).setting == 0.9
+    assert winner(trials).scores[-1] == pytest.approx(4.5)
+    assert trials[1].stopped
+    assert len(trials[1].scores) < 5
+    assert not trials[0].stopped
+
+
+def test_a_killed_trial_is_tried_again_and_changes_nothing(searched: Searched) -> None:
+    assert searched.died
+    assert searched.hit == searched.together[0]
+
+
+def test_searches_side_by_side_give_what_each_gives_alone(searched: Searched) -> None:
+    assert searched.together[1] == searched.alone
+    assert len(searched.together[0]) == len(SETTINGS)
+
+
+def test_no_two_searches_share_the_name_under_which_tune_keeps_their_function(searched: Searched) -> None:
+    assert len(set(searched.kept)) == len(searched.kept) == 2
+
+
 def test_a_search_in_which_every_trial_fails_says_so(cluster: ClusterConfig, tmp_path: Path) -> None:
     plan = Search(name="fall", settings=SETTINGS[:2], run=fall_over, epochs=5, storage=tmp_path)
     with pytest.raises(TrainingError, match=r"every trial of the search failed.*loss-not-finite"):
@@ -78,7 +118,6 @@ def on_a_full_disk(setting: float) -> Iterator[float]:
         raise StoreError("output-full", "the output takes no more bytes", todo="Free space.")
 
 
-@pytest.mark.slow
 def test_44_a_search_in_which_one_trial_has_no_storage_stops_and_is_not_won_by_the_others(
     cluster: ClusterConfig, tmp_path: Path
 ) -> None:
@@ -87,35 +126,8 @@ def test_44_a_search_in_which_one_trial_has_no_storage_stops_and_is_not_won_by_t
         search(plan, TuneConfig())
 
 
-@pytest.mark.slow
 def test_53_a_trial_that_diverges_is_marked_and_never_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
     trials = search(Search(name="d", settings=SETTINGS, run=climb_or_diverge, epochs=5, storage=tmp_path), TuneConfig())
     assert trials[2].scores == pytest.approx((0.9, 1.8, 2.7))
     assert "loss-not-finite" in trials[2].failure
     assert winner(trials).setting == 0.5
-
-
-@pytest.mark.slow
-def test_searches_side_by_side_give_what_each_gives_alone(cluster: ClusterConfig, tmp_path: Path) -> None:
-    plans = [Search(name=f"s{n}", settings=SETTINGS[n:], run=climb, epochs=5, storage=tmp_path) for n in range(2)]
-    together = dict(zip(range(2), [trials for _, trials in search_all(plans, TuneConfig())], strict=True))
-    alone = Search(name="alone", settings=SETTINGS[1:], run=climb, epochs=5, storage=tmp_path)
-    assert together[1] == search(alone, TuneConfig())
-    assert len(together[0]) == len(SETTINGS)
-
-
-@pytest.mark.slow
-def test_no_two_searches_share_the_name_under_which_tune_keeps_their_function(
-    cluster: ClusterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept: list[str] = []
-    register = tune_registry.register_trainable
-
-    def noted(name: str, trainable: Callable[..., object], warn: bool = True) -> None:
-        kept.append(name)
-        register(name, trainable, warn)
-
-    monkeypatch.setattr("ray.tune.experiment.experiment.register_trainable", noted)
-    for name in ("first", "second"):
-        search(Search(name=name, settings=SETTINGS[:1], run=climb, epochs=5, storage=tmp_path), TuneConfig())
-    assert len(set(kept)) == len(kept) == 2

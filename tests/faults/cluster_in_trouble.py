@@ -1,7 +1,8 @@
-"""A cluster of its own that meets with trouble, in a process of its own: ``python -m tests.faults.cluster_in_trouble KIND OUT``.
+"""A cluster that meets with trouble, in a process of its own: ``python -m tests.faults.cluster_in_trouble OUT KIND…``.
 
-Prints one JSON object: the outcomes of six small work items as {item: code or "done"}, or the code of the error that stopped the stage
-or the training.
+Troubles of one call meet the same cluster, one after the other, each on nodes and in a folder (``OUT/KIND``) of its own. Prints
+one JSON object: of each kind the outcomes of six small units as {unit: code or "done"}, or the code of the error that stopped the
+stage or the training.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray
+from ray.cluster_utils import Cluster
 from torch import nn
 
 from srrd_ray.cluster.executor import RayExecutor
@@ -40,6 +43,9 @@ from tests.cluster.test_training import LineLearner
 KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(6))
 GREEDY = KNEES[2].key
 STEPS = 20
+RETRIES = 1
+STORE = 80_000_000
+"""Bytes of the object store of a node."""
 
 
 @dataclass(frozen=True)
@@ -79,59 +85,70 @@ def stage(out: Path, config: ClusterConfig, function: Write, knees: Sequence[Kne
 
 
 @contextmanager
-def joined(cpus: int, nodes: int) -> Iterator[Callable[[], None]]:
-    """Join a head without CPUs and some nodes; yields what takes the last of them away, without a farewell."""
-    import ray
-    from ray.cluster_utils import Cluster
-
+def joined() -> Iterator[Cluster]:
+    """Join a head without CPUs; a node that is gone is missed within seconds."""
     cluster = Cluster()
-    cluster.add_node(num_cpus=0, object_store_memory=80_000_000)
-    added = [cluster.add_node(num_cpus=cpus, object_store_memory=80_000_000) for _ in range(nodes)]
+    missed = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    cluster.add_node(num_cpus=0, object_store_memory=STORE, _system_config=missed)
+    os.environ |= {"RAY_task_oom_retries": str(RETRIES)}
     ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
     try:
-        yield lambda: cluster.remove_node(added[-1], allow_graceful=False)
+        yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
 
 
-def node_lost(out: Path) -> dict[str, str]:
-    """One of two nodes is removed as soon as it writes."""
-    with joined(cpus=2, nodes=2) as remove:
-        killed: list[str] = []
-        threading.Thread(target=_when_writing, args=(out / "out", remove, killed), daemon=True).start()
-        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"killed": " ".join(killed)}
+def node_lost(out: Path, cluster: Cluster) -> dict[str, str]:
+    """One of two nodes is removed as soon as it writes, without a farewell."""
+    _, last = (cluster.add_node(num_cpus=2, object_store_memory=STORE) for _ in range(2))
+    killed: list[str] = []
+
+    def kill() -> None:
+        at_work = out / "out"
+        while len(list(at_work.glob(".*partial/5.txt"))) < 3:  # of four at a time: one at least is on that node
+            time.sleep(0.02)
+        cluster.remove_node(last, allow_graceful=False)
+        killed.append("while writing")
+
+    threading.Thread(target=kill, daemon=True).start()
+    return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"killed": " ".join(killed)}
 
 
-def _when_writing(folder: Path, kill: Callable[[], None], killed: list[str]) -> None:
-    while (
-        len(list(folder.glob(".*partial/5.txt"))) < 3
-    ):  # four at a time: one of them at least is on the node that goes
-        time.sleep(0.02)
-    kill()
-    killed.append("while writing")
-
-
-def memory_short(out: Path) -> dict[str, str]:
+def memory_short(out: Path, cluster: Cluster) -> dict[str, str]:
     """One unit takes more memory than the machine gives: Ray's monitor kills its worker, every time."""
     lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     kib = {words[0]: int(words[1]) for words in lines}
     share = 1 - (kib["MemAvailable:"] - 2**21) / kib["MemTotal:"]
-    os.environ |= {"RAY_memory_usage_threshold": f"{share:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
-    config = ClusterConfig(cpus=2, task_retries=1, knee_memory_mb=64)
-    return stage(out, config, Write(out, hog_mb=6144))
+    limits = {"RAY_memory_usage_threshold": f"{share:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
+    os.environ |= limits
+    node = cluster.add_node(num_cpus=2, object_store_memory=STORE)
+    for name in limits:
+        del os.environ[name]
+    try:
+        config = ClusterConfig(cpus=2, task_retries=RETRIES, knee_memory_mb=64)
+        return stage(out, config, Write(out, hog_mb=6144))
+    finally:
+        cluster.remove_node(node)
+        wait_for_cpus(0)
 
 
-def not_shared(out: Path) -> dict[str, str]:
+def not_shared(out: Path, cluster: Cluster) -> dict[str, str]:
     """The only node that works sees another folder where the run's should be."""
-    import ray
+    out.mkdir(parents=True)
+    with hidden_from(out, cluster.address):
+        wait_for_cpus(2)
+        found = stage(out, ClusterConfig(knee_memory_mb=64), Write(out), KNEES[:2])  # each waits ten seconds for it
+    wait_for_cpus(0)
+    return found
 
-    out.mkdir(parents=True, exist_ok=True)
-    with joined(cpus=0, nodes=0), hidden_from(out, ray.get_runtime_context().gcs_address):
-        until = time.monotonic() + 60
-        while ray.cluster_resources().get("CPU", 0) < 2 and time.monotonic() < until:
-            time.sleep(0.5)
-        return stage(out, ClusterConfig(knee_memory_mb=64), Write(out), KNEES[:2])  # each waits ten seconds for it
+
+def wait_for_cpus(count: int) -> None:
+    """Wait until the cluster has so many CPUs."""
+    until = time.monotonic() + 120
+    while ray.cluster_resources().get("CPU", 0) != count:
+        assert time.monotonic() < until, f"not {count} CPUs: {ray.cluster_resources()}"
+        time.sleep(0.2)
 
 
 class SlowLearner(LineLearner):
@@ -196,14 +213,22 @@ def hidden_from(folder: Path, address: str) -> Iterator[None]:
         yield
     finally:
         node.terminate()
+        node.wait()
 
 
 def main() -> None:
-    kind, out = sys.argv[1], Path(sys.argv[2])
-    kinds = {"node-lost": node_lost, "memory-short": memory_short, "not-shared": not_shared, "guide-lost": guide_lost}
-    sys.stdout.write("\n" + json.dumps(kinds[kind](out)) + "\n")
+    out, kinds = Path(sys.argv[1]), sys.argv[2:]
+    found = {"guide-lost": guide_lost(out)} if kinds == ["guide-lost"] else in_turn(out, kinds)
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
     sys.stdout.flush()
     os._exit(0)  # what is left of the cluster is not waited for
+
+
+def in_turn(out: Path, kinds: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return what became of the units in each trouble."""
+    troubles = {"not-shared": not_shared, "memory-short": memory_short, "node-lost": node_lost}
+    with joined() as cluster:
+        return {kind: troubles[kind](out / kind, cluster) for kind in kinds}
 
 
 if __name__ == "__main__":

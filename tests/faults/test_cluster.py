@@ -11,30 +11,58 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import torch
 
+from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.execution.lock import LOCK, owner_of
+from srrd_ray.stages.ingest import IngestConfig, ingest
+from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.weights import load_tensors
 from tests.faults.cluster_in_trouble import GREEDY, KNEES, STEPS
 from tests.imaging import makers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMESPACES = subprocess.run(["unshare", "--map-root-user", "--mount", "true"], capture_output=True, check=False)
-needs_mount = pytest.mark.skipif(NAMESPACES.returncode != 0, reason="this machine lets no test mount a small disk")
+MOUNTS = not subprocess.run(
+    ["unshare", "--map-root-user", "--mount", "true"], capture_output=True, check=False
+).returncode
+needs_mount = pytest.mark.skipif(not MOUNTS, reason="this machine lets no test mount a small disk")
+Found: TypeAlias = dict[str, dict[str, str]]
+"""Of each kind of trouble what became of each unit."""
 WHOLE = {f"out/{knee.key}/{step}.txt" for knee in KNEES for step in range(STEPS)}
 
 
-def in_trouble(kind: str, out: Path) -> dict[str, str]:
-    """What became of six work items on a cluster that meets with trouble."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.cluster_in_trouble", kind, str(out)]
+def in_trouble(out: Path, *kinds: str) -> Found:
+    """What became of six work items on a cluster that meets with trouble of these kinds, one after the other."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.faults.cluster_in_trouble", str(out), *kinds]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=True)
-    found: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
+    found: Found = json.loads(done.stdout.strip().splitlines()[-1])
     return found
+
+
+def guide_lost(out: Path) -> dict[str, str]:
+    return in_trouble(out, "guide-lost")["guide-lost"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Troubles:
+    """What one cluster met with: the folder below which each kind had its own, and what became of the units."""
+
+    root: Path
+    found: Found
+
+
+@pytest.fixture(scope="module")
+def troubles(tmp_path_factory: pytest.TempPathFactory) -> Troubles:
+    root = tmp_path_factory.mktemp("troubles")
+    kinds = ["not-shared", "memory-short", "node-lost"]
+    return Troubles(root=root, found=in_trouble(root, *(kinds if MOUNTS else kinds[1:])))
 
 
 def files(out: Path) -> set[str]:
@@ -43,29 +71,29 @@ def files(out: Path) -> set[str]:
     return {name for name in found if not name.startswith((".state/", "run.json"))}
 
 
-def test_54_62_a_work_item_that_needs_too_much_memory_fails_alone_in_bounded_time(tmp_path: Path) -> None:
-    found = in_trouble("memory-short", tmp_path)
+def test_54_62_a_work_item_that_needs_too_much_memory_fails_alone_in_bounded_time(troubles: Troubles) -> None:
+    found = dict(troubles.found["memory-short"])
     assert re.match(
         r"\[worker-lost\] its worker died 3 times, most often for want of memory: got \d{4,} MiB, alone on a node",
         found.pop(GREEDY),
     )
     assert set(found.values()) == {"done"}
-    assert files(tmp_path) == {name for name in WHOLE if GREEDY not in name}
+    assert files(troubles.root / "memory-short") == {name for name in WHOLE if GREEDY not in name}
 
 
-def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(tmp_path: Path) -> None:
-    found = in_trouble("node-lost", tmp_path)
+def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(troubles: Troubles) -> None:
+    found = dict(troubles.found["node-lost"])
     assert found.pop("killed") == "while writing"
     assert found == {knee.key: "done" for knee in KNEES}
-    assert files(tmp_path) == WHOLE
+    assert files(troubles.root / "node-lost") == WHOLE
 
 
 @pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 2 min more: set SRRD_LONG_TESTS=1")
 def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
-    assert in_trouble("guide-lost", killed)["stopped"].startswith("[training-lost]")
-    assert "epoch 5/12" in in_trouble("guide-lost", killed)["first"], "it goes on from its last checkpoint"
-    assert "epoch 1/12" in in_trouble("guide-lost", tmp_path / "calm")["first"]
+    assert guide_lost(killed)["stopped"].startswith("[training-lost]")
+    assert "epoch 5/12" in guide_lost(killed)["first"], "it goes on from its last checkpoint"
+    assert "epoch 1/12" in guide_lost(tmp_path / "calm")["first"]
     mine, theirs = (
         load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (killed, tmp_path / "calm")
     )
@@ -74,11 +102,11 @@ def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_comm
 
 
 @needs_mount
-def test_44_a_node_that_does_not_share_the_output_stops_the_run(tmp_path: Path) -> None:
-    found = in_trouble("not-shared", tmp_path)
+def test_44_a_node_that_does_not_share_the_output_stops_the_run(troubles: Troubles) -> None:
+    found = troubles.found["not-shared"]
     assert found["stopped"].startswith("[output-not-shared]")
     assert "--out on storage that every node mounts" in found["stopped"]
-    assert files(tmp_path) == set()
+    assert files(troubles.root / "not-shared") == set()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +135,7 @@ def command(cohort: Path, out: Path) -> list[str]:
 
 
 def ended(cohort: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    """A run that nobody disturbs."""
+    """A run that goes to its end."""
     return subprocess.run(command(cohort, out), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
@@ -118,9 +146,10 @@ def volumes(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def calm(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an undisturbed run writes."""
+    """What a plain loop over the knees writes, without Ray, which nobody disturbs."""
     out = tmp_path_factory.mktemp("calm") / "run"
-    assert ended(cohort, out).returncode == 0
+    for knee in read_cohort(cohort).knees:
+        ingest(knee, RunLayout(root=out), IngestConfig())
     return volumes(out)
 
 

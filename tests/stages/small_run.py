@@ -12,7 +12,12 @@ from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Patch
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.stages.fold_training import DistilPlan
+from srrd_ray.stages.fold_training import (
+    DistilPlan,
+    distilled_learners,
+    save_models,
+    teacher_and_baseline_learners,
+)
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
@@ -79,3 +84,12 @@ def drive(programme: Iterator[Learner], weights: Path, epochs: int = 1) -> Seque
         save_tensors(weights / f"{learner.name}.safetensors", tensors, {})
         names.append(learner.name)
     return names
+
+
+def train_all(layout: RunLayout) -> None:
+    """Train and keep the models of every fold."""
+    plan, weights = plan_of(layout), layout.root / "weights"
+    drive(teacher_and_baseline_learners(plan), weights)
+    save_models(plan, weights, ("teacher", "baseline"))
+    drive(distilled_learners(plan), weights)
+    save_models(plan, weights, ("distilled",))

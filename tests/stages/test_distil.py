@@ -25,23 +25,12 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table, write_table
 from srrd_ray.storage.weights import load_tensors
 from tests.distillation.toys import toy
-from tests.stages.small_run import FOLDS, PATIENTS, drive, plan_of, write_run
+from tests.stages.small_run import FOLDS, PATIENTS, drive, plan_of, train_all, write_run
 
 
-def train_all(layout: RunLayout) -> Path:
-    plan, weights = plan_of(layout), layout.root / "weights"
-    drive(teacher_and_baseline_learners(plan), weights)
-    save_models(plan, weights, ("teacher", "baseline"))
-    drive(distilled_learners(plan), weights)
-    save_models(plan, weights, ("distilled",))
-    return weights
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
-    layout = write_run(tmp_path_factory.mktemp("run"))
-    train_all(layout)
-    return layout
+@pytest.fixture
+def trained(learnt: RunLayout) -> RunLayout:
+    return learnt
 
 
 def test_cubes_without_mr_value_or_coverage_are_not_learnt_from(trained: RunLayout) -> None:

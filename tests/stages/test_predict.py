@@ -13,7 +13,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.fingerprint import fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.patches import PatchConfig
-from srrd_ray.stages.fold_training import distilled_learners, read_data, save_models, teacher_and_baseline_learners
+from srrd_ray.stages.fold_training import read_data
 from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.models import load_model
 from srrd_ray.stages.reading import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee
@@ -21,20 +21,14 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
 from tests.distillation.toys import toy
 from tests.patches.phantoms import knee_labels, oblique_grid, voxel_lps
-from tests.stages.small_run import FOLDS, PATIENTS, WITHOUT_MR, drive, plan_of, write_run
+from tests.stages.small_run import FOLDS, PATIENTS, WITHOUT_MR, plan_of
 
 DATA = toy(8 * PATIENTS)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
-    layout = write_run(tmp_path_factory.mktemp("run"))
-    plan, weights = plan_of(layout), layout.root / "weights"
-    drive(teacher_and_baseline_learners(plan), weights)
-    save_models(plan, weights, ("teacher", "baseline"))
-    drive(distilled_learners(plan), weights)
-    save_models(plan, weights, ("distilled",))
-    return layout
+@pytest.fixture
+def run(learnt: RunLayout) -> RunLayout:
+    return learnt
 
 
 def test_every_cube_is_read_by_the_model_that_never_saw_its_patient(run: RunLayout) -> None:
