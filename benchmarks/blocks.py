@@ -26,10 +26,10 @@ from watching import pss_mb
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.imaging import block_store
-from srrd_ray.measurement.result import flat, to_text
+from srrd_ray.measurement.result import flatten, to_text
 from srrd_ray.measurement.volume import Measured, measure_volume
 from srrd_ray.morphometry import local_thickness
-from srrd_ray.morphometry.blocks import BONE, Window, blocks_of, grown, within
+from srrd_ray.morphometry.blocks import BONE, Window, add_halo, iterate_blocks, locate_within
 
 WAVES = 48
 SIGMA = 3.0
@@ -55,12 +55,12 @@ def grey_of(window: Window) -> NDArray[np.uint8]:
 
 
 def write_volume(path: Path, n: int, edge: int) -> None:
-    grid = Geometry.aligned((n, n, n), (STEP_MM,) * 3)
+    grid = Geometry.axis_aligned((n, n, n), (STEP_MM,) * 3)
     done = path.with_suffix(".done")
     if done.exists():
         return
-    block_store.create(path, grid, "<u1", (edge,) * 3, "bone")
-    for core in blocks_of((n, n, n), edge):
+    block_store.create_store(path, grid, "<u1", (edge,) * 3, "bone")
+    for core in iterate_blocks((n, n, n), edge):
         block_store.write_block(path, core, grey_of(core))
     done.write_text("")
 
@@ -100,11 +100,11 @@ def corners(n: int, edge: int, count: int = 8) -> list[Window]:
 def agrees(found: Measured, core: Window, n: int) -> bool:
     """Return whether both maps have in `core` the checksum of the maps of one piece round it."""
     longest = max(found.bone.values[-1], found.marrow.values[-1]) / STEP_MM
-    outer = grown(core, (int(longest) + 2,) * 3, (n, n, n))
+    outer = add_halo(core, (int(longest) + 2,) * 3, (n, n, n))
     bone = block_store.read_block(found.root / ".work" / "phases.ome.zarr", outer) & BONE != 0
     same = True
     for phase, name in ((bone, "thickness"), (~bone, "spacing")):
-        piece = local_thickness(phase, STEP_MM, dtype=np.float32)[within(core, outer)]
+        piece = local_thickness(phase, STEP_MM, dtype=np.float32)[locate_within(core, outer)]
         stored = block_store.read_block(found.root / f"{name}.ome.zarr", core)
         same &= digest(piece) == digest(np.asarray(stored))
     return same
@@ -137,7 +137,7 @@ def main() -> int:
     stop.set()
     thread.join()
     peaks["driver ever"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(to_text(flat(found.measures, found.cut)))
+    print(to_text(flatten(found.measures, found.cut)))
     checked = [agrees(found, core, chosen.size) for core in corners(chosen.size, chosen.blocks)]
     print(json.dumps({"seconds": time.monotonic() - started, "peak_mb": peaks, "corners_equal": checked}, indent=1))
     return 0 if all(checked) else 1

@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from srrd_ray.core.records import PARAMETERS
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.cohort import TRUTH_VOXEL_MM, VIEWS, PosedKnee, View, ct_session_of, image_grids, posed_knee
+from srrd_ray.simulation.cohort import TRUTH_VOXEL_MM, VIEWS, PosedKnee, View, image_grids, pose_knee, sample_ct_session
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.scene import Extent
@@ -48,7 +48,7 @@ FOLDS = 10
 def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd.DataFrame:
     """Return the four regions of a knee: true parameters and the features of their CT."""
     view: View = replace(VIEWS["quick"], truth_voxel_mm=voxel_mm)
-    knee = posed_knee(plan, view.extent if with_ct else AROUND_REGIONS)
+    knee = pose_knee(plan, view.extent if with_ct else AROUND_REGIONS)
     image = _ct(plan, knee, view) if with_ct else None
     cells = pd.DataFrame(
         [asdict(cell) for cell in truth_cells(knee.scene, knee.sessions["ct"], knee.anatomy, voxel_mm)]
@@ -66,7 +66,7 @@ def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd
 def _ct(plan: SimulatedKnee, knee: PosedKnee, view: View) -> Volume[np.int16]:
     grid = image_grids(plan, view, knee.sessions, mr.PROTOCOLS["bssfp"])["ct"]
     from_world = knee.sessions["ct"].bone_from_world()
-    return ct.acquire(knee.scene, from_world, grid, ct.PROTOCOLS[plan.hospital], ct_session_of(plan))
+    return ct.acquire(knee.scene, from_world, grid, ct.PROTOCOLS[plan.hospital], sample_ct_session(plan))
 
 
 def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> dict[str, float]:

@@ -28,7 +28,7 @@ def write(root: Path, knees: int, slices: int) -> None:
         ct = rng.integers(-200, 1200, shape, np.int16)
         files = makers.series(
             root / name / "ct" / f"{name}_side-L_ct",
-            geometry=Geometry.aligned(shape, SPACING_MM),
+            geometry=Geometry.axis_aligned(shape, SPACING_MM),
             values=ct,
             uid=str(n),
         )

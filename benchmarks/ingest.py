@@ -49,7 +49,7 @@ def anatomy(shape: tuple[int, int, int], low: int, high: int, noise: float) -> N
 def write_pair(root: Path, scale: int) -> None:
     ct_shape, mr_shape = (240 // scale, 512 // scale, 512 // scale), (160 // scale, 512 // scale, 512 // scale)
     ct = anatomy(ct_shape, -1000, 300, 30)
-    geometry = Geometry.aligned(ct_shape, (0.625, 0.35, 0.35))
+    geometry = Geometry.axis_aligned(ct_shape, (0.625, 0.35, 0.35))
     makers.series(root / "sub-A1/ct/sub-A1_side-L_ct", geometry=geometry, values=ct)
     mr = anatomy(mr_shape, 0, 400, 15).clip(0)
     makers.nifti(root / "sub-A1/mr/sub-A1_side-L_mr.nii.gz", mr.T, np.diag([-0.3, -0.3, 0.7, 1.0]))

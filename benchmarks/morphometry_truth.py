@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import BONE_LABELS, BONES, Bone, Compartment, Patch
 from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry import MorphometryConfig, bone_maps, ct_bone_fraction, region_measures
 from srrd_ray.morphometry.calibration import MARROW_HU
-from srrd_ray.morphometry.resolve import box_mask, trabecular
+from srrd_ray.morphometry.resolve import box_mask, trabecular_mask
 from srrd_ray.simulation.cohort import KneeImages, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM
@@ -53,7 +53,7 @@ def mr_labels(images: KneeImages, bone: Bone) -> NDArray[np.bool_]:
     """Return the bone on the MR's grid, through its true pose."""
     grid, ct = images.mr.geometry, images.ct_labels
     points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1)).reshape(-1, 3)
-    index = ct.geometry.lps_to_index(apply(np.linalg.inv(images.transforms[bone]), points)).T
+    index = ct.geometry.lps_to_index(transform_points(np.linalg.inv(images.transforms[bone]), points)).T
     inside = ndimage.map_coordinates((ct.array == BONE_LABELS[bone]).astype(np.float32), index, order=1) > 0.5
     return np.asarray(inside.reshape(grid.shape))
 
@@ -83,7 +83,7 @@ def ct_rows(images: KneeImages, patches: list[Patch]) -> Iterator[Row]:
             for name, marrow in by_marrow.items()
         }
         fixed = Volume(array=fractions["CT, calibration, marrow -50 HU"], geometry=grid)
-        kept = trabecular(fixed, inside, MorphometryConfig())
+        kept = trabecular_mask(fixed, inside, MorphometryConfig())
         for patch in (p for p in patches if p.bone == bone):
             roi = kept & box_mask(grid, np.eye(4), patch.center_lps_mm, BOX_MM)
             about = {"bone": bone, "compartment": patch.compartment}

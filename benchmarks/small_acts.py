@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray.core.geometry import Geometry, matrix4
-from srrd_ray.core.hashing import hash_of, seed_from
+from srrd_ray.core.hashing import hash_json, seed_from
 from srrd_ray.core.records import (
     BONES,
     COMPARTMENTS,
@@ -34,7 +34,7 @@ from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.omezarr import write_volume
 from srrd_ray.storage.patch_store import read_index, write_shard
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 from srrd_ray.storage.tables import write_table
 
 REGIONS = tuple((bone, compartment) for bone in BONES for compartment in COMPARTMENTS)
@@ -48,7 +48,7 @@ def write_templates(folder: Path) -> None:
     """Write one tiny OME-Zarr of each kind through the real writer; every knee gets a copy under its own name and hash."""
     voxels = np.zeros((4, 4, 4), dtype=np.int16)
     for image, unit in IMAGES.items():
-        volume = Volume(array=voxels, geometry=Geometry.aligned((4, 4, 4), (1.0, 1.0, 1.0)))
+        volume = Volume(array=voxels, geometry=Geometry.axis_aligned((4, 4, 4), (1.0, 1.0, 1.0)))
         write_volume(folder / f"{image}.ome.zarr", volume, knee=OTHER, image=image, unit=unit)  # type: ignore[arg-type]
 
 
@@ -59,7 +59,7 @@ def small_volume(path: Path, template: Path, knee: Knee, image: Image) -> Path:
         card = beside / "zarr.json"
         text = card.read_text().replace(OTHER.key, knee.key)
         old = text.split('"sha256": "', 1)[1][:64]
-        card.write_text(text.replace(old, hash_of(knee.key, image)))
+        card.write_text(text.replace(old, hash_json(knee.key, image)))
     return path
 
 

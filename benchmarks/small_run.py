@@ -12,7 +12,7 @@ from pathlib import Path
 from small_acts import SmallActs, learn_little
 
 from srrd_ray.pipeline.run import run as pipeline
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import tyro
 
 from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
 from srrd_ray.core.records import StageName
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 
 app = tyro.extras.SubcommandApp()
 

@@ -55,7 +55,7 @@ def foreach(task: Task, units: Sequence[WorkItem], config: ClusterConfig) -> Ite
             return
         log.warning("%-16s %d units lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb)
     for unit in waiting.values():
-        lost = failures(task.stage, unit, Fault.of(worker_lost(config, attempt)), 0.0)
+        lost = failures(task.stage, unit, Fault.from_error(worker_lost(config, attempt)), 0.0)
         progress.ended(lost)
         yield lost
 

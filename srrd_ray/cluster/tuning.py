@@ -15,24 +15,24 @@ from ray import tune
 from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
-from srrd_ray.cluster.session import reachable, require_cpus
+from srrd_ray.cluster.session import attainable, require_cpus
 from srrd_ray.core.errors import StoreError, TrainingError, storage_lost
 from srrd_ray.execution.config import TuneConfig
-from srrd_ray.storage.places import address, remove_tree
+from srrd_ray.storage.paths import remove_tree, to_address
 
 log = logging.getLogger(__name__)
 
 Setting = TypeVar("Setting")
 
 TRIES_MORE = 2
-"""How often a trial is tried again whose worker died."""
+"""Retries of a trial whose worker died."""
 FAILURE = "failure"
 """The column with the reason of a trial that failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial(Generic[Setting]):
-    """What became of one setting: its score after every epoch, whether ASHA stopped it, and why it failed, if it did."""
+    """The result of one setting: its score after every epoch, whether ASHA stopped it, and why it failed, if it did."""
 
     number: int
     setting: Setting
@@ -53,41 +53,41 @@ class Search(Generic[Setting]):
 
 
 def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
-    """Return all trials of a search, in the order of the settings; an interrupted search goes on where it was.
+    """Return all trials of a search, in the order of the settings; an interrupted search resumes.
 
-    A trial that diverges has failed and the others go on; one whose worker dies is tried again, from its beginning.
+    A trial that diverges fails and the others continue; one whose worker dies is retried from the start.
 
     Raises
     ------
     TrainingError
-        `tune-failed` where every trial diverged, or one failed of something else and again when it was tried again.
+        `tune-failed` where every trial diverged, or one failed for another reason in every retry.
     StoreError
         One of `STORAGE_LOST`.
     """
     require_cpus(1, f"search {plan.name}")
-    cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
+    cpus = int(attainable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     results = _tuner(plan, config, cpus).fit()
     if results.errors:
-        raise _failed(
+        raise _search_error(
             plan.name, str(results.errors[0]), "a trial ended with an error that its setting does not explain"
         )
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
-    if not any(_sound(trial) for trial in trials):
+    if not any(_has_score(trial) for trial in trials):
         reasons = [trial.failure for trial in trials if trial.failure]
-        raise _failed(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
+        raise _search_error(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
     return trials
 
 
 def search_all(
     plans: Sequence[Search[Setting]], config: TuneConfig
 ) -> Iterator[tuple[Search[Setting], tuple[Trial[Setting], ...]]]:
-    """Yield each search with its trials, in order; the searches run side by side, each in a process of its own.
+    """Yield each search with its trials, in order; the searches run in parallel, each in its own process.
 
     A search by itself is sequential (see `TuneConfig.concurrent`), so that its result does not depend on the others.
     """
     require_cpus(1, "the search")
-    apart: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
-    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [apart.remote(plan, config) for plan in plans]
+    remote_search: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
+    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [remote_search.remote(plan, config) for plan in plans]
     for plan, reference in zip(plans, started, strict=True):
         trials: tuple[Trial[Setting], ...] = ray.get(reference)
         yield plan, trials
@@ -95,30 +95,30 @@ def search_all(
 
 def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:
     """Return the trial with the best last score; the earlier one where two are equal."""
-    return max((t for t in trials if _sound(t)), key=lambda t: (t.scores[-1], -t.number))
+    return max((t for t in trials if _has_score(t)), key=lambda t: (t.scores[-1], -t.number))
 
 
-def _failed(name: str, words: str, what: str) -> StoreError | TrainingError:
-    """Return the error of a search that cannot go on: lost storage where the words of a trial tell of that."""
-    return storage_lost(words) or TrainingError(
-        "tune-failed", what, where=name, got=words.strip().splitlines()[-1][:300],
+def _search_error(name: str, message: str, what: str) -> StoreError | TrainingError:
+    """Return the error of a failed search: lost storage where the message of a trial reports that."""
+    return storage_lost(message) or TrainingError(
+        "tune-failed", what, where=name, got=message.strip().splitlines()[-1][:300],
         todo="Run the same command again; where it fails again, change distillation.search or the data.",
     )  # fmt: skip
 
 
-def _sound(trial: Trial[Setting]) -> bool:
+def _has_score(trial: Trial[Setting]) -> bool:
     return bool(trial.scores) and not trial.failure
 
 
 def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
-    """Return a new tuner, or the interrupted one restored; a state that cannot be read is started afresh."""
+    """Return a new tuner, or the interrupted one restored; one whose state cannot be read starts again."""
 
     def trial(space: dict[str, int]) -> None:
         torch.set_num_threads(config.cpus_per_trial)  # from the configuration: sums depend on it
         try:
             for score in plan.run(plan.settings[space["number"]]):
                 tune.report({"score": score})
-        except TrainingError as error:  # it would come again: only a lost worker is worth another try
+        except TrainingError as error:  # deterministic: only a lost worker is worth a retry
             tune.report({"score": -inf, FAILURE: str(error)})
 
     trial.__name__ = (
@@ -126,9 +126,9 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
     )
     path = plan.storage / plan.name
     trainable = tune.with_resources(trial, {"CPU": cpus})
-    if tune.Tuner.can_restore(address(path)):
+    if tune.Tuner.can_restore(to_address(path)):
         try:
-            return tune.Tuner.restore(address(path), trainable, resume_unfinished=True, restart_errored=True)
+            return tune.Tuner.restore(to_address(path), trainable, resume_unfinished=True, restart_errored=True)
         except (EOFError, ValueError, OSError):
             log.warning("search %s cannot be resumed (its state is torn): started again", plan.name)
     remove_tree(path)
@@ -146,7 +146,7 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
         ),
         run_config=tune.RunConfig(
             name=plan.name,
-            storage_path=address(path.parent),
+            storage_path=to_address(path.parent),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=TRIES_MORE),
         ),
@@ -159,7 +159,7 @@ def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator
 
 
 def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Setting]:
-    """Return what a trial reported; of epochs that were reported twice, as its worker died between, the last."""
+    """Return the result of a trial; of an epoch that was reported twice (its worker died), the last report."""
     frame = result.metrics_dataframe
     if frame is None or "score" not in frame:
         return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)

@@ -17,7 +17,7 @@ class SrrdError(Exception):
     Parameters
     ----------
     code
-        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it; the words may change, the code may not.
+        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it; the text may change, the code may not.
     what
         One clause: what is wrong.
     where, got, expected, todo
@@ -31,10 +31,10 @@ class SrrdError(Exception):
         super().__init__(self._text())
 
     def _text(self) -> str:
-        seen = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value]
+        details = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value]
         text = f"[{self.code}] {self.what}"
         text += f" in {self.where}" if self.where else ""
-        text += f": {', '.join(seen)}" if seen else ""
+        text += f": {', '.join(details)}" if details else ""
         return text + (f". {self.todo}" if self.todo else "")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -65,17 +65,17 @@ class StoreError(SrrdError, OSError):
 
 
 NO_SPACE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
-FREE_SPACE = "Free space and run the same command again: finished units are kept."
+FREE_SPACE = "Free space and run the same command again: finished work is kept."
 STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-full", "output-not-shared")
-"""Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
+"""Codes of a `StoreError` that every further work item would hit too: the run stops instead of failing every knee."""
 
 
-def storage_lost(words: str) -> StoreError | None:
-    """Return the error of lost storage that a message, or a traceback from another machine, tells of; else null."""
-    found = re.search(rf"\[({'|'.join(STORAGE_LOST)})\] (.*)", words)
-    if found:
-        return StoreError(found[1], found[2])
-    if any(said in words for said in NO_SPACE):  # what Ray writes itself, e.g. checkpoints, fails in the system's words
+def storage_lost(text: str) -> StoreError | None:
+    """Return the error of lost storage that a message or a remote traceback reports; null where it reports none."""
+    match = re.search(rf"\[({'|'.join(STORAGE_LOST)})\] (.*)", text)
+    if match:
+        return StoreError(match[1], match[2])
+    if any(reason in text for reason in NO_SPACE):  # what Ray itself writes (checkpoints) fails with the system's text
         return StoreError("output-full", "the output takes no more bytes", todo=FREE_SPACE)
     return None
 

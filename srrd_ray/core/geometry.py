@@ -29,7 +29,7 @@ def matrix4(values: ArrayLike) -> Matrix4:
     return (a, b, c, d)  # type: ignore[return-value]  # each row has four floats: checked above
 
 
-def apply(matrix: ArrayLike, points: ArrayLike) -> Points:
+def transform_points(matrix: ArrayLike, points: ArrayLike) -> Points:
     """Return `points` (…, 3) mapped by the 4×4 `matrix`."""
     m = np.asarray(matrix, dtype=np.float64)
     return np.asarray(points, dtype=np.float64) @ m[:3, :3].T + m[:3, 3]
@@ -66,18 +66,18 @@ class Geometry:
             raise InputError("shape-invalid", "a volume has three axes", got=str(self.shape))
 
     @classmethod
-    def make(cls, shape: Shape, affine: ArrayLike) -> Geometry:
+    def from_affine(cls, shape: Shape, affine: ArrayLike) -> Geometry:
         """Return a geometry from any (z, y, x) shape and 4×4 array."""
         z, y, x = (int(n) for n in shape)
         return cls(shape=(z, y, x), ijk_to_lps=matrix4(affine))
 
     @classmethod
-    def aligned(cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)) -> Geometry:
+    def axis_aligned(cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)) -> Geometry:
         """Return a grid along the LPS axes: `spacing_mm` is (z, y, x), `first_voxel_lps` the centre of voxel (0, 0, 0)."""
         affine = np.eye(4)
         affine[:3, :3] = np.diag(np.asarray(spacing_mm, dtype=np.float64)[::-1])
         affine[:3, 3] = first_voxel_lps
-        return cls.make(shape, affine)
+        return cls.from_affine(shape, affine)
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -97,17 +97,17 @@ class Geometry:
 
     def index_to_lps(self, zyx: ArrayLike) -> Points:
         """Return LPS mm of (…, 3) array indices given as (z, y, x); fractions allowed."""
-        return apply(self.affine, np.asarray(zyx, dtype=np.float64)[..., ::-1])
+        return transform_points(self.affine, np.asarray(zyx, dtype=np.float64)[..., ::-1])
 
     def lps_to_index(self, lps: ArrayLike) -> Points:
         """Return (…, 3) fractional array indices (z, y, x) of LPS mm points."""
-        return apply(np.linalg.inv(self.affine), lps)[..., ::-1]
+        return transform_points(np.linalg.inv(self.affine), lps)[..., ::-1]
 
     def crop(self, start: Shape, shape: Shape) -> Geometry:
         """Return the grid of ``array[start : start + shape]``; `start` is (z, y, x) and may be negative (padding)."""
         affine = self.affine
         affine[:3, 3] = self.index_to_lps(start)
-        return Geometry.make(shape, affine)
+        return Geometry.from_affine(shape, affine)
 
     def rescaled(self, shape: Shape) -> Geometry:
         """Return a grid of `shape` over the same field of view (voxel edges kept, centres moved)."""
@@ -115,7 +115,7 @@ class Geometry:
         affine = self.affine
         affine[:3, 3] = self.index_to_lps((factor - 1) / 2)
         affine[:3, :3] = affine[:3, :3] * factor[::-1]
-        return Geometry.make(shape, affine)
+        return Geometry.from_affine(shape, affine)
 
     def corners_lps(self) -> Points:
         """Return the LPS positions (8, 3) of the centres of the eight corner voxels."""
@@ -123,7 +123,7 @@ class Geometry:
         return self.index_to_lps(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, 8).T)
 
     def matches(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
-        """Return whether both grids have one shape and corner voxels no further apart than `tolerance_mm`."""
+        """Return whether both grids have the same shape, and corner voxels that differ by at most `tolerance_mm`."""
         return self.shape == other.shape and bool(
             np.abs(self.corners_lps() - other.corners_lps()).max() <= tolerance_mm
         )

@@ -1,4 +1,4 @@
-"""What a model under training offers to whoever drives it; numerics, no files, no Ray.
+"""The interface between a model under training and its driver; numerics, no files, no Ray.
 
 A `Learner` owns its networks, losses and data; `cluster.training.fit` drives a sequence of them in DDP and keeps their
 checkpoints. All randomness comes from (seed, epoch), so that a resumed run repeats the interrupted one exactly.
@@ -31,7 +31,7 @@ class Learner(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique within a programme, and fit for a file name, e.g. ``fold-0_teacher``."""
+        """Unique among the learners of a training, and fit for a file name, e.g. ``fold-0_teacher``."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""The frozen records that stages hand to each other: paths and numbers, never arrays, models or open files."""
+"""The frozen records that stages pass to each other: paths and numbers, never arrays, models or open files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KEY = re.compile(r"sub-([A-Za-z0-9]+)_side-([LR])\Z")
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Knee:
-    """The unit of work: one knee of one participant.
+    """One knee of one participant: what most stages work on.
 
     Raises
     ------
@@ -174,20 +174,20 @@ class Fault:
     message: str
 
     @classmethod
-    def of(cls, error: BaseException) -> Fault:
-        """Return the fault of an exception; unknown exceptions keep their type, so that a defect of ours is seen as one.
+    def from_error(cls, error: BaseException) -> Fault:
+        """Return the fault of an exception; an unexpected one keeps its type, so that a defect of ours shows.
 
-        Of an unknown one the path is left out, or its words are scrubbed: they may hold names of files and values of headers.
+        The text of an unexpected one is scrubbed: it may hold file names and values of headers.
         """
         if isinstance(error, SrrdError):
             return cls(code=error.code, message=str(error)[:2000])
         kind = type(error).__name__
-        words = error.strerror if isinstance(error, OSError) else None
-        words = words or Scrubber().text(str(error)[:1000]) or kind
-        return cls(code=f"unexpected-{kind}", message=f"{words}{_place(error)}")
+        text = error.strerror if isinstance(error, OSError) else None
+        text = text or Scrubber().scrub_text(str(error)[:1000]) or kind
+        return cls(code=f"unexpected-{kind}", message=f"{text}{_raised_at(error)}")
 
 
-def _place(error: BaseException) -> str:
+def _raised_at(error: BaseException) -> str:
     """Return where in this package an exception was raised."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "srrd_ray" in Path(frame.filename).parts]
     return f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
@@ -210,7 +210,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageTime:
-    """Wall seconds of one stage, all its units together."""
+    """Wall seconds of one stage, all its work items together."""
 
     stage: str
     seconds: float

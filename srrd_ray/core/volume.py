@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.geometry import Geometry, Shape, apply
+from srrd_ray.core.geometry import Geometry, Shape, transform_points
 
 Scalar = TypeVar("Scalar", bound=np.generic, covariant=True)
 
@@ -34,8 +34,8 @@ class Volume(Generic[Scalar]):
         window = tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
         return Volume(array=self.array[window], geometry=self.geometry.crop(start, shape))
 
-    def along_lps(self) -> NDArray[Scalar]:
-        """Return a view of the voxels whose axes (z, y, x) run toward LPS as nearly as they can, however they are stored."""
+    def in_lps_order(self) -> NDArray[Scalar]:
+        """Return a view of the voxels with axes (z, y, x) as close to LPS as the storage order allows."""
         steps = self.geometry.affine[:3, :3]
         steps = steps / np.linalg.norm(steps, axis=0)
         column = max(permutations(range(3)), key=lambda columns: sum(np.abs(steps[range(3), columns])))
@@ -52,7 +52,7 @@ class Volume(Generic[Scalar]):
         )
         return sampled
 
-    def onto(
+    def resample_onto(
         self, grid: Geometry, to_self: ArrayLike | None = None, *, order: int = 1, fill: float = 0.0
     ) -> Volume[np.float32]:
         """Return this volume resampled on `grid`.
@@ -66,7 +66,7 @@ class Volume(Generic[Scalar]):
         sampled: NDArray[np.float32] = ndimage.affine_transform(
             self.array.astype(np.float32, copy=False),
             zyx,
-            offset=apply(ijk, np.zeros(3))[::-1],
+            offset=transform_points(ijk, np.zeros(3))[::-1],
             output_shape=grid.shape,
             order=order,
             mode="constant",

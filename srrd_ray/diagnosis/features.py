@@ -46,10 +46,10 @@ def knee_features(patches: PatchValues) -> Features:
     """
     regions: dict[Knee, dict[tuple[Compartment, Bone], list[int]]] = {}
     for index, knee in enumerate(patches.knees):
-        place = regions.setdefault(knee, {})
+        of_knee = regions.setdefault(knee, {})
         if np.isfinite(patches.values[index]).all():
-            place.setdefault((patches.compartments[index], patches.bones[index]), []).append(index)
-    rows = {knee: _row(patches.values, place) for knee, place in sorted(regions.items())}
+            of_knee.setdefault((patches.compartments[index], patches.bones[index]), []).append(index)
+    rows = {knee: _row(patches.values, of_knee) for knee, of_knee in sorted(regions.items())}
     kept = {knee: row for knee, row in rows.items() if row is not None}
     return Features(
         knees=tuple(kept),

@@ -82,7 +82,7 @@ def fit(data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed
         `one-class` where the training knees are all of one class.
     """
     require_both_classes(data.labels)
-    return _fitted(data, names, choose_penalty(data, config, seed), fold)
+    return _fit(data, names, choose_penalty(data, config, seed), fold)
 
 
 def choose_penalty(data: Training, config: DiagnosisConfig, seed: int) -> float:
@@ -117,7 +117,7 @@ def out_of_fold(
     return tuple(models)
 
 
-def _fitted(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: int) -> LinearModel:
+def _fit(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: int) -> LinearModel:
     mean, scale = data.values.mean(axis=0), data.values.std(axis=0)
     scale = np.where(scale > 1e-12, scale, 1.0)
     intercept, coefficients = logistic(
@@ -136,6 +136,6 @@ def _fitted(data: Training, names: tuple[str, ...], inverse_penalty: float, fold
 
 def _loss(train: Training, test: Training, inverse_penalty: float) -> float:
     names = tuple(str(n) for n in range(train.values.shape[1]))
-    probability = _fitted(train, names, inverse_penalty, ALL).probability(test.values)
+    probability = _fit(train, names, inverse_penalty, ALL).probability(test.values)
     probability = np.clip(np.where(test.labels == 1, probability, 1 - probability), 1e-9, 1)
     return float(-np.log(probability).sum())

@@ -58,10 +58,10 @@ def refuse_leaks(folds: Mapping[str, int], image_hashes: Mapping[str, Sequence[s
     CohortError
         `split-leak` naming both patients (fault 42).
     """
-    seen: dict[str, str] = {}
+    owner: dict[str, str] = {}
     for patient in sorted(folds):
         for digest in image_hashes.get(patient, ()):
-            other = seen.setdefault(digest, patient)
+            other = owner.setdefault(digest, patient)
             if folds[other] != folds[patient]:
                 raise CohortError(
                     "split-leak",

@@ -56,12 +56,12 @@ class DistillationData:
         return DistillationData(**{each.name: getattr(self, each.name)[keep] for each in fields(self)})
 
     @classmethod
-    def joined(cls, parts: Sequence[DistillationData]) -> DistillationData:
+    def concatenate(cls, parts: Sequence[DistillationData]) -> DistillationData:
         """Return the rows of all `parts`, in order."""
         names = [each.name for each in fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
-    def of_patients(self, patients: set[str]) -> DistillationData:
+    def select_patients(self, patients: set[str]) -> DistillationData:
         """Return the rows of some patients."""
         return self.rows(np.isin(self.patients, sorted(patients)))
 

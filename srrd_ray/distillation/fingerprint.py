@@ -49,34 +49,34 @@ def features(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray
     """Return the features (n, len(NAMES)) of CT cubes (HU) and of the voxels (n, 3) they were cut from."""
     images, masks = (torch.from_numpy(np.ascontiguousarray(a)).float()[:, None] for a in (ct, mask))
     with torch.no_grad():
-        seen = texture(images, masks, CT_LAGS).double().numpy()
-    return np.concatenate([seen, np.log(spacing_mm.astype(np.float64))], axis=1)
+        statistics = texture(images, masks, CT_LAGS).double().numpy()
+    return np.concatenate([statistics, np.log(spacing_mm.astype(np.float64))], axis=1)
 
 
 def fit_fingerprint(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> Fingerprint:
     """Return the fingerprint of training cubes. An SD is at least 0.05: 5 % of a voxel size or of a spread never flags."""
-    seen = features(ct, mask, spacing_mm)
-    sd = np.maximum(seen.std(axis=0), 0.05)
-    return Fingerprint(names=NAMES, mean=tuple(seen.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(seen))
+    values = features(ct, mask, spacing_mm)
+    sd = np.maximum(values.std(axis=0), 0.05)
+    return Fingerprint(names=NAMES, mean=tuple(values.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(values))
 
 
 def fingerprint_distance(
     fingerprint: Fingerprint, ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
 ) -> Distance:
     """Return how far the mean cube of a scan lies from the training cubes, feature by feature."""
-    seen = features(ct, mask, spacing_mm).mean(axis=0)
-    scores = (seen - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
+    values = features(ct, mask, spacing_mm).mean(axis=0)
+    scores = (values - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
     far = [
-        _words(name, value, mean, sd)
+        _describe(name, value, mean, sd)
         for name, value, score, mean, sd in zip(
-            fingerprint.names, seen, scores, fingerprint.mean, fingerprint.sd, strict=True
+            fingerprint.names, values, scores, fingerprint.mean, fingerprint.sd, strict=True
         )
         if not abs(score) <= FLAG_AT
     ]
     return Distance(largest=float(np.abs(scores).max()), flagged=bool(far), reasons=tuple(far))
 
 
-def _words(name: str, value: float, mean: float, sd: float) -> str:
+def _describe(name: str, value: float, mean: float, sd: float) -> str:
     """Return one feature in the words of the page: logarithms undone, with the span of 2 SD round the training mean."""
     ends = np.array([mean - 2 * sd, mean + 2 * sd])
     if name.startswith("log_"):

@@ -28,12 +28,12 @@ def half_masks(mask: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def read_halves(teacher: PatchRegressor, images: Tensor, masks: Tensor) -> Tensor:
     """Return the teacher's means (half, n, parameter) for raw cubes (n, 1, z, y, x)."""
-    found = []
+    readings = []
     for half in half_masks(masks.float()):
         parts = zip(images.split(64), half.split(64), strict=True)
         logits = torch.cat([teacher(image.float(), mask).logits for image, mask in parts])
-        found.append(mean_and_sd(logits.softmax(dim=-1))[0])
-    return torch.stack(found)
+        readings.append(mean_and_sd(logits.softmax(dim=-1))[0])
+    return torch.stack(readings)
 
 
 @torch.no_grad()
@@ -60,9 +60,9 @@ def start_guided(
     head = network.head
     shares = [1 - weight] + [weight / len(HALVES)] * len(HALVES)
     views = [masks.float(), *half_masks(masks.float())]
-    seen = [(network.statistics(images.float(), m) - network.texture_mean) / network.texture_sd for m in views]
+    statistics = [(network.statistics(images.float(), m) - network.texture_mean) / network.texture_sd for m in views]
     wanted = [(values - head.middle) / head.unit for values in (targets, *readings)]
     scales = [(share * len(views)) ** 0.5 for share in shares]
-    rows = torch.cat([scale * x.clamp(-5, 5) for scale, x in zip(scales, seen, strict=True)])
+    rows = torch.cat([scale * x.clamp(-5, 5) for scale, x in zip(scales, statistics, strict=True)])
     values = torch.cat([scale * y for scale, y in zip(scales, wanted, strict=True)])
     head.centre.weight[:, : rows.shape[1]] = ridge(rows, values).T

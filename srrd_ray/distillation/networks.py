@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import PARAMETERS
-from srrd_ray.distillation.bins import BINS, centres, widths
+from srrd_ray.distillation.bins import BINS, bin_centres, bin_widths
 from srrd_ray.distillation.config import NetworkConfig
 from srrd_ray.distillation.texture import masked_mean, texture
 
@@ -67,9 +67,9 @@ class HistogramHead(nn.Module):
         for layer in (self.centre, self.log_sd, self.residue):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.register_buffer("middle", centres().mean(dim=1))
-        self.register_buffer("unit", widths() * BINS / 6)
-        self.register_buffer("at", centres())
+        self.register_buffer("middle", bin_centres().mean(dim=1))
+        self.register_buffer("unit", bin_widths() * BINS / 6)
+        self.register_buffer("at", bin_centres())
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (b, parameter, BINS)."""
@@ -123,8 +123,8 @@ class PatchRegressor(nn.Module):
             features.append(F.adaptive_avg_pool3d(x, POOLED))
         weights = F.adaptive_avg_pool3d(mask, tuple(x.shape[2:]))
         pooled = masked_mean(F.relu(self.norm(x)), weights)
-        seen = (texture(shown, mask, self.config.lags) - self.texture_mean) / self.texture_sd
-        logits = self.head(torch.cat([seen.clamp(-5, 5), pooled], dim=1))
+        statistics = (texture(shown, mask, self.config.lags) - self.texture_mean) / self.texture_sd
+        logits = self.head(torch.cat([statistics.clamp(-5, 5), pooled], dim=1))
         return Reading(logits, tuple(features))
 
 
@@ -164,18 +164,18 @@ def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets:
     inside = image[mask > 0.5]
     network.input_mean.copy_(inside.mean())
     network.input_sd.copy_(inside.std().clamp_min(1e-6))
-    seen = network.statistics(image, mask)
-    network.texture_mean.copy_(seen.mean(dim=0))
-    network.texture_sd.copy_(seen.std(dim=0, correction=0).clamp_min(1e-3))
-    standard = ((seen - network.texture_mean) / network.texture_sd).clamp(-5, 5)
+    statistics = network.statistics(image, mask)
+    network.texture_mean.copy_(statistics.mean(dim=0))
+    network.texture_sd.copy_(statistics.std(dim=0, correction=0).clamp_min(1e-3))
+    standard = ((statistics - network.texture_mean) / network.texture_sd).clamp(-5, 5)
     head = network.head
     head.middle.copy_(targets.mean(dim=0))
-    head.unit.copy_(targets.std(dim=0, correction=0).clamp_min(widths() / 2))
+    head.unit.copy_(targets.std(dim=0, correction=0).clamp_min(bin_widths() / 2))
     wanted = (targets - head.middle) / head.unit
     weights = ridge(standard, wanted)
     head.centre.weight[:, : standard.shape[1]] = weights.T
-    left = (wanted - standard @ weights).std(dim=0, correction=0)
-    head.log_sd.bias.copy_(left.clamp_min(0.1).log())
+    residual = (wanted - standard @ weights).std(dim=0, correction=0)
+    head.log_sd.bias.copy_(residual.clamp_min(0.1).log())
 
 
 def ridge(features: Tensor, targets: Tensor, penalty: float = 0.01) -> Tensor:

@@ -25,7 +25,7 @@ class TrialInputs:
     outputs: TeacherOutputs
 
 
-def drawn(search: SearchConfig, default: HyperParameters, trials: int, seed: int) -> tuple[HyperParameters, ...]:
+def sample_settings(search: SearchConfig, default: HyperParameters, trials: int, seed: int) -> tuple[HyperParameters, ...]:
     """Return the settings of a search: no teacher, the default, and random draws; the same for the same seed.
 
     Learning rate and weight decay stay, so that baseline and distilled have the same optimisation.

@@ -13,12 +13,12 @@ from torch.optim import AdamW, Optimizer
 
 from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.learner import Shard, batches
-from srrd_ray.distillation.augmentation import drawn_flips, mirrored, varied
+from srrd_ray.distillation.augmentation import augment, mirror, sample_flips
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import start_guided
-from srrd_ray.distillation.inference import TeacherOutputs, cubes
+from srrd_ray.distillation.inference import TeacherOutputs, to_cubes
 from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, soft_targets
 from srrd_ray.distillation.networks import Reading, build, build_adapters, fit_constants
 
@@ -28,7 +28,7 @@ class TeacherLearner:
 
     def __init__(self, name: str, data: DistillationData, config: DistillationConfig, seed: int) -> None:
         self._name, self._config, self._seed = name, config, seed
-        self._images, self._masks = cubes(data.mr, data.mr_mask)
+        self._images, self._masks = to_cubes(data.mr, data.mr_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.teacher, seed)
         fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
@@ -55,11 +55,11 @@ class TeacherLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean ``loss``."""
         _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
-        flips = drawn_flips(len(self._targets), self._seed, epoch)
+        flips = sample_flips(len(self._targets), self._seed, epoch)
         losses, device = [], next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
-            images = varied(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
+            images = augment(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
             reading: Reading = wrapped["network"](images.to(device), masks.to(device))
             loss = histogram_loss(reading.logits, self._targets[rows].to(device))
             losses.append(_step(loss, self._optimizer, [self.network], self._name))
@@ -80,7 +80,7 @@ class StudentLearner:
         self._name, self._config, self._seed = name, config, seed
         self._hyper = config.hyper if teacher else config.hyper.without_teacher()
         self._teacher = teacher
-        self._images, self._masks = cubes(data.ct, data.ct_mask)
+        self._images, self._masks = to_cubes(data.ct, data.ct_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.student, seed)
         fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
@@ -104,8 +104,8 @@ class StudentLearner:
 
     def modules(self) -> Mapping[str, nn.Module]:
         """The student and, where features are compared, the adapters to the teacher's channels."""
-        own: dict[str, nn.Module] = {"network": self.network}
-        return own | {"adapters": self._adapters} if self._adapters else own
+        modules: dict[str, nn.Module] = {"network": self.network}
+        return modules | {"adapters": self._adapters} if self._adapters else modules
 
     def optimizers(self) -> Mapping[str, Optimizer]:
         """One optimizer for all of `modules`."""
@@ -114,14 +114,14 @@ class StudentLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
         _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
-        flips = drawn_flips(len(self._targets), self._seed, epoch)
+        flips = sample_flips(len(self._targets), self._seed, epoch)
         sums: dict[str, list[float]] = {}
         device = next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
-            images = varied(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
+            images = augment(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
             terms = self._terms(wrapped["network"](images.to(device), masks.to(device)), rows, flips, wrapped)
-            loss = _step(self._weighed(terms), self._optimizer, list(self.modules().values()), self._name)
+            loss = _step(self._weigh(terms), self._optimizer, list(self.modules().values()), self._name)
             for key, value in {**{k: float(v.detach()) for k, v in terms.items()}, "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
         return {key: float(np.mean(values)) for key, values in sums.items()}
@@ -145,7 +145,7 @@ class StudentLearner:
             terms["relations"] = relation_distance(reading.features[-1], shown[-1])
         return terms
 
-    def _weighed(self, terms: Mapping[str, Tensor]) -> Tensor:
+    def _weigh(self, terms: Mapping[str, Tensor]) -> Tensor:
         hyper = self._hyper
         weights = {
             "labels": 1 - hyper.kd_weight,
@@ -157,7 +157,7 @@ class StudentLearner:
 
 
 def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-    shown = [torch.stack([mirrored(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)]
+    shown = [torch.stack([mirror(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)]
     return shown[0], shown[1]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from srrd_ray.core.errors import StoreError
-from srrd_ray.storage.places import create_text, touch
+from srrd_ray.storage.paths import create_text, touch
 
 HEARTBEAT_S = 20.0
 STALE_S = 180.0

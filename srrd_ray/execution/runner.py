@@ -21,7 +21,7 @@ from srrd_ray.execution.lock import LOCK
 from srrd_ray.execution.sidecars import finished_of, key_of, sidecars
 from srrd_ray.execution.work import Act, Task, WorkItem, outcomes_of, run
 from srrd_ray.pipeline.manifest import Ledger
-from srrd_ray.storage.atomic import sweep
+from srrd_ray.storage.atomic import remove_partial_files
 
 COHORT = "cohort"
 
@@ -149,7 +149,7 @@ class Engine:
                 wrote(stage.name, sum(output.size for output in sidecar.outputs))
                 folders |= {(layout.root / output.path).parent for output in sidecar.outputs}
         for folder in sorted(folders):
-            sweep(folder)
+            remove_partial_files(folder)
 
     def _connect(self) -> None:
         if not self.connected:

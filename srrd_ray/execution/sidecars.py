@@ -16,13 +16,13 @@ from pathlib import Path
 from srrd_ray import __version__
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Outcome
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.parallel import parallel_map
-from srrd_ray.storage.places import cached_listing, count_and_bytes
+from srrd_ray.storage.paths import cached_listing, count_and_bytes
 from srrd_ray.storage.schemas import validate
 
 AT_ONCE = 1000
@@ -52,12 +52,12 @@ class Sidecar:
     @property
     def sha256(self) -> str:
         """Hash of what the unit produced: it enters the keys of all units that depend on it."""
-        return hash_of(self.stage, self.unit, [(o.path, o.sha256) for o in self.outputs])
+        return hash_json(self.stage, self.unit, [(o.path, o.sha256) for o in self.outputs])
 
 
 def key_of(stage: str, settings: str, inputs: Iterable[str]) -> str:
     """Return the key of a unit from the stage, its configuration as JSON and the hashes of its inputs, in any order."""
-    return hash_of(stage, __version__, settings, sorted(inputs))
+    return hash_json(stage, __version__, settings, sorted(inputs))
 
 
 def mark_done(layout: RunLayout, sidecar: Sidecar) -> None:

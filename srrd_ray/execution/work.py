@@ -72,7 +72,7 @@ def run_safely(task: Task, unit: WorkItem) -> tuple[Outcome, ...]:
         produced = run(task, unit)
     except Exception as error:  # the one place where a failure becomes an outcome
         log.debug("%s %s failed", task.stage, unit.name, exc_info=True)
-        return failures(task.stage, unit, Fault.of(error), time.monotonic() - started)
+        return failures(task.stage, unit, Fault.from_error(error), time.monotonic() - started)
     return outcomes_of(task.stage, unit, produced.failed, time.monotonic() - started)
 
 

@@ -130,4 +130,4 @@ def _geometry(
     elif factor != 1.0:
         notes = (Note(severity="FIX", code="zarr-units", message=f"{unit} converted to millimetres"),)
     z, y, x = shape
-    return Geometry.aligned((z, y, x), scale * factor, (translation * factor)[::-1]), notes
+    return Geometry.axis_aligned((z, y, x), scale * factor, (translation * factor)[::-1]), notes

@@ -1,4 +1,4 @@
-"""One door for foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM folder become a volume in LPS millimetres.
+"""The reader of foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM folder become a volume in LPS millimetres.
 
 What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed. Pickles and archives are
 never opened.
@@ -32,7 +32,7 @@ from srrd_ray.imaging.source import (
     SourceImage,
     check_grid,
 )
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 
 SHEAR = 1e-3
 _UNSAFE = (".pkl", ".pickle", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".joblib", ".mat")
@@ -114,7 +114,7 @@ def read_image(
     Parameters
     ----------
     modality
-        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT; anatomy is then not asked for.
+        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT; anatomy is then not checked.
     side
         The side that knees.tsv states; a header that names the other one is refused.
 
@@ -131,7 +131,7 @@ def read_image(
             image = _read_plain(here, modality, rules)
     if modality is None:
         return image
-    volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
+    volume, notes = both_knees.crop_to_side(image.volume, modality, side, path.name)
     doubts = is_knee.check_anatomy(volume, modality, path.name, rules)
     return replace(image, volume=volume, notes=image.notes + notes + doubts)
 
@@ -139,11 +139,11 @@ def read_image(
 def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
     header = _read_header(path, modality, None, rules)
     geometry, _ = _plain_geometry(path, header.format, modality, rules)
-    values, notes = _finite(path, _plain_values(path, header.format, rules), modality)
+    values, notes = _replace_nonfinite(path, _plain_values(path, header.format, rules), modality)
     _check_content(path, values, modality)
     volume = _volume(values, geometry)
     if not geometry.matches(header.geometry):
-        volume = compact(volume.onto(header.geometry, fill=AIR_HU if modality == "ct" else 0.0))
+        volume = compact(volume.resample_onto(header.geometry, fill=AIR_HU if modality == "ct" else 0.0))
     return SourceImage(volume=volume, unit="HU" if modality == "ct" else "au", notes=header.notes + notes)
 
 
@@ -179,36 +179,36 @@ def _read_mask(path: Path, like: Geometry | None, label: int | None, rules: Read
     kind = image_format(path)
     if kind == "dicom":
         if like is None:
-            raise InputError("mask-format", "a DICOM segmentation needs the image it was drawn on", where=path.name)
-        return _not_empty(path, dicom_seg.read_segmentation(path, like))
+            raise InputError("mask-format", "a DICOM segmentation needs the image it belongs to", where=path.name)
+        return _require_not_empty(path, dicom_seg.read_segmentation(path, like))
     geometry, _ = _plain_geometry(path, kind, None, rules)
-    start = _inside(path, geometry, like) if like is not None else (0, 0, 0)
+    start = _offset_in_mask(path, geometry, like) if like is not None else (0, 0, 0)
     values = _plain_values(path, kind, rules)
-    found = np.unique(values)
-    if label is not None and len(found) > 2:
-        values, found = values == label, found[:0]
-    if len(found) > 2 or not np.isfinite(found.astype(np.float64)).all():
+    labels = np.unique(values)
+    if label is not None and len(labels) > 2:
+        values, labels = values == label, labels[:0]
+    if len(labels) > 2 or not np.isfinite(labels.astype(np.float64)).all():
         raise InputError(
             "mask-values",
             "a mask has one label",
             where=path.name,
-            got=f"labels {found[:8].tolist()}",
+            got=f"labels {labels[:8].tolist()}",
             expected="0 and one other",
             todo="Split it into a mask for each bone.",
         )
     whole = Volume(array=values != 0, geometry=geometry)
     if like is None:
-        return _not_empty(path, whole)
-    return _not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
+        return _require_not_empty(path, whole)
+    return _require_not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
 
 
-def _not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
+def _require_not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
     if not mask.array.any():
         raise InputError("mask-empty", "the mask is empty", where=path.name, got=_grid_text(mask.geometry))
     return mask
 
 
-def _inside(path: Path, geometry: Geometry, like: Geometry) -> Shape:
+def _offset_in_mask(path: Path, geometry: Geometry, like: Geometry) -> Shape:
     """Return where `like` begins in a mask that covers it on the same lattice (both knees are masked in one file)."""
     offset = geometry.lps_to_index(like.index_to_lps((0, 0, 0)))
     z, y, x = (int(v) for v in np.rint(offset))
@@ -277,19 +277,19 @@ def _unshear(path: Path, geometry: Geometry, rules: ReadRules) -> tuple[Geometry
             todo="Set shear to resample, or write the image on an orthogonal grid.",
         )
     note = Note(severity="FIX", code="affine-sheared", message="sheared grid resampled to an orthogonal one")
-    straight = _square(geometry)
-    return dicom_series.orthogonal(straight), (note,)
+    straight = _orthogonalize_plane(geometry)
+    return dicom_series.orthogonalize(straight), (note,)
 
 
-def _square(geometry: Geometry) -> Geometry:
+def _orthogonalize_plane(geometry: Geometry) -> Geometry:
     """Return `geometry` with its in-plane axes made orthogonal; the slices keep their shear for `orthogonal`."""
     affine = geometry.affine
     x, y = affine[:3, 0], affine[:3, 1]
     affine[:3, 1] = y - x * np.dot(x, y) / np.dot(x, x)
-    return Geometry.make(geometry.shape, affine)
+    return Geometry.from_affine(geometry.shape, affine)
 
 
-def _finite(
+def _replace_nonfinite(
     path: Path, values: NDArray[np.generic], modality: Modality | None
 ) -> tuple[NDArray[np.int16] | NDArray[np.float32], tuple[Note, ...]]:
     """Return values with NaN and infinities set to air, refusing them where they touch tissue."""

@@ -45,7 +45,7 @@ def read_header(path: Path, rules: ReadRules) -> NiftiHeader:
     check_memory(shape, 4, rules, path.name)
     _check_size(path, image)
     affine, notes = _affine(path, image, rules)
-    return NiftiHeader(geometry=Geometry.make(shape, affine), notes=notes)
+    return NiftiHeader(geometry=Geometry.from_affine(shape, affine), notes=notes)
 
 
 def read_values(path: Path) -> NDArray[np.generic]:
@@ -62,7 +62,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
     try:
         stored: NDArray[np.generic] = np.asarray(proxy.get_unscaled())
     except _BROKEN as error:
-        raise _truncated(path, type(error).__name__) from error
+        raise _truncated_error(path, type(error).__name__) from error
     stored = stored.reshape(_shape(path, image)[::-1]).T
     if (slope, inter) == (1.0, 0.0):
         return stored
@@ -120,12 +120,12 @@ def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     offset = int(_proxy(image).offset)
     need = offset + int(np.prod(image.header.get_data_shape(), dtype=np.int64)) * image.get_data_dtype().itemsize
     if path.suffix != ".gz":
-        found = path.stat().st_size
-        if found < need:
-            raise _truncated(path, f"{found} bytes", f"{need} bytes")
+        size = path.stat().st_size
+        if size < need:
+            raise _truncated_error(path, f"{size} bytes", f"{need} bytes")
 
 
-def _truncated(path: Path, got: str, expected: str = "") -> InputError:
+def _truncated_error(path: Path, got: str, expected: str = "") -> InputError:
     return InputError(
         "image-truncated",
         "the file ends before its voxels do",

@@ -27,5 +27,5 @@ def write_nifti(path: Path, volume: Volume[Scalar]) -> None:
     image.set_qform(image.affine, code=1)
     image.set_sform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
-    with replacing(path) as beside:
-        beside.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))

@@ -1,4 +1,4 @@
-"""What a reader of foreign images hands over: the header, the image, what was corrected or flagged, and the rules it obeys."""
+"""What a reader of foreign images returns (header, image, corrections and flags), and the rules it follows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ReadRules:
     Parameters
     ----------
     max_gib
-        Largest decoded image, GiB; a header that asks for more is refused before anything is allocated.
+        Largest decoded image, GiB; a larger one is refused from its header, before anything is allocated.
     gantry_tilt
         A stack that is not perpendicular to its slices: resample to an orthogonal grid, or refuse.
     irregular_spacing
@@ -107,7 +107,7 @@ def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, rules: ReadRules,
     if gib > rules.max_gib:
         raise InputError(
             "image-too-large",
-            "the header asks for more memory than is allowed",
+            "the image needs more memory than is allowed",
             where=where,
             got=f"shape {shape}, {gib:.1f} GiB",
             expected=f"at most {rules.max_gib:g} GiB",

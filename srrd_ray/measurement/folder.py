@@ -11,16 +11,16 @@ from pathlib import Path
 from srrd_ray.cluster.foreach import foreach
 from srrd_ray.cluster.session import session
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.work import Task, WorkItem, run_safely
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.row import RowAct, failed_row, images_below, read_row
+from srrd_ray.measurement.row import RowTask, failed_row, find_images, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import remove_tree, sizes
+from srrd_ray.storage.paths import list_sizes, remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +57,14 @@ def measure_folder(
         `folder-empty`, `table-format`.
     """
     require_table(out)
-    images = {hash_of(name)[:16]: name for name in images_below(folder)}
+    images = {hash_json(name)[:16]: name for name in find_images(folder)}
     if not images:
         raise ConfigError(
             "folder-empty", "no image in the folder", where=folder.name,
             expected="NIfTI, NRRD, MHA, OME-Zarr or folders of DICOM files",
         )  # fmt: skip
     root = out.resolve().with_name(f".{out.name}.rows")
-    act = RowAct(
+    act = RowTask(
         folder=folder.resolve(),
         rows=root / "rows",
         images=images,
@@ -90,17 +90,17 @@ def _words(row: Row) -> str:
     return str(row["message"] or ", ".join(shown))
 
 
-def _keep_known(out: Path, act: RowAct) -> None:
+def _keep_known(out: Path, act: RowTask) -> None:
     """Lay out the rows of an older table, so that they are found where the images have not changed."""
     if not out.is_file():
         return
     for row in read_rows(out):
-        path = act.rows / f"{hash_of(row['image'])[:16]}.json"
+        path = act.rows / f"{hash_json(row['image'])[:16]}.json"
         if row["input_sha256"] and not path.exists():
             write_text(path, json.dumps(row, ensure_ascii=False))
 
 
-def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Row]:
+def _rows(act: RowTask, root: Path, cluster: ClusterConfig | None) -> Iterator[Row]:
     """Yield the rows as they come, in no fixed order."""
     task = Task(stage=STAGE, layout=RunLayout(root=root), act=act, shared_storage_probe=root / LOCK)
     units = [WorkItem(name=name, key=act.settings) for name in act.images]
@@ -117,13 +117,13 @@ def _rows(act: RowAct, root: Path, cluster: ClusterConfig | None) -> Iterator[Ro
             yield _row(act, name)
 
 
-def _stamp(act: RowAct, name: str) -> object:
+def _stamp(act: RowTask, name: str) -> object:
     """Return what changes when a row is written."""
     path = act.rows / f"{name}.json"
-    return sizes(path) if path.is_file() else None
+    return list_sizes(path) if path.is_file() else None
 
 
-def _row(act: RowAct, name: str) -> Row:
+def _row(act: RowTask, name: str) -> Row:
     path = act.rows / f"{name}.json"
     known = read_row(path)
     if known is not None:

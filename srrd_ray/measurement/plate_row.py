@@ -1,4 +1,4 @@
-"""The thickness of the subchondral plate as part of a row of measures, where the bone and the side of its joint are known."""
+"""The thickness of the subchondral plate in a row of measures, where the bone and the side of its joint are known."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def plate_row(image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid
     row: Flat = {"Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"}
     measure = plate_by_mass if by_mass else plate_thickness
     try:
-        found = measure(image, inside, grid.spacing_mm, toward(grid, JOINT_LPS[bone]))
+        plate = measure(image, inside, grid.spacing_mm, to_array_axes(grid, JOINT_LPS[bone]))
     except NotEstimableError:
         return {"Plate.Th": None, "Plate.Th.SD": None, "Plate.points": 0, "Plate.deep": None, **row}
     return {
-        "Plate.Th": found.mean_mm,
-        "Plate.Th.SD": found.sd_mm,
-        "Plate.points": found.n_points,
-        "Plate.deep": found.deep,
+        "Plate.Th": plate.mean_mm,
+        "Plate.Th.SD": plate.sd_mm,
+        "Plate.points": plate.n_points,
+        "Plate.deep": plate.deep,
         **row,
     }
 
 
-def toward(grid: Geometry, direction_lps: tuple[float, float, float]) -> NDArray[np.float64]:
+def to_array_axes(grid: Geometry, direction_lps: tuple[float, float, float]) -> NDArray[np.float64]:
     """Return a direction of the world along the axes (z, y, x) of a grid's arrays."""
     axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
     along: NDArray[np.float64] = np.asarray(direction_lps) @ axes

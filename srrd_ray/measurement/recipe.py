@@ -1,4 +1,4 @@
-"""How an image of bone is measured: what `srrd measure` is told beside its files, for one image as for a folder of them."""
+"""How an image of bone is measured: the options of `srrd measure` for one image or a folder of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from srrd_ray import __version__
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Bone
 from srrd_ray.morphometry.thickness import Mode, Wall
 
@@ -32,7 +32,7 @@ class Recipe:
     method
         ``paper``: the published 2D algorithm, for MR.
     bone
-        Which bone: it names the label, finds the bone in CT where no mask is given, and says where the joint lies, for the
+        Which bone: selects the label, the bone in CT where no mask is given, and the direction of the joint, for the
         thickness of the plate.
     marrow
         Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
@@ -79,12 +79,12 @@ class Recipe:
             )
 
     def settings(self, *, roi: bool, bone_mask: bool) -> str:
-        """Return the hash of what the measures depend on beside the image and its masks."""
-        return hash_of(__version__, asdict(self), roi, bone_mask)
+        """Return the hash of all that the measures depend on except the image and its masks."""
+        return hash_json(__version__, asdict(self), roi, bone_mask)
 
 
 def grey_value(text: str) -> float:
-    """Return the grey value that a threshold given as text stands for.
+    """Return the grey value of a threshold given as text.
 
     Raises
     ------

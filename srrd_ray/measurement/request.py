@@ -13,21 +13,21 @@ from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.imaging.foreign_zarr import is_group, open_image
 from srrd_ray.measurement import bone_picture
 from srrd_ray.measurement.folder import measure_folder
-from srrd_ray.measurement.image import measured
+from srrd_ray.measurement.image import measure_with_maps
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.result import Flat, flat, to_text, write_maps
-from srrd_ray.measurement.row import hash_of_inputs, is_one_image, row_of
+from srrd_ray.measurement.result import Flat, flatten, to_text, write_maps
+from srrd_ray.measurement.row import hash_inputs, is_one_image, make_row
 from srrd_ray.measurement.table import write_rows
 from srrd_ray.measurement.volume import clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.places import ObjectPath
+from srrd_ray.storage.paths import ObjectPath
 
 log = logging.getLogger(__name__)
 
 TABLES = (".parquet", ".csv")
 LARGE = 400_000_000
-"""Voxels above which an OME-Zarr is measured in blocks without being asked to: in one piece it would take some 8 GB."""
+"""Voxels above which an OME-Zarr is measured in blocks by default: in one piece it would take some 8 GB."""
 EDGE = 256
 BLOCK_MB = 3500
 DEFAULT = Recipe()
@@ -54,7 +54,7 @@ class Request:
 
 
 def measure(request: Request) -> int:
-    """Return the exit code: 0 measured, 1 where a volume has no value (its status says why) or could not be read."""
+    """Return the exit code: 0 measured, 1 where a volume has no value (see its status) or could not be read."""
     if not is_one_image(request.image):
         return _folder(request)
     found = _in_blocks(request) if _wants_blocks(request) else _in_one_piece(request)
@@ -110,7 +110,7 @@ def _wants_blocks(request: Request) -> bool:
     if wanted and request.out is None and request.maps is None:
         raise ConfigError(
             "blocks-need-out",
-            "measuring in blocks needs a place for what it keeps on the way",
+            "measuring in blocks needs a folder for its intermediate files",
             expected="--out or --maps",
         )
     return wanted
@@ -119,8 +119,8 @@ def _wants_blocks(request: Request) -> bool:
 def _require_for_blocks(request: Request) -> None:
     """Refuse (`option-invalid`) what is only known of a volume in one piece, with what to do instead."""
     recipe = request.recipe
-    places = (request.image, request.roi, request.out, request.maps)
-    if any(isinstance(place, ObjectPath) for place in places):
+    paths = (request.image, request.roi, request.out, request.maps)
+    if any(isinstance(path, ObjectPath) for path in paths):
         raise ConfigError(
             "option-invalid",
             "blocks are read and written on a file system",
@@ -144,17 +144,17 @@ def _require_for_blocks(request: Request) -> None:
 
 
 def _in_one_piece(request: Request) -> Flat:
-    found = measured(request.image, request.recipe, roi=request.roi, bone_mask=request.bone_mask)
+    found = measure_with_maps(request.image, request.recipe, roi=request.roi, bone_mask=request.bone_mask)
     if request.maps is not None:
         write_maps(request.maps, found)
     if request.picture is not None:
-        bone_picture.write(request.picture, bone_picture.of_image(request.image.name, found.maps))
+        bone_picture.write_picture(request.picture, bone_picture.picture_from_maps(request.image.name, found.maps))
     return found.flat
 
 
 def _in_blocks(request: Request) -> Flat:
-    beside = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
-    root = request.maps or beside
+    temporary = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
+    root = request.maps or temporary
     assert root is not None  # `_wants_blocks` refuses neither of the two
     found = measure_volume(
         request.image,
@@ -166,21 +166,21 @@ def _in_blocks(request: Request) -> Flat:
         cluster=ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB),
     )
     if request.picture is not None:
-        picture = bone_picture.of_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)
-        bone_picture.write(request.picture, picture)
+        picture = bone_picture.picture_from_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)
+        bone_picture.write_picture(request.picture, picture)
     if request.maps is None:
         shutil.rmtree(root)
     else:
         write_nrrds(found)
         clean(root)
-    return flat(found.measures, found.binarization)
+    return flatten(found.measures, found.binarization)
 
 
-def _write(request: Request, out: Path, found: Flat) -> None:
+def _write(request: Request, out: Path, measures: Flat) -> None:
     if out.suffix not in TABLES:
-        write_text(out, to_text(found))
+        write_text(out, to_text(measures))
         return
     roi, mask = request.roi, request.bone_mask
     settings = request.recipe.settings(roi=roi is not None, bone_mask=mask is not None)
-    inputs = hash_of_inputs(request.image, roi, mask)
-    write_rows(out, [row_of(request.image.name, inputs, settings, found)])
+    inputs = hash_inputs(request.image, roi, mask)
+    write_rows(out, [make_row(request.image.name, inputs, settings, measures)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.foreign_zarr import is_group
@@ -31,10 +31,10 @@ KEYS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RowAct:
-    """Measures the image that a unit names and leaves its row in `rows`; a row of the same bytes is kept.
+class RowTask:
+    """Measures the image that a work item names and writes its row into `rows`; an up-to-date row is kept.
 
-    `images` maps unit names to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
+    `images` maps names of work items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
     image.
     """
 
@@ -45,34 +45,34 @@ class RowAct:
     bone_mask: Path | None
     recipe: Recipe
 
-    def __call__(self, unit: WorkItem) -> Produced:
+    def __call__(self, item: WorkItem) -> Produced:
         """Return the row's file."""
-        path = self.rows / f"{unit.name}.json"
+        path = self.rows / f"{item.name}.json"
         try:
-            row = self._row(self.images[unit.name], path)
-        except Exception as error:  # a bad image becomes a row that says so, and the others go on
-            fault = Fault.of(error)
-            row = failed_row(self.images[unit.name], self.settings, fault.code, fault.message)
+            row = self._row(self.images[item.name], path)
+        except Exception as error:  # a bad image becomes a failed row, and the others go on
+            fault = Fault.from_error(error)
+            row = failed_row(self.images[item.name], self.settings, fault.code, fault.message)
         write_text(path, json.dumps(dict(row), ensure_ascii=False))
         return Produced(paths=(path,))
 
     @property
     def settings(self) -> str:
-        """Hash of what the measures depend on beside the image."""
+        """Hash of all that the measures depend on except the image."""
         return self.recipe.settings(roi=self.roi is not None, bone_mask=self.bone_mask is not None)
 
     def _row(self, name: str, path: Path) -> Row:
         image = self.folder / name
-        roi, bone_mask = (_of_that_name(folder, name) for folder in (self.roi, self.bone_mask))
-        sha256 = hash_of_inputs(image, roi, bone_mask)
+        roi, bone_mask = (_find_by_name(folder, name) for folder in (self.roi, self.bone_mask))
+        sha256 = hash_inputs(image, roi, bone_mask)
         known = read_row(path)
         if known and (known["input_sha256"], known["settings"], known["image"]) == (sha256, self.settings, name):
             return known
         measures = measure_image(image, self.recipe, roi=roi, bone_mask=bone_mask, threads=1)
-        return row_of(name, sha256, self.settings, measures)
+        return make_row(name, sha256, self.settings, measures)
 
 
-def _of_that_name(folder: Path | None, name: str) -> Path | None:
+def _find_by_name(folder: Path | None, name: str) -> Path | None:
     if folder is None:
         return None
     if not (folder / name).exists():
@@ -82,12 +82,12 @@ def _of_that_name(folder: Path | None, name: str) -> Path | None:
     return folder / name
 
 
-def hash_of_inputs(image: Path, *masks: Path | None) -> str:
+def hash_inputs(image: Path, *masks: Path | None) -> str:
     """Return the hash of the bytes of an image and its masks."""
-    return hash_of([hash_file(path) for path in (image, *masks) if path is not None])
+    return hash_json([hash_file(path) for path in (image, *masks) if path is not None])
 
 
-def row_of(name: str, sha256: str | None, settings: str, measures: Flat) -> Row:
+def make_row(name: str, sha256: str | None, settings: str, measures: Flat) -> Row:
     """Return the row of an image that was measured."""
     spacing = measures["spacing_mm"]
     z, y, x = spacing if isinstance(spacing, list) else (spacing,) * 3
@@ -116,9 +116,9 @@ def read_row(path: Path) -> dict[str, float | int | str | None] | None:
     return row if row["input_sha256"] else None
 
 
-def images_below(folder: Path) -> tuple[str, ...]:
+def find_images(folder: Path) -> tuple[str, ...]:
     """Return the images of a folder and its subfolders, relative, sorted: files by their name, OME-Zarr, DICOM folders."""
-    return tuple(sorted(path.relative_to(folder).as_posix() for path in _found(folder)))
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder)))
 
 
 def is_one_image(path: Path) -> bool:
@@ -126,12 +126,12 @@ def is_one_image(path: Path) -> bool:
     return not path.is_dir() or is_group(path) or _has_slices(path)
 
 
-def _found(folder: Path) -> Iterator[Path]:
+def _iterate_images(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from [path] if is_one_image(path) else _found(path)
+            yield from [path] if is_one_image(path) else _iterate_images(path)
         elif path.name.lower().endswith(VOLUMES):
             yield path
 

@@ -34,8 +34,8 @@ def _directions(count: int = 300) -> Real:
     turn = np.arange(count) * np.pi * (3 - np.sqrt(5))
     z = (np.arange(count) + 0.5) / count
     flat = np.sqrt(1 - z * z)
-    some = np.stack([z, flat * np.cos(turn), flat * np.sin(turn)], axis=1)
-    turned = np.concatenate([np.roll(some, shift, axis=1) for shift in range(3)])
+    spiral = np.stack([z, flat * np.cos(turn), flat * np.sin(turn)], axis=1)
+    turned = np.concatenate([np.roll(spiral, shift, axis=1) for shift in range(3)])
     signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [1, -1, -1]])
     both: Real = turned[None] * signs[:, None]
     return both.reshape(-1, 3)

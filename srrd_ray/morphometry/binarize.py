@@ -34,7 +34,7 @@ def otsu_threshold(smooth: ArrayLike) -> float:
     return float(threshold_otsu(values))
 
 
-def otsu_of_histogram(counts: ArrayLike, low: float, high: float) -> float:
-    """Return the threshold of Otsu from counts in equal bins between `low` and `high`; that of `otsu_threshold`, to all digits."""
+def otsu_from_histogram(counts: ArrayLike, low: float, high: float) -> float:
+    """Return the threshold of Otsu from counts in equal bins between `low` and `high`: exactly that of `otsu_threshold`."""
     edges = np.linspace(low, high, np.size(counts) + 1)
     return float(threshold_otsu(hist=(np.asarray(counts), (edges[:-1] + edges[1:]) / 2)))

@@ -1,7 +1,7 @@
 """Bone volume fraction from CT, 3D and on the native grid: by two references, or by a threshold.
 
 A voxel of marrow and mineralised bone has HU = marrow + fraction · (mineral - marrow): the mixture is linear in attenuation.
-The mineral's HU depends on the beam alone; the marrow's on its fat, which differs between people and places.
+The mineral's HU depends on the beam alone; the marrow's on its fat, which differs between people and sites.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def ct_bone_fraction(
 def ct_marrow(
     ct: ArrayLike, bone_mask: ArrayLike, spacing_mm: Spacing, *, mineral_hu: float = MINERAL_HU
 ) -> NDArray[np.float32]:
-    """Return the HU of marrow at each voxel, estimated where it lies deep in the bone, block by block, as `marrow_reference` does.
+    """Return the HU of marrow at each voxel, estimated deep in the bone, block by block, as in `marrow_reference`.
 
     Raises
     ------
@@ -88,5 +88,5 @@ def ct_marrow(
 
 def ct_bone(ct: ArrayLike, bone_mask: ArrayLike, threshold_hu: float) -> NDArray[np.bool_]:
     """Return the voxels of `bone_mask` above a threshold in HU: right where trabeculae are resolved, apparent elsewhere."""
-    found: NDArray[np.bool_] = (np.asarray(bone_mask) != 0) & (np.asarray(ct) > threshold_hu)
-    return found
+    bone: NDArray[np.bool_] = (np.asarray(bone_mask) != 0) & (np.asarray(ct) > threshold_hu)
+    return bone

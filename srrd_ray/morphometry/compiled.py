@@ -1,4 +1,4 @@
-"""How kernels are compiled: cached on disk, free of the interpreter lock, and one bit operation that numba lacks."""
+"""Compilation of kernels: cached on disk, without the interpreter lock; and one bit operation that numba lacks."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def scanned_field(image: ArrayLike) -> Mask | None:
 
     Outside this field there is no marrow and no wall: the image ends there, as it does at the faces of a box.
     """
-    field = hull_of_planes(image)
+    field = fill_hulls(image)
     return field if leaves_out(int(np.count_nonzero(field)), field.size) else None
 
 
@@ -26,22 +26,22 @@ def leaves_out(inside: int, total: int) -> bool:
     return inside > 0 and 1.0 - inside / total > LEAST_EMPTY
 
 
-def hull_of_planes(image: ArrayLike) -> Mask:
+def fill_hulls(image: ArrayLike) -> Mask:
     """Return the convex hull of the non-zero voxels of every plane (z), of any number of planes."""
-    seen: Mask = np.asarray(image) != 0
-    field = np.zeros(seen.shape, dtype=np.bool_)
-    for plane, source in zip(field, seen, strict=True):
+    nonzero: Mask = np.asarray(image) != 0
+    field = np.zeros(nonzero.shape, dtype=np.bool_)
+    for plane, source in zip(field, nonzero, strict=True):
         _fill_hull(plane, source)
     return field
 
 
-def _fill_hull(plane: Mask, seen: Mask) -> None:
-    rows = np.flatnonzero(seen.any(axis=1))
+def _fill_hull(plane: Mask, nonzero: Mask) -> None:
+    rows = np.flatnonzero(nonzero.any(axis=1))
     if rows.size == 0:
         return
-    width = seen.shape[1]
-    first = seen[rows].argmax(axis=1).astype(np.float64)
-    last = width - 1.0 - seen[rows, ::-1].argmax(axis=1)
+    width = nonzero.shape[1]
+    first = nonzero[rows].argmax(axis=1).astype(np.float64)
+    last = width - 1.0 - nonzero[rows, ::-1].argmax(axis=1)
     spanned = np.arange(rows[0], rows[-1] + 1)
     left = np.ceil(_convex_below(rows, first, spanned) - 1e-9)
     right = np.floor(-_convex_below(rows, -last, spanned) + 1e-9)

@@ -1,7 +1,7 @@
 """Thickness of the subchondral plate: how deep compact bone reaches under a joint surface.
 
 From every point of the articular surface a ray runs inwards along the surface's normal, to the first marrow. Trabeculae that
-stand on the plate are averaged with the marrow round them first, so that they do not count as plate.
+touch the plate are averaged with the marrow round them first, so that they do not count as plate.
 """
 
 from __future__ import annotations
@@ -79,16 +79,16 @@ def plate_thickness(
     if len(points) == 0:
         raise NotEstimableError("plate-unknown", "no surface of the bone faces the joint")
     depth = _depth(
-        _averaged(compact, label, steps, lateral_mm), label, points, normals[tuple(points.T)], (steps, deepest_mm)
+        _average_share(compact, label, steps, lateral_mm), label, points, normals[tuple(points.T)], (steps, deepest_mm)
     )
-    found = depth[np.isfinite(depth)]
-    if len(found) == 0:
+    finite = depth[np.isfinite(depth)]
+    if len(finite) == 0:
         raise NotEstimableError("plate-unknown", f"no marrow within {deepest_mm:g} mm of the joint surface")
     return PlateThickness(
-        mean_mm=float(found.mean()),
-        sd_mm=float(found.std()),
+        mean_mm=float(finite.mean()),
+        sd_mm=float(finite.std()),
         n_points=len(depth),
-        deep=1.0 - len(found) / len(depth),
+        deep=1.0 - len(finite) / len(depth),
     )
 
 
@@ -98,7 +98,7 @@ def plate_by_mass(
     """Return the thickness of a plate that blur has thinned out: that of solid bone of the same mineral.
 
     Along each normal the profile is taken for soft tissue, solid plate, trabecular bone, blurred: its integral does not
-    depend on the blur, and hardly on where the surface was drawn (after Treece et al., Med. Image Anal. 14:276, 2010).
+    depend on the blur, and hardly on the position of the surface (after Treece et al., Med. Image Anal. 14:276, 2010).
 
     Parameters
     ----------
@@ -152,8 +152,8 @@ def _articular(label: Mask, normals: Real, joint: NDArray[np.generic], steps: Sp
     else:
         toward = joint.astype(np.float64) / np.linalg.norm(joint.astype(np.float64))
         surface &= normals @ toward > FACING
-    far = _off_border(surface, tuple(int(np.ceil(NORMAL_SD * max(steps) / s)) for s in steps))
-    return far if far.any() else _off_border(surface, (1, 1, 1))
+    far = _drop_border(surface, tuple(int(np.ceil(NORMAL_SD * max(steps) / s)) for s in steps))
+    return far if far.any() else _drop_border(surface, (1, 1, 1))
 
 
 def _within(points: NDArray[np.intp], normals: Real, steps: Spacing, shape: tuple[int, ...]) -> NDArray[np.intp]:
@@ -163,7 +163,7 @@ def _within(points: NDArray[np.intp], normals: Real, steps: Spacing, shape: tupl
     return points[held] if held.any() else points
 
 
-def _off_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
+def _drop_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
     """Return what of `surface` is at least `margin` voxels (z, y, x) off the border of the image."""
     middle = tuple(slice(m, max(n - m, m)) for m, n in zip(margin, surface.shape, strict=True))
     out = np.zeros_like(surface)
@@ -171,8 +171,8 @@ def _off_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
     return out
 
 
-def _averaged(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> Real:
-    """Return the share of bone round each place, of what lies inside; the nearest inside value outside."""
+def _average_share(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> Real:
+    """Return the local mean of bone over the voxels inside; outside, the nearest inside value."""
     if lateral_mm > 0:
         sigma = [lateral_mm / s for s in steps]
         part: Real = ndimage.gaussian_filter(compact.astype(np.float64), sigma, mode="nearest")
@@ -188,7 +188,7 @@ def _averaged(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> 
 
 
 def _depth(share: Real, label: Mask, points: NDArray[np.intp], normals: Real, reach: tuple[Spacing, float]) -> Real:
-    """Return mm from where each ray enters the bone to the first place with less than half bone; inf where there is none."""
+    """Return mm from the entry of each ray into the bone to the first point with less than half bone; inf where none."""
     steps, deepest_mm = reach
     step = STEP * min(steps)
     along = np.arange(-2.0 * max(steps), deepest_mm + step, step)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.geometry import Geometry, transform_points
 from srrd_ray.core.volume import Volume
 
 Mask = NDArray[np.bool_]
@@ -34,10 +34,10 @@ class MorphometryConfig:
         model of in-vivo imaging (Laib et al., Technol. Health Care 6:329, 1998). ``direct``: Tb.Th of the map, which
         cannot fall below two voxels of the MR, and Tb.N = (BV/TV)/Tb.Th.
     solid_above
-        Bone fraction, averaged over `solid_mm` (SD of a Gaussian), above which a place is no trabecular bone but compact
+        Bone fraction, averaged over `solid_mm` (SD of a Gaussian), above which bone is compact, not trabecular
         bone, a cyst's rim or a dark marrow lesion: it is left out, with all within `solid_mm` of it.
     target_mm
-        Isotropic grid on which trabeculae are told from marrow, mm.
+        Isotropic grid on which trabeculae are binarized, mm.
     halo_mm
         Margin round the patches of a region, mm: twice the largest radius of a ball.
     box_mm
@@ -71,12 +71,12 @@ def super_resolve(volume: Volume[np.float32], target_mm: float) -> Volume[np.flo
     affine = source.affine
     affine[:3, 3] = source.index_to_lps(0.5 * step - 0.5)
     affine[:3, :3] *= step[::-1]
-    return Volume(array=np.ascontiguousarray(array), geometry=Geometry.make(array.shape, affine))
+    return Volume(array=np.ascontiguousarray(array), geometry=Geometry.from_affine(array.shape, affine))
 
 
 def _spline_weights(count: int, at: ArrayLike) -> Fraction:
     """Return (len(at), count) weights of cubic spline interpolation at fractional indices; held beyond the ends."""
-    from scipy.interpolate import make_interp_spline  # here: it takes most of a second to import, and few need it
+    from scipy.interpolate import make_interp_spline  # imported here: it takes most of a second and is rarely needed
 
     inside = np.clip(at, 0, count - 1)
     if count < 4:
@@ -86,7 +86,7 @@ def _spline_weights(count: int, at: ArrayLike) -> Fraction:
     return rows.astype(np.float32)
 
 
-def trabecular(fraction: Volume[np.float32], inside: Mask, config: MorphometryConfig) -> Mask:
+def trabecular_mask(fraction: Volume[np.float32], inside: Mask, config: MorphometryConfig) -> Mask:
     """Return the voxels of `inside` that are not solid, nor near it: see `MorphometryConfig.solid_above`."""
     sigma = [config.solid_mm / s for s in fraction.geometry.spacing_mm]
     weight: Fraction = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
@@ -126,8 +126,8 @@ def box_mask(
     return inside
 
 
-def window_round(grid: Geometry, points_lps: Real, halo_mm: float) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return start and shape (z, y, x) of the least box of voxels of `grid` that holds `points_lps` with a halo, cropped to it."""
+def window_around(grid: Geometry, points_lps: Real, halo_mm: float) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return start and shape (z, y, x) of the smallest box of `grid` that holds `points_lps` with a halo, cropped to it."""
     index = grid.lps_to_index(points_lps).reshape(-1, 3)
     halo = halo_mm / np.asarray(grid.spacing_mm)
     low = np.clip(np.floor(index.min(axis=0) - halo), 0, np.asarray(grid.shape) - 1).astype(int)
@@ -140,4 +140,4 @@ def box_corners(center: tuple[float, float, float], box_mm: tuple[float, float, 
     """Return the eight corners (8, 3) of a box, mapped by `to_grid`."""
     half = np.asarray(box_mm)[::-1] / 2
     signs = np.array(np.meshgrid(*[(-1, 1)] * 3, indexing="ij")).reshape(3, 8).T
-    return apply(to_grid, np.asarray(center) + signs * half)
+    return transform_points(to_grid, np.asarray(center) + signs * half)

@@ -1,4 +1,4 @@
-"""The bone surface as triangles: its area, how the area changes when it is moved outwards, and where it faces.
+"""The bone surface as triangles: its area, the change of area when it moves outwards, and its directions.
 
 Marching cubes in slabs of planes with a margin, so that memory does not grow with the volume. The faces of the image
 border are no surface. Lengths are mm.
@@ -64,23 +64,23 @@ def surface(bone: Mask, roi: Mask, spacing_mm: Spacing, directions: Real) -> Sur
     """Return the surface of `bone` within `roi`; triangles belong to the voxel that holds their centre."""
     raw = smooth = growth = 0.0
     facets = np.zeros((0, 3))
-    for part in slabs(bone, roi, spacing_mm, 0.0):
+    for part in iterate_slabs(bone, roi, spacing_mm, 0.0):
         raw += float(part.area.sum())
-    for part in slabs(bone, roi, spacing_mm, SMOOTHING):
+    for part in iterate_slabs(bone, roi, spacing_mm, SMOOTHING):
         smooth += float(part.area.sum())
         growth += float(part.growth.sum())
-        facets = united(np.concatenate([facets, part.area[:, None] * part.normal]))
+        facets = merge_directions(np.concatenate([facets, part.area[:, None] * part.normal]))
     volume = float(np.count_nonzero(bone & roi)) * float(np.prod(spacing_mm))
     return Surface(
         bs_mm2=raw,
         smooth_mm2=smooth,
         smooth_bv_mm3=volume,
         growth_mm=growth,
-        orientation=tuple(float(v) for v in facing_of(facets, directions)),
+        orientation=tuple(float(v) for v in sum_facing(facets, directions)),
     )
 
 
-def facing_of(vectors: Real, directions: Real) -> Real:
+def sum_facing(vectors: Real, directions: Real) -> Real:
     """Return Σ |v·d| over area vectors (n, 3) for each direction d."""
     out = np.zeros(len(directions))
     _add_facing(np.ascontiguousarray(vectors), np.ascontiguousarray(directions.T), out)
@@ -95,7 +95,7 @@ def _add_facing(vectors: Real, directions: Real, out: Real) -> None:
             out[d] += abs(a * directions[0, d] + b * directions[1, d] + c * directions[2, d])
 
 
-def united(vectors: Real) -> Real:
+def merge_directions(vectors: Real) -> Real:
     """Return area vectors (n, 3) summed where their directions, or the opposite ones, agree to 1/`FACETS`.
 
     Within a facet the sum keeps every |v·d|; only directions at right angles to it lose some 10⁻⁴.
@@ -107,16 +107,16 @@ def united(vectors: Real) -> Real:
     return np.stack([np.bincount(facet, half[:, axis], minlength=len(facets)) for axis in range(3)], axis=1)
 
 
-def slabs(bone: Mask, roi: Mask, spacing_mm: Spacing, smoothing: float) -> Iterator[Triangles]:
+def iterate_slabs(bone: Mask, roi: Mask, spacing_mm: Spacing, smoothing: float) -> Iterator[Triangles]:
     """Yield the triangles whose centres lie in `roi`, slab by slab along z; `smoothing` in voxels of the finest axis."""
     depth = bone.shape[0]
     for first in range(0, depth, SLAB):
         last = min(first + SLAB, depth)
         low, high = max(first - MARGIN, 0), min(last + MARGIN, depth)
-        found = _triangles(bone[low:high], spacing_mm, smoothing)
-        if found is None:
+        block = _triangles(bone[low:high], spacing_mm, smoothing)
+        if block is None:
             continue
-        triangles, centres = found
+        triangles, centres = block
         at = np.round(
             centres / np.asarray(spacing_mm), 3
         )  # a centre just between two voxels belongs to one in every slab

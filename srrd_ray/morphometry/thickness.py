@@ -76,16 +76,16 @@ def local_thickness(
         `grey-mismatch`, and `surface-mode` for ``subvoxel`` with mode ``bonej``.
     """
     phase, steps = parse_phase(mask), parse_spacing(spacing_mm)
-    seen = None if field is None else parse_region(field, phase.shape)
+    scanned = None if field is None else parse_region(field, phase.shape)
     inner = np.pad(phase, 1) if border == "closed" else phase
-    if border == "closed" and seen is not None:
-        seen = np.pad(seen, 1)
+    if border == "closed" and scanned is not None:
+        scanned = np.pad(scanned, 1)
     if surface == "subvoxel":
         if mode == "bonej":
             raise InputError("surface-mode", "BoneJ's definition has no sub-voxel surface", expected="mode 'exact'")
-        diameter = _subvoxel(phase, inner, steps, seen, grey).astype(dtype)
+        diameter = _subvoxel(phase, inner, steps, scanned, grey).astype(dtype)
         return np.ascontiguousarray(diameter[1:-1, 1:-1, 1:-1]) if border == "closed" else diameter
-    squared, factor = squared_radii(inner, steps, seen, beyond=mode == "bonej", threads=threads)
+    squared, factor = squared_radii(inner, steps, scanned, beyond=mode == "bonej", threads=threads)
     diameter = _diameter(squared, 2.0 * factor, dtype)
     if mode == "bonej":
         diameter = trim_surface(diameter) * inner
@@ -96,17 +96,17 @@ def _subvoxel(
     phase: NDArray[np.bool_],
     inner: NDArray[np.bool_],
     steps: Spacing,
-    seen: NDArray[np.bool_] | None,
+    scanned: NDArray[np.bool_] | None,
     grey: ArrayLike | None,
 ) -> Map:
     """Return the sub-voxel thickness of `inner`: the phase, or the phase with a closed border of one voxel."""
     from srrd_ray.morphometry.subvoxel import subvoxel_diameter, wall_level  # here: its tree takes long to import
 
     if inner.shape == phase.shape or grey is None:
-        return subvoxel_diameter(wall_level(inner, grey), steps, seen, from_mask=grey is None)
+        return subvoxel_diameter(wall_level(inner, grey), steps, scanned, from_mask=grey is None)
     level = wall_level(phase, grey)
     walled = np.pad(level, 1, constant_values=-float(np.abs(level).max()))
-    return subvoxel_diameter(walled, steps, seen, from_mask=False)
+    return subvoxel_diameter(walled, steps, scanned, from_mask=False)
 
 
 def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:
@@ -194,20 +194,20 @@ def _trim(diameter: Real, surface: NDArray[np.bool_], out: Real) -> None:
 
 
 def squared_radii(
-    phase: NDArray[np.bool_], steps: Spacing, seen: NDArray[np.bool_] | None, *, beyond: bool, threads: int
+    phase: NDArray[np.bool_], steps: Spacing, scanned: NDArray[np.bool_] | None, *, beyond: bool, threads: int
 ) -> tuple[NDArray[np.int32] | NDArray[np.float64], float]:
     """Return the largest squared radius that covers each voxel, and the mm of its unit; inf where there is no wall."""
     if phase.all():
-        return np.where(phase if seen is None else seen, np.inf, 0.0), 1.0
+        return np.where(phase if scanned is None else scanned, np.inf, 0.0), 1.0
     if is_isotropic(steps):
         voxels = squared_distance_voxels(phase)
-        if seen is not None:
-            np.copyto(voxels, 0, where=~seen)
+        if scanned is not None:
+            np.copyto(voxels, 0, where=~scanned)
         paint_voxels(voxels, beyond=beyond, threads=threads)
         return voxels, steps[0]
     squared = squared_distance_mm(phase, steps)
-    if seen is not None:
-        np.copyto(squared, 0, where=~seen)
+    if scanned is not None:
+        np.copyto(squared, 0, where=~scanned)
     paint_mm(squared, steps, beyond=beyond, threads=threads)
     return squared, 1.0
 

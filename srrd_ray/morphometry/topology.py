@@ -39,7 +39,7 @@ def topology(bone: Mask, roi: Mask) -> Topology:
 
 
 def euler_share(bone: Mask, roi: Mask) -> float:
-    """Return what the voxels of `roi` add to the Euler number of `bone`: shares of parts add up to the whole."""
+    """Return the contribution of the voxels of `roi` to the Euler number of `bone`; contributions of parts add up."""
     return float(_euler(np.pad(bone, 1), np.pad(roi, 1), True))
 
 

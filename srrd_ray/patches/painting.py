@@ -25,8 +25,8 @@ def paint(
         total[window] += share * value
         weight[window] += share
     painted = np.full(geometry.shape, np.nan, dtype=np.float32)
-    seen = (weight > 0) & mask.array
-    painted[seen] = total[seen] / weight[seen]
+    covered = (weight > 0) & mask.array
+    painted[covered] = total[covered] / weight[covered]
     return Volume(array=painted, geometry=geometry)
 
 

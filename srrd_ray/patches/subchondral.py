@@ -112,7 +112,7 @@ def joint_surface(bones: Volume[np.uint8], bone: Bone) -> JointSurface:
     if not mask.any():
         raise InputError("bone-missing", "the label volume holds no such bone", where=bone)
     grid = _column_grid(Volume(array=mask, geometry=bones.geometry))
-    solid = Volume(array=mask, geometry=bones.geometry).onto(grid, order=1).array >= 0.5
+    solid = Volume(array=mask, geometry=bones.geometry).resample_onto(grid, order=1).array >= 0.5
     top = grid.shape[0] - 1 - np.argmax(solid[::-1], axis=0)
     first = top if bone == "tibia" else np.argmax(solid, axis=0)
     z = grid.affine[2, 3] + first * _STEP_MM
@@ -136,8 +136,8 @@ def subchondral_points(bones: Volume[np.uint8], side: Side, config: PatchConfig)
         for compartment in COMPARTMENTS:
             centre = weight_bearing_centre(tibia, plateau, compartment, side)
             if surface.bone == "femur":
-                centre = facing(surface, centre, plateau.normal)
-            points += _under(surface, compartment, (centre, plateau.normal), config)
+                centre = facing_point(surface, centre, plateau.normal)
+            points += _candidates_under(surface, compartment, (centre, plateau.normal), config)
     return tuple(points)
 
 
@@ -174,7 +174,7 @@ def weight_bearing_centre(
     return x, y, float(np.median(tibia.z_mm[near]))
 
 
-def facing(
+def facing_point(
     femur: JointSurface, point: tuple[float, float, float], normal: NDArray[np.float64]
 ) -> tuple[float, float, float]:
     """Return the point on the femur that `point` of the tibia faces along `normal`, within 30 mm; else `point` itself."""
@@ -193,10 +193,10 @@ def _column_grid(mask: Volume[np.bool_]) -> Geometry:
     corners = mask.geometry.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2])).corners_lps()
     low, extent = corners.min(axis=0) - 2.0, np.ptp(corners, axis=0) + 4.0
     nx, ny, nz = (int(n) for n in np.ceil(extent / (_COLUMN_MM, _COLUMN_MM, _STEP_MM)) + 1)
-    return Geometry.aligned((nz, ny, nx), (_STEP_MM, _COLUMN_MM, _COLUMN_MM), low)
+    return Geometry.axis_aligned((nz, ny, nx), (_STEP_MM, _COLUMN_MM, _COLUMN_MM), low)
 
 
-def _under(
+def _candidates_under(
     surface: JointSurface,
     compartment: Compartment,
     frame: tuple[tuple[float, float, float], NDArray[np.float64]],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from srrd_ray.cohort.tables import Cohort, with_places
+from srrd_ray.cohort.tables import Cohort, with_parsed_paths
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import BONES, CohortKnee, Knee, Outcome
@@ -180,7 +180,7 @@ def paired_source(unit: WorkItem) -> CohortKnee:
             expected="CT and MR",
             todo="The pipeline learns from pairs; for CT alone use srrd infer.",
         )
-    return with_places(unit.source)
+    return with_parsed_paths(unit.source)
 
 
 def _failed(outcomes: list[Outcome]) -> tuple[Outcome, ...]:

@@ -17,7 +17,7 @@ from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee, StageName
 from srrd_ray.distillation.config import HyperParameters
-from srrd_ray.distillation.search import drawn
+from srrd_ray.distillation.search import sample_settings
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.pipeline.acts import Acts
 from srrd_ray.pipeline.configuration import RunConfig
@@ -142,7 +142,7 @@ class Learning:
         span, default = config.distillation.search, config.distillation.hyper
         return Search(
             name=f"fold-{fold}-{unit.key[:16]}",
-            settings=drawn(span, default, config.tune.trials, seed_from(config.seed, "tune", fold)),
+            settings=sample_settings(span, default, config.tune.trials, seed_from(config.seed, "tune", fold)),
             run=partial(distil.trial_scores, plan, fold),
             epochs=span.epochs,
             storage=self.acts.layout.tune,
@@ -151,15 +151,15 @@ class Learning:
     def _training(self, name: str, unit: WorkItem, programme: LearnerFactory) -> Training:
         """Return a training whose name stands for its inputs, so that only the very same one is resumed."""
         storage = self.acts.layout.root / ".training"
-        return Training(name=f"{name}-{unit.key[:16]}", programme=programme, storage=storage)
+        return Training(name=f"{name}-{unit.key[:16]}", learners=programme, storage=storage)
 
     def _fit(self, stage: str, training: Training) -> Path:
         return fit(training, self.acts.config.cluster, lambda line: log.info("%-16s %s", stage, line))
 
 
-def _say_draw(what: str, drawn: int, there: int, of: str) -> None:
-    if drawn < there:
-        log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, drawn, there, of)
+def _say_draw(what: str, sampled: int, there: int, of: str) -> None:
+    if sampled < there:
+        log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, sampled, there, of)
 
 
 def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:

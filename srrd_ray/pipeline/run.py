@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from srrd_ray.cohort.pseudonyms import pseudonymised, read_key
+from srrd_ray.cohort.pseudonyms import pseudonymise, read_key
 from srrd_ray.cohort.tables import Cohort, read_cohort
 from srrd_ray.core.errors import ClusterError, CohortError, ConfigError, SrrdError, StoreError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import STAGES, CohortKnee, Fault, Outcome, StageName
 from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import COHORT, Engine, Stage, Token
@@ -23,7 +23,7 @@ from srrd_ray.pipeline.manifest import Ledger, refuse_other_run
 from srrd_ray.pipeline.summary import summary
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.parallel import parallel_map
-from srrd_ray.storage.places import cached_listing, sizes
+from srrd_ray.storage.paths import cached_listing, list_sizes
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ def run(
         raise ConfigError("output-in-input", "the run would lie inside the cohort", todo="Choose another --out.")
     cohort = read_cohort(cohort_root)
     if pseudonym_key is not None:
-        cohort = pseudonymised(cohort, read_key(pseudonym_key))
+        cohort = pseudonymise(cohort, read_key(pseudonym_key))
     layout = RunLayout(root=out.resolve())
-    identity = hash_of([(k.knee.key, k.oa, k.kl_grade, k.age, k.sex) for k in cohort.knees])
+    identity = hash_json([(k.knee.key, k.oa, k.kl_grade, k.age, k.sex) for k in cohort.knees])
     with locked(layout.root):
         refuse_other_run(layout, config, identity, overwrite=overwrite)
         ledger = Ledger(layout=layout, config=config, cohort=identity, knees=len(cohort.knees), until=until)
@@ -85,7 +85,7 @@ def _stop(pipeline: Pipeline, name: StageName, error: Exception) -> int:
     log.error("%-16s stopped: %s", name, error, exc_info=not isinstance(error, SrrdError))
     ledger = pipeline.engine.ledger
     code = 3 if isinstance(error, StoreError | ClusterError) else 2 if isinstance(error, CohortError) else 1
-    ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.of(error)))
+    ledger.outcomes.append(Outcome(knee=None, stage=name, status="failed", seconds=0.0, error=Fault.from_error(error)))
     ledger.write("stopped", code)
     if name not in ("report", "ingest"):
         pipeline.acts.units.report(WorkItem(name=COHORT, key=""))
@@ -206,4 +206,4 @@ class Pipeline:
 def _fingerprint(knee: CohortKnee) -> str:
     """Return what identifies the source files of a knee without reading them: names, sizes, times of change."""
     roots = [series.path for series in (knee.ct, knee.mr) if series is not None] + [path for *_, path in knee.masks]
-    return hash_of([file for root in roots for file in sizes(root)])
+    return hash_json([file for root in roots for file in list_sizes(root)])

@@ -18,7 +18,7 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import STAGES, STATUSES, Outcome, RunState, StageName, StageTime, Status
 from srrd_ray.execution.lock import Owner, owner_of
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import modified_times, sizes
+from srrd_ray.storage.paths import list_sizes, modified_times
 
 Phase: TypeAlias = Literal["running", "interrupted", "finished", "stopped"]
 StageState: TypeAlias = Literal["ended", "running", "interrupted", "stopped", "waiting", "not asked"]
@@ -169,7 +169,7 @@ def read_files(layout: RunLayout) -> RunFiles:
     """
     empty = Book(state="running", exit_code=None, software="", stages=(), outcomes=())
     try:
-        text, changed_ns = layout.run_json.read_text(encoding="utf-8"), sizes(layout.run_json)[0][2]
+        text, changed_ns = layout.run_json.read_text(encoding="utf-8"), list_sizes(layout.run_json)[0][2]
         data = json.loads(text)
     except FileNotFoundError:
         return RunFiles(layout=layout, book=empty, changed_ns=0)

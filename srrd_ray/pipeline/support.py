@@ -22,7 +22,7 @@ from srrd_ray.core.scrub import Scrubber
 from srrd_ray.pipeline.status import SCHEMA, Book, RunStatus, read_files, read_status
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import ObjectPath, modified_times, sizes
+from srrd_ray.storage.paths import ObjectPath, list_sizes, modified_times
 
 LOG_BYTES, LOG_LINES = 64 * 2**10, 200
 TOPS = (
@@ -65,7 +65,7 @@ def write_bundle(layout: RunLayout, out: Path) -> Path:
     if out.suffix != ".zip":
         raise ConfigError("not-a-zip", "the bundle is a zip file", got=out.suffix, expected=".zip", todo="Name it so.")
     status, book = read_status(layout), read_files(layout).book
-    scrubber = Scrubber.of(_participants(layout, book))
+    scrubber = Scrubber.for_participants(_participants(layout, book))
     status = scrubbed_status(status, scrubber)
     members = {
         "README.txt": WHAT,
@@ -87,7 +87,7 @@ def scrubbed_status(status: RunStatus, scrubber: Scrubber) -> RunStatus:
     return replace(
         status,
         run="run",
-        software=scrubber.text(status.software) if status.software != __version__ else __version__,
+        software=scrubber.scrub_text(status.software) if status.software != __version__ else __version__,
         owner=status.owner and replace(status.owner, host="<host>", pid=0, since=""),
         failed=tuple(_outcome(outcome, scrubber) for outcome in status.failed),
         report=status.report and "report.html",
@@ -98,9 +98,9 @@ def _outcome(outcome: Outcome, scrubber: Scrubber) -> Outcome:
     knee, error = outcome.knee, outcome.error
     return replace(
         outcome,
-        knee=knee and Knee(participant=scrubber.number(knee.participant), side=knee.side),
+        knee=knee and Knee(participant=scrubber.running_number(knee.participant), side=knee.side),
         stage=outcome.stage if outcome.stage in STAGES else "<stage>",
-        error=error and Fault(code=scrubber.code(error.code), message=scrubber.text(error.message)),
+        error=error and Fault(code=scrubber.scrub_code(error.code), message=scrubber.scrub_text(error.message)),
     )
 
 
@@ -119,9 +119,9 @@ def _run_json(book: Book, scrubber: Scrubber) -> dict[str, object]:
         "schema": SCHEMA,
         "software": _version(book.software),
         "python": _version(book.python),
-        "libraries": {scrubber.text(name): _version(one) for name, one in book.libraries.items()},
+        "libraries": {scrubber.scrub_text(name): _version(one) for name, one in book.libraries.items()},
         "cohort": "0" * 64,
-        "config": scrubber.data(book.config),
+        "config": scrubber.scrub_data(book.config),
         "state": book.state,
         "exit_code": book.exit_code,
         "stages": [{"stage": one.stage, "seconds": one.seconds} for one in book.stages if one.stage in STAGES],
@@ -186,7 +186,7 @@ def _files(root: Path) -> list[dict[str, object]]:
 def _names_and_sizes(path: Path) -> Iterator[tuple[str, int]]:
     """Yield the files of a run that may go on meanwhile: what vanishes is left out."""
     if isinstance(path, ObjectPath) or path.is_file():
-        yield from ((name, size) for name, size, _ in sizes(path))
+        yield from ((name, size) for name, size, _ in list_sizes(path))
         return
     for folder, _, names in os.walk(path):
         for name in names:
@@ -199,7 +199,7 @@ def _tail(path: Path, scrubber: Scrubber) -> Iterator[str]:
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - LOG_BYTES, 0))
         lines = file.read(LOG_BYTES).decode("utf-8", errors="replace").splitlines()
-    yield from (f"{scrubber.line(line)}\n" for line in lines[-LOG_LINES:])
+    yield from (f"{scrubber.scrub_line(line)}\n" for line in lines[-LOG_LINES:])
 
 
 def _text(data: object) -> str:

@@ -16,7 +16,7 @@ from skimage.segmentation import watershed
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import BONE_LABELS, Side
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.registration.grids import on_working_grid
+from srrd_ray.registration.grids import resample_to_working_grid
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
@@ -81,7 +81,7 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
         `bone-not-found` where no femur lies above a tibia; `side-mismatch` where the fibula lies on the medial side.
     """
     config = config or BoneConfig()
-    work = _around_bone(on_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
+    work = _around_bone(resample_to_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
     bone = _bone(work.array, config)
     open_bone = bone & ~_joint_space(work.array, config)
     depth = ndimage.distance_transform_edt(open_bone, sampling=config.spacing_mm).astype(np.float32)
@@ -94,7 +94,7 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
         basins = np.where(basins == 2, lower, basins)
     _check_side(basins, side, config)
     others = basins * ~_thin_rim(bone, work.array, config)
-    solid = [_solid(others == label, others, label, config) for label in BONE_LABELS.values()]
+    solid = [_fill_bone(others == label, others, label, config) for label in BONE_LABELS.values()]
     return _on_grid(solid, work, ct)
 
 
@@ -130,7 +130,7 @@ def _bone(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     bone: Mask = array > config.threshold_hu
     cm3 = float(bone.sum()) * config.spacing_mm**3 / 1000.0
     if not np.isfinite(array).all() or cm3 < 2.0 * config.minimum_cm3:
-        raise _not_found(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
+        raise _not_found_error(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
     return bone | _marrow(bone, config.gap_mm / config.spacing_mm) | _sealed_marrow(array, config)
 
 
@@ -144,7 +144,7 @@ def _marrow(bone: Mask, radius: float) -> Mask:
     disk = (y**2 + x**2 <= radius**2)[None]
     pad = ((0, 0), (reach, reach), (reach, reach))
     closed = ndimage.binary_closing(np.pad(bone, pad, mode="edge"), disk)[:, reach:-reach, reach:-reach]
-    holes = _filled(closed, axes=(0,)) & ~closed
+    holes = _fill_slices(closed, axes=(0,)) & ~closed
     inner: Mask = closed & ndimage.binary_dilation(holes, disk) | holes
     return inner
 
@@ -159,14 +159,14 @@ def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     inner = np.zeros(array.shape, dtype=np.bool_)
     for wall in config.walls_hu:
         low = array < wall
-        beside, stacked = _between_walls(low, axis=2), _between_walls(low, axis=0)
+        lateral, stacked = _between_walls(low, axis=2), _between_walls(low, axis=0)
         for gap in config.gaps:
             parts, count = ndimage.label(ndimage.binary_erosion(low, border_value=1, iterations=gap))
             if count == 0:
                 continue
             index = np.arange(1, count + 1)
             mean, sd = (np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation))
-            within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (beside, stacked))
+            within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (lateral, stacked))
             cm3 = np.bincount(parts.ravel(), minlength=count + 1)[1:] * config.spacing_mm**3 / 1000.0
             fatty = (mean > config.fatty_hu) & (cm3 > config.fatty_cm3)
             fatty &= (within > config.between) & (under < config.between)
@@ -202,10 +202,10 @@ def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
 def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels:
     """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia are apart."""
     for least in config.core_depths_mm:
-        named = _named(depth >= least, bone, config.spacing_mm)
+        named = _name_cores(depth >= least, bone, config.spacing_mm)
         if named is not None:
             return named
-    raise _not_found("no separation at any depth")
+    raise _not_found_error("no separation at any depth")
 
 
 def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels | None:
@@ -240,7 +240,7 @@ def _is_behind(parts: Labels, part: int, main: int, spacing: float) -> bool:
     return len(small) < 0.3 * len(large) and back > 8.0 and below > 5.0
 
 
-def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
+def _name_cores(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
     """Return the named cores, or None where this depth does not part a tibia from a femur above it."""
     parts, count = ndimage.label(cores)
     sizes: NDArray[np.int64] = np.bincount(parts.ravel(), minlength=count + 1)
@@ -253,7 +253,7 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
     tibia = max(low, key=lambda n: int(sizes[n]))
     if (rows[-1] + 1 - boxes[tibia - 1][0].stop) * spacing <= 2.0:
         return None
-    femur = _upper(parts, tibia, [n for n in kept if n != tibia], sizes)
+    femur = _femur_cores(parts, tibia, [n for n in kept if n != tibia], sizes)
     if not femur:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
@@ -265,7 +265,7 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
     return named
 
 
-def _upper(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:
+def _femur_cores(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:
     """Return the cores of the femur: above the plateau; a small one in front of the tibia is the patella."""
     where = np.argwhere(parts == tibia)
     top = np.percentile(where[:, 0], 90)
@@ -303,17 +303,17 @@ def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
             )
 
 
-def _solid(region: Mask, basins: Labels, label: int, config: BoneConfig) -> Mask:
+def _fill_bone(region: Mask, basins: Labels, label: int, config: BoneConfig) -> Mask:
     """Return the bone without holes, not reaching into other bones; smaller than `minimum_cm3` is refused."""
-    closed = _closed(region, 2.5 / config.spacing_mm)
-    solid: Mask = _filled(closed, axes=(0, 1, 2)) & ((basins == 0) | (basins == label))
+    closed = _close(region, 2.5 / config.spacing_mm)
+    solid: Mask = _fill_slices(closed, axes=(0, 1, 2)) & ((basins == 0) | (basins == label))
     cm3 = float(solid.sum()) * config.spacing_mm**3 / 1000.0
     if cm3 < config.minimum_cm3:
-        raise _not_found(f"bone {label} of {cm3:.1f} cm3")
+        raise _not_found_error(f"bone {label} of {cm3:.1f} cm3")
     return solid
 
 
-def _closed(mask: Mask, radius: float) -> Mask:
+def _close(mask: Mask, radius: float) -> Mask:
     """Return `mask` closed by a ball of `radius` voxels; beyond the edge it continues."""
     pad = int(np.ceil(radius)) + 1
     wide = np.pad(mask, pad, mode="edge")
@@ -323,7 +323,7 @@ def _closed(mask: Mask, radius: float) -> Mask:
     return inner
 
 
-def _filled(mask: Mask, axes: tuple[int, ...]) -> Mask:
+def _fill_slices(mask: Mask, axes: tuple[int, ...]) -> Mask:
     """Return `mask` with the holes of its slices across each of `axes` filled."""
     filled = mask.copy()
     for axis in axes:
@@ -339,20 +339,20 @@ def _on_grid(solid: list[Mask], work: Volume[np.float32], ct: Volume[Scalar]) ->
     best = np.full(ct.geometry.shape, 0.5, dtype=np.float32)
     for label, mask in zip(BONE_LABELS.values(), solid, strict=True):
         soft: NDArray[np.float32] = ndimage.gaussian_filter(mask.astype(np.float32), 0.6, mode="nearest")
-        share = _continued(Volume(array=soft, geometry=work.geometry), ct)
+        share = _extend_edge(Volume(array=soft, geometry=work.geometry), ct)
         labels[share > best] = label
         np.maximum(best, share, out=best)
     return Volume(array=labels, geometry=ct.geometry)
 
 
-def _continued(soft: Volume[np.float32], ct: Volume[Scalar]) -> NDArray[np.float32]:
+def _extend_edge(soft: Volume[np.float32], ct: Volume[Scalar]) -> NDArray[np.float32]:
     """Return `soft` on the grid of `ct`; the half voxel beyond the working grid repeats its edge."""
     wide = np.pad(soft.array, 2, mode="edge")
     grid = soft.geometry.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))
-    return Volume(array=wide, geometry=grid).onto(ct.geometry).array
+    return Volume(array=wide, geometry=grid).resample_onto(ct.geometry).array
 
 
-def _not_found(got: str) -> InputError:
+def _not_found_error(got: str) -> InputError:
     return InputError(
         "bone-not-found",
         "no femur above a tibia in the image",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.geometry import Geometry, transform_points
 from srrd_ray.core.volume import Scalar, Volume
 
 
@@ -16,10 +16,10 @@ def working_grid(geometry: Geometry, spacing_mm: float) -> Geometry:
     low, high = corners.min(axis=0), corners.max(axis=0)
     z, y, x = (int(np.floor(extent / spacing_mm + 1e-6)) + 1 for extent in (high - low)[::-1])
     rest = (high - low) - (np.array([x, y, z]) - 1) * spacing_mm
-    return Geometry.aligned((z, y, x), (spacing_mm,) * 3, low + rest / 2)
+    return Geometry.axis_aligned((z, y, x), (spacing_mm,) * 3, low + rest / 2)
 
 
-def smoothed(volume: Volume[Scalar], sigma_mm: float) -> Volume[np.float32]:
+def smooth(volume: Volume[Scalar], sigma_mm: float) -> Volume[np.float32]:
     """Return the volume after a Gaussian of `sigma_mm`, whatever its spacing; the edge is continued outwards."""
     sigma = [sigma_mm / spacing for spacing in volume.geometry.spacing_mm]
     source = volume.array.astype(np.float32)
@@ -27,18 +27,18 @@ def smoothed(volume: Volume[Scalar], sigma_mm: float) -> Volume[np.float32]:
     return Volume(array=blurred, geometry=volume.geometry)
 
 
-def on_working_grid(volume: Volume[Scalar], spacing_mm: float, sigma_mm: float) -> Volume[np.float32]:
+def resample_to_working_grid(volume: Volume[Scalar], spacing_mm: float, sigma_mm: float) -> Volume[np.float32]:
     """Return the smoothed volume on its working grid; grid points outside the field of view continue its edge.
 
     Continued edges make a bone that the field of view cuts look unbounded there, rather than ended by a surface.
     """
     grid = working_grid(volume.geometry, spacing_mm)
-    source = smoothed(volume, sigma_mm).array
+    source = smooth(volume, sigma_mm).array
     ijk = np.linalg.inv(volume.geometry.affine) @ grid.affine
     array: NDArray[np.float32] = ndimage.affine_transform(
         source,
         ijk[:3, :3][::-1, ::-1],
-        offset=apply(ijk, np.zeros(3))[::-1],
+        offset=transform_points(ijk, np.zeros(3))[::-1],
         output_shape=grid.shape,
         order=1,
         mode="nearest",

@@ -20,11 +20,11 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from srrd_ray.core.errors import RegistrationError
-from srrd_ray.core.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.geometry import Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.bones import BoneConfig
-from srrd_ray.registration.grids import on_working_grid
-from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
+from srrd_ray.registration.grids import resample_to_working_grid
+from srrd_ray.registration.surfaces import Surface, align_surfaces, extract_surface
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -120,17 +120,17 @@ def register_bone(
         `surface-not-seen` where one image shows no surface of the bone away from its edges.
     """
     config = config or RegistrationConfig()
-    starts = surface_starts(fixed, moving, fixed_mask, moving_mask, config)
+    starts = fit_surfaces(fixed, moving, fixed_mask, moving_mask, config)
     coarse = refine_all(fixed, moving, fixed_mask, starts, config, spacing_mm=config.levels_mm[0])
     if mr is not None:
-        return by_information(fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config)
+        return choose_by_information(fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config)
     best = min(coarse, key=lambda result: result.trace[-1])
     for level in config.levels_mm[1:]:
         best = refine(fixed, moving, fixed_mask, best.matrix, level, config=config)
     return best
 
 
-def by_information(
+def choose_by_information(
     fixed: Volume[Scalar],
     mr: Volume[np.float32],
     mask: Mask,
@@ -139,34 +139,34 @@ def by_information(
 ) -> RigidResult:
     """Return the pose of most information with the MR among those reached from `starts`, and how near a rival came."""
     points = fixed.geometry.index_to_lps(np.argwhere(mask)[::1000])
-    apart = distinct(starts, points, config.same_mm / 2)
+    apart = drop_duplicate_poses(starts, points, config.same_mm / 2)
     ends = refine_all(fixed, mr, mask, apart, config, spacing_mm=config.search_mm, metric="information")
     best, *others = sorted(ends, key=lambda end: end.trace[-1])
-    rival = next((end for end in others if apart_mm(end.matrix, best.matrix, points) > config.same_mm), None)
+    rival = next((end for end in others if pose_difference_mm(end.matrix, best.matrix, points) > config.same_mm), None)
     if rival is not None:  # it may have been stopped on its way to the same pose, or to a better one
         rival = refine(fixed, mr, mask, rival.matrix, config.search_mm, config=config, metric="information")
         best, rival = sorted((best, rival), key=lambda end: end.trace[-1])
     final = refine(fixed, mr, mask, best.matrix, config.refine_mm, config=config, metric="information")
-    if rival is None or apart_mm(rival.matrix, best.matrix, points) <= config.same_mm or best.trace[-1] >= 0:
+    if rival is None or pose_difference_mm(rival.matrix, best.matrix, points) <= config.same_mm or best.trace[-1] >= 0:
         return final
     return replace(final, rival=max(rival.trace[-1] / best.trace[-1], 0.0))
 
 
-def distinct(poses: Sequence[Matrix4], points: Points, same_mm: float) -> list[Matrix4]:
+def drop_duplicate_poses(poses: Sequence[Matrix4], points: Points, same_mm: float) -> list[Matrix4]:
     """Return the poses, in order, without those that lie within `same_mm` of an earlier one everywhere in `points`."""
     kept: list[Matrix4] = []
     for pose in poses:
-        if all(apart_mm(pose, other, points) > same_mm for other in kept):
+        if all(pose_difference_mm(pose, other, points) > same_mm for other in kept):
             kept.append(pose)
     return kept
 
 
-def apart_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
+def pose_difference_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
     """Return how far apart two poses lay that one of the points on which they differ most, mm."""
-    return float(np.linalg.norm(apply(first, points) - apply(second, points), axis=1).max())
+    return float(np.linalg.norm(transform_points(first, points) - transform_points(second, points), axis=1).max())
 
 
-def surface_starts(
+def fit_surfaces(
     fixed: Volume[Scalar],
     moving: Volume[np.float32],
     fixed_mask: Mask,
@@ -178,12 +178,12 @@ def surface_starts(
     here = _surface(Volume(array=moving_mask, geometry=moving.geometry), config)
     fits = [align_surfaces(there, here, start) for start in _starts(there, here, config)]
     ranked = [matrix4(matrix) for matrix, _ in sorted(fits, key=lambda fit: fit[1])]
-    return distinct(ranked, there.points, config.same_mm)[: config.candidates]
+    return drop_duplicate_poses(ranked, there.points, config.same_mm)[: config.candidates]
 
 
 def _surface(mask: Volume[np.bool_], config: RegistrationConfig) -> Surface:
-    soft = on_working_grid(mask, config.surface_mm, 0.4 * config.surface_mm)
-    surface = surface_of(Volume(array=soft.array > 0.5, geometry=soft.geometry), mask.geometry)
+    soft = resample_to_working_grid(mask, config.surface_mm, 0.4 * config.surface_mm)
+    surface = extract_surface(Volume(array=soft.array > 0.5, geometry=soft.geometry), mask.geometry)
     if len(surface.points) < 50:
         raise RegistrationError(
             "surface-not-seen",
@@ -235,16 +235,16 @@ def refine_all(
 ) -> list[RigidResult]:
     """Return what `refine` returns for each of `starts`; the images are brought onto the grid once."""
     still, region = _fixed_side(fixed, fixed_mask, spacing_mm, config.surround_mm)
-    other = _image(on_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
-    with _one_thread():
+    other = _image(resample_to_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
+    with _single_threaded():
         return [
-            _descended((still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm))
+            _descend((still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm))
             for start in starts
         ]
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _single_threaded() -> Iterator[None]:
     """Hold ITK to one thread: Mattes information ignores the method's own setting, and its sums then vary in order."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
@@ -254,7 +254,7 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _descended(
+def _descend(
     images: tuple[sitk.Image, sitk.Image], pose: sitk.VersorRigid3DTransform, method: sitk.ImageRegistrationMethod
 ) -> RigidResult:
     method.SetInitialTransform(pose, inPlace=True)
@@ -268,10 +268,10 @@ def _descended(
 
     method.AddCommand(sitk.sitkIterationEvent, note)
     method.Execute(*images)
-    return _best(method, images, pose, path, (initial, *trace))
+    return _best_on_path(method, images, pose, path, (initial, *trace))
 
 
-def _best(
+def _best_on_path(
     method: sitk.ImageRegistrationMethod,
     images: tuple[sitk.Image, sitk.Image],
     pose: sitk.VersorRigid3DTransform,
@@ -292,9 +292,9 @@ def _fixed_side(
     fixed: Volume[Scalar], mask: Mask, spacing_mm: float, surround_mm: float
 ) -> tuple[sitk.Image, sitk.Image]:
     """Return the fixed image around the bone, and the mask of bone and surround on the same grid."""
-    soft = on_working_grid(Volume(array=mask, geometry=fixed.geometry), spacing_mm, 0.3)
+    soft = resample_to_working_grid(Volume(array=mask, geometry=fixed.geometry), spacing_mm, 0.3)
     region: Mask = ndimage.distance_transform_edt(soft.array <= 0.5) * spacing_mm <= surround_mm
-    image = on_working_grid(fixed, spacing_mm, 0.45 * spacing_mm)
+    image = resample_to_working_grid(fixed, spacing_mm, 0.45 * spacing_mm)
     box = ndimage.find_objects(region.astype(np.int32))[0]
     start = (box[0].start, box[1].start, box[2].start)
     z, y, x = (s.stop - s.start for s in box)
@@ -340,7 +340,7 @@ def _pose(start: Matrix4, region: sitk.Image) -> sitk.VersorRigid3DTransform:
     pose = sitk.VersorRigid3DTransform()
     pose.SetCenter(tuple(centre))
     pose.SetMatrix(tuple(_orthonormal(matrix[:3, :3]).ravel()), 1e-6)
-    pose.SetTranslation(tuple(apply(matrix, centre) - centre))
+    pose.SetTranslation(tuple(transform_points(matrix, centre) - centre))
     return pose
 
 

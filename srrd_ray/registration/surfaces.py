@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, transform_points
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.grids import inside
 
@@ -34,15 +34,15 @@ class Surface:
     grid: Geometry
 
 
-def surface_of(mask: Volume[np.bool_], field: Geometry, count: int = 800, margin_mm: float = 2.0) -> Surface:
+def extract_surface(mask: Volume[np.bool_], field: Geometry, count: int = 800, margin_mm: float = 2.0) -> Surface:
     """Return the surface of `mask` (isotropic grid along LPS) seen in the field of view `field`.
 
     `count` points are taken evenly from the list of surface voxels: no chance is involved.
     """
     spacing = mask.geometry.spacing_mm[0]
     distance = signed_distance_mm(mask.array, spacing)
-    seen = ndimage.distance_transform_edt(np.pad(inside(mask.geometry, field), 1))[1:-1, 1:-1, 1:-1] * spacing
-    shell = np.argwhere((np.abs(distance) <= 0.75 * spacing) & (seen > margin_mm))
+    border_mm = ndimage.distance_transform_edt(np.pad(inside(mask.geometry, field), 1))[1:-1, 1:-1, 1:-1] * spacing
+    shell = np.argwhere((np.abs(distance) <= 0.75 * spacing) & (border_mm > margin_mm))
     chosen = shell[np.linspace(0, len(shell) - 1, min(count, len(shell))).astype(int)] if len(shell) else shell
     grid = mask.geometry
     smooth: NDArray[np.float32] = ndimage.gaussian_filter(np.clip(distance, -FAR_MM, FAR_MM), 0.7, mode="nearest")
@@ -69,7 +69,7 @@ def align_surfaces(fixed: Surface, moving: Surface, start: Vector, steps: int = 
     best = surface_cost(fixed, moving, matrix)
     for _ in range(steps):
         step = _step(fixed, moving, matrix, damping)
-        trial = moved(matrix, step, fixed.centroid)
+        trial = apply_motion(matrix, step, fixed.centroid)
         cost = surface_cost(fixed, moving, trial)
         if cost < best:
             gain, matrix, best, damping = best - cost, trial, cost, damping * 0.3
@@ -84,14 +84,14 @@ def align_surfaces(fixed: Surface, moving: Surface, start: Vector, steps: int = 
 
 def surface_cost(fixed: Surface, moving: Surface, matrix: Vector) -> float:
     """Return the mean of the robust distances both ways, mm."""
-    there = _robust(_sample(moving, apply(matrix, fixed.points)))
-    back = _robust(_sample(fixed, apply(np.linalg.inv(matrix), moving.points)))
+    there = _robust(_sample(moving, transform_points(matrix, fixed.points)))
+    back = _robust(_sample(fixed, transform_points(np.linalg.inv(matrix), moving.points)))
     return float(np.concatenate([there, back]).mean()) if there.size and back.size else float("inf")
 
 
-def moved(matrix: Vector, step: Vector, centre: Vector) -> Vector:
+def apply_motion(matrix: Vector, step: Vector, centre: Vector) -> Vector:
     """Return `matrix` followed by a small motion: rotation vector (rad) about the image of `centre`, then shift (mm)."""
-    pivot = apply(matrix, centre)
+    pivot = transform_points(matrix, centre)
     turn = Rotation.from_rotvec(step[:3]).as_matrix()
     small = np.eye(4)
     small[:3, :3] = turn
@@ -113,13 +113,13 @@ def _sample(surface: Surface, points: Points) -> NDArray[np.float32]:
 
 
 def _step(fixed: Surface, moving: Surface, matrix: Vector, damping: float) -> Vector:
-    points = apply(matrix, fixed.points)
+    points = transform_points(matrix, fixed.points)
     index = moving.grid.lps_to_index(points).T
     distance = _sample(moving, points)
     slopes = [ndimage.map_coordinates(g, index, order=1) for g in moving.gradient]
     normal = np.stack(slopes[::-1], axis=1).astype(np.float64)
     weight = np.where(np.isnan(distance), 0.0, 1.0 / np.sqrt(1.0 + np.nan_to_num(distance) ** 2))
-    arm = points - apply(matrix, fixed.centroid)
+    arm = points - transform_points(matrix, fixed.centroid)
     jacobian = np.hstack([np.cross(arm, normal), normal])
     weighted = jacobian * weight[:, None]
     normal_matrix: Vector = weighted.T @ jacobian

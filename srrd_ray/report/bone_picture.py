@@ -55,13 +55,13 @@ def _row(figure: Figure, row: list[Axes], picture: BonePicture, *, bone: bool) -
     planes, tally = (picture.thickness, picture.bone) if bone else (picture.spacing, picture.marrow)
     name, what, colours = ("Tb.Th", "bone", "viridis") if bone else ("Tb.Sp", "marrow", "plasma")
     top = _top(tally)
-    drawn = None
-    for axes, plane, words, steps in zip(row, planes, NAMES, _steps(picture), strict=False):
-        upright = plane if words == NAMES[0] else plane[::-1]  # the last plane on top, as the head is in most volumes
-        drawn = _slice(axes, upright, steps, colours, top)
-        axes.set_title(words, fontsize=9, fontweight="normal")
-    if drawn is not None:
-        figure.colorbar(drawn, ax=row[:3], location="left", shrink=0.8, pad=0.01, label=f"{name} (mm)")
+    image = None
+    for axes, plane, title, steps in zip(row, planes, NAMES, _steps(picture), strict=False):
+        upright = plane if title == NAMES[0] else plane[::-1]  # the last plane on top, as the head is in most volumes
+        image = _slice(axes, upright, steps, colours, top)
+        axes.set_title(title, fontsize=9, fontweight="normal")
+    if image is not None:
+        figure.colorbar(image, ax=row[:3], location="left", shrink=0.8, pad=0.01, label=f"{name} (mm)")
     _histogram(row[3], tally, f"{name} (mm)", what, top)
 
 

@@ -14,8 +14,8 @@ from srrd_ray.statistics import reliability, roc_band, roc_points
 FALSE_POSITIVES = np.linspace(0, 1, 51)
 
 
-def roc(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str], seed: int) -> Figure:
-    """Return ROC curves with 95 % bands over patients; `tables` hold label, probability, participant; `words` the legend."""
+def roc(tables: Mapping[str, pd.DataFrame], legend: Mapping[str, str], seed: int) -> Figure:
+    """Return ROC curves with 95 % bands over patients; `tables` hold label, probability, participant; `legend` the legend."""
     figure, [[axes]] = canvas(5.2, 4.6)
     for model, table in tables.items():
         labels, scores = table["label"].to_numpy(dtype=np.int64), table["probability"].to_numpy(dtype=np.float64)
@@ -25,7 +25,7 @@ def roc(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str], seed: int)
             axes.fill_between(FALSE_POSITIVES, low, high, color=COLOURS[model], alpha=0.13, linewidth=0)
         fpr, tpr = roc_points(labels, scores)
         style = ":" if model == "teacher" else "-"
-        axes.plot(fpr, tpr, color=COLOURS[model], linewidth=2, linestyle=style, label=f"{NAMES[model]}: {words[model]}")
+        axes.plot(fpr, tpr, color=COLOURS[model], linewidth=2, linestyle=style, label=f"{NAMES[model]}: {legend[model]}")
     axes.plot([0, 1], [0, 1], color=COLOURS["pale"], linewidth=0.9, linestyle="--")
     axes.set(xlabel="1 − specificity (false positive rate)", ylabel="sensitivity (true positive rate)")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")

@@ -1,4 +1,4 @@
-"""What the report says: tables and metrics of a run to sections of a page. Numbers in, words and figures out."""
+"""The content of the report: tables and metrics of a run to sections of a page. Numbers in, text and figures out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def at(data: Json, *keys: str) -> Json:
 
 
 def number(value: Json, digits: int = 2, unit: str = "") -> str:
-    """Return a number in words, `MISSING` for null."""
+    """Return a number as text, `MISSING` for null."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return MISSING
     return f"{value:.{digits}f} {unit}".rstrip()
@@ -50,17 +50,17 @@ def cards(metrics: Json, outcomes: Sequence[Outcome]) -> tuple[Card, ...]:
 
 
 def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
-    lost = {outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None}
+    failed_knees = {outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None}
     broken = sum(outcome.status == "failed" and outcome.knee is None for outcome in outcomes)
     knees, patients = at(metrics, "cohort", "knees"), at(metrics, "cohort", "patients")
-    note = f"{len(lost)} failed in some stage" if lost else "none failed"
+    note = f"{len(failed_knees)} failed in some stage" if failed_knees else "none failed"
     note += f"; {broken} stages over the cohort failed" if broken else ""
     return Card(
         title="Knees",
         value="n/a" if knees is None else str(knees),
         interval="" if patients is None else f"of {patients} patients",
         note=note,
-        tone="warning" if lost or broken else "good",
+        tone="warning" if failed_knees or broken else "good",
     )
 
 
@@ -139,10 +139,10 @@ def _reason(one: Json, key: str = "") -> str:
     reason = at(one, "reason")
     if not isinstance(reason, str) or (key and at(one, key) is not None):
         return ""
-    return plain(reason)
+    return strip_code(reason)
 
 
-def plain(reason: str) -> str:
+def strip_code(reason: str) -> str:
     """Return an error's text without the code in brackets."""
     return "; ".join(part.partition("] ")[2] or part for part in reason.split("; "))
 
@@ -185,7 +185,7 @@ def regression_table(models: Json, caption: str) -> Grid:
                     str(at(one, "patients")),
                 )
             )
-    return Grid(header=header, rows=tuple(rows), caption=caption, words=2)
+    return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2)
 
 
 def diagnosis_table(diagnosis: Json) -> Grid:
@@ -217,8 +217,8 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Grid:
     stages = list(dict.fromkeys(outcome.stage for outcome in outcomes))
     rows = []
     for stage in stages:
-        mine = [outcome.status for outcome in outcomes if outcome.stage == stage]
-        rows.append((str(stage), *(str(mine.count(status)) for status in ("done", "skipped", "failed"))))
+        statuses = [outcome.status for outcome in outcomes if outcome.stage == stage]
+        rows.append((str(stage), *(str(statuses.count(status)) for status in ("done", "skipped", "failed"))))
     return Grid(header=("Stage", "done", "skipped as done before", "failed"), rows=tuple(rows))
 
 
@@ -267,17 +267,17 @@ def limits(metrics: Json) -> tuple[Note, ...]:
 
 
 def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """Return where in the metrics something is not estimable, and why; equal reasons of siblings are said once."""
+    """Return what in the metrics is not estimable, and why; siblings with the same reason share one line."""
     if not isinstance(data, Mapping):
         return []
-    found = []
+    reasons = []
     reason = data.get("reason")
     if isinstance(reason, str):
-        found.append((f"Not estimable in {' / '.join(path) or 'this run'}", plain(reason).rstrip(".")))
+        reasons.append((f"Not estimable in {' / '.join(path) or 'this run'}", strip_code(reason).rstrip(".")))
     children = [one for key, value in data.items() if key != "reason" for one in _reasons(value, (*path, key))]
     by_reason = {reason: name for name, reason in reversed(children)}
     kept = list(dict.fromkeys((by_reason[reason], reason) for _, reason in children))
-    return found + kept
+    return reasons + kept
 
 
 def _range(value: Json, digits: int) -> str:

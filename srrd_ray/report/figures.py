@@ -98,7 +98,7 @@ def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
             axes.plot(limits[name], limits[name], color=COLOURS["ink"], linewidth=0.9, linestyle="--")
             axes.set(xlim=limits[name], ylim=limits[name], xlabel=f"{reference} {with_unit(name)}")
             axes.set_ylabel(f"{NAMES[model]}\n{name}" if name == PARAMETERS[0] else name)
-            axes.set_title(_icc_words(patient_pairs(table, name)), fontweight="normal", fontsize=9)
+            axes.set_title(_icc_label(patient_pairs(table, name)), fontweight="normal", fontsize=9)
             axes.set_aspect("equal")
     return figure
 
@@ -122,7 +122,7 @@ def _limits(tables: Sequence[pd.DataFrame], name: Parameter) -> tuple[float, flo
     return low - margin, high + margin
 
 
-def _icc_words(pairs: Pairs) -> str:
+def _icc_label(pairs: Pairs) -> str:
     try:
         found = icc(pairs.method, pairs.reference)
     except NotEstimableError:

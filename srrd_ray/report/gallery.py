@@ -41,7 +41,7 @@ class Shown:
     """A knee that the page shows: its images, and one small sagittal square as truth, MR and CT see it (rows from above)."""
 
     knee: Knee
-    words: str
+    title: str
     images: KneeImages
     zoom: Mapping[str, Plane]
     zoom_mm: float
@@ -58,9 +58,9 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Scanner:
-    """One hospital's CT: words for its protocol, noise power in the slice, and modulation transfer."""
+    """One hospital's CT: the title for its protocol, noise power in the slice, and modulation transfer."""
 
-    words: str
+    title: str
     noise_power: Curve
     transfer: Curve
 
@@ -106,14 +106,14 @@ def _cards(gallery: Gallery) -> tuple[Card, ...]:
 def _images(gallery: Gallery) -> Section:
     blocks: list[Block] = []
     for one in gallery.shown:
-        name = f"{one.knee.key}: {one.words}"
+        name = f"{one.knee.key}: {one.title}"
         blocks += [
             _png(
-                native(one.images), f"CT and MR of {name}", f"{name}. As acquired: CT axial above, MR sagittal below."
+                draw_native(one.images), f"CT and MR of {name}", f"{name}. As acquired: CT axial above, MR sagittal below."
             ),
             _png(overlays.registration(one.images), f"CT and MR of {name}, aligned", "Through the true transforms."),
             _png(
-                zoom(one), f"Trabeculae of {name}", f"The same {one.zoom_mm:.0f} mm under the medial plateau, sagittal."
+                draw_zoom(one), f"Trabeculae of {name}", f"The same {one.zoom_mm:.0f} mm under the medial plateau, sagittal."
             ),
         ]
     return Section(
@@ -124,7 +124,7 @@ def _images(gallery: Gallery) -> Section:
     )
 
 
-def native(images: KneeImages) -> Figure:
+def draw_native(images: KneeImages) -> Figure:
     """Return slices as they were acquired: four axial ones of the CT, four sagittal ones of the MR."""
     rows = [(images.ct, CT_WINDOW, (0.22, 0.42, 0.58, 0.8))]
     if images.mr is not None:
@@ -135,7 +135,7 @@ def native(images: KneeImages) -> Figure:
     panels = figure.subplots(len(rows), 4, squeeze=False, height_ratios=tall)
     for drawn, (volume, window, shares) in zip(panels, rows, strict=True):
         for axes, share in zip(drawn, shares, strict=True):
-            _slice(axes, volume, share, window)
+            _draw_slice(axes, volume, share, window)
     return figure
 
 
@@ -145,7 +145,7 @@ def _height(volume: Volume[np.generic]) -> float:
     return float(rows * down / (columns * across))
 
 
-def _slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[float, float]) -> None:
+def _draw_slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[float, float]) -> None:
     """Draw the plane at `share` of the first array axis, the axis along which slices were acquired."""
     number = int(share * volume.array.shape[0])
     _, down, across = volume.geometry.spacing_mm
@@ -156,7 +156,7 @@ def _slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[f
     axes.grid(visible=False)
 
 
-def zoom(one: Shown) -> Figure:
+def draw_zoom(one: Shown) -> Figure:
     """Return the small square, side by side as truth, MR and CT see it."""
     figure, [row] = canvas(11.0, 3.9, columns=len(one.zoom))
     for axes, (title, values) in zip(row, one.zoom.items(), strict=True):
@@ -180,12 +180,12 @@ def _bone(gallery: Gallery) -> Section:
 
 def parameters(regions: pd.DataFrame) -> Figure:
     """Return each parameter by grade, a row a region; a band marks mean ± SD of healthy bone where the literature gives it."""
-    places = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
-    figure, rows = canvas(11.0, 8.6, len(places), len(PARAMETERS))
-    for row, (bone, compartment) in zip(rows, places, strict=True):
-        mine = regions[(regions["bone"] == bone) & (regions["compartment"] == compartment)]
+    regions_shown = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
+    figure, rows = canvas(11.0, 8.6, len(regions_shown), len(PARAMETERS))
+    for row, (bone, compartment) in zip(rows, regions_shown, strict=True):
+        of_region = regions[(regions["bone"] == bone) & (regions["compartment"] == compartment)]
         for axes, name in zip(row, PARAMETERS, strict=True):
-            groups = [mine.loc[mine["kl_grade"] == grade, name].to_numpy(dtype=np.float64) for grade in range(5)]
+            groups = [of_region.loc[of_region["kl_grade"] == grade, name].to_numpy(dtype=np.float64) for grade in range(5)]
             prior = PRIORS[bone, compartment].get(name)
             if prior:
                 axes.axhspan(prior[0] - prior[1], prior[0] + prior[1], color=COLOURS["plain"], alpha=0.18, linewidth=0)
@@ -211,7 +211,7 @@ def _means(regions: pd.DataFrame) -> Grid:
         values = (f"{part[name].mean():.3f} ± {part[name].std():.3f}" for name in PARAMETERS)
         rows.append((str(bone), str(compartment), str(len(part)), *values))
     header = ("Bone", "Compartment", "knees", *(with_unit(name) for name in PARAMETERS))
-    return Grid(header=header, rows=tuple(rows), words=2, caption="Mean ± SD over knees.")
+    return Grid(header=header, rows=tuple(rows), text_columns=2, caption="Mean ± SD over knees.")
 
 
 def _people(gallery: Gallery) -> Section:
@@ -245,7 +245,7 @@ def scanners(listed: Sequence[Scanner]) -> Figure:
             axes.plot(curve.frequency, curve.prescribed, color=COLOURS["ink"], linewidth=1.1)
             axes.scatter(curve.frequency, curve.measured, s=9, c=COLOURS["tibia"], alpha=0.8)
             axes.set(xlabel="1/mm", xlim=(0, None), ylim=(0, None))
-        noise[column].set_title(scanner.words, fontsize=8)
+        noise[column].set_title(scanner.title, fontsize=8)
     noise[0].set_ylabel("noise power (HU² mm²)")
     transfer[0].set_ylabel("modulation transfer")
     return figure

@@ -54,7 +54,7 @@ def render_inference(inference: Inference) -> str:
             intro="Predicted parameters over the CT, each slice where the map holds most bone. Contours: femur blue, tibia amber.",
             blocks=_maps(inference),
         ),
-        Section(anchor="regions", title="Regions", intro=_spread_words(), blocks=(_regions(inference.regions),)),
+        Section(anchor="regions", title="Regions", intro=_explain_spread(), blocks=(_regions(inference.regions),)),
         Section(anchor="trust", title="Trust", intro="", blocks=_trust(record)),
     )
     page = Page(
@@ -105,13 +105,13 @@ def _regions(table: pd.DataFrame) -> Grid:
         )
         for row in table.to_dict("records")
     )
-    return Grid(header=header, rows=rows, words=2)
+    return Grid(header=header, rows=rows, text_columns=2)
 
 
 def _with_spread(row: Mapping[str, object], name: Parameter) -> str:
     value, spread = float(str(row[name])), float(str(row.get(f"{name}.SD", "nan")))
-    words = f"{value:.{DIGITS[name]}f}"
-    return f"{words} ± {spread:.{DIGITS[name]}f}" if np.isfinite(spread) else words
+    text = f"{value:.{DIGITS[name]}f}"
+    return f"{text} ± {spread:.{DIGITS[name]}f}" if np.isfinite(spread) else text
 
 
 def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
@@ -167,7 +167,7 @@ def _cards(record: Mapping[str, Json]) -> tuple[Card, ...]:
     )
 
 
-def _spread_words() -> str:
+def _explain_spread() -> str:
     return "Mean ± SD over the cubes of each region. The SD is variation within the region, not the error of the method; for that see the report of the training run."
 
 

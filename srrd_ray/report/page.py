@@ -34,13 +34,13 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A table of strings; in a `numeric` one all columns after the first `words` are set to the right."""
+    """A table of strings; in a `numeric` one all columns after the first `text_columns` are right-aligned."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     numeric: bool = True
-    words: int = 1
+    text_columns: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.geometry import Geometry, Matrix4, Points, apply, matrix4
+from srrd_ray.core.geometry import Geometry, Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import BONES, Bone, Modality
 from srrd_ray.core.volume import Volume
@@ -76,7 +76,7 @@ class PosedKnee:
     sessions: dict[Modality, Session]
 
 
-def posed_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
+def pose_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
     """Return a knee of the plan, its tables covering `extent`."""
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), extent)
@@ -86,11 +86,11 @@ def posed_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
 def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequence = "bssfp") -> KneeImages:
     """Return the images and the truth of one knee, all of it a function of plan and MR sequence (and of `view` where given)."""
     view = view or VIEWS[plan.profile]
-    knee = posed_knee(plan, view.extent)
+    knee = pose_knee(plan, view.extent)
     scene, sessions = knee.scene, knee.sessions
     protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
     grids = image_grids(plan, view, sessions, mr_protocol)
-    ct_session, mr_session = ct_session_of(plan), _mr_session(plan)
+    ct_session, mr_session = sample_ct_session(plan), _sample_mr_session(plan)
     from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
     mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr_protocol, mr_session)
@@ -112,7 +112,7 @@ def image_grids(
     protocol = ct.PROTOCOLS[plan.hospital]
     spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
     counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
-    center = apply(sessions["ct"].joint_line(), np.array(view.center_mm))
+    center = transform_points(sessions["ct"].joint_line(), np.array(view.center_mm))
     axial = np.diag([*spacing[::-1], 1.0])
     return {
         "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
@@ -129,13 +129,13 @@ def _sagittal(plan: SimulatedKnee, view: View, session: Session, protocol: mr.Mr
     linear[:3, 0] = axes[:, 1] * protocol.pixel_mm
     linear[:3, 1] = -axes[:, 2] * protocol.pixel_mm
     linear[:3, 2] = -axes[:, 0] * protocol.slice_mm
-    return _centered((counts[0], counts[2], counts[1]), linear, apply(joint, np.array(view.center_mm)))
+    return _centered((counts[0], counts[2], counts[1]), linear, transform_points(joint, np.array(view.center_mm)))
 
 
 def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: Points) -> Geometry:
     affine = linear.copy()
     affine[:3, 3] = center - linear[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
-    return Geometry.make(shape, affine)
+    return Geometry.from_affine(shape, affine)
 
 
 def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry) -> Volume[np.uint8]:
@@ -147,17 +147,17 @@ def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geome
 
 
 def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]) -> dict[Bone, Points]:
-    found: dict[Bone, Points] = {}
+    by_bone: dict[Bone, Points] = {}
     for n, bone in enumerate(BONES):
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]
         points = landmarks(scene.bones[n], views)
         if len(points) < 12:
             raise InputError("simulated-view", f"the {bone} leaves the field of view", got=f"{len(points)} landmarks")
-        found[bone] = apply(sessions["ct"].world_from_bone[n], points)
-    return found
+        by_bone[bone] = transform_points(sessions["ct"].world_from_bone[n], points)
+    return by_bone
 
 
-def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
+def sample_ct_session(plan: SimulatedKnee) -> ct.CtSession:
     """Return what a patient and the day of the scan add to the hospital's CT protocol."""
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
@@ -170,7 +170,7 @@ def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
     )
 
 
-def _mr_session(plan: SimulatedKnee) -> mr.MrSession:
+def _sample_mr_session(plan: SimulatedKnee) -> mr.MrSession:
     own, knee = plan.patient_generator("mr"), plan.generator("mr")
     return mr.MrSession(
         snr=float(np.clip(knee.normal(18, 4), 10, 25)),
@@ -180,7 +180,7 @@ def _mr_session(plan: SimulatedKnee) -> mr.MrSession:
         red_marrow=float(np.clip(own.normal(0.12, 0.06), 0, 0.35)),
         seed=seed_from(plan.seed, plan.knee.key, "mr noise"),
         scale=_gradient_scale(plan),
-        motion=_motion(plan),
+        motion=_sample_motion(plan),
     )
 
 
@@ -191,7 +191,7 @@ def _gradient_scale(plan: SimulatedKnee) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-def _motion(plan: SimulatedKnee) -> Motion | None:
+def _sample_motion(plan: SimulatedKnee) -> Motion | None:
     """Return the motion of one patient in ten: a start late in the scan, or a tremor that ghosts."""
     own, knee = plan.patient_generator("mr motion"), plan.generator("mr motion")
     if own.random() >= 0.1:

@@ -75,7 +75,7 @@ def compose(
     return mineral, label
 
 
-def composed_planes(
+def compose_planes(
     scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry
 ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]:
     """Yield number, mineral fraction and label (y, x) of every plane of `grid`, composed a brick's depth at a time."""

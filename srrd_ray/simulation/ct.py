@@ -11,9 +11,9 @@ from scipy import fft, ndimage
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import compose as tissue
-from srrd_ray.simulation.compose import Scene, composed_planes
+from srrd_ray.simulation.compose import Scene, compose_planes
 from srrd_ray.simulation.compose_kernel import COMPACT_MINERAL
-from srrd_ray.simulation.sampling import fourier_crop, inner, widened
+from srrd_ray.simulation.sampling import fourier_crop, inner, widen
 
 Floats = NDArray[np.float32]
 OVERSAMPLE_IN_PLANE, OVERSAMPLE_SLICE = 2, 3
@@ -165,10 +165,10 @@ def acquire(
     rng = np.random.default_rng(session.seed)
     table = hu_table(protocol, session)
     blurred = replace(protocol, psf_mm=protocol.psf_mm * session.blur)
-    hu = noiseless(scene, bones_from_world, grid, blurred, table)
+    hu = acquire_noiseless(scene, bones_from_world, grid, blurred, table)
     if protocol.cupping_hu:
         hu -= protocol.cupping_hu * hardening(hu, grid.spacing_mm[1:], table[1])
-    hu += correlated_noise(rng, grid, protocol, protocol.noise_hu * session.noise_factor)
+    hu += sample_noise(rng, grid, protocol, protocol.noise_hu * session.noise_factor)
     rounded = np.clip(np.rint(hu + protocol.offset_hu + session.drift_hu), -1024, 3071).astype(np.int16)
     return Volume(array=rounded, geometry=grid)
 
@@ -185,7 +185,7 @@ def hardening(image: Floats, pixel_mm: tuple[float, float], mineral_hu: float) -
     return out
 
 
-def noiseless(
+def acquire_noiseless(
     scene: Scene,
     bones_from_world: NDArray[np.float64],
     grid: Geometry,
@@ -193,22 +193,22 @@ def noiseless(
     hu: tuple[Floats, float],
 ) -> Floats:
     """Return the image before noise: composition on a finer grid, kernel and slice profile, sampled on `grid`."""
-    acquired = widened(grid, MARGIN)
+    acquired = widen(grid, MARGIN)
     nz, ny, nx = acquired.shape
     fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
     dz, dy, dx = grid.spacing_mm
     kernels = [mtf(frequencies(n, d), protocol.psf_mm, 0.0) for n, d in ((ny, dy), (nx, dx))]
     planes = np.empty((fine.shape[0], ny, nx), np.complex64)
-    for k, mineral, label in composed_planes(scene, bones_from_world, fine):
+    for k, mineral, label in compose_planes(scene, bones_from_world, fine):
         plane = (mineral * np.float32(hu[1]) + (1 - mineral) * hu[0][label]).astype(np.complex64)
         plane = fourier_crop(plane, 1, OVERSAMPLE_IN_PLANE, kernels[1])
         planes[k] = fourier_crop(plane, 0, OVERSAMPLE_IN_PLANE, kernels[0])
-    image = _sliced(planes, dz, protocol.thickness_mm)
-    image = _edge_enhanced(image, (dy, dx), protocol)
+    image = _apply_slice_profile(planes, dz, protocol.thickness_mm)
+    image = _enhance_edges(image, (dy, dx), protocol)
     return np.ascontiguousarray(image[inner(grid.shape, image.shape)].real)
 
 
-def _sliced(planes: NDArray[np.complex64], slice_mm: float, thickness_mm: float) -> NDArray[np.complex64]:
+def _apply_slice_profile(planes: NDArray[np.complex64], slice_mm: float, thickness_mm: float) -> NDArray[np.complex64]:
     """Return slices of the asked thickness: the profile on the fine planes, then every `OVERSAMPLE_SLICE`-th of them.
 
     Slices are reconstructed wherever they are wanted: what is finer than two of them is not cut off, as in MR, but folds.
@@ -228,7 +228,7 @@ def folded_profile(count: int, slice_mm: float, thickness_mm: float) -> Floats:
     return np.sqrt(power).astype(np.float32)
 
 
-def _edge_enhanced(
+def _enhance_edges(
     image: NDArray[np.complex64], pixel_mm: tuple[float, float], protocol: CtProtocol
 ) -> NDArray[np.complex64]:
     """Return the image with the kernel's bump, which depends on the radial frequency and is not separable."""
@@ -256,9 +256,9 @@ def noise_power(frequency: NDArray[np.float64], protocol: CtProtocol) -> NDArray
     return frequency * mtf(frequency, protocol.psf_mm, protocol.overshoot).astype(np.float64) ** 2
 
 
-def correlated_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProtocol, sigma_hu: float) -> Floats:
+def sample_noise(rng: np.random.Generator, grid: Geometry, protocol: CtProtocol, sigma_hu: float) -> Floats:
     """Return noise of SD `sigma_hu`: `noise_power` within a slice, the slice profile's correlation between slices."""
-    shape = widened(grid, MARGIN).shape
+    shape = widen(grid, MARGIN).shape
     dz, dy, dx = grid.spacing_mm
     spectrum = fft.fftn(rng.standard_normal(shape, np.float32))
     plane = np.sqrt(noise_power(radial_frequency((shape[1], shape[2]), (dy, dx)), protocol)).astype(np.float32)

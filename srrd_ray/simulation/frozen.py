@@ -7,7 +7,7 @@ from importlib import import_module
 
 import numpy as np
 
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 
 MODULES = (
     "anatomy",
@@ -33,9 +33,9 @@ CONSTANTS_SHA256 = "bdadd86ea86625d28d0b6457377b7e9e11d201c7e088e1bc4d8a332f4d06
 
 def constants() -> dict[str, object]:
     """Return the module constants of the simulator, by ``module.NAME``, as plain data."""
-    found = {module: vars(import_module(f"srrd_ray.simulation.{module}")) for module in MODULES}
+    modules = {module: vars(import_module(f"srrd_ray.simulation.{module}")) for module in MODULES}
     return {
-        f"{module}.{name}": _plain(v) for module, names in found.items() for name, v in names.items() if _public(name)
+        f"{module}.{name}": _plain(v) for module, names in modules.items() for name, v in names.items() if _public(name)
     }
 
 
@@ -46,7 +46,7 @@ def _public(name: str) -> bool:
 
 def constants_sha256() -> str:
     """Return the SHA-256 of `constants`."""
-    return hash_of(constants())
+    return hash_json(constants())
 
 
 def _plain(value: object) -> object:

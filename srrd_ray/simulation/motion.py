@@ -35,7 +35,7 @@ def moved_lines(count: int, motion: Motion) -> NDArray[np.bool_]:
     return np.asarray(late | ((line % motion.every == 0) & (np.abs(line) > CENTRE / 2 * count)))
 
 
-def with_motion(image: Complex, pixel_mm: tuple[float, float], motion: Motion) -> Complex:
+def add_motion(image: Complex, pixel_mm: tuple[float, float], motion: Motion) -> Complex:
     """Return `image` (slice, row, column) as acquired from a knee that moves; rows are the phase axis, the mean is kept."""
     ny, nx = image.shape[1:]
     fy, fx = (np.fft.fftfreq(n, mm) for n, mm in zip((ny, nx), pixel_mm, strict=True))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import compose as tissue
-from srrd_ray.simulation.compose import Scene, composed_planes
-from srrd_ray.simulation.motion import Motion, with_motion
-from srrd_ray.simulation.off_resonance import off_resonance, plane_of
-from srrd_ray.simulation.sampling import fourier_crop, inner, widened
+from srrd_ray.simulation.compose import Scene, compose_planes
+from srrd_ray.simulation.motion import Motion, add_motion
+from srrd_ray.simulation.off_resonance import interpolate_plane, off_resonance
+from srrd_ray.simulation.sampling import fourier_crop, inner, widen
 
 Sequence: TypeAlias = Literal["bssfp", "dess", "pd"]
 Complex = NDArray[np.complex64]
@@ -187,17 +187,17 @@ def acquire(
 ) -> Volume[np.uint16]:
     """Return the magnitude image on `grid`, (slice, row, column), scaled so that marrow is near 1000 · gain."""
     rng = np.random.default_rng(session.seed)
-    shim = shim_rest(rng, session.field_hz)
-    tables, seen = signal_tables(protocol, session.red_marrow), scaled(grid, session.scale)
+    shim = sample_shim_residual(rng, session.field_hz)
+    tables, stretched = signal_tables(protocol, session.red_marrow), stretch_grid(grid, session.scale)
     readout = Readout(
         tables=tables if protocol.fat_shift_px else (tables[0] + tables[1],),
         fat_shift_px=protocol.fat_shift_px,
-        field_hz=off_resonance(scene, bones_from_world, widened(seen, MARGIN), shim),
+        field_hz=off_resonance(scene, bones_from_world, widen(stretched, MARGIN), shim),
         motion=session.motion,
     )
-    image = k_space_sample(scene, bones_from_world, seen, readout)
-    image *= bias_field(rng, grid.shape, session.bias) * np.float32(1 / marrow_signal(tables))
-    magnitude = rician(rng, image, 1 / session.snr)
+    image = k_space_sample(scene, bones_from_world, stretched, readout)
+    image *= sample_bias_field(rng, grid.shape, session.bias) * np.float32(1 / marrow_signal(tables))
+    magnitude = add_rician_noise(rng, image, 1 / session.snr)
     whole = np.clip(np.rint(magnitude * 1000 * session.gain), 0, 65535).astype(np.uint16)
     return Volume(array=whole, geometry=grid)
 
@@ -207,34 +207,34 @@ def marrow_signal(tables: tuple[Complex, Complex]) -> float:
     return float(np.abs(sum(table[tissue.MARROW + 5, len(OFFSETS_HZ) // 2] for table in tables)))
 
 
-def scaled(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
+def stretch_grid(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
     """Return the grid stretched by `scale` along world x, y, z about its middle."""
     middle = grid.index_to_lps((np.array(grid.shape) - 1) / 2)
     stretch = np.diag([*scale, 1.0])
     stretch[:3, 3] = middle - np.array(scale) * middle
-    return Geometry.make(grid.shape, stretch @ grid.affine)
+    return Geometry.from_affine(grid.shape, stretch @ grid.affine)
 
 
 def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout) -> Complex:
     """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired one."""
-    acquired = widened(grid, MARGIN)
+    acquired = widen(grid, MARGIN)
     nz, ny, nx = acquired.shape
     fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
     planes = np.empty((fine.shape[0], ny, nx), np.complex64)
-    for k, mineral, label in composed_planes(scene, bones_from_world, fine):
-        planes[k] = _sampled_plane(mineral, label, readout, (k + 0.5) / fine.shape[0])
+    for k, mineral, label in compose_planes(scene, bones_from_world, fine):
+        planes[k] = _sample_plane(mineral, label, readout, (k + 0.5) / fine.shape[0])
     image = np.empty(acquired.shape, np.complex64)
     for j in range(ny):
         image[:, j] = fourier_crop(planes[:, j], 0, OVERSAMPLE_SLICE)
     if readout.motion:
-        image = with_motion(image, grid.spacing_mm[1:], readout.motion)
+        image = add_motion(image, grid.spacing_mm[1:], readout.motion)
     return np.ascontiguousarray(image[inner(grid.shape, image.shape)])
 
 
-def _sampled_plane(mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float) -> Complex:
+def _sample_plane(mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float) -> Complex:
     """Return one plane sampled in both directions; fat, the second table, is shifted along the columns."""
     ny, nx = mineral.shape
-    offset = plane_of(readout.field_hz, along, (ny, nx))
+    offset = interpolate_plane(readout.field_hz, along, (ny, nx))
     index = np.rint((offset - np.float32(OFFSETS_HZ[0])) / np.float32(OFFSET_STEP_HZ)).astype(np.intp)
     np.clip(index, 0, len(OFFSETS_HZ) - 1, out=index)
     soft, phases = 1 - mineral, _shift_phases(nx // OVERSAMPLE_IN_PLANE, readout.fat_shift_px)
@@ -249,14 +249,14 @@ def _shift_phases(count: int, pixels: float) -> Complex:
     return np.asarray(np.exp(-2j * np.pi * np.fft.fftfreq(count) * pixels), np.complex64)
 
 
-def shim_rest(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
+def sample_shim_residual(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
     """Return the coefficients (3, 3, 3) of a smooth off-resonance, a quadratic in (z, y, x) ∈ [−1, 1], SD `field_hz`."""
     coefficients = rng.normal(0, 1, (3, 3, 3)) * field_hz * 0.6
     powers = np.indices((3, 3, 3)).sum(axis=0)
     return np.where(powers <= 2, coefficients, 0.0)
 
 
-def bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: float) -> NDArray[np.float32]:
+def sample_bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: float) -> NDArray[np.float32]:
     """Return a receive sensitivity around 1: exp of a cubic in the coordinates whose largest excursion is log(1 + size)."""
     axes = [np.linspace(-1, 1, n) for n in shape]
     powers = np.indices((4, 4, 4)).sum(axis=0)
@@ -267,7 +267,7 @@ def bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: floa
     return out
 
 
-def rician(rng: np.random.Generator, image: Complex, sigma: float) -> NDArray[np.float32]:
+def add_rician_noise(rng: np.random.Generator, image: Complex, sigma: float) -> NDArray[np.float32]:
     """Return |image + n|, n complex Gaussian of SD `sigma` in each part."""
     real = image.real + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)
     imaginary = image.imag + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)

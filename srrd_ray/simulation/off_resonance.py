@@ -14,7 +14,7 @@ from scipy import fft
 
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.simulation import compose as tissue
-from srrd_ray.simulation.compose import Scene, composed_planes
+from srrd_ray.simulation.compose import Scene, compose_planes
 from srrd_ray.simulation.compose_kernel import COMPACT_MINERAL
 
 Floats = NDArray[np.float32]
@@ -52,10 +52,10 @@ def off_resonance(
         (-margin[0], -margin[1], -margin[2]),
         (shape[0] + 2 * margin[0], shape[1] + 2 * margin[1], shape[2] + 2 * margin[2]),
     )
-    labels = np.stack([label for _, _, label in composed_planes(scene, bones_from_world, wide)])
+    labels = np.stack([label for _, _, label in compose_planes(scene, bones_from_world, wide)])
     inside = tuple(slice(m, m + n) for m, n in zip(margin, shape, strict=True))
     field = LARMOR_MHZ * dipole_field(susceptibility_table()[labels] - np.float32(WATER_PPM), wide)[inside]
-    field = shimmed(field, labels[inside] != tissue.AIR)
+    field = apply_shim(field, labels[inside] != tissue.AIR)
     axes = [np.linspace(-1, 1, n) for n in shape]
     rest = np.polynomial.polynomial.polygrid3d(axes[0], axes[1], axes[2], shim)
     return np.asarray(field + rest, np.float32)
@@ -76,7 +76,7 @@ def dipole_field(susceptibility: Floats, grid: Geometry) -> NDArray[np.float64]:
     return np.asarray(field[:nz, :ny, :nx])
 
 
-def shimmed(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+def apply_shim(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return `field` less its mean and slopes over the tissue, as a first-order shim leaves it; all of it where there is none."""
     if tissue_mask.sum() < 8:
         return field
@@ -84,12 +84,12 @@ def shimmed(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> NDArr
     terms = [np.ones(1), *axes]
     weight = tissue_mask.astype(np.float64)
     normal = np.array([[float((weight * a * b).sum()) for b in terms] for a in terms])
-    found = np.linalg.solve(normal, np.array([float((weight * a * field).sum()) for a in terms]))
-    out: NDArray[np.float64] = field - sum(c * term for c, term in zip(found, terms, strict=True))
+    weights = np.linalg.solve(normal, np.array([float((weight * a * field).sum()) for a in terms]))
+    out: NDArray[np.float64] = field - sum(c * term for c, term in zip(weights, terms, strict=True))
     return out
 
 
-def plane_of(field: Floats, along: float, shape: tuple[int, int]) -> Floats:
+def interpolate_plane(field: Floats, along: float, shape: tuple[int, int]) -> Floats:
     """Return one plane (y, x) of `shape`, linear between the nodes; `along` is its place in the field of view, 0 to 1."""
     plane: Floats = _between(field, np.array([along * field.shape[0] - 0.5]), 0)[0]
     rows, columns = ((np.arange(n) + 0.5) * (m / n) - 0.5 for n, m in zip(shape, plane.shape, strict=True))
@@ -97,8 +97,8 @@ def plane_of(field: Floats, along: float, shape: tuple[int, int]) -> Floats:
 
 
 def _between(values: Floats, at: NDArray[np.float64], axis: int) -> Floats:
-    place = np.clip(at, 0, values.shape[axis] - 1)
-    low = np.minimum(place.astype(np.intp), values.shape[axis] - 2)
-    part = (place - low).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(values.ndim)])
+    position = np.clip(at, 0, values.shape[axis] - 1)
+    low = np.minimum(position.astype(np.intp), values.shape[axis] - 2)
+    part = (position - low).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(values.ndim)])
     first, second = np.take(values, low, axis), np.take(values, low + 1, axis)
     return np.asarray(first + part * (second - first), np.float32)

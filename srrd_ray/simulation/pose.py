@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.core.geometry import Points, Shape, apply
+from srrd_ray.core.geometry import Points, Shape, transform_points
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.simulation.anatomy import AXIS_Y_MM, AXIS_Z_MM
 from srrd_ray.simulation.compose import Table
@@ -79,7 +79,7 @@ def _session(
     leg[:3, :3] = Rotation.from_euler("xyz", rng.normal(0, 6, 3), degrees=True).as_matrix()
     leg[:3, 3] = rng.normal(0, 15, 3)
     mirror = np.diag([1.0 if side == "R" else -1.0, 1.0, 1.0, 1.0])
-    femur_from_tibia = in_contact(tibia_pose(joint), bones, gap_mm)
+    femur_from_tibia = bring_into_contact(tibia_pose(joint), bones, gap_mm)
     world = [leg @ mirror @ m for m in (np.eye(4), femur_from_tibia, femur_from_tibia, patella_pose(joint))]
     return Session(joint=joint, world_from_bone=np.stack(world))
 
@@ -99,12 +99,12 @@ def patella_pose(joint: JointPose) -> Matrix:
     return tibia_pose(JointPose(flexion=0.6 * joint.flexion, axial=0.0, varus=0.0, shift=(0.0, 0.0, 0.0)))
 
 
-def in_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:
+def bring_into_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:
     """Return `pose` with the tibia moved along z so that the bones' least distance at the plateaus is `gap_mm`."""
     surface = _plateau_points(bones[TIBIA])
     moved = pose.copy()
     for _ in range(3):
-        moved[2, 3] += -float(depth_at(bones[FEMUR], apply(moved, surface)).max()) - gap_mm
+        moved[2, 3] += -float(depth_at(bones[FEMUR], transform_points(moved, surface)).max()) - gap_mm
     return moved
 
 

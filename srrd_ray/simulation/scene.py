@@ -73,7 +73,7 @@ def _table(xyz: tuple[Field, Field, Field], channels: dict[str, Field], names: t
 def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, extent: Extent, bone: int) -> Table:
     xyz = extent.nodes(*((-14.0, 999.0) if bone == 0 else (-999.0, 14.0)))
     shape = (anatomy.femur if bone == 0 else anatomy.tibia)(a, *xyz)
-    shape = replace(shape, depth=distance(shape.depth))
+    shape = replace(shape, depth=to_distance(shape.depth))
     lateral = sigmoid(-xyz[0] / 2.5)
     fraction = volume_fraction(rng, micro, bone, shape, xyz)
     low, high = micro.regions[bone]
@@ -105,7 +105,7 @@ def _around(bone: Table) -> Table:
     return Table(np.ascontiguousarray(bone.values[box]), origin, bone.step_mm)
 
 
-def distance(depth: Field) -> Field:
+def to_distance(depth: Field) -> Field:
     """Return depths on nodes as distances from the surface: to first order, divided by the length of their gradient."""
     gradient: list[Field] = list(np.gradient(depth, NODE_MM))
     slope = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2)
@@ -166,7 +166,7 @@ def _small_bone(
     reach: tuple[float, float],
 ) -> Table:
     xyz = extent.nodes(*reach)
-    depth = distance(of(a, *xyz))
+    depth = to_distance(of(a, *xyz))
     everywhere = {"compact": 0.7, "fraction": 0.22, "rod": 0.4, "cyst": -9.0}
     channels = {name: np.full_like(depth, value) for name, value in everywhere.items()}
     if of is anatomy.patella:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, transform_points
 from srrd_ray.core.records import BONES, COMPARTMENTS, Bone, Compartment
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.simulation.anatomy import Anatomy
@@ -50,7 +50,7 @@ def truth_cells(scene: Scene, ct: Session, a: Anatomy, voxel_mm: float) -> list[
     for index, bone in enumerate(BONES):
         for side, compartment in enumerate(COMPARTMENTS):
             center = weight_bearing_center(scene, a, index, side)
-            middle = apply(ct.world_from_bone[index], center)
+            middle = transform_points(ct.world_from_bone[index], center)
             cells += _block(scene, ct, (bone, compartment), middle, voxel_mm)
     return cells
 
@@ -73,7 +73,7 @@ def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: 
     counts = np.array(BLOCK_CELLS) * per_cell
     shape = counts + 2 * margin
     first = middle - (shape[::-1] - 1) / 2 * voxel
-    grid = Geometry.aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
+    grid = Geometry.axis_aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
     mineral, label = compose(scene, ct.bone_from_world() @ grid.affine, grid.shape, sharp=True)
     inside = label >= MARROW
     bone = (mineral >= 0.5) & inside
@@ -122,7 +122,7 @@ def landmarks(table: Table, session_grids: list[tuple[NDArray[np.float64], Geome
     near = np.argwhere(np.abs(table.values[..., 0]) < 0.5 * table.step_mm)
     points = table.origin_mm + near[:, ::-1] * table.step_mm
     for world_from_bone, grid in session_grids:
-        index = grid.lps_to_index(apply(world_from_bone, points))
+        index = grid.lps_to_index(transform_points(world_from_bone, points))
         border = 3.0 / np.array(grid.spacing_mm)
         points = points[((index > border) & (index < np.array(grid.shape) - 1 - border)).all(axis=1)]
     if len(points) == 0:

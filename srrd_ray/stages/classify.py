@@ -11,7 +11,7 @@ import pandas as pd
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import NotEstimableError
-from srrd_ray.core.hashing import hash_of, seed_from
+from srrd_ray.core.hashing import hash_json, seed_from
 from srrd_ray.core.records import PARAMETERS, Knee, Prediction
 from srrd_ray.diagnosis import (
     DiagnosisConfig,
@@ -134,7 +134,7 @@ def _classified(features: Features, knees: pd.DataFrame, config: DiagnosisConfig
 
 def sha256_of(model: LinearModel) -> str:
     """Return the hash that predictions carry of the model they come from."""
-    return hash_of(serial.to_json(model))
+    return hash_json(serial.to_json(model))
 
 
 def _label(value: object) -> int | None:

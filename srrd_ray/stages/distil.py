@@ -91,7 +91,7 @@ def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
     measures = read_table(layout.table("measures"), MEASURED)
     none, rows = measures.iloc[:0], dict(tuple(measures.groupby("store", sort=False)))
     parts = [_load_shard(path, rows.get(path.stem, none)) for path in shards if patch_store.read_index(path)]
-    data = DistillationData.joined(parts) if parts else None
+    data = DistillationData.concatenate(parts) if parts else None
     if data is None or len(data) == 0:
         raise InputError(
             "patches-none",
@@ -104,12 +104,12 @@ def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
 def read_data(plan: DistilPlan) -> DistillationData:
     """Return the cubes of a plan's patients."""
     data = load_data(plan.layout, plan.shards)
-    return data.of_patients(set(plan.folds))
+    return data.select_patients(set(plan.folds))
 
 
 def training_part(data: DistillationData, folds: Folds, fold: int) -> DistillationData:
     """Return the cubes of the patients outside `fold`: all that its models may see."""
-    return data.of_patients({patient for patient, test in folds.items() if test != fold})
+    return data.select_patients({patient for patient, test in folds.items() if test != fold})
 
 
 def programme_teacher_baseline(plan: DistilPlan) -> Iterator[Learner]:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import StoreError
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import BONES, PARAMETERS, Bone, Knee, Patch
 from srrd_ray.stages import metrics
@@ -86,7 +86,7 @@ def target_errors_mm(
         if error.code == "truth-missing":
             return None
         raise
-    offset = apply(found.matrix, truth.landmarks) - apply(truth.matrix, truth.landmarks)
+    offset = transform_points(found.matrix, truth.landmarks) - transform_points(truth.matrix, truth.landmarks)
     return found.quality.accepted, np.linalg.norm(offset, axis=1)
 
 

@@ -19,7 +19,7 @@ from srrd_ray.imaging.source import ReadRules
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import BONES, Bone, Fault, Knee, Outcome, Patch, Status
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
-from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
+from srrd_ray.patches.sampling import MR_SHAPE, contains_grid, mr_grid
 from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.layout import RunLayout
@@ -56,7 +56,7 @@ class PairedMr:
     def sees(self, point: SubchondralPoint) -> bool:
         """Return whether the cube at `point` lies inside the MR's field of view."""
         to_mr = self.transforms.get(point.bone)
-        return to_mr is not None and holds(self.volume, mr_grid(point.center_lps_mm), to_mr)
+        return to_mr is not None and contains_grid(self.volume, mr_grid(point.center_lps_mm), to_mr)
 
 
 def plan_shards(knees: Sequence[Knee], config: PatchConfig) -> tuple[ShardPlan, ...]:
@@ -82,7 +82,7 @@ def write_shard_of(plan: ShardPlan, layout: RunLayout, config: PatchConfig) -> l
         try:
             cut.append((knee, cut_knee(knee, layout, config)))
         except Exception as failure:  # this knee's outcome; the others go on
-            error = Fault.of(failure)
+            error = Fault.from_error(failure)
         status: Status = "failed" if error else "done"
         outcomes.append(Outcome(knee=knee, stage=STAGE, status=status, seconds=perf_counter() - started, error=error))
     _write(layout.shard(plan.index), cut)
@@ -151,7 +151,7 @@ def _paired(knee: Knee, layout: RunLayout) -> PairedMr:
     path = layout.volume(knee, "mr")
     transforms = dict(_accepted(knee, layout)) if path.exists() else {}
     if not transforms:
-        nothing = Volume(array=np.zeros((1, 1, 1), dtype=np.float32), geometry=Geometry.aligned((1, 1, 1), (1, 1, 1)))
+        nothing = Volume(array=np.zeros((1, 1, 1), dtype=np.float32), geometry=Geometry.axis_aligned((1, 1, 1), (1, 1, 1)))
         return PairedMr(volume=nothing, transforms={}, scale=1.0)
     volume = omezarr.read_volume(path)
     scale = max(float(np.percentile(volume.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)

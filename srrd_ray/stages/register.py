@@ -19,14 +19,14 @@ from srrd_ray.core.geometry import Matrix4, matrix4
 from srrd_ray.core.records import BONE_LABELS, BONES, Bone, BoneTransform, Image, Knee, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.bones import segment_ct_bones
-from srrd_ray.registration.quality import assess, refused
+from srrd_ray.registration.quality import assess, refuse
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
 from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
-from srrd_ray.synthesis.bias import flattened
+from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
 
 Hu = Volume[np.float32]
@@ -65,10 +65,10 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
     try:
         sct_bones = segment_ct_bones(sct, knee.side, config.bones)
     except InputError as error:
-        found = [_transform(knee, bone, np.eye(4), refused(f"synthetic-{error.code}")) for bone in BONES]
+        found = [_transform(knee, bone, np.eye(4), refuse(f"synthetic-{error.code}")) for bone in BONES]
         _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
         return found
-    images = KneeImages(ct=ct, flat_mr=flattened(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
+    images = KneeImages(ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
     found = [register_one(knee, bone, images, config) for bone in BONES]
     figures = [_figures(transform, images) for transform in found]
     _write(knee, layout, found, figures, ct_bones)
@@ -91,13 +91,13 @@ def register_one(knee: Knee, bone: Bone, images: KneeImages, config: Registratio
     """Return the pose of one bone and its judgement."""
     masks = images.ct_bones.array == BONE_LABELS[bone], images.sct_bones.array == BONE_LABELS[bone]
     if not (masks[0].any() and masks[1].any()):
-        return _transform(knee, bone, np.eye(4), refused("bone-missing"))
+        return _transform(knee, bone, np.eye(4), refuse("bone-missing"))
     try:
         result = _pose(images, masks, config)
     except RegistrationError as error:
-        return _transform(knee, bone, np.eye(4), refused(error.code))
+        return _transform(knee, bone, np.eye(4), refuse(error.code))
     except RuntimeError:
-        return _transform(knee, bone, np.eye(4), refused("optimizer-failed"))
+        return _transform(knee, bone, np.eye(4), refuse("optimizer-failed"))
     return _transform(knee, bone, result.matrix, assess(images.ct, images.sct, masks, result, config))
 
 
@@ -154,7 +154,7 @@ def _write_mr_bones(knee: Knee, layout: RunLayout, found: list[BoneTransform], c
                 array=(ct_bones.array == BONE_LABELS[transform.bone]).astype(np.float32), geometry=ct_bones.geometry
             )
             to_ct = np.linalg.inv(np.array(transform.matrix))
-            labels[mask.onto(stored.geometry, to_ct).array > 0.5] = BONE_LABELS[transform.bone]
+            labels[mask.resample_onto(stored.geometry, to_ct).array > 0.5] = BONE_LABELS[transform.bone]
     sources = {"mr": stored.sha256, "ct_bones": omezarr.read_stored(layout.volume(knee, "ct_bones")).sha256}
     omezarr.write_volume(
         layout.volume(knee, "mr_bones"),

@@ -19,7 +19,7 @@ from srrd_ray.simulation.mr import Sequence as MrSequence
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.dicom_scans import ct_header, ct_pixels, mr_header, mr_pixels
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.places import remove_tree
+from srrd_ray.storage.paths import remove_tree
 from srrd_ray.storage.tables import write_table
 
 TRUTH_SCHEMA = "srrd-truth/1"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from srrd_ray.core.hashing import hash_of
-from srrd_ray.storage.places import local_copy
+from srrd_ray.core.hashing import hash_json
+from srrd_ray.storage.paths import local_copy
 
 
 def hash_file(path: Path) -> str:
@@ -20,4 +20,4 @@ def _hash_local(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     listing = [(p.relative_to(path).as_posix(), _hash_local(p)) for p in sorted(path.rglob("*")) if p.is_file()]
-    return hash_of(listing)
+    return hash_json(listing)

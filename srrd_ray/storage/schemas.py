@@ -1,4 +1,4 @@
-"""Storage contracts: every stored thing is checked against its JSON schema when it is written and when it is read."""
+"""Storage contracts: all stored data are validated against their JSON schema on writing and on reading."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 
 
 @cache
-def schema(name: Name) -> Mapping[str, object]:
-    """Return the schema of that name; it lies beside the package, in a clone as in an installation."""
+def load_schema(name: Name) -> Mapping[str, object]:
+    """Return the schema of that name, from the folder next to the package (in a clone and in an installation)."""
     loaded: Mapping[str, object] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
     return loaded
 
 
-def version(name: Name) -> str:
-    """Return what stored things of this kind write as their ``schema``, e.g. ``srrd-volume/1``."""
-    return str(schema(name)["$id"])
+def schema_version(name: Name) -> str:
+    """Return what stored data of this kind have as ``schema``, e.g. ``srrd-volume/1``."""
+    return str(load_schema(name)["$id"])
 
 
 def validate(name: Name, data: object, where: str = "") -> None:
@@ -60,14 +60,14 @@ def validate(name: Name, data: object, where: str = "") -> None:
     StoreError
         `schema-version` with both versions where it is of another one, `schema-invalid` naming the first fault.
     """
-    found = data.get("schema", version(name)) if isinstance(data, Mapping) else version(name)
-    if found != version(name):
+    version = data.get("schema", schema_version(name)) if isinstance(data, Mapping) else schema_version(name)
+    if version != schema_version(name):
         raise StoreError(
             "schema-version",
             "stored by another version",
             where=where,
-            got=str(found)[:64],
-            expected=version(name),
+            got=str(version)[:64],
+            expected=schema_version(name),
             todo="Write it again with this version, or read it with the version that wrote it.",
         )
     fault = next(iter(sorted(_validator(name).iter_errors(data), key=lambda e: list(map(str, e.path)))), None)
@@ -77,15 +77,15 @@ def validate(name: Name, data: object, where: str = "") -> None:
 
 
 def column_types(name: Name) -> dict[str, str]:
-    """Return the JSON type (string, integer, number, boolean) of the columns that the schema `name` gives one type beside null."""
-    found = {}
-    rules: Mapping[str, Mapping[str, object]] = schema(name)["properties"]  # type: ignore[assignment]
+    """Return the JSON type (string, integer, number, boolean) of each column with one type, null aside, in schema `name`."""
+    types = {}
+    rules: Mapping[str, Mapping[str, object]] = load_schema(name)["properties"]  # type: ignore[assignment]
     for column, rule in rules.items():
-        given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are words
+        given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are strings
         kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
         if len(kinds) == 1:
-            found[column] = kinds.pop()
-    return found
+            types[column] = kinds.pop()
+    return types
 
 
 def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: Sequence[str] = ()) -> None:
@@ -99,23 +99,23 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
     StoreError
         `schema-invalid` naming the column.
     """
-    rules: Mapping[str, object] = schema(name)["properties"]  # type: ignore[assignment]
-    needed: list[str] = schema(name)["required"]  # type: ignore[assignment]
+    rules: Mapping[str, object] = load_schema(name)["properties"]  # type: ignore[assignment]
+    needed: list[str] = load_schema(name)["required"]  # type: ignore[assignment]
     columns = list(map(str, stored or table.columns))
-    lost = [column for column in needed if column not in columns]
+    missing = [column for column in needed if column not in columns]
     odd = [column for column in columns if column not in rules]
-    if lost or (odd and schema(name).get("additionalProperties") is False):
+    if missing or (odd and load_schema(name).get("additionalProperties") is False):
         raise _invalid(name, where, f"columns {', '.join(columns)[:160]}", f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
         rule = Draft202012Validator(rules[column])  # type: ignore[arg-type]
-        for shared_storage_probe in _witnesses(table[column]):
-            fault = next(rule.iter_errors(shared_storage_probe), None)
+        for value in _representatives(table[column]):
+            fault = next(rule.iter_errors(value), None)
             if fault is not None:
                 raise _invalid(name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value))
 
 
-def _witnesses(values: pd.Series[object]) -> list[object]:
-    """Return plain values that stand for all: the ends of numbers, every distinct one of others, None for a missing one."""
+def _representatives(values: pd.Series[object]) -> list[object]:
+    """Return the values that decide whether all are valid: extremes of numbers, distinct others, None where one is missing."""
     there = values.dropna()
     missing: list[object] = [None] if len(there) < len(values) else []
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
@@ -125,11 +125,11 @@ def _witnesses(values: pd.Series[object]) -> list[object]:
 
 def _invalid(name: Name, where: str, got: str, expected: str) -> StoreError:
     return StoreError(
-        "schema-invalid", f"does not obey {version(name)}", where=where, got=got, expected=expected[:160],
+        "schema-invalid", f"does not obey {schema_version(name)}", where=where, got=got, expected=expected[:160],
         todo="Delete the file and run the same command again.",
     )  # fmt: skip
 
 
 @cache
 def _validator(name: Name) -> Draft202012Validator:
-    return Draft202012Validator(dict(schema(name)))
+    return Draft202012Validator(dict(load_schema(name)))

@@ -9,7 +9,7 @@ from torch import nn
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.synthesis.bias import flattened
+from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
 
@@ -28,16 +28,16 @@ def synthesize(
     InputError
         `synthesis-not-finite`, `synthesis-range`, `synthesis-bone` where the result cannot be a CT of a knee.
     """
-    slices = sagittal(flattened(mr), config)
-    made = _translated(generator, scale_mr(slices.array), config)
-    check(made, limits or config)
+    slices = sagittal(flatten_bias(mr), config)
+    made = _translate(generator, scale_mr(slices.array), config)
+    require_plausible(made, limits or config)
     grid = slices.geometry
     wide = np.pad(made, 2, mode="edge")
     around = grid.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))
-    return Volume(array=wide, geometry=around).onto(mr.geometry)
+    return Volume(array=wide, geometry=around).resample_onto(mr.geometry)
 
 
-def _translated(generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig) -> NDArray[np.float32]:
+def _translate(generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig) -> NDArray[np.float32]:
     """Return HU slices of the same shape; the edge is continued so that borders meet no padding of zeros."""
     unit = 2**config.downs
     margin = 2 * unit
@@ -55,7 +55,7 @@ def _translated(generator: nn.Module, slices: NDArray[np.float32], config: Cycle
     return unscale_hu(made)
 
 
-def check(hu: NDArray[np.float32], config: CycleGanConfig) -> None:
+def require_plausible(hu: NDArray[np.float32], config: CycleGanConfig) -> None:
     """Refuse what cannot be CT of a knee: not finite, HU out of range, or an amount of bone that no knee has."""
     if not np.isfinite(hu).all():
         raise InputError("synthesis-not-finite", "the synthetic CT holds NaN", todo="Train the synthesis again.")

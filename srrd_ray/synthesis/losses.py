@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.physics import first_guess
+from srrd_ray.synthesis.physics import guess_ct
 
 
 class Losses(nn.Module):
@@ -20,7 +20,7 @@ class Losses(nn.Module):
         self.information = GlobalMutualInformationLoss(num_bins=config.mi_bins)
         self.config = config
 
-    def fools(self, scores: Tensor) -> Tensor:
+    def generator_loss(self, scores: Tensor) -> Tensor:
         """Return the loss of a generator whose image a discriminator scored."""
         loss: Tensor = self.adversarial(scores, target_is_real=True, for_discriminator=False)
         return loss
@@ -48,7 +48,7 @@ class Losses(nn.Module):
 def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
     """Return the distance of a synthetic CT from physics where the MR is dark; bright pixels are left to the discriminators."""
     dark = (0.5 * (mr + 1.0) < 0.5).to(mr.dtype)
-    return (dark * (ct - first_guess(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
+    return (dark * (ct - guess_ct(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
 
 
 def level_distance(made: Tensor, real: Tensor) -> Tensor:

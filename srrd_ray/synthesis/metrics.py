@@ -37,7 +37,7 @@ def compare(ct: Volume[Scalar], sct: Volume[Scalar], mask: NDArray[np.bool_], to
     `to_sct` maps CT LPS to the synthetic CT's LPS. Both images are clipped to -200…1800 HU; SSIM is MONAI's, over the
     bounding box of the region, with what lies outside the region or one of the images set to one value.
     """
-    region, still, there = _sampled(ct, sct, mask, np.asarray(to_sct, dtype=np.float64))
+    region, still, there = _sample(ct, sct, mask, np.asarray(to_sct, dtype=np.float64))
     if not region.any():
         return SynthesisMetrics.unknown()
     a, b = (torch.from_numpy(np.where(region, image, 0.0).astype(np.float32))[None, None] for image in (still, there))
@@ -50,7 +50,7 @@ def compare(ct: Volume[Scalar], sct: Volume[Scalar], mask: NDArray[np.bool_], to
     )
 
 
-def _sampled(
+def _sample(
     ct: Volume[Scalar], sct: Volume[Scalar], mask: NDArray[np.bool_], to_sct: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.float32]]:
     """Return region, CT and synthetic CT on an isotropic grid round the bone."""
@@ -63,8 +63,8 @@ def _sampled(
     wide = grid.crop((int(low[0]), int(low[1]), int(low[2])), tuple(int(n) for n in size - 2 * low))  # type: ignore[arg-type]
     shape = [max(round(n * s / SPACING_MM), 8) for n, s in zip(wide.shape, wide.spacing_mm, strict=True)]
     fine = wide.rescaled((shape[0], shape[1], shape[2]))
-    bone = Volume(array=mask, geometry=ct.geometry).onto(fine).array > 0.5
+    bone = Volume(array=mask, geometry=ct.geometry).resample_onto(fine).array > 0.5
     region = ndimage.distance_transform_edt(~bone, sampling=fine.spacing_mm) <= SURROUND_MM
-    still, there = ct.onto(fine, fill=np.nan).array, sct.onto(fine, to_sct, fill=np.nan).array
-    seen = region & np.isfinite(still) & np.isfinite(there)
-    return seen, np.clip(np.nan_to_num(still), -200, 1800), np.clip(np.nan_to_num(there), -200, 1800)
+    still, there = ct.resample_onto(fine, fill=np.nan).array, sct.resample_onto(fine, to_sct, fill=np.nan).array
+    common = region & np.isfinite(still) & np.isfinite(there)
+    return common, np.clip(np.nan_to_num(still), -200, 1800), np.clip(np.nan_to_num(there), -200, 1800)

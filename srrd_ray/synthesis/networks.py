@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.physics import first_guess
+from srrd_ray.synthesis.physics import guess_ct
 
 CONTEXT = (5, 13)
 
@@ -69,7 +69,7 @@ class Generator(nn.Module):
         for layer in self.up:
             state = layer(state) + features.pop()
         result: Tensor = self.last(state)
-        return first_guess(image) + result if self.from_mr else result
+        return guess_ct(image) + result if self.from_mr else result
 
 
 def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -96,7 +96,7 @@ def discriminator(config: CycleGanConfig) -> nn.Module:
     return network
 
 
-def networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
+def build_networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
     """Return the four networks, their weights drawn from `seed` alone (the global random state is left as it was)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)

@@ -11,7 +11,7 @@ MARROW_HU, BONE_HU, SOFT_HU = -50.0, 1560.0, 60.0
 FULL_MARROW = 1.28
 
 
-def first_guess(mr: Tensor) -> Tensor:
+def guess_ct(mr: Tensor) -> Tensor:
     """Return a scaled CT from scaled MR slices (n, 1, h, w), pixel by pixel and its neighbourhood.
 
     MR is dark in cortex, cartilage and muscle alike. Dark and thin beside bright marrow is bone, from -50 HU of marrow

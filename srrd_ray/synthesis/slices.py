@@ -13,7 +13,7 @@ from scipy import ndimage
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.synthesis.bias import flattened
+from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
 
 Slices = NDArray[np.float32]
@@ -24,12 +24,12 @@ HU_FLOOR = -200.0
 
 def slices_from_mr(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
     """Return scaled sagittal tiles (n, height, width) of an MR volume for training; rows run from foot to head."""
-    return tiles(scale_mr(sagittal(flattened(volume), config).array), config.tile)
+    return cut_tiles(scale_mr(sagittal(flatten_bias(volume), config).array), config.tile)
 
 
 def slices_from_ct(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
     """Return scaled sagittal tiles (n, height, width) of a CT volume for training; rows run from foot to head."""
-    return tiles(scale_hu(sagittal(volume, config).array), config.tile)
+    return cut_tiles(scale_hu(sagittal(volume, config).array), config.tile)
 
 
 def sagittal(volume: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float32]:
@@ -62,7 +62,7 @@ def sagittal_grid(geometry: Geometry, config: CycleGanConfig) -> Geometry:
     affine[0, 2], affine[3, 3] = config.slice_mm, 1.0
     rest = extent - (np.array([slices, rows, columns]) - 1) * steps
     affine[:3, 3] = low + rest[[0, 2, 1]] / 2
-    return Geometry.make((slices, rows, columns), affine)
+    return Geometry.from_affine((slices, rows, columns), affine)
 
 
 def scale_mr(array: Slices) -> Slices:
@@ -89,18 +89,18 @@ def unscale_hu(array: Slices) -> Slices:
     return (array * HU_SCALE + HU_CENTRE).astype(np.float32)
 
 
-def tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
+def cut_tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
     """Return tiles of one shape that cover the slices; smaller slices are continued at their edges."""
     short = [max(want - have, 0) for want, have in zip(tile, slices.shape[1:], strict=True)]
     padding = [(0, 0)] + [(n // 2, n - n // 2) for n in short]
     wide = np.pad(slices, padding, mode="edge")
-    corners = [_corners(have, want) for have, want in zip(wide.shape[1:], tile, strict=True)]
+    corners = [_window_starts(have, want) for have, want in zip(wide.shape[1:], tile, strict=True)]
     return np.concatenate(
         [wide[:, row : row + tile[0], column : column + tile[1]] for row in corners[0] for column in corners[1]]
     ).astype(np.float32)
 
 
-def _corners(have: int, want: int) -> list[int]:
+def _window_starts(have: int, want: int) -> list[int]:
     """Return evenly placed starts of the fewest windows of `want` that leave no gap of half a window."""
     count = max(round(have / want), 1)
     return [int(start) for start in np.linspace(0, have - want, count).round()]

@@ -15,7 +15,7 @@ from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard, batches
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.losses import Losses, dark_distance, level_distance
-from srrd_ray.synthesis.networks import networks
+from srrd_ray.synthesis.networks import build_networks
 
 __all__ = ["CycleGanConfig", "CycleGanLearner"]
 
@@ -49,7 +49,7 @@ class CycleGanLearner:
                 )
         self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
         self._config, self._seed = config, seed
-        self._modules = networks(config, seed_from(seed, "cyclegan", "weights"))
+        self._modules = build_networks(config, seed_from(seed, "cyclegan", "weights"))
         self._losses = Losses(config)
         self._optimizers = {
             "generators": self._adam(GENERATORS),
@@ -129,13 +129,13 @@ class CycleGanLearner:
         self._update("generators", loss)
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(True)
-        judged = self._discriminator_loss(wrapped["discriminator_ct"], ct, fake_ct) + self._discriminator_loss(
+        discriminator_loss = self._discriminator_loss(wrapped["discriminator_ct"], ct, fake_ct) + self._discriminator_loss(
             wrapped["discriminator_mr"], mr, fake_mr
         )
-        self._update("discriminators", judged)
+        self._update("discriminators", discriminator_loss)
         return {
             "generators": float(loss.detach()),
-            "discriminators": float(judged.detach()),
+            "discriminators": float(discriminator_loss.detach()),
             "cycle": float(cycle.detach()),
         }
 
@@ -146,7 +146,7 @@ class CycleGanLearner:
         fake_ct: Tensor = wrapped["mr_to_ct"](mr)
         fake_mr: Tensor = wrapped["ct_to_mr"](ct)
         cycle = (wrapped["ct_to_mr"](fake_ct) - mr).abs().mean() + (wrapped["mr_to_ct"](fake_mr) - ct).abs().mean()
-        fooled = self._losses.fools(wrapped["discriminator_ct"](fake_ct)[-1]) + self._losses.fools(
+        fooled = self._losses.generator_loss(wrapped["discriminator_ct"](fake_ct)[-1]) + self._losses.generator_loss(
             wrapped["discriminator_mr"](fake_mr)[-1]
         )
         structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)

@@ -19,7 +19,7 @@ import grpc
 import pytest
 from ray.util import get_node_ip_address
 
-from srrd_ray.cluster.access import Answer, ask_as_stranger, check_answer, is_loopback, require_private, token_file
+from srrd_ray.cluster.access import Reply, call_without_token, is_loopback, require_private, require_refusal, token_file
 from srrd_ray.core.errors import ClusterError
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
@@ -68,22 +68,22 @@ def listening(asks: bool) -> Iterator[str]:
 
 def test_a_head_that_answers_a_stranger_is_told_from_one_that_asks_for_a_token_and_from_one_that_is_not_there() -> None:
     with listening(asks=False) as address:
-        assert ask_as_stranger(address) == "answered"
+        assert call_without_token(address) == "answered"
     with listening(asks=True) as address:
-        assert ask_as_stranger(address) == "refused"
-    assert ask_as_stranger(address, timeout_s=0.3) == "silent"
+        assert call_without_token(address) == "refused"
+    assert call_without_token(address, timeout_s=0.3) == "silent"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("answered", "cluster-open"), ("silent", "ray-unreachable")])
-def test_only_a_demand_for_a_token_is_good_enough(answer: Answer, code: str) -> None:
-    check_answer("refused")
+def test_only_a_demand_for_a_token_is_good_enough(answer: Reply, code: str) -> None:
+    require_refusal("refused")
     with pytest.raises(ClusterError, match=re.escape(f"[{code}]")):
-        check_answer(answer)
+        require_refusal(answer)
 
 
 def test_the_error_says_how_to_close_the_cluster() -> None:
     with pytest.raises(ClusterError) as caught:
-        check_answer("answered")
+        require_refusal("answered")
     for words in ("RAY_AUTH_MODE=token", "ray get-auth-token --generate", "chmod 600"):
         assert words in str(caught.value)
 
@@ -179,7 +179,7 @@ def joining(address: str, variables: Mapping[str, str]) -> str:
 @pytest.mark.slow
 def test_an_open_cluster_is_refused_even_by_a_driver_that_has_a_token() -> None:
     with real_head(WITHOUT) as address:
-        assert ask_as_stranger(address) == "answered"
+        assert call_without_token(address) == "answered"
         assert joining(address, WITHOUT) == "cluster-open"
         assert joining(address, WITH_TOKEN) == "cluster-open"
 
@@ -187,7 +187,7 @@ def test_an_open_cluster_is_refused_even_by_a_driver_that_has_a_token() -> None:
 @pytest.mark.slow
 def test_a_cluster_that_asks_for_a_token_is_joined_with_it() -> None:
     with real_head(WITH_TOKEN) as address:
-        assert ask_as_stranger(address) == "refused"
+        assert call_without_token(address) == "refused"
         assert joining(address, WITH_TOKEN) == "joined"
 
 

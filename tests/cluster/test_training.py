@@ -1,4 +1,4 @@
-"""Ray Train runs a programme of learners in DDP, and an interruption changes nothing."""
+"""Ray Train runs learners in DDP, and an interruption changes nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LineLearner:
         return {"loss": total}
 
 
-def programme(epochs: int, kill_once: Path | None = None) -> Iterator[Learner]:
+def make_learners(epochs: int, kill_once: Path | None = None) -> Iterator[Learner]:
     yield LineLearner("first", 2)
     yield LineLearner("second", epochs, kill_once)
 
@@ -92,7 +92,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     lines: list[str] = []
-    calm = Training(name="calm", programme=partial(programme, 6), storage=tmp_path_factory.mktemp("calm"))
+    calm = Training(name="calm", learners=partial(make_learners, 6), storage=tmp_path_factory.mktemp("calm"))
     return Undisturbed(fit(calm, cluster, lines.append), lines)
 
 
@@ -105,8 +105,8 @@ def test_two_workers_learn_what_one_learns_alone(undisturbed: Undisturbed) -> No
 
 def often(root: Path) -> Training:
     """A training with a checkpoint after every epoch, of which one worker kills itself once."""
-    killing = partial(programme, 6, root / "killed")
-    return Training(name="hit", programme=killing, storage=root, checkpoint_seconds=0.0)
+    killing = partial(make_learners, 6, root / "killed")
+    return Training(name="hit", learners=killing, storage=root, checkpoint_seconds=0.0)
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def on_a_full_disk() -> Iterator[Learner]:
 def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(cluster: ClusterConfig, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"output-full.*Free space and run the same command again"):
         fit(
-            Training(name="full", programme=on_a_full_disk, storage=tmp_path),
+            Training(name="full", learners=on_a_full_disk, storage=tmp_path),
             replace(cluster, task_retries=0),
             lambda _: None,
         )
@@ -173,4 +173,4 @@ def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(cluster: C
 def test_a_learner_that_diverges_ends_the_training_with_its_reason(cluster: ClusterConfig, tmp_path: Path) -> None:
     once = replace(cluster, task_retries=0)
     with pytest.raises(TrainingError, match="loss-not-finite"):
-        fit(Training(name="bad", programme=diverging, storage=tmp_path), once, lambda _: None)
+        fit(Training(name="bad", learners=diverging, storage=tmp_path), once, lambda _: None)

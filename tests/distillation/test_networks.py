@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from srrd_ray.distillation.bins import BINS, edges, mean_and_sd
+from srrd_ray.distillation.bins import BINS, bin_edges, mean_and_sd
 from srrd_ray.distillation.config import NetworkConfig
 from srrd_ray.distillation.networks import PatchRegressor, build, build_adapters, fit_constants, ridge
 from tests.distillation.toys import toy
@@ -58,7 +58,7 @@ def test_an_untrained_network_predicts_the_ridge_regression_of_its_texture_stati
     standard = (seen - seen.mean(dim=0)) / seen.std(dim=0, correction=0).clamp_min(1e-3)
     middle, unit = TARGETS.mean(dim=0), TARGETS.std(dim=0, correction=0)
     expected = middle + unit * (standard.clamp(-5, 5) @ ridge(standard.clamp(-5, 5), (TARGETS - middle) / unit))
-    inside = (expected > edges()[:, 0] + unit / 2) & (expected < edges()[:, -1] - unit / 2)
+    inside = (expected > bin_edges()[:, 0] + unit / 2) & (expected < bin_edges()[:, -1] - unit / 2)
     assert float(((mean - expected) / unit)[inside].abs().quantile(0.9)) < 0.02
 
 

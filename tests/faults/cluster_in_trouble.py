@@ -146,7 +146,7 @@ def slowly() -> Iterator[Learner]:
 
 def guide_lost(out: Path) -> dict[str, str]:
     """The process that guides a training is killed in its fourth epoch; nobody strikes where the folder `calm` is trained into."""
-    training = Training(name="slow", programme=slowly, storage=out, checkpoint_seconds=0.0)
+    training = Training(name="slow", learners=slowly, storage=out, checkpoint_seconds=0.0)
     config = ClusterConfig(cpus=2)
     lines: list[str] = []
 

@@ -152,7 +152,7 @@ def test_07_a_localiser_inside_the_series_falls_away_by_its_orientation(tmp_path
 def tilted(degrees: float) -> Geometry:
     affine = grid().affine
     affine[1, 2] = np.tan(np.radians(degrees)) * makers.SPACING[0]
-    return Geometry.make(makers.SHAPE, affine)
+    return Geometry.from_affine(makers.SHAPE, affine)
 
 
 def test_08_gantry_tilt_is_resampled_in_place_and_recorded(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_13_a_mirrored_header_with_mirrored_voxels_gives_the_identical_volume(tm
     affine = grid().affine
     affine[:3, 3] = grid().index_to_lps((0, 0, makers.SHAPE[2] - 1))
     affine[:3, 0] *= -1
-    mirrored = Geometry.make(makers.SHAPE, affine)
+    mirrored = Geometry.from_affine(makers.SHAPE, affine)
     series(tmp_path / "b", geometry=mirrored, values=makers.voxels(grid())[:, :, ::-1])
     a, b = (read_image(tmp_path / name, "ct").volume for name in "ab")
     points = grid().index_to_lps(np.moveaxis(np.indices(makers.SHAPE), 0, -1))
@@ -363,7 +363,7 @@ def test_20_a_compression_without_decoder_is_refused_with_the_remedy(tmp_path: P
     "syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=["run length", "JPEG 2000", "JPEG-LS"]
 )
 def test_20_lossless_compression_is_read_in_place(tmp_path: Path, syntax: UID) -> None:
-    wide = Geometry.make((12, 64, 96), grid().affine)  # JPEG 2000 takes no image smaller than its tiles
+    wide = Geometry.from_affine((12, 64, 96), grid().affine)  # JPEG 2000 takes no image smaller than its tiles
     for file in series(tmp_path / "ct", geometry=wide):
         dataset = dcmread(file)
         dataset.compress(syntax)
@@ -447,7 +447,7 @@ def test_25_the_wrong_modality_is_refused(tmp_path: Path) -> None:
 def test_25_a_field_of_view_that_no_knee_has_is_refused(tmp_path: Path) -> None:
     affine = grid().affine
     affine[:3, :3] *= 0.02
-    series(tmp_path / "ct", geometry=Geometry.make(makers.SHAPE, affine))
+    series(tmp_path / "ct", geometry=Geometry.from_affine(makers.SHAPE, affine))
     assert "0.3 × 0.16 × 0.3 mm" in refused(tmp_path / "ct", "not-a-knee")
 
 

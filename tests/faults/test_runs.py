@@ -64,7 +64,7 @@ def twins(root: Path) -> Path:
     turned = np.ascontiguousarray(image.array.transpose(2, 0, 1)).astype(np.int16)
     z, y, x = turned.shape
     makers.series(
-        root / "sub-B2/mr/sub-B2_side-L_mr", geometry=Geometry.make((z, y, x), grid), values=turned, kind=makers.MR
+        root / "sub-B2/mr/sub-B2_side-L_mr", geometry=Geometry.from_affine((z, y, x), grid), values=turned, kind=makers.MR
     )
     return root
 
@@ -80,7 +80,7 @@ def test_22_one_frame_of_reference_for_ct_and_mr_reaches_no_stage(tmp_path: Path
 
 
 def test_26_the_words_of_an_unexpected_error_are_scrubbed() -> None:
-    fault = Fault.of(KeyError("Winterbottom^Agatha of sub-A1"))
+    fault = Fault.from_error(KeyError("Winterbottom^Agatha of sub-A1"))
     assert fault.code == "unexpected-KeyError"
     assert "Agatha" not in fault.message
     assert "of sub-" in fault.message
@@ -89,7 +89,7 @@ def test_26_the_words_of_an_unexpected_error_are_scrubbed() -> None:
 def test_26_a_path_in_an_unexpected_error_is_left_out_and_its_place_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         serial.from_yaml(RunConfig, tmp_path / "Winterbottom.yaml")
-    fault = Fault.of(caught.value)
+    fault = Fault.from_error(caught.value)
     assert fault.code == "unexpected-FileNotFoundError"
     assert "Winterbottom" not in fault.message
     assert fault.message.startswith("No such file or directory (at ")

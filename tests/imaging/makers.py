@@ -35,7 +35,7 @@ def grid(orientation: Sequence[float] = AXIAL, first: Sequence[float] = (-40.0, 
     affine[:3, 0], affine[:3, 1] = row * SPACING[2], column * SPACING[1]
     affine[:3, 2] = np.cross(row, column) * SPACING[0]
     affine[:3, 3] = first
-    return Geometry.make(SHAPE, affine)
+    return Geometry.from_affine(SHAPE, affine)
 
 
 def series(

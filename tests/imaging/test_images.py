@@ -49,7 +49,7 @@ def test_every_format_written_by_itk_is_read_in_place(
 def test_values_of_every_type_are_kept(tmp_path: Path, dtype: str) -> None:
     values = np.random.default_rng(0).integers(0, 200, (9, 10, 11)).astype(dtype)
     path = tmp_path / "a.mha"
-    SimpleITK.WriteImage(itk_image(Geometry.aligned((9, 10, 11), (1, 1, 1)), values), str(path))
+    SimpleITK.WriteImage(itk_image(Geometry.axis_aligned((9, 10, 11), (1, 1, 1)), values), str(path))
     np.testing.assert_array_equal(read_image(path).volume.array, values)
 
 

@@ -10,7 +10,7 @@ from srrd_ray.storage import schemas
 
 
 def example(**changes: float | int | str | None) -> Row:
-    examples = schemas.schema("bone")["examples"]
+    examples = schemas.load_schema("bone")["examples"]
     assert isinstance(examples, list)
     return dict(examples[0]) | changes
 

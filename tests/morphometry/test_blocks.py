@@ -30,7 +30,7 @@ def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") ->
     def read(window: Window) -> Bits:
         return bits[window]
 
-    parts = [(core, blocks.block_distances(read, core, shape, steps, border)) for core in blocks.blocks_of(shape, edge)]
+    parts = [(core, blocks.block_distances(read, core, shape, steps, border)) for core in blocks.iterate_blocks(shape, edge)]
     out: Signed = np.zeros(shape, dtype=parts[0][1].dtype)
     for core, part in parts:
         out[core] = part
@@ -43,12 +43,12 @@ def stitched(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> 
     signed = distances(bits, steps, edge, border)
     found = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
     phases: tuple[Phase, Phase] = ("bone", "marrow")
-    for out, phase, squared in zip(found, phases, blocks.squared_radii_of(signed), strict=True):
-        halo = blocks.halo_of(float(np.sqrt(squared)), steps)
-        for core in blocks.blocks_of(shape, edge):
-            outer = blocks.grown(core, halo, shape)
+    for out, phase, squared in zip(found, phases, blocks.largest_squared_radii(signed), strict=True):
+        halo = blocks.halo_voxels(float(np.sqrt(squared)), steps)
+        for core in blocks.iterate_blocks(shape, edge):
+            outer = blocks.add_halo(core, halo, shape)
             part = signed[outer]
-            out[core] = blocks.block_thickness(part, blocks.within(core, outer), steps, phase)
+            out[core] = blocks.block_thickness(part, blocks.locate_within(core, outer), steps, phase)
     return found
 
 
@@ -107,6 +107,6 @@ def test_a_window_that_would_not_fit_into_memory_is_refused() -> None:
 
 def test_blocks_tile_the_volume_once() -> None:
     seen = np.zeros((10, 7, 23), int)
-    for window in blocks.blocks_of((10, 7, 23), 4):
+    for window in blocks.iterate_blocks((10, 7, 23), 4):
         seen[window] += 1
     assert (seen == 1).all()

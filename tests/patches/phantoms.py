@@ -24,7 +24,7 @@ def oblique_grid(degrees: float = 12.0) -> Geometry:
     affine[:3, :3] = rotation((0.3, 1.0, 0.2), degrees) @ np.diag([0.8, 0.8, 1.0])
     centre = np.array([100, 70, 70]) / 2.0
     affine[:3, 3] = -affine[:3, :3] @ centre
-    return Geometry.make((71, 71, 101), affine)
+    return Geometry.from_affine((71, 71, 101), affine)
 
 
 def voxel_lps(grid: Geometry) -> Points:

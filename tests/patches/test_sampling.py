@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, transform_points
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import CT_SHAPE, MR_SHAPE, ct_grid, mr_grid
@@ -26,10 +26,10 @@ def ramp_volume(grid: Geometry) -> Volume[np.float32]:
 def mr_volume() -> Volume[np.float32]:
     sagittal = np.eye(4)
     sagittal[:3, :3] = np.array([[0, 0, -0.75], [0.3, 0, 0], [0, -0.3, 0]])
-    grid = Geometry.make((40, 100, 100), sagittal)
+    grid = Geometry.from_affine((40, 100, 100), sagittal)
     centre = grid.index_to_lps((19.5, 49.5, 49.5))
-    sagittal[:3, 3] = apply(POSE, POINT.center_lps_mm) - centre
-    return ramp_volume(Geometry.make(grid.shape, sagittal))
+    sagittal[:3, 3] = transform_points(POSE, POINT.center_lps_mm) - centre
+    return ramp_volume(Geometry.from_affine(grid.shape, sagittal))
 
 
 def test_a_ct_cube_from_an_oblique_volume_holds_the_values_of_its_own_lps_grid() -> None:
@@ -41,7 +41,7 @@ def test_a_ct_cube_from_an_oblique_volume_holds_the_values_of_its_own_lps_grid()
 def test_an_mr_cube_is_mapped_by_the_transform_of_its_bone() -> None:
     patch = cut_mr(mr_volume(), POSE, LABELS, POINT)
     assert patch.image.shape == MR_SHAPE
-    expected = ramp(apply(POSE, voxel_lps(mr_grid(POINT.center_lps_mm))))
+    expected = ramp(transform_points(POSE, voxel_lps(mr_grid(POINT.center_lps_mm))))
     np.testing.assert_allclose(patch.image, expected, atol=0.02)
 
 

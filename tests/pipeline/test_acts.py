@@ -16,7 +16,7 @@ from srrd_ray.pipeline.acts import Acts, paired_source
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.stages.gather import read_folds, write_knees
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import ObjectPath, parse_path
+from srrd_ray.storage.paths import ObjectPath, parse_path
 
 
 def cohort_knee(number: int, root: Path, *, mr: bool = True) -> CohortKnee:

@@ -24,10 +24,10 @@ from srrd_ray.pipeline.run import run
 from srrd_ray.stages.infer import infer
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_stored
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 from srrd_ray.storage.schemas import Name, validate
 from srrd_ray.storage.tables import CONTRACTS, read_table
-from tests.storage.test_places import copy_up
+from tests.storage.test_paths import copy_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 

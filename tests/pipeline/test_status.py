@@ -21,9 +21,9 @@ from srrd_ray.pipeline.status import RunStatus, StageStatus, read_status
 from srrd_ray.pipeline.status_text import text_of
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import modified_times
+from srrd_ray.storage.paths import modified_times
 from tests.object_store import ObjectStore
-from tests.storage.test_places import copy_up
+from tests.storage.test_paths import copy_up
 
 SPREAD: tuple[StageName, ...] = ("ingest", "synthesize", "register", "patches", "measure", "predict")
 BAD = Fault(code="bone-not-found", message="[bone-not-found] no femur above a tibia")

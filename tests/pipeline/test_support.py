@@ -18,9 +18,9 @@ from srrd_ray.pipeline.manifest import Ledger
 from srrd_ray.pipeline.status import read_status
 from srrd_ray.pipeline.support import write_bundle
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import ObjectPath
+from srrd_ray.storage.paths import ObjectPath
 from srrd_ray.storage.schemas import validate
-from tests.storage.test_places import copy_up
+from tests.storage.test_paths import copy_up
 
 NAME, OTHER, DATE, UID, PATH = (
     "MuellerHans",

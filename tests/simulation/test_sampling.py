@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from srrd_ray.simulation.sampling import fourier_crop, padded
+from srrd_ray.simulation.sampling import fourier_crop, padded_length
 
 
 @pytest.mark.parametrize(("kept", "factor"), [(16, 2), (17, 2), (16, 3), (15, 4)])
@@ -34,6 +34,6 @@ def test_a_box_rings_beyond_its_edge_as_gibbs_says() -> None:
 
 def test_a_padded_length_leaves_room_on_both_sides_alike() -> None:
     for count in (33, 100, 211):
-        length = padded(count, 4)
+        length = padded_length(count, 4)
         assert length >= count + 8
         assert (length - count) % 2 == 0

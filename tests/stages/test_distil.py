@@ -11,7 +11,7 @@ import torch
 
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.distillation.config import HyperParameters, SearchConfig
-from srrd_ray.distillation.search import drawn, trial, validation_rows
+from srrd_ray.distillation.search import sample_settings, trial, validation_rows
 from srrd_ray.stages.distil import (
     programme_distilled,
     programme_teacher_baseline,
@@ -156,10 +156,10 @@ def test_a_trial_validates_on_whole_patients(trained: RunLayout) -> None:
 
 def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisation() -> None:
     default = HyperParameters(lr=1e-3)
-    settings = drawn(SearchConfig(), default, trials=6, seed=3)
+    settings = sample_settings(SearchConfig(), default, trials=6, seed=3)
     assert settings[0] == default.without_teacher()
     assert settings[1] == default
     assert len(set(settings)) == 6
     assert {s.lr for s in settings} == {1e-3}
     assert all(1 <= s.temperature <= 8 and 0 <= s.kd_weight <= 0.9 for s in settings)
-    assert settings == drawn(SearchConfig(), default, trials=6, seed=3)
+    assert settings == sample_settings(SearchConfig(), default, trials=6, seed=3)

@@ -34,7 +34,7 @@ def mr_image(gain: float) -> Volume[np.float32]:
     outside = ~label_mask()
     signal = np.where(outside, 0.1, marrow) * np.exp(0.2 * y - 0.15 * x * z)
     noisy = np.abs(signal + 0.05 * (rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE)))
-    return Volume(array=(gain * noisy).astype(np.float32), geometry=Geometry.aligned(SHAPE, STEPS))
+    return Volume(array=(gain * noisy).astype(np.float32), geometry=Geometry.axis_aligned(SHAPE, STEPS))
 
 
 def label_mask() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

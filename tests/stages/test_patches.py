@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import Geometry, apply, matrix4
+from srrd_ray.core.geometry import Geometry, matrix4, transform_points
 from srrd_ray.core.records import BONES, BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig
@@ -32,7 +32,7 @@ def store_ct(layout: RunLayout, knee: Knee, labels: Volume[np.uint8] = LABELS) -
 
 
 def store_mr(layout: RunLayout, knee: Knee, *, femur_accepted: bool = True) -> None:
-    grid = Geometry.aligned((100, 70, 70), (1.0, 1.0, 1.5), (-50.0, -34.0, -50.0))
+    grid = Geometry.axis_aligned((100, 70, 70), (1.0, 1.0, 1.5), (-50.0, -34.0, -50.0))
     signal = (500 + voxel_lps(grid) @ np.array([1.0, 2.0, 3.0])).astype(np.float32)
     volume = Volume(array=signal, geometry=grid)
     omezarr.write_volume(layout.volume(knee, "mr"), volume, knee=knee, image="mr", unit="au")
@@ -89,7 +89,7 @@ def test_mr_rows_hold_the_signal_at_the_transformed_centre(written: tuple[RunLay
     rows = rows_of(layout, "001", "mr", "mr_scale", "has_mr")
     assert rows["has_mr"].all()
     centres = [p.center_lps_mm for p in patch_store.read_index(layout.shard(0)) if p.knee.participant == "001"]
-    expected = 500 + apply(POSE, centres) @ np.array([1.0, 2.0, 3.0])
+    expected = 500 + transform_points(POSE, centres) @ np.array([1.0, 2.0, 3.0])
     middle = rows["mr"][:, 27:29, 27:29, 7:9].astype(np.float32).mean(axis=(1, 2, 3)) * rows["mr_scale"]
     np.testing.assert_allclose(middle, expected, rtol=2e-3)
 

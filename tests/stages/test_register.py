@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import BONES, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
@@ -40,7 +40,7 @@ def test_both_bones_are_registered_and_every_output_is_written(layout: RunLayout
     for transform, label in zip(found, (1, 2), strict=True):
         assert transform.quality.accepted, transform.quality.reason
         points = phantoms.GRID.index_to_lps(np.argwhere(labels.array == label)[::300])
-        assert np.linalg.norm(apply(transform.matrix, points) - apply(POSE, points), axis=1).mean() < 0.4
+        assert np.linalg.norm(transform_points(transform.matrix, points) - transform_points(POSE, points), axis=1).mean() < 0.4
         assert read_pose(layout, KNEE, transform.bone) == transform
     assert set(np.unique(omezarr.read_volume(layout.volume(KNEE, "mr_bones")).array)) == {0, 1, 2}
     table = read_table(layout.part("registration", KNEE), COLUMNS)

@@ -16,7 +16,7 @@ NAMES: tuple[schemas.Name, ...] = get_args(schemas.Name)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_schema_is_valid_and_its_example_obeys_it(name: schemas.Name) -> None:
-    schema = schemas.schema(name)
+    schema = schemas.load_schema(name)
     Draft202012Validator.check_schema(dict(schema))
     examples = schema["examples"]
     assert isinstance(examples, list)
@@ -29,8 +29,8 @@ def test_every_schema_is_valid_and_its_example_obeys_it(name: schemas.Name) -> N
 def test_the_readme_names_every_schema_with_its_version_and_example(name: schemas.Name) -> None:
     text = (schemas.FOLDER / "README.md").read_text(encoding="utf-8")
     assert f"{name}.schema.json" in text
-    assert schemas.version(name) in text
-    examples = schemas.schema(name)["examples"]
+    assert schemas.schema_version(name) in text
+    examples = schemas.load_schema(name)["examples"]
     assert isinstance(examples, list)
     assert json.dumps(examples[0], ensure_ascii=False) in text
 
@@ -55,7 +55,7 @@ def test_a_fault_is_named_by_its_place_and_not_by_its_value() -> None:
 
 
 def test_a_transform_as_it_is_stored_obeys_its_schema() -> None:
-    matrix = Geometry.aligned((1, 1, 1), (1, 1, 1)).ijk_to_lps
+    matrix = Geometry.axis_aligned((1, 1, 1), (1, 1, 1)).ijk_to_lps
     quality = RegistrationQuality(accepted=True, reason="", dice=0.9, surface_mm=0.3, correlation=0.5)
     knee = Knee(participant="1", side="L")
     pose = BoneTransform(knee=knee, bone="femur", fixed="ct", moving="mr", matrix=matrix, quality=quality)

@@ -34,7 +34,7 @@ def export_series(stored: StoredVolume, folder: Path) -> Path:
             "export-labels", "label volumes are no DICOM images", where=stored.knee.key, todo="Export as NIfTI."
         )
     volume = omezarr.read_volume(stored.path)
-    return write_series(folder, _header(stored), _quantised(stored, volume), volume.geometry)
+    return write_series(folder, _header(stored), _quantise(stored, volume), volume.geometry)
 
 
 def _header(stored: StoredVolume) -> SeriesHeader:
@@ -53,7 +53,7 @@ def _header(stored: StoredVolume) -> SeriesHeader:
     )
 
 
-def _quantised(stored: StoredVolume, volume: Volume[np.generic]) -> StoredPixels:
+def _quantise(stored: StoredVolume, volume: Volume[np.generic]) -> StoredPixels:
     """Return slope, intercept and the 16-bit values; HU keep slope 1, other floats take the whole range."""
     values = volume.array.astype(np.float64)
     low, high = float(values.min()), float(values.max())

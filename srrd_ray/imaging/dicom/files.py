@@ -172,7 +172,7 @@ def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str
     """Return the header of an image file, or why the file is set aside."""
     size = path.stat().st_size
     if size == 0 and path.suffix.lower() in {".dcm", ".ima"}:
-        raise _truncated(name, "0 bytes", "a DICOM file")
+        raise _truncated_error(name, "0 bytes", "a DICOM file")
     try:
         with path.open("rb") as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
@@ -180,7 +180,7 @@ def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str
     except InvalidDicomError:
         return None, None, "not DICOM"
     except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise _truncated(name, f"{size} bytes", "a whole header") from error
+        raise _truncated_error(name, f"{size} bytes", "a whole header") from error
     if _kind(dataset) not in IMAGES:
         return None, None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
     if dataset.get("SamplesPerPixel", 1) != 1:
@@ -203,7 +203,7 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
     order = "<" if syntax.is_little_endian else ">"
     dtype = f"{order}{'i' if dataset.get('PixelRepresentation') == 1 else 'u'}{max(1, allocated // 8)}"
     shift = int(dataset.get("HighBit", bits - 1)) - bits + 1
-    if syntax.is_compressed and not syntax.is_deflated and not _decodable(syntax):
+    if syntax.is_compressed and not syntax.is_deflated and not _is_decodable(syntax):
         raise InputError(
             "dicom-codec",
             "compressed pixels without a decoder",
@@ -217,18 +217,18 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
     offset = start + (8 if syntax.is_implicit_VR else 12)
     need = rows * columns * (allocated // 8) * int(dataset.get("NumberOfFrames") or 1)
     if size - offset < need:
-        raise _truncated(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
+        raise _truncated_error(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
     return Stored(offset=offset, dtype=dtype, bits=bits, shift=shift)
 
 
-def _decodable(syntax: UID) -> bool:
+def _is_decodable(syntax: UID) -> bool:
     try:
         return bool(get_decoder(syntax).is_available)
     except NotImplementedError:  # pydicom knows no decoder at all, as for video
         return False
 
 
-def _truncated(name: str, got: str, expected: str) -> InputError:
+def _truncated_error(name: str, got: str, expected: str) -> InputError:
     return InputError(
         "dicom-truncated",
         "a DICOM file is cut short",

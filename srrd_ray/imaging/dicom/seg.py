@@ -1,4 +1,4 @@
-"""DICOM segmentations as masks on the grid of the image that they were drawn on."""
+"""DICOM segmentations as masks on the grid of the image they belong to."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from srrd_ray.core.records import Modality
-from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, decimal, uid_of, write_series
+from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, make_uid, to_decimal_string, write_series
 from srrd_ray.imaging.images import read_image
 from srrd_ray.storage.file_hash import hash_file
 from tests.imaging.makers import OBLIQUE, SHAPE, grid
@@ -79,11 +79,11 @@ def test_technique_is_written_in_the_form_of_its_tags(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [-1 / 3, 1e-17 / 3, -123456.7890123456, 0.2188, -0.0])
 def test_decimal_strings_fit_their_sixteen_characters(value: float) -> None:
-    assert len(decimal(value)) <= 16
-    assert float(decimal(value)) == pytest.approx(value, rel=1e-8, abs=1e-20)
+    assert len(to_decimal_string(value)) <= 16
+    assert float(to_decimal_string(value)) == pytest.approx(value, rel=1e-8, abs=1e-20)
 
 
 def test_uids_follow_from_words_alone() -> None:
-    assert uid_of("a", "b") == uid_of("a", "b")
-    assert uid_of("a", "b") != uid_of("b", "a")
-    assert uid_of("a").is_valid
+    assert make_uid("a", "b") == make_uid("a", "b")
+    assert make_uid("a", "b") != make_uid("b", "a")
+    assert make_uid("a").is_valid
