@@ -184,11 +184,10 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
 
 
 def _state(learner: Learner) -> dict[str, Tensor]:
-    modules = {f"module.{name}": value for name, value in module_tensors(learner.modules()).items()}
-    optimizers = {
-        f"optimizer.{n}.{k}": v for n, o in learner.optimizers().items() for k, v in optimizer_tensors(o).items()
-    }
-    return modules | optimizers
+    tensors = {f"module.{name}": value for name, value in module_tensors(learner.modules()).items()}
+    for name, optimizer in learner.optimizers().items():
+        tensors |= {f"optimizer.{name}.{slot}": value for slot, value in optimizer_tensors(optimizer).items()}
+    return tensors
 
 
 def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a classifier sees of a knee: a few numbers made of the predicted parameters of its patches."""
+"""The input of the classifier: a few features of a knee from the predicted parameters of its patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which patient is tested in which fold: everything of a patient lies in one."""
+"""Assignment of patients to test folds: all data of a patient are in one fold."""
 
 from __future__ import annotations
 

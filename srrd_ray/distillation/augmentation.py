@@ -1,4 +1,4 @@
-"""How a training cube is varied: mirrored, and shifted in intensity as scanners and hospitals shift it."""
+"""Augmentation of training cubes: mirror images, and intensity shifts as between scanners and hospitals."""
 
 from __future__ import annotations
 

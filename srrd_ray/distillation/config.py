@@ -137,7 +137,7 @@ class DistillationConfig:
         Parts of the cross-validation, by patient.
     learn_from
         Knees that are learnt from, at most, by whole shards: a training process holds all its cubes, 3.2 MB a knee. A larger
-        cohort is drawn from by the seed; all of it is predicted.
+        cohort is sampled by the seed; all of it is predicted.
     teacher_epochs, student_epochs
         Passes over the training cubes.
     batch_size

@@ -1,4 +1,4 @@
-"""What the CT cubes of a training set look like, so that a scan from elsewhere is noticed and flagged."""
+"""Features of the CT cubes of a training set, by which a scan from another distribution is flagged."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def fingerprint_distance(
 
 
 def _describe(name: str, value: float, mean: float, sd: float) -> str:
-    """Return one feature in the words of the page: logarithms undone, with the span of 2 SD round the training mean."""
+    """Return one feature as text for the page: logarithms undone, with the range of 2 SD around the training mean."""
     ends = np.array([mean - 2 * sd, mean + 2 * sd])
     if name.startswith("log_"):
         name, value, ends = name.removeprefix("log_"), float(np.exp(value)), np.exp(ends)

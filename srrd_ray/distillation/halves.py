@@ -1,4 +1,4 @@
-"""What the teacher sees where nothing was measured: the six halves of a cube, each read in MR through its own mask.
+"""Predictions of the teacher without measured values: the six halves of a cube, each read in MR under its own mask.
 
 A measured value belongs to a whole cube. The teacher also reads each half of it, so that the student has seven times as
 many (noisier) examples of how CT goes with bone: knowledge that the labels alone do not hold.

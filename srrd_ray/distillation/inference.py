@@ -1,4 +1,4 @@
-"""What a trained network says about cubes: parameters with their spread, and what a student may learn from a teacher."""
+"""Predictions of a trained network: parameters with their spread, and the teacher outputs that a student learns from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from srrd_ray.distillation.networks import PatchRegressor, Reading
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TeacherOutputs:
-    """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
+    """The outputs of a teacher on training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
     block its standardised features (mirror image, n, channel, 4, 4, 4); the means it reads in each half (half, n, parameter).
     """
 
@@ -60,7 +60,7 @@ def predict(
 
 @torch.no_grad()
 def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
-    """Return what a trained teacher says about the cubes of `data`; features are standardised by channel over the cubes."""
+    """Return the outputs of a trained teacher on the cubes of `data`; features are standardised by channel over the cubes."""
     views = []
     for flip in range(len(FLIPS)):
         pairs = _chunks(to_cubes(data.mr, data.mr_mask), batch_size)
@@ -74,7 +74,7 @@ def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size:
 
 
 def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:
-    """Return on the CPU what the network says about mirrored cubes."""
+    """Return the predictions for mirrored cubes, on the CPU."""
     device = next(network.parameters()).device
     reading: Reading = network(mirror(image.float(), flip).to(device), mirror(mask.float(), flip).to(device))
     return Reading(reading.logits.cpu(), tuple(feature.cpu() for feature in reading.features))

@@ -23,7 +23,7 @@ POOLED = 4
 
 
 class Reading(NamedTuple):
-    """What a network says about cubes: logits (b, parameter, BINS) and its features after each block, each pooled to 4³."""
+    """The output of a network: logits (b, parameter, BINS) and the features after each block, each pooled to 4³."""
 
     logits: Tensor
     features: tuple[Tensor, ...]
@@ -129,7 +129,7 @@ class PatchRegressor(nn.Module):
 
 
 class Adapters(nn.Module):
-    """1³ convolutions from the student's channels to the teacher's, one for each block."""
+    """1³ convolutions from the student's channels to the teacher's, one per block."""
 
     def __init__(self, student: NetworkConfig, teacher: NetworkConfig) -> None:
         super().__init__()

@@ -19,14 +19,14 @@ from srrd_ray.statistics.agreement import icc_value
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrialInputs:
-    """The cubes of the training patients of one fold, and what the fold's teacher says about them."""
+    """The cubes of the training patients of one fold, and the teacher's outputs on them."""
 
     data: DistillationData
     outputs: TeacherOutputs
 
 
 def sample_settings(search: SearchConfig, default: HyperParameters, trials: int, seed: int) -> tuple[HyperParameters, ...]:
-    """Return the settings of a search: no teacher, the default, and random draws; the same for the same seed.
+    """Return the settings of a search: no teacher, the default, and random samples; the same for the same seed.
 
     Learning rate and weight decay stay, so that baseline and distilled have the same optimisation.
     """

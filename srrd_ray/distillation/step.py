@@ -1,4 +1,4 @@
-"""One epoch of a teacher, and of a student with or without one; and what a trained network says about cubes."""
+"""The learners: one epoch of a teacher, and of a student with or without a teacher."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TeacherLearner:
 
 
 class StudentLearner:
-    """Learns the parameters from CT: from the labels alone (the baseline), or also from what the teacher saw in MR."""
+    """Learns the parameters from CT: from the labels alone (the baseline), or also from the teacher's outputs on MR."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a radiologist's ruler would read in a cube: mean, spread and how fast the signal changes with distance."""
+"""Texture statistics of a cube: mean, spread and how fast the signal changes with distance."""
 
 from __future__ import annotations
 

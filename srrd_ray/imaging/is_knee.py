@@ -1,6 +1,6 @@
-"""Whether voxels are those of a knee and of the modality that is stated, though no header says otherwise.
+"""Whether an image shows a knee in the stated modality, judged by its voxels alone.
 
-In CT a knee has one place where bone is as wide as condyles or a plateau; shafts and hands have none, and a trunk has more body
+In CT a knee has one level where bone is as wide as condyles or a plateau; shafts and hands have none, and a trunk has more body
 around it than a leg. An MR has no absolute unit that identifies bone: only its header, extent and the sign of its values
 are checked.
 """
@@ -84,7 +84,7 @@ def _flag_metal(ct: Image) -> tuple[Note, ...]:
     cm3 = float(np.count_nonzero(ct.array >= METAL_HU)) * ct.geometry.voxel_mm3 / 1000.0
     if cm3 < METAL_CM3:
         return ()
-    text = f"{cm3:.2f} cm3 at {METAL_HU:g} HU or more: metal, whose streaks spoil what is measured beside it"
+    text = f"{cm3:.2f} cm3 at {METAL_HU:g} HU or more: metal, whose streaks spoil measures nearby"
     return (Note(severity="FLAG", code="ct-metal", message=text),)
 
 
@@ -126,7 +126,7 @@ def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
 
 
 def _refusal_reasons(sections: Sections) -> list[str]:
-    """Return what no knee shows."""
+    """Return why this cannot be a knee."""
     reasons = []
     if sections.bone_cm2 < LEAST_BONE_CM2:
         reasons.append("no bone in the image is as wide as a knee")
@@ -152,11 +152,11 @@ def measure_sections(ct: Image) -> Sections:
     planes, pixel = _coarsen(ct)
     cm2 = pixel[0] * pixel[1] / 100.0
     sections = [_bone_areas(plane > BONE_HU, cm2) for plane in planes]
-    widest = [float(found.max(initial=0.0)) for found in sections]
+    widest = [float(areas.max(initial=0.0)) for areas in sections]
     body = planes[int(np.argmax(widest))] > TISSUE_HU
     return Sections(
         bone_cm2=max(widest),
-        bones=int(np.median([(found >= PART_CM2).sum() for found in sections])),
+        bones=int(np.median([(areas >= PART_CM2).sum() for areas in sections])),
         body_cm2=float(_sizes(body, cm2).max(initial=0.0)),
         body_share=float(body.mean()),
         across_mm=min(n * mm for n, mm in zip(planes.shape[1:], pixel, strict=True)),

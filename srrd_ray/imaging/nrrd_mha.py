@@ -29,7 +29,7 @@ _LONGEST_HEADER = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlainHeader:
-    """A parsed header; `oriented` is false where the file says nothing about the patient's axes."""
+    """A parsed header; `oriented` is false where the file does not give the patient's axes."""
 
     geometry: Geometry
     oriented: bool

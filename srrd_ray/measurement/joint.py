@@ -16,7 +16,7 @@ from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage
 from srrd_ray.morphometry.apparent import Apparent, apparent_measures, super_resolve_trabecular
 from srrd_ray.morphometry.calibration import MARROW_HU, MINERAL_HU, ct_bone, ct_bone_fraction
-from srrd_ray.morphometry.maps import BoneMaps, bone_maps, region_measures
+from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, bone_maps, region_measures
 from srrd_ray.morphometry.marrow import marrow_reference, mr_bone_fraction, require_bright, uniform_reference
 from srrd_ray.morphometry.measures import BoneMeasures, measure_maps
 from srrd_ray.morphometry.paper import paper_measures
@@ -241,7 +241,7 @@ def _measure_fraction_alone(bone: _Bone) -> MeasuredImage:
     method = f"{bone.binarization.method}; voxels of {step:.3g} mm do not resolve trabeculae: no thickness"
     return MeasuredImage(
         measures=BoneMeasures(
-            status="ok" if share else "no-bone" if total else "empty-roi",
+            status=_status(share, total),
             n_voxels=total,
             coverage=total / region.size,
             spacing_mm=grid.spacing_mm,
@@ -253,6 +253,12 @@ def _measure_fraction_alone(bone: _Bone) -> MeasuredImage:
         fraction=bone.fraction,
         about=bone.about,
     )
+
+
+def _status(share: float | None, total: int) -> RegionStatus:
+    if not total:
+        return "empty-roi"
+    return "ok" if share else "no-bone"
 
 
 def _measure_paper(grey: Image, region: Mask) -> MeasuredImage:

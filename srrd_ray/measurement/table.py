@@ -84,8 +84,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _cast_columns(table: pd.DataFrame) -> pd.DataFrame:
-    kinds = {n: "string" if n in TEXT else "Int64" if n in WHOLE else "float64" for n in table.columns}
-    return table.astype(kinds)
+    return table.astype({name: _column_type(name) for name in table.columns})
+
+
+def _column_type(name: str) -> str:
+    if name in TEXT:
+        return "string"
+    return "Int64" if name in WHOLE else "float64"
 
 
 def _escape_formula(cell: object) -> str:

@@ -119,6 +119,12 @@ def bone_maps(
     )
 
 
+def _status(bone: int, total: int) -> RegionStatus:
+    if bone == 0:
+        return "no-bone"
+    return "all-bone" if bone == total else "ok"
+
+
 def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:
     """Return BV/TV, Tb.Th and Tb.Sp over `roi`, or over the whole volume."""
     region = parse_region(roi, maps.bone.shape)
@@ -126,9 +132,8 @@ def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasu
     inside = maps.diameter_mm[region & maps.bone]
     if total == 0:
         return RegionMeasures(status="empty-roi", n_voxels=0, bvtv=None, thickness=None, separation=None)
-    status: RegionStatus = "no-bone" if inside.size == 0 else "all-bone" if inside.size == total else "ok"
     return RegionMeasures(
-        status=status,
+        status=_status(inside.size, total),
         n_voxels=total,
         bvtv=inside.size / total,
         thickness=summarize_spread(inside),

@@ -11,6 +11,7 @@ reach to the mean of the tangent planes around the nearest one. Smaller bumps of
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -36,9 +37,7 @@ BESIDE, TOLERANCE, TOWARD, MOST = 0.95, 0.8, 0.5, 0.3
 a plane may be, voxels; least cosine between the normal and that of the nearest; and by how much the mean may lie beyond the nearest, voxels. Found by
 trial on rods, spheres and shells; bars of square section, whose edges a digital rod has too, then read 0.5-0.7 voxels high."""
 FACES: tuple[Offset, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
-HALF: tuple[Offset, ...] = tuple(
-    (z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0)
-)
+HALF: tuple[Offset, ...] = tuple((z, y, x) for z, y, x in product((-1, 0, 1), repeat=3) if (z, y, x) > (0, 0, 0))
 
 
 def wall_level(phase: Mask, grey: ArrayLike | None) -> Real:

@@ -1,4 +1,4 @@
-"""How cubes are cut: CT and MR each on a grid of its own scale, oriented along the CT's LPS axes, from native voxels.
+"""Cubes cut from CT and MR, each on a grid of its own scale, oriented along the CT's LPS axes, from native voxels.
 
 The MR is sampled once, at its own resolution, through the bone's transform; it never passes through the CT grid.
 """
@@ -129,7 +129,7 @@ def _sample(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike, order:
 
 
 def _window(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike) -> Volume[Scalar]:
-    """Return the part of the volume that interpolation on the mapped grid can see: a box with room for the splines."""
+    """Return the part of the volume that interpolation on the mapped grid needs: a box with a margin for the splines."""
     index = volume.geometry.lps_to_index(transform_points(to_volume, grid.corners_lps()))
     shape = np.asarray(volume.geometry.shape)
     low = np.clip(np.floor(index.min(axis=0)) - _SPLINE_SUPPORT, 0, shape - 1).astype(int)

@@ -78,7 +78,7 @@ class JointSurface:
         return 1.0 if self.bone == "femur" else -1.0
 
     def height_at(self, x: float, y: float) -> float:
-        """Return the surface height (mm) of the column at (x, y); NaN beside the bone."""
+        """Return the surface height (mm) of the column at (x, y); NaN outside the bone."""
         ix, iy = round((x - self.x_mm[0]) / _COLUMN_MM), round((y - self.y_mm[0]) / _COLUMN_MM)
         inside = 0 <= ix < self.x_mm.size and 0 <= iy < self.y_mm.size
         return float(self.z_mm[iy, ix]) if inside else float("nan")

@@ -36,9 +36,9 @@ class BoneConfig:
     gaps: tuple[int, ...] = (1, 2)
     """Half the gap in a wall that is overlooked, voxels of the working grid, each tried."""
     marrow_hu: float = 70.0
-    """Mean HU above which what a wall seals off is sparse trabecular bone: over muscle and fluid."""
+    """Mean HU above which a region enclosed by a wall is sparse trabecular bone: over muscle and fluid."""
     fatty_hu: float = 0.0
-    """Mean HU above which it is so where most of it lies between two walls, medial and lateral: over fat."""
+    """The same where most of the region lies between two walls, medial and lateral: over fat."""
     fatty_cm3: float = 8.0
     """Least size of such a part, cm³: over the pockets of a notch."""
     between: float = 0.4
@@ -58,7 +58,7 @@ class BoneConfig:
     spacing_mm: float = 1.0
     """Working grid, mm."""
     core_depths_mm: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
-    """Depths under the surface tried, in order, until the cores of femur and tibia are apart, mm."""
+    """Depths under the surface tried, in order, until the cores of femur and tibia separate, mm."""
     gap_mm: float = 3.0
     """Half the widest gap of a thin cortex that is bridged within an axial slice, mm."""
     minimum_cm3: float = 2.0
@@ -99,7 +99,7 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
 
 
 def find_knee(ct: Volume[Scalar]) -> tuple[Side, Volume[np.uint8]]:
-    """Return the side on which the bones are found (R where the fibula does not tell), and their labels.
+    """Return the side on which the bones are found (R where the fibula does not show it), and their labels.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     """Return sparse interiors, also where the edge of the image lays them open: what a wall of cortex seals off.
 
     What is darker than a wall falls apart where the wall leaves no gap too wide. A part that is even is trabecular bone where it
-    is brighter than soft tissue, or where the cortex of one bone stands on both sides of it; soft tissue is one large part of
+    is brighter than soft tissue, or where the cortex of one bone lies on both sides of it; soft tissue is one large part of
     fat, muscle and fluid. No one height of the wall serves dense and sparse bone alike.
     """
     inner = np.zeros(array.shape, dtype=np.bool_)
@@ -200,7 +200,7 @@ def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
 
 
 def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels:
-    """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia are apart."""
+    """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia separate."""
     for least in config.core_depths_mm:
         named = _name_cores(depth >= least, bone, config.spacing_mm)
         if named is not None:
@@ -212,7 +212,7 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
     """Return cores of tibia (2) and of a fibula that clings to it (3); None where there is none.
 
     At some depth under the surface a fibula parts from the tibia: its shaft early, its head late. Only a long part is
-    taken for a fibula: in a small field of view its head cannot be told from a corner of the tibia, and stays with it.
+    taken for a fibula: in a small field of view its head cannot be separated from a corner of the tibia, and stays with it.
     """
     cores = np.zeros(tibia.shape, dtype=np.int32)
     for least in config.core_depths_mm[:-1]:
@@ -241,7 +241,7 @@ def _is_behind(parts: Labels, part: int, main: int, spacing: float) -> bool:
 
 
 def _name_cores(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
-    """Return the named cores, or None where this depth does not part a tibia from a femur above it."""
+    """Return the named cores, or None where this depth does not separate a tibia from a femur above it."""
     parts, count = ndimage.label(cores)
     sizes: NDArray[np.int64] = np.bincount(parts.ravel(), minlength=count + 1)
     kept = [n for n in range(1, count + 1) if sizes[n] * spacing**3 >= 50.0]

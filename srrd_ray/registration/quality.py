@@ -1,8 +1,8 @@
-"""Whether the pose of a bone may be used: shape, place and inner structure have to agree (fault 49).
+"""Acceptance of the pose of a bone: shape, position and inner structure have to agree (fault 49).
 
 A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair Dice, above
 all where the field of view shows little of it; but its trabecular structure does not follow. So the correlation of the
-inner structure, free of the outline, is part of every judgement.
+inner structure, without the outline, is part of every assessment.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def assess(
     result: RigidResult,
     config: RegistrationConfig,
 ) -> RegistrationQuality:
-    """Return the judgement of a pose, with its reason where it is refused.
+    """Return the quality of a pose, with the reason where it is refused.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def assess(
         accepted=not reason,
         reason=reason,
         dice=agreement.dice,
-        surface_mm=agreement.surface_mm if np.isfinite(agreement.surface_mm) else 0.0,  # as of every bone without one to look at
+        surface_mm=agreement.surface_mm if np.isfinite(agreement.surface_mm) else 0.0,  # as for every bone without a surface in both images
         correlation=agreement.correlation,
     )
 
 
 def refuse(reason: str) -> RegistrationQuality:
-    """Return the judgement of a bone for which there is no pose to look at."""
+    """Return the quality of a bone without a pose."""
     return RegistrationQuality(accepted=False, reason=reason, dice=0.0, surface_mm=0.0, correlation=0.0)
 
 

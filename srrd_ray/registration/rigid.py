@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegistrationConfig:
-    """How bones are found, aligned and judged."""
+    """How bones are found, aligned and assessed."""
 
     bones: BoneConfig = field(default_factory=BoneConfig)
     """How femur and tibia are found in CT and synthetic CT."""
@@ -137,7 +137,7 @@ def choose_by_information(
     starts: Sequence[Matrix4],
     config: RegistrationConfig,
 ) -> RigidResult:
-    """Return the pose of most information with the MR among those reached from `starts`, and how near a rival came."""
+    """Return the pose of most information with the MR among those reached from `starts`, and the best rival's share of it."""
     points = fixed.geometry.index_to_lps(np.argwhere(mask)[::1000])
     apart = drop_duplicate_poses(starts, points, config.same_mm / 2)
     ends = refine_all(fixed, mr, mask, apart, config, spacing_mm=config.search_mm, metric="information")
@@ -162,7 +162,7 @@ def drop_duplicate_poses(poses: Sequence[Matrix4], points: Points, same_mm: floa
 
 
 def pose_difference_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
-    """Return how far apart two poses lay that one of the points on which they differ most, mm."""
+    """Return the largest distance between the images of a point under two poses, mm."""
     return float(np.linalg.norm(transform_points(first, points) - transform_points(second, points), axis=1).max())
 
 
@@ -233,7 +233,7 @@ def refine_all(
     spacing_mm: float,
     metric: str = "correlation",
 ) -> list[RigidResult]:
-    """Return what `refine` returns for each of `starts`; the images are brought onto the grid once."""
+    """Return `refine` of each of `starts`; the images are resampled once."""
     still, region = _fixed_side(fixed, fixed_mask, spacing_mm, config.surround_mm)
     other = _image(resample_to_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
     with _single_threaded():
@@ -245,7 +245,7 @@ def refine_all(
 
 @contextmanager
 def _single_threaded() -> Iterator[None]:
-    """Hold ITK to one thread: Mattes information ignores the method's own setting, and its sums then vary in order."""
+    """Limit ITK to one thread: Mattes information ignores the method's setting, and its sums then vary in order."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:

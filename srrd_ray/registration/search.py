@@ -1,4 +1,4 @@
-"""The pose of a bone on CT, synthetic CT and MR, and a wider search where the inner structure does not bear it out.
+"""The pose of a bone on CT, synthetic CT and MR, and a wider search where the inner structure does not confirm it.
 
 A pose whose inner structure agrees well needs no more than the candidates of the surfaces. Where it agrees poorly, the
 descent may have ended in a wrong minimum: starts around the pose are tried too, and the information decides again.

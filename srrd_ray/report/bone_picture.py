@@ -26,7 +26,7 @@ MOST_PIXELS = 900
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BonePicture:
-    """What is drawn: middle slices across z, y and x (mm, 0 outside the phase) of both maps, and their tallies.
+    """The content of a picture: middle slices across z, y and x (mm, 0 outside the phase) of both maps, and their tallies.
 
     `steps_mm` is the voxel size (z, y, x).
     """

@@ -15,7 +15,7 @@ FALSE_POSITIVES = np.linspace(0, 1, 51)
 
 
 def roc(tables: Mapping[str, pd.DataFrame], legend: Mapping[str, str], seed: int) -> Figure:
-    """Return ROC curves with 95 % bands over patients; `tables` hold label, probability, participant; `legend` the legend."""
+    """Return ROC curves with 95 % bands over patients; `tables` hold label, probability, participant; `legend` the entry of each."""
     figure, [[axes]] = canvas(5.2, 4.6)
     for model, table in tables.items():
         labels, scores = table["label"].to_numpy(dtype=np.int64), table["probability"].to_numpy(dtype=np.float64)
@@ -68,7 +68,7 @@ def calibration(tables: Mapping[str, pd.DataFrame], bins: int = 5) -> Figure:
 
 
 def search(table: pd.DataFrame) -> Figure:
-    """Return validation ICC by epoch of every trial, and best ICC against temperature; the winner stands out."""
+    """Return validation ICC by epoch of every trial, and best ICC against temperature; the winner is highlighted."""
     figure, [[curves, temperatures]] = canvas(10.5, 3.2, columns=2)
     styles = {
         "stopped": (COLOURS["pale"], 1.0, "stopped early"),

@@ -67,17 +67,22 @@ def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
 def _registration(metrics: Json, bone: str) -> Card:
     one = at(metrics, "registration", "tre_mm", bone)
     median = at(one, "median")
-    tone: Tone = "plain"
-    if isinstance(median, float):
-        tone = "good" if median <= 0.5 else "warning" if median <= 1 else "bad"
     p95 = at(one, "p95")
     return Card(
         title=f"Registration error, {bone}",
         value=number(median, 2, "mm"),
         interval="" if p95 is None else f"median; 95th percentile {number(p95, 2, 'mm')}",
         note=_reason(one) or f"{at(one, 'landmarks')} landmarks, {at(one, 'refused')} knees refused",
-        tone=tone,
+        tone=_error_tone(median),
     )
+
+
+def _error_tone(median_mm: Json) -> Tone:
+    if not isinstance(median_mm, float):
+        return "plain"
+    if median_mm <= 0.5:
+        return "good"
+    return "warning" if median_mm <= 1 else "bad"
 
 
 def _synthesis(metrics: Json) -> Card:

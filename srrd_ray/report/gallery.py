@@ -1,4 +1,4 @@
-"""The page of a simulated cohort: what its images look like, what its bone is made of, and how its scanners behave."""
+"""The page of a simulated cohort: its images, its bone parameters, and the properties of its scanners."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SOURCES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shown:
-    """A knee that the page shows: its images, and one small sagittal square as truth, MR and CT see it (rows from above)."""
+    """A knee that the page shows: its images, and one small sagittal square in truth, MR and CT (rows from above)."""
 
     knee: Knee
     title: str
@@ -157,7 +157,7 @@ def _draw_slice(axes: Axes, volume: Volume[np.generic], share: float, window: tu
 
 
 def draw_zoom(one: Shown) -> Figure:
-    """Return the small square, side by side as truth, MR and CT see it."""
+    """Return the small square in truth, MR and CT, side by side."""
     figure, [row] = canvas(11.0, 3.9, columns=len(one.zoom))
     for axes, (title, values) in zip(row, one.zoom.items(), strict=True):
         low, high = np.percentile(values, [0.5, 99.5])
@@ -237,10 +237,10 @@ def _scanners(gallery: Gallery) -> Section:
     )
 
 
-def scanners(listed: Sequence[Scanner]) -> Figure:
+def scanners(hospitals: Sequence[Scanner]) -> Figure:
     """Return noise power and modulation transfer of each hospital, measured against prescribed."""
-    figure, [noise, transfer] = canvas(11.0, 5.6, 2, len(listed))
-    for column, scanner in enumerate(listed):
+    figure, [noise, transfer] = canvas(11.0, 5.6, 2, len(hospitals))
+    for column, scanner in enumerate(hospitals):
         for axes, curve in ((noise[column], scanner.noise_power), (transfer[column], scanner.transfer)):
             axes.plot(curve.frequency, curve.prescribed, color=COLOURS["ink"], linewidth=1.1)
             axes.scatter(curve.frequency, curve.measured, s=9, c=COLOURS["tibia"], alpha=0.8)

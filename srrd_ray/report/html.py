@@ -24,7 +24,7 @@ SIMULATED = "Simulated cohort: no image here is of a patient. The figures test t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What a report is made of. Tables by name, those of the run folder; overlays by their title."""
+    """The content of a report. Tables by name, those of the run folder; overlays by their title."""
 
     tables: Mapping[str, pd.DataFrame]
     metrics: Json

@@ -45,7 +45,7 @@ class Inference:
 
 
 def render_inference(inference: Inference) -> str:
-    """Return the page as HTML: headline, maps over the CT, table by region, and why not to trust it where so."""
+    """Return the page as HTML: headline, maps over the CT, table by region, and warnings."""
     record = inference.record
     sections = (
         Section(

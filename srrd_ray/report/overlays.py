@@ -28,7 +28,7 @@ Slice: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KneeImages:
-    """What is drawn of a knee: CT (HU), its bone labels, and where there is one the MR with the transform of each bone.
+    """The images of a knee to draw: CT (HU), its bone labels, and where there is one the MR with the transform of each bone.
 
     `synthetic` is the synthetic CT on the MR grid, drawn through the same transforms.
     """

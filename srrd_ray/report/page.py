@@ -45,7 +45,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
-    """A sentence that stands out: what is missing and why, or what has to be known to read the rest."""
+    """A highlighted sentence: what is missing and why, or what the reader has to know first."""
 
     text: str
     tone: Tone = "plain"

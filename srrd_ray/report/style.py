@@ -24,7 +24,7 @@ COLOURS = {
     "ink": "#22303c",
     "pale": "#9aa5b1",
 }
-"""Okabe and Ito's palette: told apart by colour-blind readers too."""
+"""Okabe and Ito's palette: distinct for colour-blind readers too."""
 NAMES = {
     "teacher": "MR teacher",
     "baseline": "CT alone (baseline)",
@@ -73,7 +73,7 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1) -> tupl
 
 
 def panels(rows: int, columns: int, height: float) -> tuple[Figure, list[list[Axes]]]:
-    """Return a page-wide grid of small axes, each row `height` inches; fixed margins, which draw in half the time."""
+    """Return a page-wide grid of small axes, each row `height` inches; fixed margins draw in half the time."""
     figure = Figure(figsize=(11, height * rows + 0.1))
     axes = figure.subplots(rows, columns, squeeze=False)
     tall = height * rows + 0.1

@@ -51,7 +51,7 @@ class Anatomy:
 
 
 def sample_anatomy(plan: SimulatedKnee) -> Anatomy:
-    """Return sizes drawn for the patient (size, cartilage) and the knee (joint space, osteophytes)."""
+    """Return sizes sampled for the patient (size, cartilage) and the knee (joint space, osteophytes)."""
     own, knee = plan.patient_generator("anatomy"), plan.generator("anatomy")
     male = plan.sex == "M"
     width = own.normal(82.7, 3.0) if male else own.normal(73.5, 2.6)

@@ -158,7 +158,7 @@ def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Moda
 
 
 def sample_ct_session(plan: SimulatedKnee) -> ct.CtSession:
-    """Return what a patient and the day of the scan add to the hospital's CT protocol."""
+    """Return the deviations of one scan (patient, day) from the hospital's CT protocol."""
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
         mineral_density=float(np.clip(own.normal(1, ct.MINERAL_SD), 0.7, 1.3)),
@@ -221,7 +221,7 @@ def _nuisance(
 
 
 def _mr_nuisance(protocol: mr.MrProtocol, session: mr.MrSession) -> dict[str, float | str]:
-    """Return what disturbs the MR. The rigid truth knows nothing of `mr_scale_*`: see `mr.MrSession.scale`."""
+    """Return what disturbs the MR. `mr_scale_*` is not part of the rigid truth: see `mr.MrSession.scale`."""
     motion = session.motion or Motion(shift_mm=(0.0, 0.0))
     return {
         "mr_sequence": protocol.sequence,

@@ -1,6 +1,6 @@
-"""What fills every point of a scene: the mineral fraction and the tissue beside it, on any grid and in any pose.
+"""The composition of a scene: mineral fraction and tissue label at every point, on any grid and in any pose.
 
-One compiled kernel serves MR, CT and truth: each asks for its own grid, all see the same continuous fields. Smooth fields
+One compiled kernel serves MR, CT and truth: each samples the same continuous fields on its own grid. Smooth fields
 (depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at the corners of bricks
 and interpolated between them; the trabecular fields are read from the tile at every point.
 """

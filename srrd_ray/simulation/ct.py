@@ -120,13 +120,17 @@ class CtSession:
 
 
 def tube_kv(protocol: CtProtocol) -> int:
-    """Return the tube voltage whose effective energy is nearest: 120 kV has 65 to 75 keV (method notes C5), 100 and 140 lie beside."""
-    return 100 if protocol.energy_kev < 65 else 120 if protocol.energy_kev <= 74 else 140
+    """Return the tube voltage of nearest effective energy, kV: 120 kV has 65 to 75 keV (method notes C5)."""
+    if protocol.energy_kev < 65:
+        return 100
+    return 120 if protocol.energy_kev <= 74 else 140
 
 
 def kernel_name(protocol: CtProtocol) -> str:
     """Return the name of the kernel by how much it enhances edges: STANDARD, DETAIL or BONE."""
-    return "STANDARD" if protocol.overshoot == 0 else "DETAIL" if protocol.overshoot <= 0.1 else "BONE"
+    if protocol.overshoot == 0:
+        return "STANDARD"
+    return "DETAIL" if protocol.overshoot <= 0.1 else "BONE"
 
 
 def hu_table(protocol: CtProtocol, session: CtSession) -> tuple[Floats, float]:
@@ -177,7 +181,7 @@ def hardening(image: Floats, pixel_mm: tuple[float, float], mineral_hu: float) -
     """Return how much bone lies in each voxel's surroundings in its slice: 0 far from bone, 1 deep inside a wide block of it.
 
     Times a protocol's `cupping_hu` it is what beam hardening takes off: most in the middle of dense bone, some between two condyles.
-    A stand-in for the polychromatic projection, whose error grows with the bone along the rays.
+    An approximation of the polychromatic projection, whose error grows with the bone along the rays.
     """
     dense = np.clip((image - DENSE_HU) / (float(COMPACT_MINERAL) * mineral_hu - DENSE_HU), 0, 1)
     sigma = [0.0, *(CUPPING_MM / mm for mm in pixel_mm)]
@@ -209,7 +213,7 @@ def acquire_noiseless(
 
 
 def _apply_slice_profile(planes: NDArray[np.complex64], slice_mm: float, thickness_mm: float) -> NDArray[np.complex64]:
-    """Return slices of the asked thickness: the profile on the fine planes, then every `OVERSAMPLE_SLICE`-th of them.
+    """Return slices of the given thickness: the profile on the fine planes, then every `OVERSAMPLE_SLICE`-th of them.
 
     Slices are reconstructed wherever they are wanted: what is finer than two of them is not cut off, as in MR, but folds.
     """

@@ -1,4 +1,4 @@
-"""What a scanner does to an image, measured from images: transfer and width from an edge, noise power from noise."""
+"""Properties of a scanner measured on images: transfer and width from an edge, noise power from noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 REACH_MM = 6.0
-"""How far from the edge its spread is looked at."""
+"""How far from the edge its spread is measured."""
 
 
 class Curve(NamedTuple):

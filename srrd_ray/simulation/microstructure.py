@@ -61,7 +61,7 @@ class Microstructure:
 
 
 def sample_microstructure(plan: SimulatedKnee, a: Anatomy) -> Microstructure:
-    """Return the priors drawn for the patient (random effect, age, sex, BMI) and the knee (regions, disease, lesions)."""
+    """Return the priors sampled for the patient (random effect, age, sex, BMI) and the knee (regions, disease, lesions)."""
     own, knee = plan.patient_generator("microstructure"), plan.generator("microstructure")
     base = own.normal(0, PATIENT_SD) - 0.005 * max(plan.age - 50, 0) + 0.006 * (plan.bmi - 26)
     base += 0.03 if plan.sex == "M" else -0.03

@@ -63,7 +63,7 @@ class MrProtocol:
     ----------
     bandwidth_hz
         Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from water. None leaves
-        fat in its place: marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
+        fat at its position: marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
     """
 
     sequence: Sequence = "bssfp"
@@ -76,7 +76,7 @@ class MrProtocol:
 
     @property
     def fat_shift_px(self) -> float:
-        """Where fat lies along the readout, pixels from its place."""
+        """Displacement of fat along the readout, pixels."""
         return FAT_SHIFT_HZ / self.bandwidth_hz if self.bandwidth_hz else 0.0
 
 
@@ -104,7 +104,7 @@ class MrSession:
     ----------
     scale
         Error of the gradients along the scanner's x, y, z: a voxel that the header places at p mm from the middle of the field
-        of view shows what lies at scale · p. The rigid truth knows nothing of it.
+        of view shows what lies at scale · p. It is not part of the rigid truth.
     motion
         How the knee moves during the scan; none where it lies still.
     """

@@ -1,8 +1,8 @@
-"""Where the field of an MR scanner is off, in Hz: what its shim leaves, and what bone, fat and air do at their borders.
+"""Off-resonance of an MR scanner, Hz: the residual of its shim, and the susceptibility of bone, fat and air at borders.
 
 The susceptibility of every tissue is read on a coarse grid, a little wider than the image, and turned into a field by the
 dipole kernel 1/3 − (k·B0)²/k² in the frequency domain (Salomir 2003; Marques & Bowtell 2005). Beyond that grid all is taken
-for water. Nodes are points, so that a thin plate meets some and misses others: what they say is smoothed by `BLUR_MM`. Structure
+for water. Nodes are points, so that a thin plate hits some and misses others: their values are smoothed by `BLUR_MM`. Structure
 finer than that (single trabeculae) is not in this field but in R2'.
 """
 
@@ -43,7 +43,7 @@ def off_resonance(
 ) -> Floats:
     """Return Hz at nodes about `STEP_MM` apart that fill the field of view of `grid`.
 
-    `shim` are coefficients (3, 3, 3) of what the shim leaves, in (z, y, x) ∈ [−1, 1] over the field of view.
+    `shim` are the coefficients (3, 3, 3) of the residual of the shim, in (z, y, x) ∈ [−1, 1] over the field of view.
     """
     shape = [max(round(n * mm / STEP_MM), 2) for n, mm in zip(grid.shape, grid.spacing_mm, strict=True)]
     nodes = grid.rescaled((shape[0], shape[1], shape[2]))
@@ -62,7 +62,7 @@ def off_resonance(
 
 
 def dipole_field(susceptibility: Floats, grid: Geometry) -> NDArray[np.float64]:
-    """Return the relative change of the field, smoothed by `BLUR_MM`, in the unit of `susceptibility`; B0 along the body (world z)."""
+    """Return the relative change of the field, smoothed by `BLUR_MM`, in the unit of `susceptibility`; B0 along world z."""
     shape = [fft.next_fast_len(n + n // 2) for n in susceptibility.shape]
     toward = grid.affine[2, 2::-1] / np.array(grid.spacing_mm)  # cosine between world z and each array axis
     k = np.meshgrid(*(np.fft.fftfreq(n, mm) for n, mm in zip(shape, grid.spacing_mm, strict=True)), indexing="ij")
@@ -77,7 +77,7 @@ def dipole_field(susceptibility: Floats, grid: Geometry) -> NDArray[np.float64]:
 
 
 def apply_shim(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return `field` less its mean and slopes over the tissue, as a first-order shim leaves it; all of it where there is none."""
+    """Return `field` less its mean and slopes over the tissue, as after a first-order shim; unchanged without tissue."""
     if tissue_mask.sum() < 8:
         return field
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij", sparse=True)
@@ -90,7 +90,7 @@ def apply_shim(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> ND
 
 
 def interpolate_plane(field: Floats, along: float, shape: tuple[int, int]) -> Floats:
-    """Return one plane (y, x) of `shape`, linear between the nodes; `along` is its place in the field of view, 0 to 1."""
+    """Return one plane (y, x) of `shape`, linear between the nodes; `along` is its position in the field of view, 0 to 1."""
     plane: Floats = _between(field, np.array([along * field.shape[0] - 0.5]), 0)[0]
     rows, columns = ((np.arange(n) + 0.5) * (m / n) - 0.5 for n, m in zip(shape, plane.shape, strict=True))
     return _between(_between(plane, rows, 0), columns, 1)

@@ -1,4 +1,4 @@
-"""Who is in a simulated cohort: covariates, disease and the anatomical sizes that follow from them."""
+"""The patients of a simulated cohort: covariates, disease and the anatomical sizes that follow from them."""
 
 from __future__ import annotations
 

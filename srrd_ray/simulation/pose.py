@@ -1,4 +1,4 @@
-"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur, CT and MR apart."""
+"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur, for CT and MR separately."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from srrd_ray.simulation.trabeculae import random_tile, tile_map
 NODE_MM = 0.7
 WARP_MM = 0.35
 AROUND_MM = 7.0
-"""Deeper outside of a bone nothing asks how deep: over `compose_kernel.FAR_MM`."""
+"""Farther outside of a bone the depth is not used: over `compose_kernel.FAR_MM`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What lies between and around the bones: menisci, ligaments and tendons, muscles, the limb's outline; depths inside each, mm."""
+"""Soft tissue as depths inside each, mm: menisci, ligaments and tendons, muscles, the limb's outline."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 TILE_NODES = 240
 SAMPLES_PER_WAVELENGTH = 10.0
 TILE_UNIT = np.float32(4096)
-"""What 1 is in the tile's integers: half the memory of floats, and rounding a thousand times smaller than the voxels' own."""
+"""The integer of value 1 in the tile: half the memory of floats, rounding a thousand times smaller than the voxels'."""
 FRACTIONS = np.linspace(0.0, 0.95, 96)
 ROD_WEIGHTS = np.linspace(0.0, 1.0, 21)
 

@@ -101,11 +101,11 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer as flat named tensors (``<parameter>.<slot>``)."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{slot}": value if isinstance(value, Tensor) else torch.tensor(float(value))
-        for index, slots in state.items()
-        for slot, value in slots.items()
-    }
+    tensors: dict[str, Tensor] = {}
+    for index, slots in state.items():
+        for slot, value in slots.items():
+            tensors[f"{index}.{slot}"] = value if isinstance(value, Tensor) else torch.tensor(float(value))
+    return tensors
 
 
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:

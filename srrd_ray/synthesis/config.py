@@ -39,7 +39,7 @@ class CycleGanConfig:
     batch: int = 8
     """Slices of each modality a step, over all workers."""
     learn_from: int = 1000
-    """Knees that are learnt from, at most; a larger cohort is drawn from by the seed, and all of it is translated."""
+    """Most knees in training; of a larger cohort a seeded sample is used, and all of it is translated."""
     learning_rate: float = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: float = 5.0
@@ -49,13 +49,13 @@ class CycleGanConfig:
     mi_bins: int = 16
     """Bins of the mutual information."""
     edge_weight: float = 0.05
-    """Correlation of edge magnitudes of an image and its translation (stands for the paper's HED edge channel)."""
+    """Correlation of edge magnitudes of an image and its translation (in place of the paper's HED edge channel)."""
     level_weight: float = 2.0
     """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
     dark_weight: float = 20.0
-    """Distance from physics where the MR is dark: thin beside marrow is cortex, wide is soft tissue (0 is off)."""
+    """Distance from physics where the MR is dark: thin next to marrow is cortex, wide is soft tissue (0 is off)."""
     gain_jitter: float = 0.1
-    """Relative SD of the MR gain drawn for each slice in training."""
+    """Relative SD of the MR gain sampled for each slice in training."""
     hu_limits: tuple[float, float] = (-900.0, 3000.0)
     """HU outside which a synthetic CT is refused."""
     bone_share: tuple[float, float] = (0.05, 0.97)

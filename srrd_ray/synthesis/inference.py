@@ -38,7 +38,7 @@ def synthesize(
 
 
 def _translate(generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig) -> NDArray[np.float32]:
-    """Return HU slices of the same shape; the edge is continued so that borders meet no padding of zeros."""
+    """Return HU slices of the same shape; edges are replicated, so that borders see no zero padding."""
     unit = 2**config.downs
     margin = 2 * unit
     rows, columns = slices.shape[1:]

@@ -54,7 +54,7 @@ def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
 def level_distance(made: Tensor, real: Tensor) -> Tensor:
     """Return the Wasserstein distance between the grey values of two batches of one size, of pixels and of local means.
 
-    It knows nothing of places: unpaired batches have alike shares of marrow, cortex, cartilage and muscle.
+    Positions do not matter: unpaired batches have similar shares of marrow, cortex, cartilage and muscle.
     """
     total = torch.zeros((), device=made.device)
     for size in (1, 6):

@@ -84,7 +84,7 @@ def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride:
 def discriminator(config: CycleGanConfig) -> nn.Module:
     """Return MONAI's patch discriminator; its last output is the map of scores.
 
-    Without normalisation it also judges the level of the Hounsfield units, not their pattern alone.
+    Without normalisation it also scores the level of the Hounsfield units, not their pattern alone.
     """
     network: nn.Module = PatchDiscriminator(
         spatial_dims=2,
@@ -97,7 +97,7 @@ def discriminator(config: CycleGanConfig) -> nn.Module:
 
 
 def build_networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
-    """Return the four networks, their weights drawn from `seed` alone (the global random state is left as it was)."""
+    """Return the four networks, their weights sampled from `seed` alone (the global random state is not changed)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         made: dict[str, nn.Module] = {

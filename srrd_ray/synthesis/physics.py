@@ -1,4 +1,4 @@
-"""What the physics of both scanners says of CT from MR alone: where the generator starts."""
+"""A first estimate of CT from MR by the physics of both scanners: where the generator starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FULL_MARROW = 1.28
 def guess_ct(mr: Tensor) -> Tensor:
     """Return a scaled CT from scaled MR slices (n, 1, h, w), pixel by pixel and its neighbourhood.
 
-    MR is dark in cortex, cartilage and muscle alike. Dark and thin beside bright marrow is bone, from -50 HU of marrow
+    MR is dark in cortex, cartilage and muscle alike. Dark and thin next to bright marrow is bone, from -50 HU of marrow
     to 1560 HU (method C5), its share 1 - I / I_marrow (bSSFP, method C4); dark and wide is soft tissue. Fluid and fat
     are as bright as marrow and wrong here: to tell them apart is left to the networks. No CT is looked at.
     """

@@ -90,7 +90,7 @@ def unscale_hu(array: Slices) -> Slices:
 
 
 def cut_tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
-    """Return tiles of one shape that cover the slices; smaller slices are continued at their edges."""
+    """Return tiles of one shape that cover the slices; edges of smaller slices are replicated."""
     short = [max(want - have, 0) for want, have in zip(tile, slices.shape[1:], strict=True)]
     padding = [(0, 0)] + [(n // 2, n - n // 2) for n in short]
     wide = np.pad(slices, padding, mode="edge")
@@ -101,6 +101,6 @@ def cut_tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
 
 
 def _window_starts(have: int, want: int) -> list[int]:
-    """Return evenly placed starts of the fewest windows of `want` that leave no gap of half a window."""
+    """Return evenly spaced starts of the fewest windows of `want` that leave no gap of half a window."""
     count = max(round(have / want), 1)
     return [int(start) for start in np.linspace(0, have - want, count).round()]

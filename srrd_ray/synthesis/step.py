@@ -28,7 +28,7 @@ class CycleGanLearner:
     """Learns MR -> CT and back from unpaired slices (`srrd_ray.core.learner.Learner`).
 
     No order, position or patient links the two sets of slices. All randomness comes from (seed, epoch, step), so there
-    is no pool of past images as in the paper: it would be a state beside the weights.
+    is no pool of past images as in the paper: it would be a state besides the weights.
 
     Parameters
     ----------
@@ -93,13 +93,13 @@ class CycleGanLearner:
         return sums
 
     def _pairs(self, epoch: int, shard: Shard) -> list[tuple[Tensor, Tensor]]:
-        """Return this rank's slices of every step: the two modalities in orders that know nothing of each other."""
+        """Return this rank's slices of every step: the two modalities in independent orders."""
         config = self._config
         orders = []
         for name, slices in (("mr", self._mr), ("ct", self._ct)):
             seed = seed_from(self._seed, "cyclegan", name)
-            own = [slices[torch.from_numpy(rows)] for rows in self._rows(len(slices), seed, epoch, shard)]
-            orders.append(own)
+            of_rank = [slices[torch.from_numpy(rows)] for rows in self._rows(len(slices), seed, epoch, shard)]
+            orders.append(of_rank)
         noise = np.random.default_rng(seed_from(self._seed, "gain", epoch, shard.rank))
         pairs = list(zip(*orders, strict=True))
         gains = [noise.normal(1.0, config.gain_jitter, (len(mr), 1, 1, 1)) for mr, _ in pairs]

@@ -200,8 +200,8 @@ def test_an_upload_that_breaks_off_shows_nothing(
 @pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_no_volume(bucket: Path, s3: ObjectStore) -> None:
     code = (
-        "from pathlib import Path; from srrd_ray.storage.paths import place; from tests.storage.test_paths import write_ct\n"
-        f"write_ct(place(Path({str(bucket)!r})) / 'ct.ome.zarr')"
+        "from pathlib import Path; from srrd_ray.storage.paths import parse_path; from tests.storage.test_paths import write_ct\n"
+        f"write_ct(parse_path(Path({str(bucket)!r})) / 'ct.ome.zarr')"
     )
     writer = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2])
 

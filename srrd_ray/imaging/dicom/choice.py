@@ -88,9 +88,7 @@ def _are_parallel(a: Slice, b: Slice) -> bool:
 def _rank(stack: list[Slice]) -> tuple[object, ...]:
     first = stack[0]
     kernel = first.technique.get("ConvolutionKernel", "")
-    sharp = kernel.startswith(("BONE", "EDGE")) or any(
-        kernel.startswith(f"B{c}{n}") for c in ("", "r") for n in (5, 6, 7)
-    )
+    sharp = kernel.startswith(("BONE", "EDGE", "B5", "B6", "B7", "Br5", "Br6", "Br7"))
     echo = first.technique.get("EchoTime", "inf")
     return ("ORIGINAL" not in first.kinds, _thickness(first), not sharp, -len(stack), float(echo))
 

@@ -1,7 +1,7 @@
 """Volumes of a run as DICOM series, for viewers that read nothing else: new UIDs, the pseudonym, geometry, and no more.
 
 UIDs are derived from the content and the key of the knee, so that the same volume gives the same files; none of a source is
-repeated. A synthetic CT says so in its image type and description.
+repeated. A synthetic CT is labelled in its image type and description.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""DICOM files of a folder as single slices: what each says about place and meaning, and which files are no images.
+"""DICOM files of a folder as single slices: position and meaning of each, and which files are no images.
 
 Nothing of a header leaves this module but geometry, scaling and an allow-list of technique; UIDs and free text stay in
-memory to tell series apart.
+memory to separate the series.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
 def _is_decodable(syntax: UID) -> bool:
     try:
         return bool(get_decoder(syntax).is_available)
-    except NotImplementedError:  # pydicom knows no decoder at all, as for video
+    except NotImplementedError:  # pydicom has no decoder, e.g. for video
         return False
 
 
