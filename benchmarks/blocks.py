@@ -1,8 +1,10 @@
-"""A large synthetic volume measured in halo blocks through Ray: memory of every process, and blocks checked against one piece.
+"""A large synthetic volume measured in halo blocks through Ray:
+memory of every process, and blocks checked against one piece.
 
-Run: ``python benchmarks/blocks.py 1024 FOLDER [--blocks 256] [--cpus 2] [--thickness]``. The volume is a sum of 48 cosines of random
-directions, written block by block; the same command again goes on where it stopped. At the end windows on the corners where
-blocks meet are computed in one piece with a halo of twice the largest radius, and their checksums compared with the maps.
+Run: ``python benchmarks/blocks.py 1024 FOLDER [--blocks 256] [--cpus 2] [--thickness]``. The volume is a sum
+of 48 cosines of random directions, written block by block; the same command again goes on where it stopped.
+At the end windows on the corners where blocks meet are computed in one piece with a halo of twice the largest
+radius, and their checksums compared with the maps.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def waves() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def grey_of(window: Window) -> NDArray[np.uint8]:
-    """Return the grey values of a window: a sum of cosines by two matrix products, bright where it is above 0.84 SD."""
+    """Return the grey values of a window: a sum of cosines by two matrix products,
+    bright where it is above 0.84 SD.
+    """
     vectors, phases = waves()
     z, y, x = (np.exp(1j * np.outer(np.arange(a.start, a.stop), vectors[:, i])) for i, a in enumerate(window))
     planes = (z[:, None] * y[None] * np.exp(1j * phases)).reshape(-1, WAVES)
@@ -139,7 +143,11 @@ def main() -> int:
     peaks["driver ever"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(to_text(flatten(found.measures, found.cut)))
     checked = [agrees(found, core, chosen.size) for core in corners(chosen.size, chosen.blocks)]
-    print(json.dumps({"seconds": time.monotonic() - started, "peak_mb": peaks, "corners_equal": checked}, indent=1))
+    print(
+        json.dumps(
+            {"seconds": time.monotonic() - started, "peak_mb": peaks, "corners_equal": checked}, indent=1
+        )
+    )
     return 0 if all(checked) else 1
 
 

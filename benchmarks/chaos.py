@@ -1,8 +1,10 @@
 """Strike a run in every stage, and compare what it leaves with an undisturbed run, byte for byte.
 
-``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver (SIGKILL) once in
-every stage and starts the same command again each time; ``worker`` kills one Ray worker in every stage instead and lets the
-run go on (or, where that was the process that guides a training, starts the same command again). Exit code 0: the same bytes, the same exit code, nothing half-written left over.
+``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver
+(SIGKILL) once in every stage and starts the same command again each time; ``worker`` kills one Ray worker in
+every stage instead and lets the run go on (or, where that was the process that guides a training,
+starts the same command again). Exit code 0:
+the same bytes, the same exit code, nothing half-written left over.
 """
 
 from __future__ import annotations
@@ -30,18 +32,30 @@ RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")
 """What has to be the same; `run.json` and the report hold times."""
 LONGEST_WAIT_S = 25.0
 LOST = 3
-"""The exit code of a run that lost a process without which its cluster cannot go on; the same command does."""
+"""The exit code of a run that lost a process without which its cluster cannot go on; the same command does.
+"""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("victim", choices=("driver", "worker"))
     parser.add_argument("--cohort", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for both runs; an undisturbed one is kept")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for both runs; an undisturbed one is kept"
+    )
     parser.add_argument("--config")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    command = ["srrd", "run", "--cohort", given.cohort, *(["--config", given.config] if given.config else []), "--out"]
+    command = [
+        "srrd",
+        "run",
+        "--cohort",
+        given.cohort,
+        *(["--config", given.config] if given.config else []),
+        "--out",
+    ]
     calm, struck = given.out / "calm", given.out / f"struck-{given.victim}"
     expected = subprocess.run([*command, str(calm)], check=False).returncode
     code, strikes = strike([*command, str(struck)], given.victim, random.Random(given.seed))
@@ -54,7 +68,9 @@ def main() -> int:
     return 0 if not differ and code == expected else 1
 
 
-def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int, list[tuple[str, float, str]]]:
+def strike(
+    command: Sequence[str], victim: str, rng: random.Random
+) -> tuple[int, list[tuple[str, float, str]]]:
     """Return the last exit code of a command that is struck once in every stage, and the strikes."""
     waiting, strikes = list(STAGES), []
     while True:
@@ -77,7 +93,9 @@ def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int
         time.sleep(3.0)  # Ray's processes notice that their driver is gone
 
 
-def _stages(run: subprocess.Popen[str], lines: Queue[str], waiting: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _stages(
+    run: subprocess.Popen[str], lines: Queue[str], waiting: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """Yield every waiting stage when it begins, with the line that tells so."""
     order: dict[str, str] = dict(pairwise(STAGES))
     if STAGES[0] in waiting:
@@ -107,10 +125,14 @@ def _wait(run: subprocess.Popen[str], lines: Queue[str], seconds: float, line: s
 
 
 def _worker(driver: int, rng: random.Random) -> int:
-    """Return one Ray worker that is at work, or 0. The agents of a node are none: with them the node dies, here the whole cluster."""
+    """Return one Ray worker that is at work, or 0. The agents of a node are none:
+    with them the node dies, here the whole cluster.
+    """
     named = {pid: _title(pid) for pid in processes(driver)}
     busy = [
-        pid for pid, name in named.items() if name.startswith("ray::") and "IDLE" not in name and "Agent" not in name
+        pid
+        for pid, name in named.items()
+        if name.startswith("ray::") and "IDLE" not in name and "Agent" not in name
     ]
     return rng.choice(sorted(busy)) if busy else 0
 

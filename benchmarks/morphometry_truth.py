@@ -1,7 +1,9 @@
-"""Error of the measures of MR and CT against simulated truth, by method: bias and RMS error over regions of simulated knees.
+"""Error of the measures of MR and CT against simulated truth, by method:
+bias and RMS error over regions of simulated knees.
 
-Run: ``python benchmarks/morphometry_truth.py 4``: that many knees, four weight-bearing regions of 12 x 12 x 15 mm each. The bones' masks and
-poses are the true ones, so that the error is that of measuring alone.
+Run: ``python benchmarks/morphometry_truth.py 4``:
+that many knees, four weight-bearing regions of 12 x 12 x 15 mm each.
+The bones' masks and poses are the true ones, so that the error is that of measuring alone.
 """
 
 from __future__ import annotations
@@ -79,7 +81,9 @@ def ct_rows(images: KneeImages, patches: list[Patch]) -> Iterator[Row]:
         inside = images.ct_labels.array == BONE_LABELS[bone]
         by_marrow = {"-50 HU": MARROW_HU, "estimated": None}
         fractions = {
-            f"CT, calibration, marrow {name}": ct_bone_fraction(images.ct.array, inside, spacing, marrow_hu=marrow)
+            f"CT, calibration, marrow {name}": ct_bone_fraction(
+                images.ct.array, inside, spacing, marrow_hu=marrow
+            )
             for name, marrow in by_marrow.items()
         }
         fixed = Volume(array=fractions["CT, calibration, marrow -50 HU"], geometry=grid)
@@ -131,7 +135,9 @@ def main() -> None:
                 cells.append("none")
                 continue
             error = pair[name] - pair[f"true {name}"]
-            cells.append(f"{error.mean():+.3f}, {np.sqrt((error**2).mean()):.3f}, {pair.corr().iloc[0, 1]:.2f}")
+            cells.append(
+                f"{error.mean():+.3f}, {np.sqrt((error**2).mean()):.3f}, {pair.corr().iloc[0, 1]:.2f}"
+            )
         print(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
 
 

@@ -1,7 +1,8 @@
-"""What every stage writes, made of almost nothing: the real files of a knee in their real places, a few voxels and rows each.
+"""What every stage writes, made of almost nothing:
+the real files of a knee in their real places, a few voxels and rows each.
 
-The acts of the stages over knees and shards, and the four trainings (`small_learning`), are replaced; engine, ledger, sidecars, Ray, tables,
-classification, evaluation and report are those of the package.
+The acts of the stages over knees and shards, and the four trainings (`small_learning`), are replaced;
+engine, ledger, sidecars, Ray, tables, classification, evaluation and report are those of the package.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ IMAGES: dict[Image, str] = {"ct": "HU", "mr": "au", "sct": "HU", "ct_bones": "la
 
 
 def write_templates(folder: Path) -> None:
-    """Write one tiny OME-Zarr of each kind through the real writer; every knee gets a copy under its own name and hash."""
+    """Write one tiny OME-Zarr of each kind through the real writer;
+    every knee gets a copy under its own name and hash.
+    """
     voxels = np.zeros((4, 4, 4), dtype=np.int16)
     for image, unit in IMAGES.items():
         volume = Volume(array=voxels, geometry=Geometry.axis_aligned((4, 4, 4), (1.0, 1.0, 1.0)))
@@ -86,7 +89,10 @@ class SmallUnitActs(UnitActs):
         volumes = self._volumes(unit, "ct_bones", "mr_bones").paths
         for bone in BONES:
             write_pose(self.layout, _pose(knee, bone))
-        rows = [(knee.participant, knee.side, bone, False, "drawn", 0.9, 0.4, 0.9, 80.0, 27.0, 0.9) for bone in BONES]
+        rows = [
+            (knee.participant, knee.side, bone, False, "drawn", 0.9, 0.4, 0.9, 80.0, 27.0, 0.9)
+            for bone in BONES
+        ]
         part = self.layout.part("registration", knee)
         write_table(part, pd.DataFrame(rows, columns=list(COLUMNS)), "registration")
         return Produced(paths=(*volumes, part, *(self.layout.transform(knee, bone) for bone in BONES)))
@@ -96,7 +102,15 @@ class SmallUnitActs(UnitActs):
         path = self.layout.shard_named(unit.name)
         places = [(knee, *region) for knee in unit.knees for region in REGIONS for _ in range(CUBES)]
         patches = [
-            Patch(store=path, row=row, knee=knee, bone=bone, compartment=side, center_lps_mm=(0, 0, 0), depth_mm=7.0)
+            Patch(
+                store=path,
+                row=row,
+                knee=knee,
+                bone=bone,
+                compartment=side,
+                center_lps_mm=(0, 0, 0),
+                depth_mm=7.0,
+            )
             for row, (knee, bone, side) in enumerate(places)
         ]
         write_shard(path, {"ct": np.zeros((len(patches), 2, 2, 2), np.int16)}, patches)
@@ -109,14 +123,19 @@ class SmallUnitActs(UnitActs):
         knee = unit.knees[0]
         index = read_index(self.layout.shard_named(unit.shard))
         rows = [(*_who(patch), *_values(patch, "mr"), 1.0, "drawn") for patch in index if patch.knee == knee]
-        write_table(self.layout.part("measures", knee), pd.DataFrame(rows, columns=list(COLUMNS)), "morphometry")
+        write_table(
+            self.layout.part("measures", knee), pd.DataFrame(rows, columns=list(COLUMNS)), "morphometry"
+        )
         return Produced(paths=(self.layout.part("measures", knee),))
 
     def predict(self, unit: WorkItem) -> Produced:
         """Write three rows for each cube of a shard."""
         from srrd_ray.stages.predict import COLUMNS
 
-        path, index = self.layout.shard_part("predictions", unit.name), read_index(self.layout.shard_named(unit.name))
+        path, index = (
+            self.layout.shard_part("predictions", unit.name),
+            read_index(self.layout.shard_named(unit.name)),
+        )
         rows = [
             (*_who(patch), model, 0, *_values(patch, model), 0.1, 0.1, 0.1, 0.1)
             for patch in index
@@ -151,11 +170,20 @@ def learn_little(stages: pipeline.Pipeline, name: StageName, unit: WorkItem) -> 
 
 def _pose(knee: Knee, bone: str) -> BoneTransform:
     quality = RegistrationQuality(accepted=False, reason="drawn", dice=0.9, surface_mm=0.4, correlation=0.9)
-    return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(np.eye(4)), quality=quality)  # type: ignore[arg-type]
+    return BoneTransform(
+        knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(np.eye(4)), quality=quality
+    )  # type: ignore[arg-type]
 
 
 def _who(patch: Patch) -> tuple[str, str, str, str, str, int]:
-    return (patch.knee.participant, patch.knee.side, patch.bone, patch.compartment, patch.store.stem, patch.row)
+    return (
+        patch.knee.participant,
+        patch.knee.side,
+        patch.bone,
+        patch.compartment,
+        patch.store.stem,
+        patch.row,
+    )
 
 
 def _values(patch: Patch, model: str) -> tuple[float, float, float, float]:

@@ -1,4 +1,6 @@
-"""A run over a small cohort with the acts of `small_acts`: ``python benchmarks/small_run.py COHORT OUT``; last line: what it used."""
+"""A run over a small cohort with the acts of `small_acts`: ``python benchmarks/small_run.py COHORT OUT``;
+last line: what it used.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ def nested_ternaries(tree: ast.AST) -> Iterator[int]:
     """Yield the lines of conditional expressions that are part of another one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.IfExp):
-            yield from (child.lineno for child in ast.walk(node) if isinstance(child, ast.IfExp) and child is not node)
+            yield from (
+                child.lineno for child in ast.walk(node) if isinstance(child, ast.IfExp) and child is not node
+            )
 
 
 def long_comprehensions(tree: ast.AST) -> Iterator[int]:

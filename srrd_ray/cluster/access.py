@@ -1,8 +1,10 @@
-"""Access control: the joined Ray cluster must require a token, unless it can be reached from its own machine only.
+"""Access control: the joined Ray cluster must require a token,
+unless it can be reached from its own machine only.
 
-A cluster without a token runs the code of anyone who reaches its ports, with the nodes' rights on cohort and runs.
-That this process has a token proves nothing: Ray accepts a driver with a token on a cluster that requires none. So
-the cluster is called once without a token.
+A cluster without a token runs the code of anyone who reaches its ports, with the nodes' rights on cohort and
+runs. That this process has a token proves nothing:
+Ray accepts a driver with a token on a cluster that requires none.
+So the cluster is called once without a token.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def require_authentication() -> None:
     address = str(ray.get_runtime_context().gcs_address)
     if is_loopback(address):
         return
-    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):  # Ray's TLS is mutual: it authenticates clients itself
+    # Ray's TLS is mutual: it authenticates clients itself
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
         require_refusal(call_without_token(address))
     require_private(token_file())
 
@@ -52,8 +55,8 @@ def require_refusal(reply: Reply) -> None:
         raise ClusterError(
             "cluster-open", "the Ray cluster runs code for anyone who reaches it",
             got="an answer without a token", expected="RAY_AUTH_MODE=token",
-            todo="Stop the cluster. Once: `ray get-auth-token --generate`, then `chmod 600 ~/.ray/auth_token`, and copy it to every "
-            "node. Start every node, and this command, with RAY_AUTH_MODE=token.",
+            todo="Stop the cluster. Once: `ray get-auth-token --generate`, `chmod 600 ~/.ray/auth_token`, and "
+            "copy it to every node. Start every node, and this command, with RAY_AUTH_MODE=token.",
         )  # fmt: skip
     if reply == "silent":
         raise ClusterError(
@@ -74,7 +77,9 @@ def call_without_token(address: str, timeout_s: float = CALL_TIMEOUT_S) -> Reply
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether ``host:port`` can be reached from its own machine only; a name other than localhost counts as open."""
+    """Return whether ``host:port`` can be reached from its own machine only;
+    a name other than localhost counts as open.
+    """
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ip_address(host).is_loopback
@@ -83,7 +88,9 @@ def is_loopback(address: str) -> bool:
 
 
 def token_file() -> Path | None:
-    """Return the file that Ray reads the token from, in Ray's order; none where the environment holds the token."""
+    """Return the file that Ray reads the token from, in Ray's order;
+    none where the environment holds the token.
+    """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return None
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")

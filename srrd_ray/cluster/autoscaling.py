@@ -18,10 +18,12 @@ ANSWER_S = 60.0
 
 
 def could_grow_to(bundles: Sequence[dict[str, float]]) -> bool:
-    """Return whether the cluster, grown as far as its configuration allows, holds all `bundles` of resources at once.
+    """Return whether the cluster, grown as far as its configuration allows,
+    holds all `bundles` of resources at once.
 
-    False where there is no autoscaler (version 2, the default since Ray 2.50) or where it does not reply. The requested
-    nodes may already start: the next stage needs them. The request is withdrawn before returning, so that idle nodes stop.
+    False where there is no autoscaler (version 2, the default since Ray 2.50) or where it does not reply. The
+    requested nodes may already start: the next stage needs them.
+    The request is withdrawn before returning, so that idle nodes stop.
     """
     address = ray.get_runtime_context().gcs_address
     if not _cluster_status(address).autoscaling_state.autoscaler_state_version:
@@ -36,7 +38,7 @@ def could_grow_to(bundles: Sequence[dict[str, float]]) -> bool:
 
 
 def _wait_for_state(address: str) -> AutoscalingState | None:
-    """Return the first autoscaler state newer than the cluster's current one; null where none comes in time."""
+    """Return the first autoscaler state newer than the cluster's current one; null on timeout."""
     now = _cluster_status(address).cluster_resource_state.cluster_resource_state_version
     until = time.monotonic() + ANSWER_S
     while time.monotonic() < until:

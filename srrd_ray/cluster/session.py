@@ -45,8 +45,8 @@ def session(config: ClusterConfig) -> Iterator[None]:
 def attainable(resource: str, wanted: float, apiece: float = 1.0) -> float:
     """Return how much of a resource the cluster has, at most `wanted`, or `wanted` where it can grow to that.
 
-    An autoscaling cluster starts as a head that does no work: what it may grow to counts, or it would never grow.
-    `apiece` is what one node has to hold.
+    An autoscaling cluster starts as a head that does no work:
+    what it may grow to counts, or it would never grow. `apiece` is what one node has to hold.
     """
     have = float(ray.cluster_resources().get(resource, 0.0))
     if have >= wanted or could_grow_to([{resource: apiece}] * ceil(wanted / apiece)):
@@ -124,14 +124,17 @@ def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # Every report of an epoch waits for the controller's next poll: at Ray's 2 s, short epochs mostly waited.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    os.environ.setdefault("RAY_task_oom_retries", str(config.task_retries))  # Ray's default is to retry for ever
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new tables ignore verbose=0; the log lines are ours
+    # Ray's default is to retry for ever
+    os.environ.setdefault("RAY_task_oom_retries", str(config.task_retries))
+    # Tune's new tables ignore verbose=0; the log lines are ours
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     try:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
-                address="local",  # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
+                # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
+                address="local",
                 num_cpus=config.cpus or None,
                 object_store_memory=config.object_store_mb * 2**20,
                 include_dashboard=False,
@@ -141,7 +144,10 @@ def _connect(config: ClusterConfig) -> None:
     except Exception as error:  # a node that is too slow to start raises nothing narrower
         raise ClusterError(
             "ray-unreachable", f"cannot start or reach Ray: {str(error).splitlines()[0][:300]}",
-            todo="Check that the cluster runs, that RAY_ADDRESS, if set, is right, and that `ray get-auth-token` gives its token.",
+            todo=(
+                "Check that the cluster runs, that RAY_ADDRESS, if set, is right, and that `ray "
+                "get-auth-token` gives its token."
+            ),
         ) from error  # fmt: skip
 
 

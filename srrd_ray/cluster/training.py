@@ -1,4 +1,6 @@
-"""`fit`: a sequence of learners, trained in DDP by Ray Train, checkpointed, and resumed exactly after any interruption."""
+"""`fit`: a sequence of learners, trained in DDP by Ray Train, checkpointed,
+and resumed exactly after any interruption.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ from srrd_ray.core.errors import ClusterError, StoreError, TrainingError, storag
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.storage.paths import append_text, remove_tree, to_address
-from srrd_ray.storage.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
+from srrd_ray.storage.weights import (
+    DAMAGED,
+    load_into,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    save_tensors,
+)
 
 LearnerFactory = Callable[[], Iterator[Learner]]
 """Yields the learners one after the other; each is trained before the next one is made."""
@@ -40,7 +49,8 @@ class Training:
     Parameters
     ----------
     name
-        Unique for the inputs and configuration (it holds their hash): Ray Train continues a run of the same name.
+        Unique for the inputs and configuration (it holds their hash):
+        Ray Train continues a run of the same name.
     learners
         Factory of the learners: picklable, called once on every worker.
     storage
@@ -88,8 +98,9 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
                 todo="Run the same command again to go on from the last checkpoint.",
             ) from error
         except RayActorError as error:
-            # Ray Train recovers from the loss of a worker, not of its controller. A retry here could wait for ever:
-            # the resources reserved by the lost controller are freed only when this driver ends.
+            # Ray Train recovers from the loss of a worker, not of its controller.
+            # A retry here could wait for ever: the resources reserved by the lost
+            # controller are freed only when this driver ends.
             raise ClusterError(
                 "training-lost",
                 f"training {training.name} lost its controller",
@@ -161,7 +172,9 @@ def _resume_point() -> _Resume | None:
 
 
 def _load_intact(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Return the tensors and notes of a file; null where it is damaged: its learner starts again, to the same weights."""
+    """Return the tensors and notes of a file; null where it is damaged:
+    its learner starts again, to the same weights.
+    """
     try:
         return load_tensors(path)
     except StoreError as error:
@@ -215,7 +228,9 @@ class _Saver:
         return True
 
     def report(self, learner: Learner, epoch: int, losses: dict[str, float]) -> None:
-        """Report an epoch on every rank; rank 0 adds a checkpoint from time to time (any epoch resumes exactly)."""
+        """Report an epoch on every rank; rank 0 adds a checkpoint from
+        time to time (any epoch resumes exactly).
+        """
         numbers = {**losses, "epoch": float(epoch)}
         if not self.leads or time.monotonic() - self.saved_at < self.training.checkpoint_seconds:
             train.report(numbers)

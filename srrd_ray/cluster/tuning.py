@@ -32,7 +32,9 @@ FAILURE = "failure"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial(Generic[Setting]):
-    """The result of one setting: its score after every epoch, whether ASHA stopped it, and why it failed, if it did."""
+    """The result of one setting: its score after every epoch, whether ASHA stopped it, and why it failed,
+    if it did.
+    """
 
     number: int
     setting: Setting
@@ -74,7 +76,9 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
     if not any(_has_score(trial) for trial in trials):
         reasons = [trial.failure for trial in trials if trial.failure]
-        raise _search_error(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
+        raise _search_error(
+            plan.name, reasons[0] if reasons else "no score", "every trial of the search failed"
+        )
     return trials
 
 
@@ -83,11 +87,14 @@ def search_all(
 ) -> Iterator[tuple[Search[Setting], tuple[Trial[Setting], ...]]]:
     """Yield each search with its trials, in order; the searches run in parallel, each in its own process.
 
-    A search by itself is sequential (see `TuneConfig.concurrent`), so that its result does not depend on the others.
+    A search by itself is sequential (see `TuneConfig.concurrent`),
+    so that its result does not depend on the others.
     """
     require_cpus(1, "the search")
     remote_search: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
-    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [remote_search.remote(plan, config) for plan in plans]
+    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [
+        remote_search.remote(plan, config) for plan in plans
+    ]
     for plan, reference in zip(plans, started, strict=True):
         trials: tuple[Trial[Setting], ...] = ray.get(reference)
         yield plan, trials
@@ -128,7 +135,9 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
     trainable = tune.with_resources(trial, {"CPU": cpus})
     if tune.Tuner.can_restore(to_address(path)):
         try:
-            return tune.Tuner.restore(to_address(path), trainable, resume_unfinished=True, restart_errored=True)
+            return tune.Tuner.restore(
+                to_address(path), trainable, resume_unfinished=True, restart_errored=True
+            )
         except (EOFError, ValueError, OSError):
             log.warning("search %s cannot be resumed (its state is torn): started again", plan.name)
     remove_tree(path)
@@ -159,7 +168,7 @@ def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator
 
 
 def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Setting]:
-    """Return the result of a trial; of an epoch that was reported twice (its worker died), the last report."""
+    """Return the result of a trial; of an epoch reported twice (its worker died), the last report."""
     frame = result.metrics_dataframe
     if frame is None or "score" not in frame:
         return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)
@@ -167,4 +176,6 @@ def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Sett
     scores = tuple(float(score) for score in last["score"] if isfinite(score))
     failure = str(last[FAILURE].iloc[-1]) if FAILURE in last and not isfinite(last["score"].iloc[-1]) else ""
     stopped = len(scores) < plan.epochs
-    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=stopped, failure=failure)
+    return Trial(
+        number=number, setting=plan.settings[number], scores=scores, stopped=stopped, failure=failure
+    )

@@ -27,7 +27,9 @@ READERS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One fault or note. `participant`, `side` and `modality` are none where it concerns the whole cohort or knee."""
+    """One fault or note. `participant`, `side` and `modality` are none
+    where it concerns the whole cohort or knee.
+    """
 
     participant: str | None
     side: Side | None
@@ -53,7 +55,9 @@ class CheckReport:
         """Return the findings as text, one line each, and a last line of counts."""
         lines = [_format_line(finding) for finding in self.findings]
         faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS and f.participant}
-        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"])
+        return "\n".join(
+            [*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +88,9 @@ def check(cohort_root: Path, rules: ReadRules | None = None, *, pixels: bool = T
         opened = [pair for _, pairs in surveyed for pair in pairs]
         findings += _check_all_voxels(opened, rules, pool) if pixels else []
     findings += [*_unused_folders(cohort), *_blank_labels(cohort.knees)]
-    findings.sort(key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code))
+    findings.sort(
+        key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code)
+    )
     return CheckReport(findings=tuple(findings), knees=len(cohort.knees))
 
 
@@ -123,10 +129,16 @@ def _check_masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: Re
             yield replace(finding, severity="FLAG") if one_of_several else finding
 
 
-def _check_all_voxels(opened: Sequence[ReadableSeries], rules: ReadRules, pool: ThreadPoolExecutor) -> Iterator[Finding]:
-    """Yield the findings from voxels: images that cannot be decoded, corrections, one image under two participants."""
+def _check_all_voxels(
+    opened: Sequence[ReadableSeries], rules: ReadRules, pool: ThreadPoolExecutor
+) -> Iterator[Finding]:
+    """Yield the findings from voxels: images that cannot be decoded, corrections,
+    one image under two participants.
+    """
     knees_by_hash: dict[str, list[Knee]] = defaultdict(list)
-    for (series, header), result in zip(opened, pool.map(lambda pair: _check_voxels(pair[0], rules), opened), strict=True):
+    for (series, header), result in zip(
+        opened, pool.map(lambda pair: _check_voxels(pair[0], rules), opened), strict=True
+    ):
         if isinstance(result, Finding):
             yield result
             continue
@@ -153,7 +165,9 @@ def _duplicate_images(knees_by_hash: Mapping[str, Sequence[Knee]]) -> Iterator[F
 
 
 def _unused_folders(cohort: Cohort) -> Iterator[Finding]:
-    """Yield folders of participants that no knee of the tables uses: counted, not named, as they may be anything."""
+    """Yield folders of participants that no knee of the tables uses:
+    counted, not named, as they may be anything.
+    """
     known = {f"sub-{item.knee.participant}" for item in cohort.knees}
     count = sum(path.is_dir() and path.name not in known for path in cohort.root.glob("sub-*"))
     if count:
@@ -164,10 +178,14 @@ def _unused_folders(cohort: Cohort) -> Iterator[Finding]:
 def _blank_labels(knees: Sequence[CohortKnee]) -> Iterator[Finding]:
     blank = sum(item.kl_grade is None for item in knees)
     if blank:
-        yield _finding(None, None, "INFO", "kl-blank", f"{blank} of {len(knees)} knees without a KL grade are excluded")
+        yield _finding(
+            None, None, "INFO", "kl-blank", f"{blank} of {len(knees)} knees without a KL grade are excluded"
+        )
 
 
-def _finding(knee: Knee | None, modality: Modality | None, severity: Severity, code: str, message: str) -> Finding:
+def _finding(
+    knee: Knee | None, modality: Modality | None, severity: Severity, code: str, message: str
+) -> Finding:
     return Finding(
         participant=knee.participant if knee else None,
         side=knee.side if knee else None,

@@ -53,7 +53,8 @@ def read_key(path: Path) -> bytes:
 
 
 def pseudonymise(cohort: Cohort, key: bytes) -> Cohort:
-    """Return the cohort with every participant under a pseudonym; paths still lead to the images as they lie on disk.
+    """Return the cohort with every participant under a pseudonym;
+    paths still lead to the images as they lie on disk.
 
     Raises
     ------
@@ -63,7 +64,9 @@ def pseudonymise(cohort: Cohort, key: bytes) -> Cohort:
     names = {item.knee.participant: pseudonym(item.knee.participant, key) for item in cohort.knees}
     if len(set(names.values())) < len(names):
         raise ConfigError("key-collision", "two participants share a pseudonym", todo="Take another key.")
-    knees = sorted((_rename(item, names[item.knee.participant]) for item in cohort.knees), key=lambda k: k.knee.key)
+    knees = sorted(
+        (_rename(item, names[item.knee.participant]) for item in cohort.knees), key=lambda k: k.knee.key
+    )
     return Cohort(root=cohort.root, knees=tuple(knees))
 
 

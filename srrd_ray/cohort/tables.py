@@ -1,6 +1,8 @@
-"""The cohort on disk: two tables and a folder a participant, read once, every fault of the tables found in one pass.
+"""The cohort on disk: two tables and a folder a participant, read once,
+every fault of the tables found in one pass.
 
-Paths are made from checked ids and never from a header; what lies outside the cohort's folder is not followed.
+Paths are made from checked ids and never from a header;
+what lies outside the cohort's folder is not followed.
 """
 
 from __future__ import annotations
@@ -46,9 +48,9 @@ def read_cohort(root: Path) -> Cohort:
     Raises
     ------
     CohortError
-        The first fault of its tables (`cohort-missing`, `table-column`, `id-invalid`, `id-duplicate`, `id-unknown`,
-        `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`, `path-outside`,
-        `image-ambiguous`) with its row, and how many more there are.
+        The first fault of its tables (`cohort-missing`, `table-column`, `id-invalid`, `id-duplicate`,
+        `id-unknown`, `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`,
+        `path-outside`, `image-ambiguous`) with its row, and how many more there are.
     """
     cohort, faults = survey(root)
     if faults:
@@ -66,7 +68,9 @@ def read_cohort(root: Path) -> Cohort:
 
 
 def with_parsed_paths(knee: CohortKnee) -> CohortKnee:
-    """Return the knee with its paths parsed again: after a round trip through JSON, paths of an object store are plain."""
+    """Return the knee with its paths parsed again:
+    after a round trip through JSON, paths of an object store are plain.
+    """
     ct, mr = (series and replace(series, path=parse_path(series.path)) for series in (knee.ct, knee.mr))
     masks = tuple((bone, modality, parse_path(path)) for bone, modality, path in knee.masks)
     return replace(knee, ct=ct, mr=mr, masks=masks)
@@ -75,7 +79,9 @@ def with_parsed_paths(knee: CohortKnee) -> CohortKnee:
 def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
     """Return the usable knees and every fault of tables and layout; raises only for a missing cohort."""
     if not root.is_dir():
-        raise CohortError("cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder.")
+        raise CohortError(
+            "cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder."
+        )
     faults: list[CohortError] = []
     home = root.resolve()  # links are followed once, not once an image
     with cached_listing(home):
@@ -96,15 +102,28 @@ def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _
         if not _ID.match(name):
             faults.append(_invalid_id_error(where, name))
         elif name in row_of_id:
-            faults.append(_duplicate_error("id-duplicate", "participant", where, f"{name}, also in row {row_of_id[name]}"))
+            faults.append(
+                _duplicate_error(
+                    "id-duplicate", "participant", where, f"{name}, also in row {row_of_id[name]}"
+                )
+            )
         elif not (root / f"sub-{name}").is_dir():
             faults.append(
                 CohortError(
-                    "id-not-on-disk", "participant without a folder", where=where, got=name, expected=f"sub-{name}/"
+                    "id-not-on-disk",
+                    "participant without a folder",
+                    where=where,
+                    got=name,
+                    expected=f"sub-{name}/",
                 )
             )
         else:
-            yield name, _Person(age=_parse_age(row["age"], where, faults), sex=_SEXES.get(row["sex"].strip().lower()))
+            yield (
+                name,
+                _Person(
+                    age=_parse_age(row["age"], where, faults), sex=_SEXES.get(row["sex"].strip().lower())
+                ),
+            )
         row_of_id.setdefault(name, number)
 
 
@@ -116,7 +135,11 @@ def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortEr
         if knee is None:
             continue
         if knee.key in row_of_key:
-            faults.append(_duplicate_error("knee-duplicate", "knee", where, f"{knee.key}, also in row {row_of_key[knee.key]}"))
+            faults.append(
+                _duplicate_error(
+                    "knee-duplicate", "knee", where, f"{knee.key}, also in row {row_of_key[knee.key]}"
+                )
+            )
             continue
         row_of_key[knee.key] = number
         person = people[knee.participant]
@@ -132,10 +155,14 @@ def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortEr
         )
 
 
-def _read_rows(path: Path, columns: Sequence[str], faults: list[CohortError]) -> list[tuple[int, dict[str, str]]]:
+def _read_rows(
+    path: Path, columns: Sequence[str], faults: list[CohortError]
+) -> list[tuple[int, dict[str, str]]]:
     """Return (line number in the file, cells) of each row of a table that has all `columns`."""
     if not path.is_file():
-        faults.append(CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}."))
+        faults.append(
+            CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}.")
+        )
         return []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -148,14 +175,17 @@ def _read_rows(path: Path, columns: Sequence[str], faults: list[CohortError]) ->
             ]
     except (UnicodeDecodeError, csv.Error) as error:
         faults.append(
-            CohortError("table-unreadable", "not UTF-8 text with tabs", where=path.name, got=type(error).__name__)
+            CohortError(
+                "table-unreadable", "not UTF-8 text with tabs", where=path.name, got=type(error).__name__
+            )
         )
         return []
     missing = [name for name in columns if name not in header]
     if missing:
         faults.append(
             CohortError(
-                "table-column", f"no column {missing[0]!r}", where=f"{path.name}, row 1", got=f"{len(header)} columns",
+                "table-column", f"no column {missing[0]!r}", where=f"{path.name}, row 1",
+                got=f"{len(header)} columns",
                 expected=", ".join(columns), todo="The table is separated by tabs.",
             )
         )  # fmt: skip
@@ -163,14 +193,18 @@ def _read_rows(path: Path, columns: Sequence[str], faults: list[CohortError]) ->
     return rows
 
 
-def _parse_knee(row: Mapping[str, str], people: Mapping[str, _Person], where: str, faults: list[CohortError]) -> Knee | None:
+def _parse_knee(
+    row: Mapping[str, str], people: Mapping[str, _Person], where: str, faults: list[CohortError]
+) -> Knee | None:
     name, side = _strip_prefix(row["participant_id"]), row["side"].strip()
     if not _ID.match(name):
         faults.append(_invalid_id_error(where, name))
         return None
     if side not in get_args(Side):
         faults.append(
-            CohortError("side-invalid", "no side of a knee", where=where, got=repr(side[:8]), expected="L or R")
+            CohortError(
+                "side-invalid", "no side of a knee", where=where, got=repr(side[:8]), expected="L or R"
+            )
         )
         return None
     if name not in people:
@@ -183,7 +217,8 @@ def _parse_knee(row: Mapping[str, str], people: Mapping[str, _Person], where: st
 def _row(knee: CohortKnee) -> dict[str, str | int | float | None]:
     """Return a knee as `storage_schemas/cohort.schema.json` describes it."""
     return {
-        "participant_id": knee.knee.participant, "side": knee.knee.side, "kl_grade": knee.kl_grade, "oa": knee.oa,
+        "participant_id": knee.knee.participant, "side": knee.knee.side, "kl_grade": knee.kl_grade,
+        "oa": knee.oa,
         "age": knee.age, "sex": knee.sex,
     }  # fmt: skip
 
@@ -230,7 +265,9 @@ def _parse_grade(text: str, where: str, code: str, allowed: range, faults: list[
         value = -1.0
     if value not in allowed:
         expected = f"{allowed[0]} to {allowed[-1]}, or n/a"
-        faults.append(CohortError(code, "no such grade", where=where, got=repr(text.strip()[:16]), expected=expected))
+        faults.append(
+            CohortError(code, "no such grade", where=where, got=repr(text.strip()[:16]), expected=expected)
+        )
         return None
     return int(value)
 
@@ -253,12 +290,15 @@ def _find_masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[t
 
 
 def _find_image(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path | None:
-    """Return the one image of that stem in `folder`, checked to lie inside the cohort, whose `root` is no link."""
+    """Return the one image of that stem in `folder`, checked to lie inside the cohort,
+    whose `root` is no link.
+    """
     paths = existing_names(folder, [f"{stem}{suffix}" for suffix in SUFFIXES])
     if len(paths) > 1:
         faults.append(
             CohortError(
-                "image-ambiguous", "one image is there twice", where=stem, got=", ".join(path.name for path in paths),
+                "image-ambiguous", "one image is there twice", where=stem,
+                got=", ".join(path.name for path in paths),
                 todo="Leave one of them.",
             )
         )  # fmt: skip

@@ -1,7 +1,8 @@
 """Errors with a stable code and a message that says what, where, got, expected and what to do next.
 
-Every error derives from `SrrdError` and from the builtin that a caller would expect. A message never carries patient data:
-only the pseudonymous key of a knee, tag names, counts, sizes and file names inside the cohort.
+Every error derives from `SrrdError` and from the builtin that a caller would expect.
+A message never carries patient data: only the pseudonymous key of a knee, tag names, counts,
+sizes and file names inside the cohort.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ class SrrdError(Exception):
     Parameters
     ----------
     code
-        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it; the text may change, the code may not.
+        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it;
+        the text may change, the code may not.
     what
         One clause: what is wrong.
     where, got, expected, todo
@@ -27,11 +29,20 @@ class SrrdError(Exception):
     def __init__(
         self, code: str, what: str, *, where: str = "", got: str = "", expected: str = "", todo: str = ""
     ) -> None:
-        self.code, self.what, self.where, self.got, self.expected, self.todo = code, what, where, got, expected, todo
+        self.code, self.what, self.where, self.got, self.expected, self.todo = (
+            code,
+            what,
+            where,
+            got,
+            expected,
+            todo,
+        )
         super().__init__(self._text())
 
     def _text(self) -> str:
-        details = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value]
+        details = [
+            f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value
+        ]
         text = f"[{self.code}] {self.what}"
         text += f" in {self.where}" if self.where else ""
         text += f": {', '.join(details)}" if details else ""
@@ -67,15 +78,20 @@ class StoreError(SrrdError, OSError):
 NO_SPACE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
 FREE_SPACE = "Free space and run the same command again: finished work is kept."
 STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-full", "output-not-shared")
-"""Codes of a `StoreError` that every further work item would hit too: the run stops instead of failing every knee."""
+"""Codes of a `StoreError` that every further work item would hit too:
+the run stops instead of failing every knee.
+"""
 
 
 def storage_lost(text: str) -> StoreError | None:
-    """Return the error of lost storage that a message or a remote traceback reports; null where it reports none."""
+    """Return the error of lost storage that a message or a remote traceback reports;
+    null where it reports none.
+    """
     match = re.search(rf"\[({'|'.join(STORAGE_LOST)})\] (.*)", text)
     if match:
         return StoreError(match[1], match[2])
-    if any(reason in text for reason in NO_SPACE):  # what Ray itself writes (checkpoints) fails with the system's text
+    # what Ray itself writes (checkpoints) fails with the system's text
+    if any(reason in text for reason in NO_SPACE):
         return StoreError("output-full", "the output takes no more bytes", todo=FREE_SPACE)
     return None
 

@@ -1,7 +1,8 @@
 """Where voxels are: the affine from voxel indices to LPS millimetres, and nothing else.
 
-Arrays are (z, y, x). `ijk_to_lps` maps the column (i, j, k, 1), with i the index along x (the array's LAST axis), to LPS
-millimetres (+x left, +y posterior, +z superior). Voxel centres are at whole indices.
+Arrays are (z, y, x). `ijk_to_lps` maps the column (i, j, k, 1),
+with i the index along x (the array's LAST axis), to LPS millimetres (+x left, +y posterior, +z superior).
+Voxel centres are at whole indices.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def matrix4(values: ArrayLike) -> Matrix4:
     """Return 4×4 `values` as nested tuples of floats: hashable, comparable, and plain JSON."""
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (4, 4) or not np.isfinite(array).all():
-        raise InputError("affine-invalid", "not a finite 4x4 matrix", got=f"shape {array.shape}", expected="(4, 4)")
+        raise InputError(
+            "affine-invalid", "not a finite 4x4 matrix", got=f"shape {array.shape}", expected="(4, 4)"
+        )
     a, b, c, d = (tuple(float(v) for v in row) for row in array)
     return (a, b, c, d)  # type: ignore[return-value]  # each row has four floats: checked above
 
@@ -59,7 +62,9 @@ class Geometry:
         linear = self.affine[:3, :3]
         lengths = np.linalg.norm(linear, axis=0)
         if not (np.isfinite(lengths).all() and (lengths > 0).all()):
-            raise InputError("affine-invalid", "voxel spacing must be positive and finite", got=str(lengths.tolist()))
+            raise InputError(
+                "affine-invalid", "voxel spacing must be positive and finite", got=str(lengths.tolist())
+            )
         if abs(np.linalg.det(linear / lengths)) < 1e-3:
             raise InputError("affine-invalid", "voxel axes are linearly dependent", got=str(linear.tolist()))
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -72,8 +77,12 @@ class Geometry:
         return cls(shape=(z, y, x), ijk_to_lps=matrix4(affine))
 
     @classmethod
-    def axis_aligned(cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)) -> Geometry:
-        """Return a grid along the LPS axes: `spacing_mm` is (z, y, x), `first_voxel_lps` the centre of voxel (0, 0, 0)."""
+    def axis_aligned(
+        cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)
+    ) -> Geometry:
+        """Return a grid along the LPS axes: `spacing_mm` is (z, y, x),
+        `first_voxel_lps` the centre of voxel (0, 0, 0).
+        """
         affine = np.eye(4)
         affine[:3, :3] = np.diag(np.asarray(spacing_mm, dtype=np.float64)[::-1])
         affine[:3, 3] = first_voxel_lps
@@ -104,7 +113,9 @@ class Geometry:
         return transform_points(np.linalg.inv(self.affine), lps)[..., ::-1]
 
     def crop(self, start: Shape, shape: Shape) -> Geometry:
-        """Return the grid of ``array[start : start + shape]``; `start` is (z, y, x) and may be negative (padding)."""
+        """Return the grid of ``array[start : start + shape]``;
+        `start` is (z, y, x) and may be negative (padding).
+        """
         affine = self.affine
         affine[:3, 3] = self.index_to_lps(start)
         return Geometry.from_affine(shape, affine)
@@ -123,7 +134,9 @@ class Geometry:
         return self.index_to_lps(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, 8).T)
 
     def matches(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
-        """Return whether both grids have the same shape, and corner voxels that differ by at most `tolerance_mm`."""
+        """Return whether both grids have the same shape, and corner
+        voxels that differ by at most `tolerance_mm`.
+        """
         return self.shape == other.shape and bool(
             np.abs(self.corners_lps() - other.corners_lps()).max() <= tolerance_mm
         )

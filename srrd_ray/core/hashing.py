@@ -11,18 +11,24 @@ from srrd_ray.core.volume import Volume
 
 
 def seed_from(run_seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed for one use, derived from the run's seed and the names of that use (knee, stage, epoch…)."""
+    """Return a 63-bit seed for one use, derived from the run's seed and the names of that use (knee, stage,
+    epoch…).
+    """
     digest = hashlib.sha256(json.dumps([run_seed, *names]).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def hash_json(*parts: object) -> str:
     """Return the SHA-256 of plain JSON-able data, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False, default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(parts, sort_keys=True, allow_nan=False, default=str).encode()
+    ).hexdigest()
 
 
 def hash_voxels(volume: Volume[np.generic]) -> str:
-    """Return the SHA-256 of the voxels in order along LPS: one image has one hash in every format and order of axes."""
+    """Return the SHA-256 of the voxels in order along LPS:
+    one image has one hash in every format and order of axes.
+    """
     view = volume.in_lps_order()
     digest = hashlib.sha256(json.dumps([view.shape, view.dtype.newbyteorder("<").str]).encode())
     for plane in view:

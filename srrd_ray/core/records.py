@@ -1,4 +1,4 @@
-"""The frozen records that stages pass to each other: paths and numbers, never arrays, models or open files."""
+"""The frozen records passed between stages: paths and numbers, never arrays, models or open files."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ class Knee:
         """Return the knee whose `key` this is."""
         match = _KEY.match(key)
         if match is None:
-            raise CohortError("id-invalid", "not the key of a knee", got=repr(key[:64]), expected="sub-<id>_side-<L|R>")
+            raise CohortError(
+                "id-invalid", "not the key of a knee", got=repr(key[:64]), expected="sub-<id>_side-<L|R>"
+            )
         return cls(participant=match[1], side="L" if match[2] == "L" else "R")
 
 
@@ -102,7 +104,8 @@ class CohortKnee:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredVolume:
-    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from; null for measured data.
+    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from;
+    null for measured data.
 
     `voxels_sha256` is that of a measured image in whatever format it came; null for what this package made.
     """
@@ -119,8 +122,9 @@ class StoredVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegistrationQuality:
-    """Whether a transform may be used, and the numbers behind it: Dice of the bone after alignment, its surface distance
-    (mm), correlation of CT and synthetic CT inside the bone; `reason` is empty where accepted.
+    """Whether a transform may be used, and the numbers behind it: Dice of the bone after alignment, its
+    surface distance (mm), correlation of CT and synthetic CT inside the bone;
+    `reason` is empty where accepted.
     """
 
     accepted: bool
@@ -132,7 +136,9 @@ class RegistrationQuality:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoneTransform:
-    """The rigid pose of one bone: `matrix` maps fixed LPS mm (CT) to moving LPS mm (MR), always in that direction."""
+    """The rigid pose of one bone: `matrix` maps fixed LPS mm (CT) to moving LPS mm (MR),
+    always in that direction.
+    """
 
     knee: Knee
     bone: Bone
@@ -144,7 +150,9 @@ class BoneTransform:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patch:
-    """One cube of subchondral bone: row `row` of the shard `store`; centre in CT LPS mm; depth under the joint surface."""
+    """One cube of subchondral bone: row `row` of the shard `store`; centre in CT LPS mm;
+    depth under the joint surface.
+    """
 
     store: Path
     row: int
@@ -168,7 +176,9 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """Why a knee failed: the stable code and the message of an `SrrdError`, or the type of any other exception."""
+    """Why a knee failed: the stable code and the message of an `SrrdError`,
+    or the type of any other exception.
+    """
 
     code: str
     message: str
@@ -189,7 +199,11 @@ class Fault:
 
 def _raised_at(error: BaseException) -> str:
     """Return where in this package an exception was raised."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "srrd_ray" in Path(frame.filename).parts]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "srrd_ray" in Path(frame.filename).parts
+    ]
     return f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 

@@ -1,4 +1,5 @@
-"""Text that may leave the hospital: only what is known to be harmless passes, and everything else is replaced.
+"""Text that may leave the hospital: only what is known to be harmless passes,
+and everything else is replaced.
 
 Harmless are the words in this package's own strings, short plain numbers, and knees under running numbers.
 Names, dates, UIDs, paths and identifiers are none of these, wherever they come from.

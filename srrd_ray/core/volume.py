@@ -26,7 +26,10 @@ class Volume(Generic[Scalar]):
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:
             raise InputError(
-                "shape-invalid", "array and grid differ", got=str(self.array.shape), expected=str(self.geometry.shape)
+                "shape-invalid",
+                "array and grid differ",
+                got=str(self.array.shape),
+                expected=str(self.geometry.shape),
             )
 
     def crop(self, start: Shape, shape: Shape) -> Volume[Scalar]:
@@ -44,7 +47,9 @@ class Volume(Generic[Scalar]):
         return turned[tuple(back)]
 
     def at(self, lps: ArrayLike, *, order: int = 1, fill: float = 0.0) -> NDArray[np.float32]:
-        """Return the values at LPS points (…, 3), interpolated by splines of `order`; `fill` outside the grid."""
+        """Return the values at LPS points (…, 3), interpolated by splines of `order`;
+        `fill` outside the grid.
+        """
         index = np.moveaxis(self.geometry.lps_to_index(lps), -1, 0)
         source = self.array.astype(np.float32, copy=False)
         sampled: NDArray[np.float32] = ndimage.map_coordinates(
@@ -57,8 +62,8 @@ class Volume(Generic[Scalar]):
     ) -> Volume[np.float32]:
         """Return this volume resampled on `grid`.
 
-        `to_self` is the 4×4 transform from the world of `grid` (fixed) to the world of this volume (moving), LPS mm;
-        the identity where absent. The whole map is one affine, so no table of points is made.
+        `to_self` is the 4×4 transform from the world of `grid` (fixed) to the world of this volume (moving),
+        LPS mm; the identity where absent. The whole map is one affine, so no table of points is made.
         """
         world = np.eye(4) if to_self is None else np.asarray(to_self, dtype=np.float64)
         ijk = np.linalg.inv(self.geometry.affine) @ world @ grid.affine

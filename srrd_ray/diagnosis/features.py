@@ -25,7 +25,9 @@ class PatchValues:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Features:
-    """One row a knee (knees, features); `excluded` are knees of which a compartment could not be measured in any bone."""
+    """One row a knee (knees, features); `excluded` are knees of which a
+    compartment could not be measured in any bone.
+    """
 
     knees: tuple[Knee, ...]
     names: tuple[str, ...]
@@ -39,10 +41,11 @@ class Features:
 
 
 def knee_features(patches: PatchValues) -> Features:
-    """Return eight features a knee: for each parameter its mean and its medial-lateral contrast, bones averaged.
+    """Return eight features a knee: for each parameter its mean and its medial-lateral contrast,
+    bones averaged.
 
-    Few features on purpose: cohorts have tens of knees. A region counts once however many patches it has; a bone that is
-    missing leaves its compartments to the other one; patches without a value are left out.
+    Few features on purpose: cohorts have tens of knees. A region counts once however many patches it has;
+    a bone that is missing leaves its compartments to the other one; patches without a value are left out.
     """
     regions: dict[Knee, dict[tuple[Compartment, Bone], list[int]]] = {}
     for index, knee in enumerate(patches.knees):
@@ -59,7 +62,9 @@ def knee_features(patches: PatchValues) -> Features:
     )
 
 
-def _row(values: NDArray[np.float64], regions: dict[tuple[Compartment, Bone], list[int]]) -> list[float] | None:
+def _row(
+    values: NDArray[np.float64], regions: dict[tuple[Compartment, Bone], list[int]]
+) -> list[float] | None:
     means: dict[Compartment, list[NDArray[np.float64]]] = {}
     for (compartment, _), rows in regions.items():
         means.setdefault(compartment, []).append(values[rows].mean(axis=0))

@@ -1,4 +1,6 @@
-"""Regularised logistic regression on a few features, its penalty chosen inside the training patients, kept as JSON."""
+"""Regularised logistic regression on a few features, its penalty chosen inside the training patients,
+kept as JSON.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class Training:
         )
 
 
-def fit(data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed: int, fold: int = ALL) -> LinearModel:
+def fit(
+    data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed: int, fold: int = ALL
+) -> LinearModel:
     """Return the model of `data`, with the penalty of least log loss over inner folds of patients.
 
     Raises
@@ -86,7 +90,9 @@ def fit(data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed
 
 
 def choose_penalty(data: Training, config: DiagnosisConfig, seed: int) -> float:
-    """Return the candidate C of least log loss over inner folds; the smallest one where no inner fold can be trained."""
+    """Return the candidate C of least log loss over inner folds;
+    the smallest one where no inner fold can be trained.
+    """
     candidates = sorted(config.inverse_penalties)
     count = min(config.inner_folds, len(set(data.patients)))
     losses = np.zeros(len(candidates))

@@ -24,7 +24,9 @@ def sample_flips(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
 
 
 def augment(images: Tensor, rows: NDArray[np.intp], how: Augmentation, *, seed: int, epoch: int) -> Tensor:
-    """Return `images` (b, 1, z, y, x) with the nuisance of this epoch; it depends on `seed`, `epoch` and the row alone."""
+    """Return `images` (b, 1, z, y, x) with the nuisance of this epoch;
+    it depends on `seed`, `epoch` and the row alone.
+    """
     out = []
     for image, row in zip(images, rows, strict=True):
         generator = torch.Generator().manual_seed(seed_from(seed, "nuisance", epoch, int(row)))

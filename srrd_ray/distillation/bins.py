@@ -1,4 +1,5 @@
-"""Four parameters as four histograms of 51 bins on fixed physical supports, so that a temperature has a meaning.
+"""Four parameters as four histograms of 51 bins on fixed physical supports,
+so that a temperature has a meaning.
 
 Sources: HL-Gauss, Imani & White 2018 (arXiv 1806.04613), Farebrother et al. 2024 (arXiv 2403.03950).
 """
@@ -25,7 +26,9 @@ SUPPORT: dict[Parameter, tuple[float, float]] = {
 
 def bin_edges() -> Tensor:
     """Return the bin edges (parameter, BINS + 1) in each parameter's own unit (1, mm, mm, 1/mm)."""
-    return torch.stack([torch.linspace(*SUPPORT[p], BINS + 1, dtype=torch.float64) for p in PARAMETERS]).float()
+    return torch.stack(
+        [torch.linspace(*SUPPORT[p], BINS + 1, dtype=torch.float64) for p in PARAMETERS]
+    ).float()
 
 
 def bin_centres() -> Tensor:
@@ -41,10 +44,11 @@ def bin_widths() -> Tensor:
 
 
 def gaussian_targets(values: Tensor, sigma_bins: float) -> Tensor:
-    """Return the probabilities (n, parameter, BINS) of a Gaussian round `values` (n, parameter), its SD `sigma_bins` bins.
+    """Return the probabilities (n, parameter, BINS) of a Gaussian round `values` (n, parameter),
+    its SD `sigma_bins` bins.
 
-    The mass outside the support is given to the bins in proportion (Z of Imani & White); values beyond the support are
-    moved to its ends first.
+    The mass outside the support is given to the bins in proportion (Z of Imani & White);
+    values beyond the support are moved to its ends first.
     """
     limits = bin_edges().to(values)
     inside = values.clamp(limits[:, 0], limits[:, -1])

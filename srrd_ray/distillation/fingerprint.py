@@ -38,14 +38,18 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distance:
-    """How far a scan lies from the training set: the largest feature distance (SDs), and which features exceed `FLAG_AT`."""
+    """How far a scan lies from the training set:
+    the largest feature distance (SDs), and which features exceed `FLAG_AT`.
+    """
 
     largest: float
     flagged: bool
     reasons: tuple[str, ...]
 
 
-def features(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> NDArray[np.float64]:
+def features(
+    ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Return the features (n, len(NAMES)) of CT cubes (HU) and of the voxels (n, 3) they were cut from."""
     images, masks = (torch.from_numpy(np.ascontiguousarray(a)).float()[:, None] for a in (ct, mask))
     with torch.no_grad():
@@ -53,11 +57,17 @@ def features(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray
     return np.concatenate([statistics, np.log(spacing_mm.astype(np.float64))], axis=1)
 
 
-def fit_fingerprint(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> Fingerprint:
-    """Return the fingerprint of training cubes. An SD is at least 0.05: 5 % of a voxel size or of a spread never flags."""
+def fit_fingerprint(
+    ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
+) -> Fingerprint:
+    """Return the fingerprint of training cubes. An SD is at least 0.05:
+    5 % of a voxel size or of a spread never flags.
+    """
     values = features(ct, mask, spacing_mm)
     sd = np.maximum(values.std(axis=0), 0.05)
-    return Fingerprint(names=NAMES, mean=tuple(values.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(values))
+    return Fingerprint(
+        names=NAMES, mean=tuple(values.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(values)
+    )
 
 
 def fingerprint_distance(
@@ -77,9 +87,13 @@ def fingerprint_distance(
 
 
 def _describe(name: str, value: float, mean: float, sd: float) -> str:
-    """Return one feature as text for the page: logarithms undone, with the range of 2 SD around the training mean."""
+    """Return one feature as text for the page:
+    logarithms undone, with the range of 2 SD around the training mean.
+    """
     ends = np.array([mean - 2 * sd, mean + 2 * sd])
     if name.startswith("log_"):
         name, value, ends = name.removeprefix("log_"), float(np.exp(value)), np.exp(ends)
     unit = " mm" if name.startswith("voxel") else ""
-    return f"{name.replace('_', ' ')}: {value:.3g}{unit}, training images {ends[0]:.3g} to {ends[1]:.3g}{unit}"
+    return (
+        f"{name.replace('_', ' ')}: {value:.3g}{unit}, training images {ends[0]:.3g} to {ends[1]:.3g}{unit}"
+    )

@@ -1,4 +1,6 @@
-"""Predictions of a trained network: parameters with their spread, and the teacher outputs that a student learns from."""
+"""Predictions of a trained network: parameters with their spread,
+and the teacher outputs that a student learns from.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ from srrd_ray.distillation.networks import PatchRegressor, Reading
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TeacherOutputs:
-    """The outputs of a teacher on training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
-    block its standardised features (mirror image, n, channel, 4, 4, 4); the means it reads in each half (half, n, parameter).
+    """The outputs of a teacher on training cubes: logits (n, parameter, BINS), averaged over mirror images,
+    and for each block its standardised features (mirror image, n, channel, 4, 4, 4);
+    the means it reads in each half (half, n, parameter).
     """
 
     logits: Tensor
@@ -40,16 +43,16 @@ class TeacherOutputs:
 
 def to_cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Return arrays (n, z, y, x) as tensors with a channel axis; the images keep their storage type."""
-    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(np.ascontiguousarray(masks))[
-        :, None
-    ]
+    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(
+        np.ascontiguousarray(masks)
+    )[:, None]
 
 
 @torch.no_grad()
 def predict(
     network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
+    """Return means and SDs (n, parameter) of predicted histograms, averaged over the four mirror images."""
     probabilities = []
     for image, mask in _chunks(to_cubes(images, masks), batch_size):
         shown = [_read(network, image, mask, flip).logits for flip in range(len(FLIPS))]
@@ -60,7 +63,9 @@ def predict(
 
 @torch.no_grad()
 def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
-    """Return the outputs of a trained teacher on the cubes of `data`; features are standardised by channel over the cubes."""
+    """Return the outputs of a trained teacher on the cubes of `data`;
+    features are standardised by channel over the cubes.
+    """
     views = []
     for flip in range(len(FLIPS)):
         pairs = _chunks(to_cubes(data.mr, data.mr_mask), batch_size)
@@ -70,7 +75,9 @@ def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size:
     logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
     stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
     halves = read_halves(network, *to_cubes(data.mr, data.mr_mask))
-    return TeacherOutputs(logits=logits, features=tuple(_standardise(features) for features in stacked), halves=halves)
+    return TeacherOutputs(
+        logits=logits, features=tuple(_standardise(features) for features in stacked), halves=halves
+    )
 
 
 def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:

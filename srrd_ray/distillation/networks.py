@@ -1,7 +1,8 @@
-"""The teacher (MR) and the student (CT): one compact isotropic residual network at two scales, with a histogram head.
+"""The teacher (MR) and the student (CT):
+one compact isotropic residual network at two scales, with a histogram head.
 
-GroupNorm only: nothing depends on the batch, and training and evaluation are the same function. Normalisation constants
-are buffers, so that weights carry them and a network reads raw input.
+GroupNorm only: nothing depends on the batch, and training and evaluation are the same function.
+Normalisation constants are buffers, so that weights carry them and a network reads raw input.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ POOLED = 4
 
 
 class Reading(NamedTuple):
-    """The output of a network: logits (b, parameter, BINS) and the features after each block, each pooled to 4³."""
+    """The output of a network: logits (b, parameter, BINS) and the features after each block,
+    each pooled to 4³.
+    """
 
     logits: Tensor
     features: tuple[Tensor, ...]
@@ -48,10 +51,12 @@ class ResidualBlock(nn.Module):
 
 
 class HistogramHead(nn.Module):
-    """Logits of four histograms: a Gaussian whose centre and log SD are linear in the features, and a linear residue.
+    """Logits of four histograms: a Gaussian whose centre and log SD are linear in the features,
+    and a linear residue.
 
-    The Gaussian makes few cubes enough: its centre is an ordinary regression. The residue, 0 at first, lets a histogram
-    take any other shape. The buffers `middle` and `unit` are mean and SD of the training targets.
+    The Gaussian makes few cubes enough: its centre is an ordinary regression.
+    The residue, 0 at first, lets a histogram take any other shape.
+    The buffers `middle` and `unit` are mean and SD of the training targets.
     """
 
     middle: Tensor
@@ -157,9 +162,11 @@ def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) ->
 
 @torch.no_grad()
 def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> None:
-    """Set the normalisation from training cubes, and start the head at the ridge regression of `targets` (n, parameter).
+    """Set the normalisation from training cubes, and start the head at the ridge regression of `targets` (n,
+    parameter).
 
-    The untrained network therefore predicts what the texture statistics alone can tell; training adds the rest.
+    The untrained network therefore predicts what the texture statistics alone can tell;
+    training adds the rest.
     """
     inside = image[mask > 0.5]
     network.input_mean.copy_(inside.mean())

@@ -1,4 +1,6 @@
-"""What one trial of the search does: train a student on some patients of a fold, score it on the others, epoch by epoch."""
+"""What one trial of the search does: train a student on some patients of a fold, score it on the others,
+epoch by epoch.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,11 @@ class TrialInputs:
     outputs: TeacherOutputs
 
 
-def sample_settings(search: SearchConfig, default: HyperParameters, trials: int, seed: int) -> tuple[HyperParameters, ...]:
-    """Return the settings of a search: no teacher, the default, and random samples; the same for the same seed.
+def sample_settings(
+    search: SearchConfig, default: HyperParameters, trials: int, seed: int
+) -> tuple[HyperParameters, ...]:
+    """Return the settings of a search: no teacher, the default, and random samples;
+    the same for the same seed.
 
     Learning rate and weight decay stay, so that baseline and distilled have the same optimisation.
     """
@@ -47,10 +52,13 @@ def sample_settings(search: SearchConfig, default: HyperParameters, trials: int,
     return tuple(settings[:trials])
 
 
-def trial(inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfig, seed: int) -> Iterator[float]:
+def trial(
+    inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfig, seed: int
+) -> Iterator[float]:
     """Yield the mean ICC(A,1) of the four parameters after each epoch, on inner validation patients.
 
-    The student never sees these patients; the fold's teacher did, so that scores of guided trials may be a little high.
+    The student never sees these patients;
+    the fold's teacher did, so that scores of guided trials may be a little high.
     The patients of the outer fold take no part.
 
     Raises
@@ -69,13 +77,14 @@ def trial(inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfi
 
 
 def validation_rows(patients: NDArray[np.str_], inner_folds: int, seed: int) -> NDArray[np.bool_]:
-    """Return which rows belong to the inner validation patients: one patient in `inner_folds`, one at least."""
+    """Return which rows belong to inner validation patients: one patient in `inner_folds`, at least one."""
     order = sorted({str(p) for p in patients}, key=lambda patient: seed_from(seed, "inner", patient))
     return np.isin(patients, order[: max(len(order) // inner_folds, 1)])
 
 
 def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
-    """Return the mean over parameters of ICC(A,1) between predicted and measured means of each patient's regions.
+    """Return the mean over parameters of ICC(A,1) between predicted and
+    measured means of each patient's regions.
 
     A parameter without a value (e.g. fewer than three regions) counts as 0.
     """
@@ -85,7 +94,7 @@ def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
 
 
 def region_means(values: NDArray[np.float32], data: DistillationData) -> NDArray[np.float64]:
-    """Return the means of `values` (n, parameter) over the cubes of each patient's region, in sorted order."""
+    """Return the means of `values` (n, parameter) over the cubes of each patient's region, sorted."""
     keys = np.array([f"{p}/{r}" for p, r in zip(data.patients, data.regions, strict=True)])
     _, group = np.unique(keys, return_inverse=True)
     sums = np.zeros((group.max() + 1, values.shape[1]))

@@ -67,7 +67,9 @@ class TeacherLearner:
 
 
 class StudentLearner:
-    """Learns the parameters from CT: from the labels alone (the baseline), or also from the teacher's outputs on MR."""
+    """Learns the parameters from CT: from the labels alone (the baseline),
+    or also from the teacher's outputs on MR.
+    """
 
     def __init__(
         self,
@@ -127,7 +129,11 @@ class StudentLearner:
         return {key: float(np.mean(values)) for key, values in sums.items()}
 
     def _terms(
-        self, reading: Reading, rows: NDArray[np.intp], flips: NDArray[np.intp], wrapped: Mapping[str, nn.Module]
+        self,
+        reading: Reading,
+        rows: NDArray[np.intp],
+        flips: NDArray[np.intp],
+        wrapped: Mapping[str, nn.Module],
     ) -> dict[str, Tensor]:
         device = reading.logits.device
         terms = {"labels": histogram_loss(reading.logits, self._targets[rows].to(device))}
@@ -156,8 +162,12 @@ class StudentLearner:
         return torch.stack([weights[key] * value for key, value in terms.items()]).sum()
 
 
-def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-    shown = [torch.stack([mirror(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)]
+def _batch(
+    images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]
+) -> tuple[Tensor, Tensor]:
+    shown = [
+        torch.stack([mirror(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)
+    ]
     return shown[0], shown[1]
 
 
@@ -179,7 +189,8 @@ def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: st
     Raises
     ------
     TrainingError
-        `loss-not-finite`. Gradients are shared by all ranks before they are checked, so that all of them stop together.
+        `loss-not-finite`. Gradients are shared by all ranks before they are checked,
+        so that all of them stop together.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -1,4 +1,6 @@
-"""Volumes that are read and written window by window: any OME-Zarr in, our own sharded arrays out, one writer a shard."""
+"""Volumes that are read and written window by window:
+any OME-Zarr in, our own sharded arrays out, one writer a shard.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,18 @@ def read_grey(path: Path, window: Window) -> NDArray[np.float64]:
 
 
 def hash_listing(path: Path) -> str:
-    """Return a hash of the names, sizes and modification times of all files of a store: cheap, changes with any write."""
+    """Return a hash of the names, sizes and modification times of all files of a store:
+    cheap, changes with any write.
+    """
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     entries = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     return hash_json(path.name, entries)
 
 
 def create_store(path: Path, grid: Geometry, dtype: str, block: Shape, name: str) -> None:
-    """Create an OME-Zarr 0.5 of one level at `path` with one shard a block; an existing one of that form is kept."""
+    """Create an OME-Zarr 0.5 of one level at `path` with one shard a block;
+    an existing one of that form is kept.
+    """
     shape = grid.shape
     if _matches(path, shape, dtype, block):
         return
@@ -88,7 +94,8 @@ def write_block(path: Path, window: Window, values: NDArray[np.generic]) -> Path
     array = _array(path, "r+")
     shards = array.shards or array.chunks
     whole = all(
-        w.start % s == 0 and w.stop == min(w.start + s, n) for w, s, n in zip(window, shards, array.shape, strict=True)
+        w.start % s == 0 and w.stop == min(w.start + s, n)
+        for w, s, n in zip(window, shards, array.shape, strict=True)
     )
     if not whole:
         raise StoreError("block-unaligned", "a block is not a whole shard", where=path.name, got=str(window))
@@ -97,7 +104,9 @@ def write_block(path: Path, window: Window, values: NDArray[np.generic]) -> Path
 
 
 def read_block(path: Path, window: Window) -> sharded.Array:
-    """Return the values of any window of a store that `create_store` made; every shard of it has been written."""
+    """Return the values of any window of a store that `create_store` made;
+    every shard of it has been written.
+    """
     return sharded.read_window(path, _array(path), window)
 
 

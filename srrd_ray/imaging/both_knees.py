@@ -1,4 +1,6 @@
-"""Both knees in one field of view: separated at the gap between their bones (CT) or legs (MR), and cropped to one side."""
+"""Both knees in one field of view: separated at the gap between their bones (CT) or legs (MR),
+and cropped to one side.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ JOIN_MM = 12.0
 SHARE = 0.02
 
 
-def crop_to_side(image: Image, modality: Modality, side: Side | None, where: str) -> tuple[Image, tuple[Note, ...]]:
+def crop_to_side(
+    image: Image, modality: Modality, side: Side | None, where: str
+) -> tuple[Image, tuple[Note, ...]]:
     """Return the part of `image` that shows the knee of `side`, and a note where there were two.
 
     The left knee is the one of larger LPS x. An image less than 180 mm wide is taken as one knee.
@@ -52,13 +56,15 @@ def crop_to_side(image: Image, modality: Modality, side: Side | None, where: str
 
 
 def _left_right(image: Image) -> tuple[int, bool]:
-    """Return the array axis along the patient's left-right, and whether its index grows toward the left (+x)."""
+    """Return the array axis along left-right, and whether its index grows toward the left (+x)."""
     columns = image.geometry.affine[0, :3] / np.linalg.norm(image.geometry.affine[:3, :3], axis=0)
     i = int(np.argmax(np.abs(columns)))
     return 2 - i, bool(columns[i] > 0)
 
 
-def _profile(values: NDArray[np.int16] | NDArray[np.float32], modality: Modality, axis: int) -> NDArray[np.float64]:
+def _profile(
+    values: NDArray[np.int16] | NDArray[np.float32], modality: Modality, axis: int
+) -> NDArray[np.float64]:
     """Return the count of bone (CT) or tissue (MR) voxels in each plane across `axis`."""
     threshold = BONE_HU if modality == "ct" else 0.2 * float(np.percentile(values[::4, ::4, ::4], 95))
     others = tuple(a for a in range(3) if a != axis)

@@ -1,7 +1,8 @@
-"""The reader of foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM folder become a volume in LPS millimetres.
+"""The reader of foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM
+folder become a volume in LPS millimetres.
 
-What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed. Pickles and archives are
-never opened.
+What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed.
+Pickles and archives are never opened.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def image_format(path: Path) -> Format:
             todo="Convert it where you trust it.",
         )
     if name.endswith(_ARCHIVES):
-        raise InputError("format-archive", "archives are not unpacked", where=path.name, todo="Unpack it yourself.")
+        raise InputError(
+            "format-archive", "archives are not unpacked", where=path.name, todo="Unpack it yourself."
+        )
     if name.endswith((".nii", ".nii.gz")):
         return "nifti"
     if name.endswith((".nrrd", ".nhdr")):
@@ -79,7 +82,11 @@ def image_format(path: Path) -> Format:
 
 
 def read_header(
-    path: Path, modality: Modality | None = None, *, side: Side | None = None, rules: ReadRules = DEFAULT_RULES
+    path: Path,
+    modality: Modality | None = None,
+    *,
+    side: Side | None = None,
+    rules: ReadRules = DEFAULT_RULES,
 ) -> SourceHeader:
     """Return what the headers of an image say, every check made that needs no voxel.
 
@@ -107,22 +114,27 @@ def _read_header(path: Path, modality: Modality | None, side: Side | None, rules
 
 
 def read_image(
-    path: Path, modality: Modality | None = None, *, side: Side | None = None, rules: ReadRules = DEFAULT_RULES
+    path: Path,
+    modality: Modality | None = None,
+    *,
+    side: Side | None = None,
+    rules: ReadRules = DEFAULT_RULES,
 ) -> SourceImage:
     """Return the image at `path` as int16 (where every value is a whole number that fits) or float32.
 
     Parameters
     ----------
     modality
-        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT; anatomy is then not checked.
+        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT;
+        anatomy is then not checked.
     side
         The side that knees.tsv states; a header that names the other one is refused.
 
     Raises
     ------
     InputError
-        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`,
-        `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
+        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`,
+        `image-air`, `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
     """
     with local_copy(path) as here:
         if image_format(here) == "dicom":
@@ -168,8 +180,8 @@ def read_mask(
     Raises
     ------
     InputError
-        `mask-grid` (another shape or affine than its image, both are named), `mask-values` (more than one label),
-        `mask-format` or `mask-empty`.
+        `mask-grid` (another shape or affine than its image, both are named),
+        `mask-values` (more than one label), `mask-format` or `mask-empty`.
     """
     with local_copy(path) as here:
         return _read_mask(here, like, label, rules)
@@ -179,7 +191,9 @@ def _read_mask(path: Path, like: Geometry | None, label: int | None, rules: Read
     kind = image_format(path)
     if kind == "dicom":
         if like is None:
-            raise InputError("mask-format", "a DICOM segmentation needs the image it belongs to", where=path.name)
+            raise InputError(
+                "mask-format", "a DICOM segmentation needs the image it belongs to", where=path.name
+            )
         return _require_not_empty(path, dicom_seg.read_segmentation(path, like))
     geometry, _ = _plain_geometry(path, kind, None, rules)
     start = _offset_in_mask(path, geometry, like) if like is not None else (0, 0, 0)
@@ -209,10 +223,14 @@ def _require_not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
 
 
 def _offset_in_mask(path: Path, geometry: Geometry, like: Geometry) -> Shape:
-    """Return where `like` begins in a mask that covers it on the same lattice (both knees are masked in one file)."""
+    """Return where `like` begins in a mask that covers it on the same
+    lattice (both knees are masked in one file).
+    """
     offset = geometry.lps_to_index(like.index_to_lps((0, 0, 0)))
     z, y, x = (int(v) for v in np.rint(offset))
-    fits = min(z, y, x) >= 0 and all(a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True))
+    fits = min(z, y, x) >= 0 and all(
+        a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True)
+    )
     if not fits or not geometry.crop((z, y, x), like.shape).matches(like, tolerance_mm=0.01):
         raise InputError(
             "mask-grid",
@@ -234,7 +252,11 @@ def _plain_geometry(
     if kind == "ome-zarr":
         plain = foreign_zarr.read_header(path, rules)
     else:
-        plain = nrrd_mha.read_nrrd_header(path, rules) if kind == "nrrd" else nrrd_mha.read_mha_header(path, rules)
+        plain = (
+            nrrd_mha.read_nrrd_header(path, rules)
+            if kind == "nrrd"
+            else nrrd_mha.read_mha_header(path, rules)
+        )
     if plain.oriented:
         return plain.geometry, plain.notes
     if modality is not None:
@@ -245,7 +267,9 @@ def _plain_geometry(
             expected="an orientation in LPS or RAS",
             todo="Convert it again from DICOM, keeping the orientation.",
         )
-    note = Note(severity="FLAG", code="image-no-orientation", message="orientation unknown: axes taken as LPS")
+    note = Note(
+        severity="FLAG", code="image-no-orientation", message="orientation unknown: axes taken as LPS"
+    )
     return plain.geometry, (*plain.notes, note)
 
 
@@ -282,7 +306,7 @@ def _unshear(path: Path, geometry: Geometry, rules: ReadRules) -> tuple[Geometry
 
 
 def _orthogonalize_plane(geometry: Geometry) -> Geometry:
-    """Return `geometry` with its in-plane axes made orthogonal; the slices keep their shear for `orthogonal`."""
+    """Return `geometry` with orthogonal in-plane axes; the slices keep their shear for `orthogonalize`."""
     affine = geometry.affine
     x, y = affine[:3, 0], affine[:3, 1]
     affine[:3, 1] = y - x * np.dot(x, y) / np.dot(x, x)
@@ -313,7 +337,11 @@ def _replace_nonfinite(
             todo="Export the image again; they are only corrected in air.",
         )
     return numbers, (
-        Note(severity="FIX", code="voxels-not-finite", message=f"{count} voxels that were no numbers set to air"),
+        Note(
+            severity="FIX",
+            code="voxels-not-finite",
+            message=f"{count} voxels that were no numbers set to air",
+        ),
     )
 
 
@@ -323,7 +351,9 @@ def _near_tissue(numbers: NDArray[np.float32], modality: Modality | None) -> NDA
     return near
 
 
-def _check_content(path: Path, values: NDArray[np.int16] | NDArray[np.float32], modality: Modality | None) -> None:
+def _check_content(
+    path: Path, values: NDArray[np.int16] | NDArray[np.float32], modality: Modality | None
+) -> None:
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise InputError("image-constant", "every voxel has one value", where=path.name, got=f"{low:g}")

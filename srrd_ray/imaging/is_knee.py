@@ -1,8 +1,8 @@
 """Whether an image shows a knee in the stated modality, judged by its voxels alone.
 
-In CT a knee has one level where bone is as wide as condyles or a plateau; shafts and hands have none, and a trunk has more body
-around it than a leg. An MR has no absolute unit that identifies bone: only its header, extent and the sign of its values
-are checked.
+In CT a knee has one level where bone is as wide as condyles or a plateau; shafts and hands have none, and a
+trunk has more body around it than a leg. An MR has no absolute unit that identifies bone:
+only its header, extent and the sign of its values are checked.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ AIR_LIKE, AIR_SHARE = -500.0, 0.01
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sections:
-    """What the planes across the leg show: widest section of one bone, bones in the median plane, body at the widest bone."""
+    """What the planes across the leg show: widest section of one bone, bones in the median plane,
+    body at the widest bone.
+    """
 
     bone_cm2: float
     bones: int
@@ -58,7 +60,8 @@ class Sections:
 
 
 def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules) -> tuple[Note, ...]:
-    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an image may show something else than one knee.
+    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an
+    image may show something else than one knee.
 
     A field of view too small to show condyles or plateau whole is not checked.
 
@@ -89,7 +92,9 @@ def _flag_metal(ct: Image) -> tuple[Note, ...]:
 
 
 def _other_modality(image: Image, modality: Modality, where: str) -> InputError | None:
-    """Return the refusal of a CT without one value below 0, and of an MR with much that is as dark as air in a CT."""
+    """Return the refusal of a CT without one value below 0,
+    and of an MR with much that is as dark as air in a CT.
+    """
     if modality == "ct" and image.array.min() >= 0:
         return InputError(
             "wrong-modality", "no value is below 0, so these are no Hounsfield units", where=where,
@@ -113,7 +118,8 @@ def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
     Raises
     ------
     InputError
-        `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg, and the rules refuse that.
+        `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg,
+        and the rules refuse that.
     """
     sections = measure_sections(ct)
     wrong = _refusal_reasons(sections)
@@ -136,7 +142,7 @@ def _refusal_reasons(sections: Sections) -> list[str]:
 
 
 def _doubt_reasons(sections: Sections) -> list[str]:
-    """Return what few knees show: a cast, a phantom under the knee or a narrow field of view explain it too."""
+    """Return what few knees show, but also a cast, a phantom under the knee or a narrow field of view."""
     reasons = []
     if sections.bone_cm2 > MOST_BONE_CM2:
         reasons.append("bone wider than a knee (pelvis, skull or a cast)")
@@ -177,7 +183,9 @@ def _is_wide_enough(image: Image) -> bool:
 
 
 def _coarsen(ct: Image) -> Grid:
-    """Return planes across the leg of about 2 mm a pixel, and the pixel's edges; in-plane means take the noise off."""
+    """Return planes across the leg of about 2 mm a pixel, and the pixel's edges;
+    in-plane means take the noise off.
+    """
     axes = _axes(ct)
     every, rows, cols = (
         max(int(mm / ct.geometry.spacing_mm[a]), 1)
@@ -191,7 +199,9 @@ def _coarsen(ct: Image) -> Grid:
 
 
 def _bone_areas(bone: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:
-    """Return the areas (cm²) of the bones in a plane, marrow included where the cortex closes but for a pixel or two."""
+    """Return the areas (cm²) of the bones in a plane, marrow included where
+    the cortex closes but for a pixel or two.
+    """
     closed = ndimage.binary_closing(np.pad(bone, 2, mode="edge"))[2:-2, 2:-2]
     return _sizes(ndimage.binary_fill_holes(closed), cm2)
 
@@ -207,6 +217,9 @@ def _refusal(what: str, sections: Sections, where: str) -> InputError:
         what,
         where=where,
         got=str(sections),
-        expected=f"a bone of {LEAST_BONE_CM2:g} cm2 or more across the leg, and at most {MOST_BODY_CM2:g} cm2 of body",
+        expected=(
+            f"a bone of {LEAST_BONE_CM2:g} cm2 or more across the leg, and at most {MOST_BODY_CM2:g} cm2 of "
+            f"body"
+        ),
         todo="Check that this is the CT of this knee, in Hounsfield units; if it is, set not_a_knee to flag.",
     )

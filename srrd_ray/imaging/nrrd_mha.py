@@ -1,4 +1,6 @@
-"""NRRD and MetaImage files: headers parsed strictly, detached data refused, sizes checked before anything is allocated."""
+"""NRRD and MetaImage files: headers parsed strictly, detached data refused,
+sizes checked before anything is allocated.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ _SPACES = {
     "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
 }  # fmt: skip
 _MHA_TYPES = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 _LONGEST_HEADER = 64 * 1024
@@ -45,7 +48,8 @@ def read_nrrd_header(path: Path, rules: ReadRules) -> PlainHeader:
     Raises
     ------
     InputError
-        `image-unreadable`, `image-detached`, `image-dimensions`, `image-datatype`, `image-too-large` or `spacing-invalid`.
+        `image-unreadable`, `image-detached`, `image-dimensions`, `image-datatype`,
+        `image-too-large` or `spacing-invalid`.
     """
     try:
         header = nrrd.read_header(str(path))

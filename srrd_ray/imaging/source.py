@@ -1,4 +1,4 @@
-"""What a reader of foreign images returns (header, image, corrections and flags), and the rules it follows."""
+"""What a reader of foreign images returns (header, image, notes), and the rules it follows."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ DEFAULT_RULES = ReadRules()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceHeader:
-    """What is known of an image before its pixels are read. `technique` holds allow-listed acquisition values only."""
+    """What is known of an image before its pixels are read.
+    `technique` holds allow-listed acquisition values only.
+    """
 
     format: Format
     geometry: Geometry
@@ -95,7 +97,9 @@ class SourceImage:
 
 
 def safe_name(path: Path, listing: list[Path]) -> str:
-    """Return the name of a file inside a series where it cannot carry a person's name, date or UID, else its ordinal."""
+    """Return the name of a file inside a series where it cannot carry a person's name, date or UID,
+    else its ordinal.
+    """
     if _HARMLESS.fullmatch(path.stem) and len(path.stem) <= 24 and path.stem.count(".") < 3:
         return path.name[:32]
     return f"file {listing.index(path) + 1} of {len(listing)} in order of name"

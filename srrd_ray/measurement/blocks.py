@@ -1,7 +1,9 @@
-"""One block of a volume that is measured in blocks: reads windows of stores, writes a shard and the block's sums. No Ray.
+"""One block of a volume that is measured in blocks:
+reads windows of stores, writes a shard and the block's sums. No Ray.
 
-The passes, in order: `extrema` and `histogram` of the smoothed grey values (Otsu), `field` (where the image was scanned),
-`phases` (bone, field and region as bits), `distance`, `painting`, `structure`, then `ridge-distance` and `ridge-painting`.
+The passes, in order: `extrema` and `histogram` of the smoothed grey values (Otsu), `field` (where the image
+was scanned), `phases` (bone, field and region as bits), `distance`, `painting`, `structure`,
+then `ridge-distance` and `ridge-painting`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.storage.atomic import write_text
 
 Pass: TypeAlias = Literal[
-    "extrema", "histogram", "field", "phases", "distance", "painting", "structure", "ridge-distance", "ridge-painting"
+    "extrema",
+    "histogram",
+    "field",
+    "phases",
+    "distance",
+    "painting",
+    "structure",
+    "ridge-distance",
+    "ridge-painting",
 ]
 GAUSSIAN_REACH = 4
 """Voxels that a Gaussian of one voxel reaches (scipy cuts it at four standard deviations)."""
@@ -186,7 +196,9 @@ def _run_pass(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Path]
             return Counts(counts=tuple(int(n) for n in counts)), []
         case "field":
             field = fill_hulls(block_store.read_grey(job.image, core))
-            return Counts(counts=(int(field.sum()),)), [block_store.write_block(job.store("field"), core, field)]
+            return Counts(counts=(int(field.sum()),)), [
+                block_store.write_block(job.store("field"), core, field)
+            ]
         case "phases":
             return _phases(job, core)
         case "distance" | "ridge-distance":
@@ -202,7 +214,7 @@ def _run_pass(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Path]
 
 
 def _smooth(job: BlockJob, core: Window) -> NDArray[np.float64]:
-    """Return the grey values of a block after a Gaussian of one voxel, as in the whole image to the last bit."""
+    """Return the grey values of a block after a Gaussian of one voxel, bit for bit as in the whole image."""
     outer = blocks.add_halo(core, (GAUSSIAN_REACH,) * 3, job.shape)
     return smooth_one_voxel(block_store.read_grey(job.image, outer))[blocks.locate_within(core, outer)]
 
@@ -235,7 +247,9 @@ def _bits(job: BlockJob, store: str, window: Window) -> Bits:
 def _distance(job: BlockJob, core: Window, of: str) -> tuple[Radii, list[Path]]:
     signed = blocks.block_distances(lambda window: _bits(job, of, window), core, job.shape, job.spacing_mm)
     bone, marrow = blocks.largest_squared_radii(signed)
-    return Radii(bone=bone, marrow=marrow), [block_store.write_block(job.store(f"{of}-distance"), core, signed)]
+    return Radii(bone=bone, marrow=marrow), [
+        block_store.write_block(job.store(f"{of}-distance"), core, signed)
+    ]
 
 
 def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
@@ -247,7 +261,9 @@ def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)  # type: ignore[arg-type]  # as it was written
     ridge |= bone & ((bits & FIELD) == 0)
     painted = Painted(
-        bone=Tally.from_values(thickness[region & bone]), marrow=Tally.from_values(spacing[region & ~bone]), ridge=int(ridge.sum())
+        bone=Tally.from_values(thickness[region & bone]),
+        marrow=Tally.from_values(spacing[region & ~bone]),
+        ridge=int(ridge.sum()),
     )
     ridged = np.asarray((bits & (FIELD | REGION)) + ridge * BONE, dtype=np.uint8)
     return painted, [

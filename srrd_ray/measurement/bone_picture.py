@@ -37,7 +37,12 @@ def picture_from_stores(
     """Return the picture of a volume from the stores of its maps; three planes of each are read."""
     thickness, spacing = (_stored_middle(path) for path in maps)
     return BonePicture(
-        title=title, thickness=thickness, spacing=spacing, steps_mm=steps_mm, bone=tallies[0], marrow=tallies[1]
+        title=title,
+        thickness=thickness,
+        spacing=spacing,
+        steps_mm=steps_mm,
+        bone=tallies[0],
+        marrow=tallies[1],
     )
 
 

@@ -17,7 +17,14 @@ from srrd_ray.imaging.source import ReadRules
 from srrd_ray.measurement.joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe, grey_value
-from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage, describe_binarization, write_maps
+from srrd_ray.measurement.result import (
+    Binarization,
+    Flat,
+    Mapped,
+    MeasuredImage,
+    describe_binarization,
+    write_maps,
+)
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
 from srrd_ray.morphometry.maps import bone_maps
@@ -32,7 +39,8 @@ ANY_BONE = ReadRules(not_a_knee="flag")
 class BinaryBone:
     """The bone of an image, how it was binarized, and where the image was scanned (null: everywhere).
 
-    `grey` is the image minus the threshold, positive in bone; null for a binary image, and where it is not needed.
+    `grey` is the image minus the threshold, positive in bone;
+    null for a binary image, and where it is not needed.
     """
 
     bone: Mask
@@ -75,12 +83,14 @@ def measure_with_maps(
     path
         NIfTI, NRRD, MHA, OME-Zarr, or a folder of DICOM files.
     recipe
-        How it is measured; the border is open. A sub-voxel surface comes from the grey image, or from the smoothed mask of
-        a binary one.
+        How it is measured; the border is open.
+        A sub-voxel surface comes from the grey image, or from the smoothed mask of a binary one.
     roi
-        Mask on the same grid; it restricts averaging and is never a wall. Null: all that was scanned, or the bone.
+        Mask on the same grid; it restricts averaging and is never a wall. Null:
+        all that was scanned, or the bone.
     bone_mask
-        Inside of one bone, cortex and marrow included, on the same grid; of several labels that of the recipe's bone.
+        Inside of one bone, cortex and marrow included, on the same grid;
+        of several labels that of the recipe's bone.
     threads
         0 for all cores.
 
@@ -136,7 +146,10 @@ def binarize(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = Fa
     """
     if threshold == "binary":
         return BinaryBone(
-            bone=image != 0, grey=None, field=None, binarization=describe_binarization(threshold, None, field=False)
+            bone=image != 0,
+            grey=None,
+            field=None,
+            binarization=describe_binarization(threshold, None, field=False),
         )
     field = scanned_field(image)
     if threshold == "auto":
@@ -145,7 +158,9 @@ def binarize(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = Fa
     else:
         grey, level = image.astype(np.float64), grey_value(threshold)
     binarization = describe_binarization(threshold, level, field=field is not None)
-    return BinaryBone(bone=grey > level, grey=grey - level if keep_grey else None, field=field, binarization=binarization)
+    return BinaryBone(
+        bone=grey > level, grey=grey - level if keep_grey else None, field=field, binarization=binarization
+    )
 
 
 def nominal(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:

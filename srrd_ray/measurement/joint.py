@@ -1,4 +1,6 @@
-"""One bone of a joint in MR or CT: its bone fraction on the native grid, and its trabeculae where the voxels show them."""
+"""One bone of a joint in MR or CT: its bone fraction on the native grid,
+and its trabeculae where the voxels show them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ Mask: TypeAlias = NDArray[np.bool_]
 Image: TypeAlias = Volume[np.float32]
 
 RESOLVED_MM = {"mr": 0.35, "ct": 0.3}
-"""Largest voxel that shows trabeculae: in the plane of MR, along any axis of CT. Above it there is no thickness."""
+"""Largest voxel that shows trabeculae: in the plane of MR, along any axis of CT.
+Above it there is no thickness.
+"""
 SOLID = 0.5
 """Bone fraction above which a voxel belongs to the plate."""
 MOST_VOXELS = 300_000_000
@@ -36,7 +40,9 @@ MOST_VOXELS = 300_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Bone:
-    """The bone of an image: its fraction, its mask, the region that is averaged, how it was binarized, and facts for the row."""
+    """The bone of an image: its fraction, its mask, the region that is averaged, how it was binarized,
+    and facts for the row.
+    """
 
     fraction: Image
     inside: Mask
@@ -48,7 +54,8 @@ class _Bone:
 def measure_mr(
     image: Volume[np.generic], recipe: Recipe, inside: Mask | None, roi: Mask | None, *, threads: int
 ) -> MeasuredImage:
-    """Return the measures of one bone of an MR with bright marrow; `inside` is the bone, `roi` what is averaged.
+    """Return the measures of one bone of an MR with bright marrow;
+    `inside` is the bone, `roi` what is averaged.
 
     Raises
     ------
@@ -112,7 +119,9 @@ def measure_ct(
         return _measure_fraction_alone(found)
     region = found.roi & trabecular_mask(found.fraction, bone, MorphometryConfig())
     level = SOLID if binary else conserving_level(found.fraction.array, region)
-    maps = bone_maps((found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads)
+    maps = bone_maps(
+        (found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads
+    )
     return MeasuredImage(
         measures=measure_maps(maps, region, threads=threads),
         binarization=found.binarization,
@@ -125,7 +134,9 @@ def measure_ct(
 def _find_in_ct(image: Volume[np.generic], recipe: Recipe) -> Mask:
     if recipe.bone is None:
         raise ConfigError(
-            "bone-mask-missing", "which bone of the CT?", expected="--bone femur or tibia, or --bone-mask MASK"
+            "bone-mask-missing",
+            "which bone of the CT?",
+            expected="--bone femur or tibia, or --bone-mask MASK",
         )
     labels: Mask = find_knee(image)[1].array == BONE_LABELS[recipe.bone]
     return labels
@@ -147,8 +158,14 @@ def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:
         fraction = ct_bone_fraction(grey.array, everywhere, spacing, mineral_hu=mineral, marrow_hu=marrow)
         plate = plate_row(fraction, inside, grey.geometry, recipe.bone)
         fraction[~inside] = 0
-        binarization = Binarization(method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None)
-        about |= {"marrow": marrow, "marrow_from": "usual" if recipe.marrow is None else "given", "mineral": mineral}
+        binarization = Binarization(
+            method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None
+        )
+        about |= {
+            "marrow": marrow,
+            "marrow_from": "usual" if recipe.marrow is None else "given",
+            "mineral": mineral,
+        }
     return _Bone(
         fraction=replace(grey, array=fraction),
         inside=inside,
@@ -170,7 +187,10 @@ def _measure_apparent(bone: _Bone, threads: int) -> MeasuredImage:
     apparent = super_resolve_trabecular(near, inside.array > 0, config)
     region = apparent.trabecular & (super_resolve(roi, config.target_mm).array > 0.5)
     step = config.target_mm
-    method = f"{bone.binarization.method}; apparent, Tb.Th = (BV/TV)/Tb.N, Tb.N = 1/(Tb.Th + Tb.Sp) of maps at {step:g} mm, open border"
+    method = (
+        f"{bone.binarization.method}; apparent, Tb.Th = (BV/TV)/Tb.N, Tb.N = 1/(Tb.Th + Tb.Sp) of maps at "
+        f"{step:g} mm, open border"
+    )
     maps = apparent.maps(region, threads) if region.any() else None
     grid = apparent.fraction.geometry
     return MeasuredImage(
@@ -182,8 +202,12 @@ def _measure_apparent(bone: _Bone, threads: int) -> MeasuredImage:
     )
 
 
-def _apparent_measures(apparent: Apparent, maps: BoneMaps | None, region: Mask, config: MorphometryConfig) -> BoneMeasures:
-    """Return BV/TV, Tb.Th, Tb.Sp and Tb.N; surface, connectivity and anisotropy would reflect the blur of the voxels."""
+def _apparent_measures(
+    apparent: Apparent, maps: BoneMaps | None, region: Mask, config: MorphometryConfig
+) -> BoneMeasures:
+    """Return BV/TV, Tb.Th, Tb.Sp and Tb.N; surface, connectivity and
+    anisotropy would reflect the blur of the voxels.
+    """
     total = int(np.count_nonzero(region))
     about = BoneMeasures(
         status="empty-roi", n_voxels=total, coverage=total / region.size, spacing_mm=(config.target_mm,) * 3,
@@ -206,7 +230,9 @@ def _apparent_measures(apparent: Apparent, maps: BoneMaps | None, region: Mask, 
     )
 
 
-def _box(roi: Mask, image: Image, config: MorphometryConfig) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _box(
+    roi: Mask, image: Image, config: MorphometryConfig
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return start and shape of the box round the region with its halo.
 
     Raises
@@ -216,7 +242,9 @@ def _box(roi: Mask, image: Image, config: MorphometryConfig) -> tuple[tuple[int,
     """
     where = np.argwhere(roi)
     if len(where) == 0:
-        raise InputError("mask-empty", "the region lies outside the bone", todo="Check --roi and --bone-mask.")
+        raise InputError(
+            "mask-empty", "the region lies outside the bone", todo="Check --roi and --bone-mask."
+        )
     halo = np.ceil(config.halo_mm / np.asarray(image.geometry.spacing_mm)).astype(int)
     low = np.maximum(where.min(axis=0) - halo, 0)
     high = np.minimum(where.max(axis=0) + 1 + halo, image.array.shape)
@@ -267,11 +295,18 @@ def _measure_paper(grey: Image, region: Mask) -> MeasuredImage:
     published = paper_measures(grey.array, region, spacing)
     total = int(np.count_nonzero(region))
     measures = BoneMeasures(
-        status="ok", n_voxels=total, coverage=total / region.size, spacing_mm=spacing, border="open", mode="exact",
-        bvtv=published.bvtv, tb_th_mm=published.tb_th_mm, tb_sp_mm=published.tb_sp_mm, tb_n_per_mm=published.tb_n_per_mm,
+        status="ok", n_voxels=total, coverage=total / region.size, spacing_mm=spacing, border="open",
+        mode="exact",
+        bvtv=published.bvtv, tb_th_mm=published.tb_th_mm, tb_sp_mm=published.tb_sp_mm,
+        tb_n_per_mm=published.tb_n_per_mm,
     )  # fmt: skip
     method = "published 2D algorithm, slices across the coarsest axis, local mean threshold"
-    about: Flat = {"modality": "mr", "polarity": "as published: bone bright", "marrow": None, "marrow_from": None}
+    about: Flat = {
+        "modality": "mr",
+        "polarity": "as published: bone bright",
+        "marrow": None,
+        "marrow_from": None,
+    }
     return MeasuredImage(
         measures=measures, binarization=Binarization(method=method, threshold=None, maps=False), about=about
     )

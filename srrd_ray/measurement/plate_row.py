@@ -1,4 +1,6 @@
-"""The thickness of the subchondral plate in a row of measures, where the bone and the side of its joint are known."""
+"""The thickness of the subchondral plate in a row of measures,
+where the bone and the side of its joint are known.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,21 @@ JOINT_LPS: dict[Bone, tuple[float, float, float]] = {"femur": (0.0, 0.0, -1.0), 
 """Where the knee's joint lies from each bone, LPS."""
 
 
-def plate_row(image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid: Geometry, bone: Bone | None) -> Flat:
+def plate_row(
+    image: NDArray[np.generic], inside: NDArray[np.bool_] | None, grid: Geometry, bone: Bone | None
+) -> Flat:
     """Return Plate.Th (mm), its SD, points and how it was found; empty where bone or mask are not known.
 
-    `image` is binary bone (rays run to the first marrow), or the bone fraction also outside the bone (float: the mineral
-    along the rays). `inside` is the whole bone with its marrow. Null values where no plate can be seen.
+    `image` is binary bone (rays run to the first marrow), or the bone fraction also outside the bone (float:
+    the mineral along the rays). `inside` is the whole bone with its marrow.
+    Null values where no plate can be seen.
     """
     if bone is None or inside is None:
         return {}
     by_mass = image.dtype != np.bool_
-    row: Flat = {"Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"}
+    row: Flat = {
+        "Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"
+    }
     measure = plate_by_mass if by_mass else plate_thickness
     try:
         plate = measure(image, inside, grid.spacing_mm, to_array_axes(grid, JOINT_LPS[bone]))

@@ -24,7 +24,8 @@ class Recipe:
     Parameters
     ----------
     source
-        What the image shows: ``bone`` (trabeculae resolved, as in microCT, or binary), ``mr`` or ``ct`` of a joint.
+        What the image shows: ``bone`` (trabeculae resolved, as in microCT, or binary),
+        ``mr`` or ``ct`` of a joint.
     threshold
         ``auto``, ``binary`` or a grey value; for CT ``auto`` (calibration) or HU; for MR ``auto``.
     mode, surface
@@ -32,8 +33,8 @@ class Recipe:
     method
         ``paper``: the published 2D algorithm, for MR.
     bone
-        Which bone: selects the label, the bone in CT where no mask is given, and the direction of the joint, for the
-        thickness of the plate.
+        Which bone: selects the label, the bone in CT where no mask is given, and the direction of the joint,
+        for the thickness of the plate.
     marrow
         Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
     mineral
@@ -69,13 +70,18 @@ class Recipe:
         if self.threshold not in ("auto", "binary"):
             grey_value(self.threshold)
             if self.source == "ct" and (self.marrow, self.mineral) != (None, None):
-                raise ConfigError("option-invalid", "a threshold needs no calibration", expected="one of the two")
+                raise ConfigError(
+                    "option-invalid", "a threshold needs no calibration", expected="one of the two"
+                )
 
     def _only(self, option: str, given: bool, *sources: Source) -> None:
         if given and self.source not in sources:
             expected = " or ".join(f"--from {source}" for source in sources)
             raise ConfigError(
-                "option-invalid", f"{option} has no meaning here", got=f"--from {self.source}", expected=expected
+                "option-invalid",
+                f"{option} has no meaning here",
+                got=f"--from {self.source}",
+                expected=expected,
             )
 
     def settings(self, *, roi: bool, bone_mask: bool) -> str:
@@ -97,6 +103,9 @@ def grey_value(text: str) -> float:
         level = np.nan
     if not np.isfinite(level):
         raise ConfigError(
-            "threshold-invalid", "no such threshold", got=repr(text[:32]), expected="auto, binary or a grey value"
+            "threshold-invalid",
+            "no such threshold",
+            got=repr(text[:32]),
+            expected="auto, binary or a grey value",
         )
     return level

@@ -1,4 +1,6 @@
-"""`srrd measure`: one volume in one piece or in blocks, or a folder of volumes; what is written, and with which exit code."""
+"""`srrd measure`: one volume in one piece or in blocks, or a folder of volumes;
+what is written, and with which exit code.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ class Request:
 
 
 def measure(request: Request) -> int:
-    """Return the exit code: 0 measured, 1 where a volume has no value (see its status) or could not be read."""
+    """Return the exit code: 0 measured, 1 where a volume has no value (see status) or is unreadable."""
     if not is_one_image(request.image):
         return _folder(request)
     found = _in_blocks(request) if _wants_blocks(request) else _in_one_piece(request)
@@ -77,7 +79,12 @@ def _folder(request: Request) -> int:
         )
     cluster = ClusterConfig(cpus=request.cpus)
     rows = measure_folder(
-        request.image, request.out, request.recipe, roi=request.roi, bone_mask=request.bone_mask, cluster=cluster
+        request.image,
+        request.out,
+        request.recipe,
+        roi=request.roi,
+        bone_mask=request.bone_mask,
+        cluster=cluster,
     )
     bad = [row for row in rows if row["status"] != "ok"]
     log.info("measure: %d volumes in %s, %d of them without values", len(rows), request.out.name, len(bad))
@@ -104,7 +111,9 @@ def _wants_blocks(request: Request) -> bool:
         raise ConfigError("blocks-need-zarr", "only OME-Zarr can be read in blocks", where=request.image.name)
     wanted = bool(request.blocks) or (zarr and not remote and open_image(request.image)[0].size > LARGE)
     if wanted and request.roi is not None and not (request.roi.is_dir() and is_group(request.roi)):
-        raise ConfigError("blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name)
+        raise ConfigError(
+            "blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name
+        )
     if wanted:
         _require_for_blocks(request)
     if wanted and request.out is None and request.maps is None:
@@ -125,14 +134,20 @@ def _require_for_blocks(request: Request) -> None:
             "option-invalid",
             "blocks are read and written on a file system",
             where=request.image.name,
-            todo="Copy the volume to storage that all nodes mount, or leave --blocks out: it is then fetched whole.",
+            todo=(
+                "Copy the volume to storage that all nodes mount, or leave --blocks out: it is then fetched "
+                "whole."
+            ),
         )
     if recipe.surface != "voxel":
         raise ConfigError(
             "option-invalid",
             "in blocks only the surface of voxels is known",
             got=f"--surface {recipe.surface}",
-            todo="Cut the region out and measure it in one piece (some 300 bytes a voxel), or use --surface voxel.",
+            todo=(
+                "Cut the region out and measure it in one piece (some 300 bytes a voxel), or use --surface "
+                "voxel."
+            ),
         )
     if recipe.source != "bone" or recipe.bone is not None or request.bone_mask is not None:
         raise ConfigError(
@@ -148,7 +163,9 @@ def _in_one_piece(request: Request) -> Flat:
     if request.maps is not None:
         write_maps(request.maps, found)
     if request.picture is not None:
-        bone_picture.write_picture(request.picture, bone_picture.picture_from_maps(request.image.name, found.maps))
+        bone_picture.write_picture(
+            request.picture, bone_picture.picture_from_maps(request.image.name, found.maps)
+        )
     return found.flat
 
 
@@ -166,7 +183,9 @@ def _in_blocks(request: Request) -> Flat:
         cluster=ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB),
     )
     if request.picture is not None:
-        picture = bone_picture.picture_from_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)
+        picture = bone_picture.picture_from_stores(
+            request.image.name, found.maps, found.measures.spacing_mm, found.tallies
+        )
         bone_picture.write_picture(request.picture, picture)
     if request.maps is None:
         shutil.rmtree(root)

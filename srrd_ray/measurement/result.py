@@ -1,4 +1,6 @@
-"""The measures of one image, under the symbols of the field: a flat object of numbers, and maps for 3D Slicer."""
+"""The measures of one image, under the symbols of the field:
+a flat object of numbers, and maps for 3D Slicer.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ Flat: TypeAlias = dict[str, Value]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Binarization:
-    """How bone was separated from marrow, as text, and the grey value above which a voxel is bone (null if binary).
+    """How bone was separated from marrow, as text, and the grey value above
+    which a voxel is bone (null if binary).
 
     `maps`: whether thickness comes from maps of local thickness.
     """
@@ -48,8 +51,8 @@ class Mapped:
 class MeasuredImage:
     """The measures of one image.
 
-    `mapped` is null where the image does not resolve trabeculae; `fraction` is the bone fraction of MR and CT, on the grid of
-    the image; `about` is what else the flat object names: references, polarity, the plate.
+    `mapped` is null where the image does not resolve trabeculae; `fraction` is the bone fraction of MR and
+    CT, on the grid of the image; `about` is what else the flat object names: references, polarity, the plate.
     """
 
     measures: BoneMeasures
@@ -75,7 +78,8 @@ class MeasuredImage:
         if self.mapped is None:
             raise NotEstimableError(
                 "thickness-unresolved",
-                "there is no map of thickness: the image does not resolve trabeculae, or the method makes none",
+                "there is no map of thickness: the image does not resolve trabeculae, or the method makes "
+                "none",
                 todo="Leave --picture out.",
             )
         return self.mapped
@@ -84,15 +88,18 @@ class MeasuredImage:
 def describe_binarization(threshold: str, level: float | None, *, field: bool) -> Binarization:
     """Return how bone was separated from marrow; `field`: zeros outside the scanned field were excluded."""
     method = {"binary": "binary", "auto": "Otsu after a Gaussian of one voxel"}.get(threshold, "grey value")
-    return Binarization(method=method + (", zeros round the scanned field left out" if field else ""), threshold=level)
+    return Binarization(
+        method=method + (", zeros round the scanned field left out" if field else ""), threshold=level
+    )
 
 
 def flatten(measures: BoneMeasures, binarization: Binarization) -> Flat:
     """Return the measures as one flat object; one without a value is null, for the reason in `status`.
 
-    Units: Tb.Th, Tb.Sp mm; Tb.N, BS/BV, BS/TV, Tb.Pf 1/mm; BS mm²; Conn.D 1/mm³; the rest without. `spacing_mm` is one number
-    for cubic voxels, else (z, y, x). ``DA.axis1`` is the unit vector of the longest mean intercept length along the array's
-    z, y and x, ``DA.axis3`` that of the shortest.
+    Units: Tb.Th, Tb.Sp mm; Tb.N, BS/BV, BS/TV, Tb.Pf 1/mm; BS mm²; Conn.D 1/mm³; the rest without.
+    `spacing_mm` is one number for cubic voxels, else (z, y, x).
+    ``DA.axis1`` is the unit vector of the longest mean intercept length along the array's z, y and x,
+    ``DA.axis3`` that of the shortest.
     """
     cubic = len(set(measures.spacing_mm)) == 1
     surface = {"voxel": "", "subvoxel": ", sub-voxel surface"}[measures.surface]
@@ -151,7 +158,8 @@ def to_text(measures: Mapping[str, Value]) -> str:
 
 
 def write_maps(folder: Path, image: MeasuredImage) -> None:
-    """Write ``thickness.nrrd``, ``spacing.nrrd`` (mm) and for MR and CT ``fraction.nrrd``: float32, LPS, whole or not at all.
+    """Write ``thickness.nrrd``, ``spacing.nrrd`` (mm) and for MR and CT ``fraction.nrrd``:
+    float32, LPS, whole or not at all.
 
     Maps that the image does not have are not written.
     """

@@ -1,4 +1,6 @@
-"""One image of a folder becomes one row: measured, kept from an earlier run, or failed with what is wrong. No Ray."""
+"""One image of a folder becomes one row: measured, kept from an earlier run, or failed with what is wrong.
+No Ray.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,15 @@ from srrd_ray.storage.schemas import validate
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICES = (".dcm", ".ima")
-AXES = (*(f"DA.eigenvalue{n}" for n in (1, 2, 3)), *(f"DA.axis{n}.{name}" for n in (1, 2, 3) for name in "zyx"))
+AXES = (
+    *(f"DA.eigenvalue{n}" for n in (1, 2, 3)),
+    *(f"DA.axis{n}.{name}" for n in (1, 2, 3) for name in "zyx"),
+)
 KEYS = (
-    "BV/TV", "Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Tb.N", "Tb.N(spacing)", "Tb.N(ridge)",
-    "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", *AXES, "SMI", "Tb.Pf", "FD", "n_voxels", "coverage",
+    "BV/TV", "Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Tb.N", "Tb.N(spacing)",
+    "Tb.N(ridge)",
+    "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", *AXES, "SMI", "Tb.Pf", "FD",
+    "n_voxels", "coverage",
     "threshold", "method", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
 
@@ -34,8 +41,8 @@ KEYS = (
 class RowTask:
     """Measures the image that a work item names and writes its row into `rows`; an up-to-date row is kept.
 
-    `images` maps names of work items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
-    image.
+    `images` maps names of work items to paths below `folder`;
+    `roi` and `bone_mask` are folders with a mask of the same name for each image.
     """
 
     folder: Path
@@ -66,7 +73,11 @@ class RowTask:
         roi, bone_mask = (_find_by_name(folder, name) for folder in (self.roi, self.bone_mask))
         sha256 = hash_inputs(image, roi, bone_mask)
         known = read_row(path)
-        if known and (known["input_sha256"], known["settings"], known["image"]) == (sha256, self.settings, name):
+        if known and (known["input_sha256"], known["settings"], known["image"]) == (
+            sha256,
+            self.settings,
+            name,
+        ):
             return known
         measures = measure_image(image, self.recipe, roi=roi, bone_mask=bone_mask, threads=1)
         return make_row(name, sha256, self.settings, measures)
@@ -77,7 +88,10 @@ def _find_by_name(folder: Path | None, name: str) -> Path | None:
         return None
     if not (folder / name).exists():
         raise InputError(
-            "mask-missing", "no mask of this name", where=name, todo="Put one there, or leave the folder of masks out."
+            "mask-missing",
+            "no mask of this name",
+            where=name,
+            todo="Put one there, or leave the folder of masks out.",
         )
     return folder / name
 
@@ -93,14 +107,21 @@ def make_row(name: str, sha256: str | None, settings: str, measures: Flat) -> Ro
     z, y, x = spacing if isinstance(spacing, list) else (spacing,) * 3
     row: dict[str, float | int | str | None] = {"image": name, "status": str(measures["status"])}
     row |= {"code": None, "message": None}
-    row |= {k: v for k, v in measures.items() if k not in ("spacing_mm", "status") and not isinstance(v, list)}
+    row |= {
+        k: v for k, v in measures.items() if k not in ("spacing_mm", "status") and not isinstance(v, list)
+    }
     row |= {f"spacing_{axis}_mm": float(str(step)) for axis, step in zip("zyx", (z, y, x), strict=True)}
     return row | {"input_sha256": sha256, "settings": settings}
 
 
 def failed_row(name: str, settings: str, code: str, message: str) -> Row:
     """Return the row of an image that could not be measured."""
-    row: dict[str, float | int | str | None] = {"image": name, "status": "failed", "code": code, "message": message}
+    row: dict[str, float | int | str | None] = {
+        "image": name,
+        "status": "failed",
+        "code": code,
+        "message": message,
+    }
     return row | dict.fromkeys(KEYS) | {"input_sha256": None, "settings": settings}
 
 
@@ -117,7 +138,9 @@ def read_row(path: Path) -> dict[str, float | int | str | None] | None:
 
 
 def find_images(folder: Path) -> tuple[str, ...]:
-    """Return the images of a folder and its subfolders, relative, sorted: files by their name, OME-Zarr, DICOM folders."""
+    """Return the images of a folder and its subfolders, relative, sorted:
+    files by their name, OME-Zarr, DICOM folders.
+    """
     return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder)))
 
 

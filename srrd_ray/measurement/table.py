@@ -1,4 +1,6 @@
-"""Measures of many bone volumes as one table, Parquet or CSV: a row an image, validated on writing and reading."""
+"""Measures of many bone volumes as one table, Parquet or CSV:
+a row an image, validated on writing and reading.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,16 @@ Cell: TypeAlias = float | int | str | None
 Row: TypeAlias = Mapping[str, Cell]
 
 TEXT = (
-    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method", "input_sha256", "settings",
+    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method",
+    "input_sha256", "settings",
 )  # fmt: skip
 WHOLE = ("n_voxels", "Euler", "Plate.points")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows to ``.parquet`` or ``.csv``; in CSV a text that a spreadsheet would run as a formula gets an apostrophe.
+    """Write rows to ``.parquet`` or ``.csv``;
+    in CSV a text that a spreadsheet would run as a formula gets an apostrophe.
 
     Raises
     ------

@@ -1,4 +1,5 @@
-"""Trabeculae of an image that hardly resolves them: a super-resolved bone fraction, binarized to conserve bone volume.
+"""Trabeculae of an image that hardly resolves them:
+a super-resolved bone fraction, binarized to conserve bone volume.
 
 Thickness and spacing of such bone are *apparent*: they include the blur of the voxel.
 """
@@ -29,15 +30,23 @@ class Apparent:
         return float(np.clip(self.fraction.array[region].mean(dtype=np.float64), 0.0, 1.0))
 
     def maps(self, region: Mask, threads: int) -> BoneMaps:
-        """Return the maps of the bone, binarized so that its volume in `region` equals the sum of its fractions."""
+        """Return the maps of the bone, binarized so that its volume in
+        `region` equals the sum of its fractions.
+        """
         level = conserving_level(self.fraction.array, region)
         step = self.fraction.geometry.spacing_mm[0]
-        return bone_maps((self.fraction.array > level) & self.trabecular, step, field=self.trabecular, threads=threads)
+        return bone_maps(
+            (self.fraction.array > level) & self.trabecular, step, field=self.trabecular, threads=threads
+        )
 
 
-def super_resolve_trabecular(fraction: Volume[np.float32], inside: Mask, config: MorphometryConfig) -> Apparent:
+def super_resolve_trabecular(
+    fraction: Volume[np.float32], inside: Mask, config: MorphometryConfig
+) -> Apparent:
     """Return a bone fraction and the trabecular part of `inside` on the grid of `config.target_mm`."""
-    kept = Volume(array=trabecular_mask(fraction, inside, config).astype(np.float32), geometry=fraction.geometry)
+    kept = Volume(
+        array=trabecular_mask(fraction, inside, config).astype(np.float32), geometry=fraction.geometry
+    )
     fine = super_resolve(fraction, config.target_mm)
     return Apparent(fraction=fine, trabecular=super_resolve(kept, config.target_mm).array > 0.5)
 

@@ -28,7 +28,9 @@ SIDE = 4
 
 
 def run_over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> None:
-    """Call `work(first, last)` on disjoint slabs of z planes, one per thread; 0 threads: all cores of this process."""
+    """Call `work(first, last)` on disjoint slabs of z planes, one per thread; 0 threads:
+    all cores of this process.
+    """
     count = max(1, min(threads or len(os.sched_getaffinity(0)), planes))
     edges = sorted({0, planes} | {planes * i // count // SIDE * SIDE for i in range(1, count)})
     if len(edges) == 2:
@@ -39,8 +41,12 @@ def run_over_slabs(work: Callable[[int, int], None], planes: int, threads: int) 
             done.result()
 
 
-def find_uncovered_centres(squared: Squared, steps: Steps, bins: int, width: float, threads: int) -> NDArray[np.uint8]:
-    """Return 1 for centres whose ball is not covered by a 26-neighbour's ball, for radii in `bins` of `width`."""
+def find_uncovered_centres(
+    squared: Squared, steps: Steps, bins: int, width: float, threads: int
+) -> NDArray[np.uint8]:
+    """Return 1 for centres whose ball is not covered by a 26-neighbour's ball,
+    for radii in `bins` of `width`.
+    """
     keep = np.zeros(squared.shape, dtype=np.uint8)
     cover = np.zeros((8, bins), dtype=squared.dtype)
     _fill_cover(cover, np.asarray(steps), width)
@@ -52,7 +58,8 @@ def find_uncovered_centres(squared: Squared, steps: Steps, bins: int, width: flo
 
 @compiled
 def _fill_cover(cover: Squared, steps: NDArray[np.float64], width: float) -> None:
-    """Set cover[n, bin] to the largest squared distance from a centre's neighbour to a voxel of the ball in that bin.
+    """Set cover[n, bin] to the largest squared distance from a centre's
+    neighbour to a voxel of the ball in that bin.
 
     The neighbour is one step away along the axes that the bits 4, 2, 1 of n name (z, y, x).
     """
@@ -68,13 +75,18 @@ def _fill_cover(cover: Squared, steps: NDArray[np.float64], width: float) -> Non
                     break
                 for n in range(1, 8):
                     away = (
-                        own + (n >> 2) * (2 * a + 1) * sz + (n >> 1 & 1) * (2 * b + 1) * sy + (n & 1) * (2 * c + 1) * sx
+                        own
+                        + (n >> 2) * (2 * a + 1) * sz
+                        + (n >> 1 & 1) * (2 * b + 1) * sy
+                        + (n & 1) * (2 * c + 1) * sx
                     )
                     cover[n, at] = max(cover[n, at], away)
 
 
 @compiled
-def _mark(squared: Squared, cover: Squared, scale: float, keep: NDArray[np.uint8], first: int, last: int) -> None:
+def _mark(
+    squared: Squared, cover: Squared, scale: float, keep: NDArray[np.uint8], first: int, last: int
+) -> None:
     nz, ny, nx = squared.shape
     best = np.zeros((8, nx), squared.dtype)
     for z in range(first, last):
@@ -107,7 +119,9 @@ def _raise_row(level: Squared, neighbours: Squared, row: Squared) -> None:
 
 @compiled
 def set_ball_shape(squared: float, steps: NDArray[np.float64], half: Reach, reach: Reach) -> int:
-    """Set the half widths of a ball's rows (dz, dy >= 0) and its reach along y in each plane; return that along z."""
+    """Set the half widths of a ball's rows (dz, dy >= 0) and its reach along y in each plane;
+    return that along z.
+    """
     sz, sy, sx = steps
     top = int(np.sqrt(squared) / sz)
     for z in range(top + 1):

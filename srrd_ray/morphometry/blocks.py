@@ -1,10 +1,12 @@
 """Local thickness of a volume of any size, block by block, bit for bit the map of the whole.
 
-Two passes. Distances: a block is read with a halo that grows until it is at least as long as the longest distance found in
-the block, which then is exact. Painting: a block is read with a halo of the largest radius of the whole volume, so that
-every ball that reaches it is there; centres whose ball does not reach it are dropped. Memory is that of one block and halo.
+Two passes. Distances: a block is read with a halo that grows until it is at least as long as the longest
+distance found in the block, which then is exact. Painting: a block is read with a halo of the largest radius
+of the whole volume, so that every ball that reaches it is there;
+centres whose ball does not reach it are dropped. Memory is that of one block and halo.
 
-Both phases lie in one array: squared distances to the other phase, positive in bone, negative in marrow, 0 outside the field.
+Both phases lie in one array: squared distances to the other phase, positive in bone, negative in marrow,
+0 outside the field.
 """
 
 from __future__ import annotations
@@ -42,8 +44,12 @@ BYTES = {"cubic": 14, "other": 24}
 
 
 def iterate_blocks(shape: Shape, edge: int) -> tuple[Window, ...]:
-    """Return the windows of `edge` voxels that tile a volume, in C order; those at the far faces are cut short."""
-    return tuple(window_at((z, y, x), shape, edge) for z, y, x in product(*(range(0, n, edge) for n in shape)))
+    """Return the windows of `edge` voxels that tile a volume, in C order;
+    those at the far faces are cut short.
+    """
+    return tuple(
+        window_at((z, y, x), shape, edge) for z, y, x in product(*(range(0, n, edge) for n in shape))
+    )
 
 
 def window_at(start: Shape, shape: Shape, edge: int) -> Window:
@@ -54,7 +60,9 @@ def window_at(start: Shape, shape: Shape, edge: int) -> Window:
 
 def add_halo(core: Window, halo: Shape, shape: Shape) -> Window:
     """Return `core` with a halo on every side, cut to the volume."""
-    z, y, x = (slice(max(c.start - h, 0), min(c.stop + h, n)) for c, h, n in zip(core, halo, shape, strict=True))
+    z, y, x = (
+        slice(max(c.start - h, 0), min(c.stop + h, n)) for c, h, n in zip(core, halo, shape, strict=True)
+    )
     return z, y, x
 
 
@@ -65,7 +73,7 @@ def locate_within(core: Window, outer: Window) -> Window:
 
 
 def halo_voxels(reach: float, spacing_mm: Spacing) -> Shape:
-    """Return the voxels along each axis that cover `reach`, which is in voxels or mm (see `distance_unit`)."""
+    """Return the voxels along each axis that cover `reach` (voxels or mm, see `distance_unit`)."""
     z, y, x = (math.ceil(reach / s * (1 + 1e-9)) for s in distance_unit(spacing_mm))
     return z, y, x
 
@@ -96,7 +104,9 @@ def block_distances(
     while True:
         outer = add_halo(core, halo_voxels(reach, spacing_mm), shape)
         refuse_large(outer, spacing_mm)
-        signed: Signed = _signed_distances(read(outer), outer, shape, spacing_mm, border)[locate_within(core, outer)]
+        signed: Signed = _signed_distances(read(outer), outer, shape, spacing_mm, border)[
+            locate_within(core, outer)
+        ]
         longest = float(np.sqrt(np.abs(signed).max(initial=0)))
         clear = _clearance(core, outer, shape, spacing_mm)
         if longest < clear or clear == math.inf:
@@ -112,7 +122,9 @@ def _signed_distances(bits: Bits, outer: Window, shape: Shape, spacing_mm: Spaci
     return signed
 
 
-def _squared_distances(phase: Mask, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
+def _squared_distances(
+    phase: Mask, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border
+) -> Signed:
     wall = [
         (int(border == "closed" and o.start == 0), int(border == "closed" and o.stop == n))
         for o, n in zip(outer, shape, strict=True)
@@ -125,7 +137,9 @@ def _squared_distances(phase: Mask, outer: Window, shape: Shape, spacing_mm: Spa
 
 
 def _clearance(core: Window, outer: Window, shape: Shape, spacing_mm: Spacing) -> float:
-    """Return the distance from `core` to the nearest voxel of the volume outside `outer`; inf where there is none."""
+    """Return the distance from `core` to the nearest voxel of the volume outside `outer`;
+    inf where there is none.
+    """
     gaps = [math.inf]
     for c, o, n, s in zip(core, outer, shape, distance_unit(spacing_mm), strict=True):
         gaps += [(c.start - o.start + 1) * s] if o.start > 0 else []
@@ -143,19 +157,29 @@ def refuse_large(outer: Window, spacing_mm: Spacing) -> None:
             "a ball is so large that a block with its halo does not fit into memory",
             got=f"{gib:.1f} GiB",
             expected=f"at most {LARGEST_GIB} GiB",
-            todo="Check the threshold: large empty or solid parts are seldom trabecular bone; or give smaller --blocks.",
+            todo=(
+                "Check the threshold: large empty or solid parts are seldom trabecular bone; or give smaller "
+                "--blocks."
+            ),
         )
 
 
 def block_thickness(
-    signed: Signed, inner: Window, spacing_mm: Spacing, phase: Phase, *, beyond: bool = False, threads: int = 1
+    signed: Signed,
+    inner: Window,
+    spacing_mm: Spacing,
+    phase: Phase,
+    *,
+    beyond: bool = False,
+    threads: int = 1,
 ) -> Map:
     """Return the local thickness of one phase in a block, mm, 0 outside the phase.
 
     Parameters
     ----------
     signed
-        Signed squared distances of the block and a halo of the largest radius of this phase in the whole volume.
+        Signed squared distances of the block and a halo of the largest
+        radius of this phase in the whole volume.
     inner
         Where the block lies in them.
     beyond
@@ -179,7 +203,8 @@ def block_thickness(
 
 
 def trim_painted(painted: Map, core: Window, round_it: Window) -> Map:
-    """Return BoneJ's map in `core` from balls painted beyond their phase in `round_it`, `core` with `TRIM` voxels round it.
+    """Return BoneJ's map in `core` from balls painted beyond their phase in `round_it`,
+    `core` with `TRIM` voxels round it.
 
     It still holds what lies outside the phase.
     """
@@ -189,7 +214,9 @@ def trim_painted(painted: Map, core: Window, round_it: Window) -> Map:
 
 @compiled
 def _drop_far(squared: Signed, ends: NDArray[np.int64], unit: NDArray[np.float64]) -> None:
-    """Set to 0 the voxels whose ball does not reach the block between `ends` (first and last index of each axis)."""
+    """Set to 0 the voxels whose ball does not reach the block between
+    `ends` (first and last index of each axis).
+    """
     nz, ny, nx = squared.shape
     for z in range(nz):
         dz = max(ends[0, 0] - z, z - ends[0, 1], 0) * unit[0]

@@ -1,7 +1,8 @@
 """Painting the many small balls: the voxels not yet painted as bricks of 4x4x4, one 64-bit word each.
 
-A ball is a short list of bricks and masks, the same for all centres with one radius and one position in their brick.
-The common case 'all painted already' costs one AND per brick and no branch: a third of the time of rows.
+A ball is a short list of bricks and masks, the same for all centres with one radius and one position in their
+brick. The common case 'all painted already' costs one AND per brick and no branch:
+a third of the time of rows.
 """
 
 from __future__ import annotations
@@ -57,8 +58,12 @@ def paint_bricks(
             continue
         position = (cz & 3) << 4 | (cy & 3) << 2 | (cx & 3)
         if counts[position] == 0:
-            counts[position] = _list_bricks(position, half, reach, (top, by * bx, bx), offsets[position], masks[position])
-        base = (((cz - first) >> 2) + margin[0]) * by * bx + ((cy >> 2) + margin[1]) * bx + (cx >> 2) + margin[2]
+            counts[position] = _list_bricks(
+                position, half, reach, (top, by * bx, bx), offsets[position], masks[position]
+            )
+        base = (
+            (((cz - first) >> 2) + margin[0]) * by * bx + ((cy >> 2) + margin[1]) * bx + (cx >> 2) + margin[2]
+        )
         unpainted = np.uint64(0)
         for j in range(counts[position]):
             unpainted |= flat[base + offsets[position, j]] & masks[position, j]
@@ -71,12 +76,21 @@ def paint_bricks(
                 flat[at] ^= bits
                 z, rest = divmod(at, by * bx)
                 y, x = divmod(rest, bx)
-                _write(out, first + (z - margin[0]) * SIDE, (y - margin[1]) * SIDE, (x - margin[2]) * SIDE, bits, value)
+                _write(
+                    out,
+                    first + (z - margin[0]) * SIDE,
+                    (y - margin[1]) * SIDE,
+                    (x - margin[2]) * SIDE,
+                    bits,
+                    value,
+                )
 
 
 @compiled
 def _pack_bricks(rows: Words, first: int, last: int, margin: tuple[int, int, int], nx: int) -> Words:
-    """Return the bricks of a slab, bit ``16 z + 4 y + x`` of each, with `margin` empty bricks before and after each axis."""
+    """Return the bricks of a slab, bit ``16 z + 4 y + x`` of each,
+    with `margin` empty bricks before and after each axis.
+    """
     mz, my, mx = margin
     ny = rows.shape[1]
     across = (nx + SIDE - 1) // SIDE
@@ -94,9 +108,15 @@ def _pack_bricks(rows: Words, first: int, last: int, margin: tuple[int, int, int
 
 @compiled
 def _list_bricks(
-    position: int, half: Reach, reach: Reach, sizes: tuple[int, int, int], offsets: NDArray[np.int32], masks: Words
+    position: int,
+    half: Reach,
+    reach: Reach,
+    sizes: tuple[int, int, int],
+    offsets: NDArray[np.int32],
+    masks: Words,
 ) -> int:
-    """Set flat offsets and masks of the bricks of a ball with its centre at `position` in its brick; return their number.
+    """Set flat offsets and masks of the bricks of a ball with its centre at `position` in its brick;
+    return their number.
 
     `sizes`: reach of the ball along z, bricks a plane, bricks a row.
     """

@@ -1,4 +1,4 @@
-"""The part of an image that was scanned, where a scanner writes zeros round it (the cylinder of a microCT)."""
+"""The scanned part of an image where the scanner writes zeros around it (the cylinder of a microCT)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ LEAST_EMPTY = 0.05
 
 
 def scanned_field(image: ArrayLike) -> Mask | None:
-    """Return the convex hull of the non-zero voxels of every plane; null where it leaves out less than `LEAST_EMPTY`.
+    """Return the convex hull of the non-zero voxels of every plane;
+    null where it leaves out less than `LEAST_EMPTY`.
 
     Outside this field there is no marrow and no wall: the image ends there, as it does at the faces of a box.
     """
@@ -22,7 +23,9 @@ def scanned_field(image: ArrayLike) -> Mask | None:
 
 
 def leaves_out(inside: int, total: int) -> bool:
-    """Return whether a hull of `inside` voxels leaves out so much of an image that its zeros were not scanned."""
+    """Return whether a hull of `inside` voxels leaves out so much of
+    an image that its zeros were not scanned.
+    """
     return inside > 0 and 1.0 - inside / total > LEAST_EMPTY
 
 
@@ -50,7 +53,9 @@ def _fill_hull(plane: Mask, nonzero: Mask) -> None:
 
 
 def _convex_below(at: NDArray[np.intp], values: Real, spanned: NDArray[np.intp]) -> Real:
-    """Return the greatest convex function below the points (`at`, `values`), at `spanned` (Andrew's monotone chain)."""
+    """Return the greatest convex function below the points (`at`, `values`),
+    at `spanned` (Andrew's monotone chain).
+    """
     chain: list[tuple[float, float]] = []
     for p in zip(at.tolist(), values.tolist(), strict=True):
         while len(chain) > 1 and _turn(chain[-2], chain[-1], p) <= 0:

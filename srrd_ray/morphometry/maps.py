@@ -1,7 +1,7 @@
 """Thickness and spacing maps of a volume, and their means over regions of it.
 
-One map serves many regions: distances and balls see the whole image, a region only restricts the averaging, so the mean
-over a patch is that of the volume it was cut from, and the patch edge is no wall.
+One map serves many regions: distances and balls see the whole image, a region only restricts the averaging,
+so the mean over a patch is that of the volume it was cut from, and the patch edge is no wall.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ RegionStatus: TypeAlias = Literal["ok", "no-bone", "all-bone", "empty-roi"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoneMaps:
-    """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two.
+    """Local thickness of bone and of marrow in one array (mm, float32),
+    as every voxel belongs to one of the two.
 
     `field` is where the image was scanned; null for everywhere.
     """
@@ -54,7 +55,9 @@ class BoneMaps:
         return np.where(self.bone, 0, self.diameter_mm)
 
     def crop(self, window: tuple[slice, slice, slice]) -> BoneMaps:
-        """Return views of the maps in a window; `region_measures` of it equal those of the same region of the volume."""
+        """Return views of the maps in a window;
+        `region_measures` of it equal those of the same region of the volume.
+        """
         field = None if self.field is None else self.field[window]
         return replace(self, bone=self.bone[window], diameter_mm=self.diameter_mm[window], field=field)
 
@@ -70,7 +73,9 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionMeasures:
-    """The measures of one region of the maps. `thickness` and `separation` are null where they have no value (`status`)."""
+    """The measures of one region of the maps.
+    `thickness` and `separation` are null where they have no value (`status`).
+    """
 
     status: RegionStatus
     n_voxels: int
@@ -95,7 +100,9 @@ def bone_maps(
     field: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMaps:
-    """Return the maps of a whole volume (z, y, x); arguments as in `local_thickness`, `grey` positive in bone."""
+    """Return the maps of a whole volume (z, y, x);
+    arguments as in `local_thickness`, `grey` positive in bone.
+    """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
     scanned = None if field is None else parse_region(field, phase.shape)
     walls = (None, None) if grey is None else (np.asarray(grey), np.negative(grey))
@@ -115,7 +122,13 @@ def bone_maps(
     )
     np.copyto(diameter, marrow, where=~phase)
     return BoneMaps(
-        bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode, field=scanned, surface=surface
+        bone=phase,
+        diameter_mm=diameter,
+        spacing_mm=steps,
+        border=border,
+        mode=mode,
+        field=scanned,
+        surface=surface,
     )
 
 

@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, Vector, anisotropy
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
-from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, region_measures, summarize_spread
+from srrd_ray.morphometry.maps import (
+    BoneMaps,
+    RegionStatus,
+    Spread,
+    bone_maps,
+    region_measures,
+    summarize_spread,
+)
 from srrd_ray.morphometry.surface import Surface
 from srrd_ray.morphometry.surface import surface as surface_of
 from srrd_ray.morphometry.thickness import (
@@ -35,7 +42,8 @@ Number: TypeAlias = float | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoneMeasures:
-    """Trabecular parameters of a region. A field is null where it has no value on this input, for the reason in `status`.
+    """Trabecular parameters of a region. A field is null where it has no value on this input,
+    for the reason in `status`.
 
     Parameters
     ----------
@@ -55,7 +63,8 @@ class BoneMeasures:
     bs_mm2, bs_bv_per_mm, bs_tv_per_mm
         Bone surface by marching cubes, without faces on the image border, and its ratios.
     euler, euler_corrected, conn_d_per_mm3
-        χ (26-connected) of the bone in the region; the region's share of the whole structure's χ; (1 - that)/TV.
+        χ (26-connected) of the bone in the region; the region's share of the whole structure's χ;
+        (1 - that)/TV.
     da, da_eigenvalues_per_mm2, da_axes
         Degree of anisotropy by mean intercept length, 1 - λmin/λmax; see `anisotropy.Anisotropy`.
     smi, tb_pf_per_mm, fractal_dimension
@@ -116,8 +125,8 @@ def measure(
     spacing_mm
         Voxel size along (z, y, x), mm, or one number.
     border, mode, surface, grey, field, threads
-        As in `local_thickness`; `grey` is positive in bone. `surface` affects thickness and spacing alone: BS, SMI and
-        DA use a separate mesh.
+        As in `local_thickness`; `grey` is positive in bone. `surface` affects thickness and spacing alone:
+        BS, SMI and DA use a separate mesh.
 
     Raises
     ------
@@ -126,7 +135,9 @@ def measure(
     """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
     region = parse_region(roi, phase.shape)
-    maps = bone_maps(phase, steps, border=border, mode=mode, surface=surface, grey=grey, field=field, threads=threads)
+    maps = bone_maps(
+        phase, steps, border=border, mode=mode, surface=surface, grey=grey, field=field, threads=threads
+    )
     return measure_maps(maps, region, threads=threads)
 
 

@@ -1,9 +1,10 @@
 """Painting balls: every voxel of a phase gets the largest squared radius of the balls that cover it.
 
-Balls are painted in descending radius over a bit mask of the voxels not yet painted, one 64-bit word a row of 64 voxels,
-so that each voxel is written once. Most balls are painted already: the unions of four rows, and of four planes of
-these, show it in few tests. Threads own z planes, so there are no locks and the result does not depend on their number.
-The radii are painted over the distances themselves: after the sort these are no longer read.
+Balls are painted in descending radius over a bit mask of the voxels not yet painted, one 64-bit word a row of
+64 voxels, so that each voxel is written once. Most balls are painted already: the unions of four rows, and of
+four planes of these, show it in few tests. Threads own z planes, so there are no locks and the result does
+not depend on their number. The radii are painted over the distances themselves:
+after the sort these are no longer read.
 
 One kernel serves both units: squared voxels (int32, exact) and mm² (float64).
 """
@@ -13,7 +14,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.morphometry.balls import SIDE, TIE, Squared, Steps, find_uncovered_centres, run_over_slabs, set_ball_shape
+from srrd_ray.morphometry.balls import (
+    SIDE,
+    TIE,
+    Squared,
+    Steps,
+    find_uncovered_centres,
+    run_over_slabs,
+    set_ball_shape,
+)
 from srrd_ray.morphometry.bricks import Index, Words, first_small, paint_bricks
 from srrd_ray.morphometry.compiled import compiled, inlined, trailing_zeros
 
@@ -21,13 +30,17 @@ SHIFT = 2
 """Rows and planes are united by SIDE = 2**SHIFT: four pay more than eight on the fields of the benchmark."""
 
 _BINS = 1 << 14
-"""Bins of squared float radius in the table of covered balls; upper edges count, so that no ball is dropped wrongly."""
+"""Bins of squared float radius in the table of covered balls;
+upper edges count, so that no ball is dropped wrongly.
+"""
 
 
 def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> None:
-    """Replace integer squared distances by the largest squared radius that covers each voxel of the phase (> 0).
+    """Replace integer squared distances by the largest squared radius
+    that covers each voxel of the phase (> 0).
 
-    `beyond`: balls also paint the voxels of the other phase that they reach (their rim, at a distance of just D).
+    `beyond`: balls also paint the voxels of the other phase that they reach (their rim,
+    at a distance of just D).
     """
     limit = int(squared.max(initial=0))
     if limit == 0:
@@ -39,12 +52,16 @@ def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> N
 
 
 def paint_mm(squared: NDArray[np.float64], spacing_mm: Steps, *, beyond: bool, threads: int) -> None:
-    """Replace squared distances in mm² by the largest squared radius that covers each voxel; see `paint_voxels`."""
+    """Replace squared distances in mm² by the largest squared radius that covers each voxel;
+    see `paint_voxels`.
+    """
     limit = float(squared.max(initial=0.0))
     if limit == 0.0:
         return
     bins = min(_BINS, squared.size)
-    kept = np.flatnonzero(find_uncovered_centres(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads))
+    kept = np.flatnonzero(
+        find_uncovered_centres(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads)
+    )
     order = kept[np.argsort(-squared.ravel()[kept], kind="stable")]
     _paint(squared, order, squared.ravel()[order], spacing_mm, beyond=beyond, threads=threads)
 
@@ -66,13 +83,19 @@ def _paint(out: Squared, order: Index, radii: Squared, steps: Steps, *, beyond: 
     run_over_slabs(slab, out.shape[0], threads)
 
 
-def _descending(squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int) -> tuple[Index, NDArray[np.int32]]:
-    """Return flat indices of the kept centres by descending squared radius (raster order within one), and those radii."""
+def _descending(
+    squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int
+) -> tuple[Index, NDArray[np.int32]]:
+    """Return flat indices of the kept centres by descending squared radius (raster order within one),
+    and those radii.
+    """
     starts = np.zeros(limit + 2, dtype=np.int64)
     _count_centres(squared.ravel(), keep.ravel(), starts)
     np.cumsum(starts, out=starts)
     order: Index = (
-        np.zeros(int(starts[-1]), dtype=np.int32) if squared.size < 2**31 else np.zeros(int(starts[-1]), dtype=np.int64)
+        np.zeros(int(starts[-1]), dtype=np.int32)
+        if squared.size < 2**31
+        else np.zeros(int(starts[-1]), dtype=np.int64)
     )
     radii = np.repeat(np.arange(limit, -1, -1, dtype=np.int32), np.diff(starts))
     _fill(squared.ravel(), keep.ravel(), starts[:-1].copy(), order)
@@ -88,7 +111,9 @@ def _count_centres(squared: NDArray[np.int32], keep: NDArray[np.uint8], starts: 
 
 
 @compiled
-def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[np.int64], order: Index) -> None:
+def _fill(
+    squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[np.int64], order: Index
+) -> None:
     limit = cursor.shape[0] - 1
     for i in range(squared.shape[0]):
         if keep[i]:
@@ -98,7 +123,9 @@ def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[n
 
 
 def pack(squared: Squared, *, beyond: bool = False) -> Words:
-    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; on the whole grid where `beyond`."""
+    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive;
+    on the whole grid where `beyond`.
+    """
     nz, ny, nx = squared.shape
     words = np.zeros((nz, ny, (nx + 63) // 64), dtype=np.uint64)
     if beyond:
@@ -208,7 +235,8 @@ def _paint_balls(
                     if not _any_left(united[z, yb], left, right):
                         continue
                     for y in range(
-                        max(cy - reach[away], yb * SIDE), min(cy + reach[away], yb * SIDE + SIDE - 1, ny - 1) + 1
+                        max(cy - reach[away], yb * SIDE),
+                        min(cy + reach[away], yb * SIDE + SIDE - 1, ny - 1) + 1,
                     ):
                         wide = half[away, abs(y - cy)]
                         paint_row(rows[z, y], out[z, y], max(cx - wide, 0), min(cx + wide, nx - 1), value)

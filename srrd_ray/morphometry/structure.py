@@ -28,8 +28,9 @@ SMALL_BOXES = (2, 4, 8, 16, 32)
 class BlockStructure:
     """What one block adds to the structure of its volume; areas are mm².
 
-    `boxes` are the counts of boxes of `SMALL_BOXES` voxels that the bone outline meets; `occupied` are the boxes of `BOX`
-    voxels among them, as (z, y, x) in boxes from the first voxel of the volume.
+    `boxes` are the counts of boxes of `SMALL_BOXES` voxels that the bone outline meets;
+    `occupied` are the boxes of `BOX` voxels among them, as (z, y,
+    x) in boxes from the first voxel of the volume.
     """
 
     bs: float
@@ -43,7 +44,9 @@ class BlockStructure:
     occupied: tuple[tuple[int, int, int], ...]
 
 
-def block_structure(bits: Bits, outer: Window, core: Window, shape: Shape, spacing_mm: Spacing) -> BlockStructure:
+def block_structure(
+    bits: Bits, outer: Window, core: Window, shape: Shape, spacing_mm: Spacing
+) -> BlockStructure:
     """Return the structure of the block `core`; `bits` holds `outer`, the block with `HALO`."""
     bone = (bits & BONE) != 0
     own_region = np.zeros(bone.shape, dtype=np.bool_)
@@ -65,7 +68,9 @@ def block_structure(bits: Bits, outer: Window, core: Window, shape: Shape, spaci
 
 
 def _surface(bone: Mask, region: Mask, spacing_mm: Spacing) -> Surface:
-    """Return the surface in `region`; cubes are measured in voxels, whose halves are exact, so that blocks agree on ties."""
+    """Return the surface in `region`; cubes are measured in voxels, whose halves are exact,
+    so that blocks agree on ties.
+    """
     if not is_isotropic(spacing_mm):
         return surface(bone, region, spacing_mm, DIRECTIONS)
     s = spacing_mm[0]
@@ -80,7 +85,9 @@ def _surface(bone: Mask, region: Mask, spacing_mm: Spacing) -> Surface:
 
 
 def _euler_alone(bone: Mask, own_region: Mask, outer: Window, shape: Shape) -> float:
-    """Return the block's share of the Euler number of the bone of the region alone, with nothing round the volume."""
+    """Return the block's share of the Euler number of the bone of the region alone,
+    with nothing round the volume.
+    """
     ends = [(int(o.start == 0), int(o.stop == n)) for o, n in zip(outer, shape, strict=True)]
     return euler_share(np.pad(bone, ends), np.pad(own_region, ends, mode="edge"))
 
@@ -117,9 +124,13 @@ def window_with_halo(core: Window, shape: Shape) -> Window:
 
 
 def with_structure(about: BoneMeasures, parts: Sequence[BlockStructure], shape: Shape) -> BoneMeasures:
-    """Return `about` with what the structures of all blocks of a volume of `shape` add up to; as `measure_maps` does it."""
+    """Return `about` with what the structures of all blocks of a volume of `shape` add up to;
+    as `measure_maps` does it.
+    """
     total = about.n_voxels * float(np.prod(about.spacing_mm))
-    whole = Topology(euler=round(sum(p.euler for p in parts)), corrected=sum(p.euler_corrected for p in parts))
+    whole = Topology(
+        euler=round(sum(p.euler for p in parts)), corrected=sum(p.euler_corrected for p in parts)
+    )
     about = replace(about, euler=whole.euler, euler_corrected=whole.corrected)
     if about.status == "no-bone" or not about.bvtv:
         return replace(about, bs_mm2=0.0, bs_tv_per_mm=0.0)

@@ -1,12 +1,13 @@
 """Local thickness from a sub-voxel surface: off by default, as no other tool measures it.
 
-The voxel definition takes the wall for the nearest voxel centre of the other phase: an odd plate reads one voxel high, rods
-and spheres one low. Here the wall is where a grey image crosses its threshold between two voxel centres (linear
-interpolation), or where a smoothed mask does; balls reach to the tangent plane of the nearest crossing, and beside the
-voxel centres also the points between two neighbours at which the distances from opposite walls meet are centres.
+The voxel definition takes the wall for the nearest voxel centre of the other phase: an odd plate reads one
+voxel high, rods and spheres one low. Here the wall is where a grey image crosses its threshold between two
+voxel centres (linear interpolation), or where a smoothed mask does; balls reach to the tangent plane of the
+nearest crossing, and beside the voxel centres also the points between two neighbours at which the distances
+from opposite walls meet are centres.
 
-A mask alone gives its wall to about half a voxel, and the nearest of many uncertain points is too near: balls then
-reach to the mean of the tangent planes around the nearest one. Smaller bumps of the wall are lost.
+A mask alone gives its wall to about half a voxel, and the nearest of many uncertain points is too near:
+balls then reach to the mean of the tangent planes around the nearest one. Smaller bumps of the wall are lost.
 """
 
 from __future__ import annotations
@@ -29,15 +30,23 @@ Spacing: TypeAlias = tuple[float, float, float]
 Offset: TypeAlias = tuple[int, int, int]
 
 SMOOTHING = 1.0
-"""SD in voxels of the Gaussian on a mask without grey image; applied as 2G - G², which leaves curved walls in place."""
+"""SD in voxels of the Gaussian on a mask without grey image;
+applied as 2G - G², which leaves curved walls in place.
+"""
 ALIGNED = 0.8
-"""Least cosine between the way to a crossing and the normal there for its tangent plane to represent the wall."""
+"""Least cosine between the way to a crossing and the normal there for
+its tangent plane to represent the wall.
+"""
 BESIDE, TOLERANCE, TOWARD, MOST = 0.95, 0.8, 0.5, 0.3
-"""Of the crossings of a mask whose planes are averaged: least cosine between the way and the normal; how much farther than the nearest
-a plane may be, voxels; least cosine between the normal and that of the nearest; and by how much the mean may lie beyond the nearest, voxels. Found by
-trial on rods, spheres and shells; bars of square section, whose edges a digital rod has too, then read 0.5-0.7 voxels high."""
+"""Of the crossings of a mask whose planes are averaged: least cosine between the way and the normal; how much
+farther than the nearest a plane may be, voxels; least cosine between the normal and that of the nearest; and
+by how much the mean may lie beyond the nearest, voxels. Found by trial on rods, spheres and shells;
+bars of square section, whose edges a digital rod has too, then read 0.5-0.7 voxels high.
+"""
 FACES: tuple[Offset, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
-HALF: tuple[Offset, ...] = tuple((z, y, x) for z, y, x in product((-1, 0, 1), repeat=3) if (z, y, x) > (0, 0, 0))
+HALF: tuple[Offset, ...] = tuple(
+    (z, y, x) for z, y, x in product((-1, 0, 1), repeat=3) if (z, y, x) > (0, 0, 0)
+)
 
 
 def wall_level(phase: Mask, grey: ArrayLike | None) -> Real:
@@ -48,8 +57,8 @@ def wall_level(phase: Mask, grey: ArrayLike | None) -> Real:
     phase
         (z, y, x).
     grey
-        Such an image, as ``image - threshold``; null for the smoothed mask. Where its sign contradicts the phase the wall
-        runs along the voxel.
+        Such an image, as ``image - threshold``; null for the smoothed mask.
+        Where its sign contradicts the phase the wall runs along the voxel.
 
     Raises
     ------
@@ -74,7 +83,8 @@ def wall_level(phase: Mask, grey: ArrayLike | None) -> Real:
 
 
 def subvoxel_diameter(level: Real, steps: Spacing, scanned: Mask | None, *, from_mask: bool) -> Real:
-    """Return the local thickness (mm) of where `level` is positive; inf where there is no wall; centres only in `scanned`.
+    """Return the local thickness (mm) of where `level` is positive; inf where there is no wall;
+    centres only in `scanned`.
 
     `from_mask`: `level` is a smoothed mask, whose crossings are averaged.
     """
@@ -103,9 +113,12 @@ def _pairs(shape: tuple[int, ...], offset: Offset) -> tuple[tuple[slice, ...], t
 
 
 def _crossings(level: Real, steps: Spacing, scanned: Mask | None) -> tuple[Real, Real]:
-    """Return the points (n, 3) in mm where lines between face neighbours meet the wall, and the unit normals into the phase."""
+    """Return the points (n, 3) in mm where lines between face neighbours meet the wall,
+    and the unit normals into the phase.
+    """
     slopes = [
-        np.gradient(level, s, axis=a) if level.shape[a] > 1 else np.zeros_like(level) for a, s in enumerate(steps)
+        np.gradient(level, s, axis=a) if level.shape[a] > 1 else np.zeros_like(level)
+        for a, s in enumerate(steps)
     ]
     points, normals = [np.zeros((0, 3))], [np.zeros((0, 3))]
     for offset in FACES:
@@ -136,7 +149,14 @@ def _wall_distance(centres: Real, points: Real, normals: Real) -> tuple[Real, Re
 
 
 def _averaged(
-    centres: Real, radius: Real, away: Real, points: Real, normals: Real, *, shape: tuple[int, ...], steps: Real
+    centres: Real,
+    radius: Real,
+    away: Real,
+    points: Real,
+    normals: Real,
+    *,
+    shape: tuple[int, ...],
+    steps: Real,
 ) -> Real:
     """Return for each centre the mean distance, mm, of the planes of the crossings around its nearest one."""
     cell = np.ravel_multi_index(tuple((points / steps).astype(np.intp).T), shape)
@@ -144,7 +164,9 @@ def _averaged(
     first = np.searchsorted(cell[order], np.arange(int(np.prod(shape)) + 1))
     out = np.empty_like(radius)
     sizes, voxel = np.array(shape), float(steps.max())
-    _average(centres, radius, away, points[order], normals[order], first, sizes, steps, TOLERANCE * voxel, out)
+    _average(
+        centres, radius, away, points[order], normals[order], first, sizes, steps, TOLERANCE * voxel, out
+    )
     return np.minimum(out, radius + MOST * voxel)
 
 
@@ -178,7 +200,9 @@ def _average(
                         centres[i, 2] - points[n, 2],
                     )
                     plane = dz * normals[n, 0] + dy * normals[n, 1] + dx * normals[n, 2]
-                    turn = away[i, 0] * normals[n, 0] + away[i, 1] * normals[n, 1] + away[i, 2] * normals[n, 2]
+                    turn = (
+                        away[i, 0] * normals[n, 0] + away[i, 1] * normals[n, 1] + away[i, 2] * normals[n, 2]
+                    )
                     if plane > farthest or turn < TOWARD or plane <= 0:
                         continue
                     if plane * plane > BESIDE * BESIDE * (dz * dz + dy * dy + dx * dx):
@@ -188,7 +212,9 @@ def _average(
 
 
 def _meetings(inside: Mask, radius: Real, away: Real, steps: Spacing) -> tuple[Real, Real]:
-    """Return the points (n, 3) between neighbours where the distances that grow from both sides meet, and the distance there."""
+    """Return the points (n, 3) between neighbours where the distances that grow from both sides meet,
+    and the distance there.
+    """
     at = np.full(inside.shape, -1)
     at[inside] = np.arange(len(radius))
     points, reach = [np.zeros((0, 3))], [np.zeros(0)]
@@ -209,17 +235,26 @@ def _meetings(inside: Mask, radius: Real, away: Real, steps: Spacing) -> tuple[R
 
 @compiled
 def _paint(centres: Real, radii: Real, rows: NDArray[np.uint64], steps: Real, out: Real) -> None:
-    """Paint balls of descending radius (mm) round any centres (mm from the first voxel) over the voxels not yet painted."""
+    """Paint balls of descending radius (mm) round any centres (mm from the first
+    voxel) over the voxels not yet painted.
+    """
     nz, ny, nx = out.shape
     sz, sy, sx = steps
     for i in range(radii.shape[0]):
         radius = radii[i] * (1 + 1e-9)
         cz, cy, cx = centres[i]
-        for z in range(max(int(np.ceil((cz - radius) / sz)), 0), min(int(np.floor((cz + radius) / sz)), nz - 1) + 1):
+        for z in range(
+            max(int(np.ceil((cz - radius) / sz)), 0), min(int(np.floor((cz + radius) / sz)), nz - 1) + 1
+        ):
             left = radius * radius - (z * sz - cz) ** 2
             wide = np.sqrt(max(left, 0.0))
-            for y in range(max(int(np.ceil((cy - wide) / sy)), 0), min(int(np.floor((cy + wide) / sy)), ny - 1) + 1):
+            for y in range(
+                max(int(np.ceil((cy - wide) / sy)), 0), min(int(np.floor((cy + wide) / sy)), ny - 1) + 1
+            ):
                 half = np.sqrt(max(left - (y * sy - cy) ** 2, 0.0))
-                first, last = max(int(np.ceil((cx - half) / sx)), 0), min(int(np.floor((cx + half) / sx)), nx - 1)
+                first, last = (
+                    max(int(np.ceil((cx - half) / sx)), 0),
+                    min(int(np.floor((cx + half) / sx)), nx - 1),
+                )
                 if first <= last:
                     paint_row(rows[z, y], out[z, y], first, last, radii[i])

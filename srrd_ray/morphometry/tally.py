@@ -16,8 +16,8 @@ from srrd_ray.morphometry.maps import Spread
 class Tally:
     """Distinct values, rising, and their counts.
 
-    Distances on a lattice take few values, so that a map of 10⁹ voxels has some thousands. Counts are whole numbers: merged
-    in any order they give one result, to the last bit.
+    Distances on a lattice take few values, so that a map of 10⁹ voxels has some thousands.
+    Counts are whole numbers: merged in any order they give one result, to the last bit.
     """
 
     values: tuple[float, ...] = ()

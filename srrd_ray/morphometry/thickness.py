@@ -1,7 +1,8 @@
 """Exact local thickness: the diameter of the largest ball inside a phase that covers each voxel.
 
-Hildebrand & Rüegsegger, J. Microsc. 185:67 (1997): T(x) = 2·max{ D(c) : |x - c| ≤ D(c) }, with c and x voxel centres of
-the phase and D(c) the distance from c to the nearest voxel centre of the other phase.
+Hildebrand & Rüegsegger, J. Microsc. 185:67 (1997): T(x) = 2·max{ D(c) :
+|x - c| ≤ D(c) }, with c and x voxel centres of the phase and D(c) the distance from c to the nearest voxel
+centre of the other phase.
 """
 
 from __future__ import annotations
@@ -47,17 +48,19 @@ def local_thickness(
     border
         ``open``: the image edge is no wall. ``closed``: as if padded with one voxel of the other phase.
     mode
-        ``exact``, or ``bonej``: balls reach over the phase, every voxel on the surface of what they cover takes the mean
-        of its interior 26-neighbours, and the map is masked last, as BoneJ2 does; it reads 0-5 % higher.
+        ``exact``, or ``bonej``: balls reach over the phase, every voxel on the surface of what they cover
+        takes the mean of its interior 26-neighbours, and the map is masked last, as BoneJ2 does;
+        it reads 0-5 % higher.
     surface
-        ``voxel``: the wall is the nearest voxel centre of the other phase, as defined. ``subvoxel``: it runs between the
-        voxels, where `grey` is zero or, without it, where the smoothed mask crosses one half (`subvoxel.py`, with its bias);
-        for mode ``exact`` only.
+        ``voxel``: the wall is the nearest voxel centre of the other phase, as defined. ``subvoxel``: it runs
+        between the voxels, where `grey` is zero or, without it,
+        where the smoothed mask crosses one half (`subvoxel.py`, with its bias); for mode ``exact`` only.
     grey
         Grey image less its threshold: positive in the phase, negative outside. Used for ``subvoxel`` only.
     field
-        Where the image was scanned, of the same shape; null for everywhere. Outside there are no balls' centres and no
-        thickness, and its edge is no wall either: an image edge of any shape.
+        Where the image was scanned, of the same shape; null for everywhere.
+        Outside there are no balls' centres and no thickness, and its edge is no wall either:
+        an image edge of any shape.
     dtype
         float64, or float32 to halve the memory.
     threads
@@ -66,14 +69,14 @@ def local_thickness(
     Returns
     -------
     NDArray
-        Exact for isotropic spacing (integer arithmetic; one rounding at the end); to 1e-9 mm otherwise. Where the other
-        phase is empty and the border open there is no wall: the thickness is inf.
+        Exact for isotropic spacing (integer arithmetic; one rounding at the end); to 1e-9 mm otherwise.
+        Where the other phase is empty and the border open there is no wall: the thickness is inf.
 
     Raises
     ------
     InputError
-        `mask-invalid` where the mask is not a volume, `spacing-invalid` where a spacing is not positive and finite,
-        `grey-mismatch`, and `surface-mode` for ``subvoxel`` with mode ``bonej``.
+        `mask-invalid` where the mask is not a volume, `spacing-invalid` where a spacing is not positive and
+        finite, `grey-mismatch`, and `surface-mode` for ``subvoxel`` with mode ``bonej``.
     """
     phase, steps = parse_phase(mask), parse_spacing(spacing_mm)
     scanned = None if field is None else parse_region(field, phase.shape)
@@ -82,7 +85,9 @@ def local_thickness(
         scanned = np.pad(scanned, 1)
     if surface == "subvoxel":
         if mode == "bonej":
-            raise InputError("surface-mode", "BoneJ's definition has no sub-voxel surface", expected="mode 'exact'")
+            raise InputError(
+                "surface-mode", "BoneJ's definition has no sub-voxel surface", expected="mode 'exact'"
+            )
         diameter = _subvoxel(phase, inner, steps, scanned, grey).astype(dtype)
         return np.ascontiguousarray(diameter[1:-1, 1:-1, 1:-1]) if border == "closed" else diameter
     squared, factor = squared_radii(inner, steps, scanned, beyond=mode == "bonej", threads=threads)
@@ -99,8 +104,9 @@ def _subvoxel(
     scanned: NDArray[np.bool_] | None,
     grey: ArrayLike | None,
 ) -> Map:
-    """Return the sub-voxel thickness of `inner`: the phase, or the phase with a closed border of one voxel."""
-    from srrd_ray.morphometry.subvoxel import subvoxel_diameter, wall_level  # here: its tree takes long to import
+    """Return the sub-voxel thickness of `inner`: the phase, maybe with a closed border of one voxel."""
+    # here: its tree takes long to import
+    from srrd_ray.morphometry.subvoxel import subvoxel_diameter, wall_level
 
     if inner.shape == phase.shape or grey is None:
         return subvoxel_diameter(wall_level(inner, grey), steps, scanned, from_mask=grey is None)
@@ -133,7 +139,10 @@ def parse_region(roi: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bo
     region: NDArray[np.bool_] = given if given.dtype == np.bool_ else given != 0
     if region.shape != shape:
         raise InputError(
-            "roi-mismatch", "the region and the image differ in shape", got=str(region.shape), expected=str(shape)
+            "roi-mismatch",
+            "the region and the image differ in shape",
+            got=str(region.shape),
+            expected=str(shape),
         )
     return region
 
@@ -150,9 +159,11 @@ def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
 
 
 def trim_surface(diameter: Real) -> Real:
-    """Return the map with each surface voxel replaced by the mean of its interior 26-neighbours (kept where it has none).
+    """Return the map with each surface voxel replaced by the mean of its interior
+    26-neighbours (kept where it has none).
 
-    The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it; the image edge is no surface.
+    The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it;
+    the image edge is no surface.
     """
     out = diameter.copy()
     surface = np.zeros(diameter.shape, dtype=np.bool_)
@@ -169,7 +180,9 @@ def _mark_surface(diameter: Real, surface: NDArray[np.bool_]) -> None:
             for x in range(nx):
                 if diameter[z, y, x] > 0:
                     near = diameter[
-                        max(z - 1, 0) : min(z + 2, nz), max(y - 1, 0) : min(y + 2, ny), max(x - 1, 0) : min(x + 2, nx)
+                        max(z - 1, 0) : min(z + 2, nz),
+                        max(y - 1, 0) : min(y + 2, ny),
+                        max(x - 1, 0) : min(x + 2, nx),
                     ]
                     surface[z, y, x] = near.min() == 0
 
@@ -196,7 +209,9 @@ def _trim(diameter: Real, surface: NDArray[np.bool_], out: Real) -> None:
 def squared_radii(
     phase: NDArray[np.bool_], steps: Spacing, scanned: NDArray[np.bool_] | None, *, beyond: bool, threads: int
 ) -> tuple[NDArray[np.int32] | NDArray[np.float64], float]:
-    """Return the largest squared radius that covers each voxel, and the mm of its unit; inf where there is no wall."""
+    """Return the largest squared radius that covers each voxel, and the mm of its unit;
+    inf where there is no wall.
+    """
     if phase.all():
         return np.where(phase if scanned is None else scanned, np.inf, 0.0), 1.0
     if is_isotropic(steps):
@@ -218,7 +233,9 @@ def is_isotropic(steps: Spacing) -> bool:
 
 
 def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, dtype: DTypeLike) -> Map:
-    """Return ``factor·√squared``; whole squares are looked up, others taken plane by plane, so that no second float64 volume is made."""
+    """Return ``factor·√squared``; whole squares are looked up, others taken plane by plane,
+    so that no second float64 volume is made.
+    """
     out: Map = np.empty(squared.shape, dtype=dtype)
     whole = squared.dtype == np.int32 and int(squared.max()) < squared.size
     roots = factor * np.sqrt(np.arange(int(squared.max()) + 1 if whole else 0), dtype=np.float64)

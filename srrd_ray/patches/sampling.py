@@ -1,6 +1,8 @@
-"""Cubes cut from CT and MR, each on a grid of its own scale, oriented along the CT's LPS axes, from native voxels.
+"""Cubes cut from CT and MR, each on a grid of its own scale, oriented along the CT's LPS axes,
+from native voxels.
 
-The MR is sampled once, at its own resolution, through the bone's transform; it never passes through the CT grid.
+The MR is sampled once, at its own resolution, through the bone's transform;
+it never passes through the CT grid.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CutPatch:
-    """One image of one cube and the bone inside it, (z, y, x) along the CT's LPS axes; voxels outside the bone are kept."""
+    """One image of one cube and the bone inside it, (z, y, x) along the CT's LPS axes;
+    voxels outside the bone are kept.
+    """
 
     image: NDArray[np.float32]
     mask: NDArray[np.bool_]
@@ -50,7 +54,9 @@ class CutPatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """The cubes that are used, and how many candidates were excluded because they left the volume or the bone."""
+    """The cubes that are used, and how many candidates were excluded
+    because they left the volume or the bone.
+    """
 
     kept: tuple[SubchondralPoint, ...]
     outside_volume: int
@@ -68,7 +74,9 @@ def mr_grid(center_lps_mm: ArrayLike) -> Geometry:
 
 
 def contains_grid(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike | None = None) -> bool:
-    """Return whether every voxel centre of `grid`, mapped by `to_volume`, lies between voxel centres of the volume."""
+    """Return whether every voxel centre of `grid`, mapped by `to_volume`,
+    lies between voxel centres of the volume.
+    """
     world = np.eye(4) if to_volume is None else np.asarray(to_volume, dtype=np.float64)
     index = volume.geometry.lps_to_index(transform_points(world, grid.corners_lps()))
     last = np.asarray(volume.geometry.shape) - 1
@@ -78,7 +86,9 @@ def contains_grid(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike |
 def place_cubes(
     ct: Volume[Scalar], bones: Volume[np.uint8], points: tuple[SubchondralPoint, ...], config: PatchConfig
 ) -> Placement:
-    """Return the first `config.per_region` cubes of each region that lie inside CT and bone, `config.apart_mm` apart."""
+    """Return the first `config.per_region` cubes of each region that lie inside CT and bone,
+    `config.apart_mm` apart.
+    """
     kept: list[SubchondralPoint] = []
     outside_volume = outside_bone = 0
     for point in points:
@@ -101,14 +111,20 @@ def cut_ct(ct: Volume[Scalar], bones: Volume[np.uint8], point: SubchondralPoint)
     return CutPatch(image=_sample(ct, grid, np.eye(4), 3), mask=cut_mask(bones, point.bone, grid))
 
 
-def cut_mr(mr: Volume[Scalar], to_mr: ArrayLike, bones: Volume[np.uint8], point: SubchondralPoint) -> CutPatch:
-    """Return the MR cube, sampled through `to_mr` (CT LPS mm -> MR LPS mm), and the mask of the CT's bone on its grid."""
+def cut_mr(
+    mr: Volume[Scalar], to_mr: ArrayLike, bones: Volume[np.uint8], point: SubchondralPoint
+) -> CutPatch:
+    """Return the MR cube, sampled through `to_mr` (CT LPS mm -> MR LPS mm),
+    and the mask of the CT's bone on its grid.
+    """
     grid = mr_grid(point.center_lps_mm)
     return CutPatch(image=_sample(mr, grid, to_mr, 3), mask=cut_mask(bones, point.bone, grid))
 
 
 def cut_mask(bones: Volume[np.uint8], bone: Bone, grid: Geometry) -> NDArray[np.bool_]:
-    """Return where `grid` is more than half `bone`, by linear interpolation of the label; outside the volume is no bone."""
+    """Return where `grid` is more than half `bone`, by linear interpolation of the label;
+    outside the volume is no bone.
+    """
     window = _window(bones, grid, np.eye(4))
     mask = Volume(array=window.array == BONE_LABELS[bone], geometry=window.geometry)
     return mask.resample_onto(grid, order=1).array >= 0.5
@@ -129,7 +145,9 @@ def _sample(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike, order:
 
 
 def _window(volume: Volume[Scalar], grid: Geometry, to_volume: ArrayLike) -> Volume[Scalar]:
-    """Return the part of the volume that interpolation on the mapped grid needs: a box with a margin for the splines."""
+    """Return the part of the volume that interpolation on the mapped grid needs:
+    a box with a margin for the splines.
+    """
     index = volume.geometry.lps_to_index(transform_points(to_volume, grid.corners_lps()))
     shape = np.asarray(volume.geometry.shape)
     low = np.clip(np.floor(index.min(axis=0)) - _SPLINE_SUPPORT, 0, shape - 1).astype(int)

@@ -65,7 +65,9 @@ class SubchondralPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JointSurface:
-    """The joint-facing surface of one bone: height (LPS z, mm; NaN where there is no bone) of each 1 mm column (y, x)."""
+    """The joint-facing surface of one bone: height (LPS z, mm;
+    NaN where there is no bone) of each 1 mm column (y, x).
+    """
 
     bone: Bone
     z_mm: Heights
@@ -101,7 +103,8 @@ class Plateau:
 
 
 def joint_surface(bones: Volume[np.uint8], bone: Bone) -> JointSurface:
-    """Return the surface of `bone` that faces the joint: the lowest bone of each femur column, the highest of the tibia.
+    """Return the surface of `bone` that faces the joint:
+    the lowest bone of each femur column, the highest of the tibia.
 
     Raises
     ------
@@ -121,8 +124,11 @@ def joint_surface(bones: Volume[np.uint8], bone: Bone) -> JointSurface:
     return JointSurface(bone=bone, z_mm=np.where(solid.any(axis=0), z, np.nan), x_mm=x, y_mm=y)
 
 
-def subchondral_points(bones: Volume[np.uint8], side: Side, config: PatchConfig) -> tuple[SubchondralPoint, ...]:
-    """Return the candidate centres of every region, within a region nearest to the weight-bearing centre first.
+def subchondral_points(
+    bones: Volume[np.uint8], side: Side, config: PatchConfig
+) -> tuple[SubchondralPoint, ...]:
+    """Return the candidate centres of every region, within a region
+    nearest to the weight-bearing centre first.
 
     Raises
     ------
@@ -161,8 +167,8 @@ def weight_bearing_centre(
 ) -> tuple[float, float, float]:
     """Return the LPS point (mm) on the tibial surface in the middle of a compartment's load-bearing area.
 
-    ML: 0.28 of the plateau's width to either side of its middle (half the plateau without the spines, halved). AP: the
-    middle of the plateau there. Medial is +x in a right knee and -x in a left one.
+    ML: 0.28 of the plateau's width to either side of its middle (half the plateau without the spines,
+    halved). AP: the middle of the plateau there. Medial is +x in a right knee and -x in a left one.
     """
     across = tibia.x_mm[plateau.columns.any(axis=0)]
     towards = 1.0 if (compartment == "medial") == (side == "R") else -1.0
@@ -177,7 +183,9 @@ def weight_bearing_centre(
 def facing_point(
     femur: JointSurface, point: tuple[float, float, float], normal: NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Return the point on the femur that `point` of the tibia faces along `normal`, within 30 mm; else `point` itself."""
+    """Return the point on the femur that `point` of the tibia faces along `normal`, within 30 mm;
+    else `point` itself.
+    """
     for step in np.arange(0.0, 30.0, 0.5):
         x, y, z = (float(v) for v in np.asarray(point) + step * normal)
         height = femur.height_at(x, y)
@@ -202,7 +210,9 @@ def _candidates_under(
     frame: tuple[tuple[float, float, float], NDArray[np.float64]],
     config: PatchConfig,
 ) -> list[SubchondralPoint]:
-    """Return the candidates of one region: a lattice round the centre, each at its depth under its own column's surface."""
+    """Return the candidates of one region: a lattice round the centre,
+    each at its depth under its own column's surface.
+    """
     centre, normal = frame
     points = []
     for depth in (config.depth_mm + layer * config.pitch_mm for layer in range(config.layers)):
@@ -212,7 +222,9 @@ def _candidates_under(
             if np.isfinite(inside).all():
                 at = (float(inside[0]), float(inside[1]), float(inside[2]))
                 points.append(
-                    SubchondralPoint(bone=surface.bone, compartment=compartment, center_lps_mm=at, depth_mm=depth)
+                    SubchondralPoint(
+                        bone=surface.bone, compartment=compartment, center_lps_mm=at, depth_mm=depth
+                    )
                 )
     return points
 

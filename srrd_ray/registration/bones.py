@@ -1,7 +1,8 @@
 """Femur and tibia in a CT (or synthetic CT) of a knee, also where the field of view cuts the bones.
 
-Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the bone
-extraction of the paper (`Registration/`: HU threshold, opening, largest components), without its slice-wise circles.
+Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the
+bone extraction of the paper (`Registration/`:
+HU threshold, opening, largest components), without its slice-wise circles.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class BoneConfig:
     """How bones are found."""
 
     threshold_hu: float = 150.0
-    """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
+    """HU of the smoothed image above which it is bone:
+    over cartilage (about 100), under sparse trabecular bone.
+    """
     walls_hu: tuple[float, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
     """HU that a wall of cortex may have in the smoothed image, each tried."""
     gaps: tuple[int, ...] = (1, 2)
@@ -42,7 +45,9 @@ class BoneConfig:
     fatty_cm3: float = 8.0
     """Least size of such a part, cm³: over the pockets of a notch."""
     between: float = 0.4
-    """Least share of it that lies between them, and largest share between a wall above and a wall below, as in a notch."""
+    """Least share of it that lies between them, and largest share between a wall above and a wall below,
+    as in a notch.
+    """
     uneven_hu: float = 55.0
     """SD above which it is several tissues (fat, muscle, fluid), HU."""
     surface_hu: float = 330.0
@@ -78,7 +83,8 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     Raises
     ------
     InputError
-        `bone-not-found` where no femur lies above a tibia; `side-mismatch` where the fibula lies on the medial side.
+        `bone-not-found` where no femur lies above a tibia;
+        `side-mismatch` where the fibula lies on the medial side.
     """
     config = config or BoneConfig()
     work = _around_bone(resample_to_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
@@ -135,7 +141,8 @@ def _bone(array: NDArray[np.float32], config: BoneConfig) -> Mask:
 
 
 def _marrow(bone: Mask, radius: float) -> Mask:
-    """Return the interiors of axial slices of `bone` whose outlines are closed but for gaps of twice `radius` voxels.
+    """Return the interiors of axial slices of `bone` whose outlines are
+    closed but for gaps of twice `radius` voxels.
 
     Only axial planes are closed: the joint space lies along them and stays open.
     """
@@ -150,11 +157,13 @@ def _marrow(bone: Mask, radius: float) -> Mask:
 
 
 def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
-    """Return sparse interiors, also where the edge of the image lays them open: what a wall of cortex seals off.
+    """Return sparse interiors, also where the edge of the image lays them open:
+    what a wall of cortex seals off.
 
-    What is darker than a wall falls apart where the wall leaves no gap too wide. A part that is even is trabecular bone where it
-    is brighter than soft tissue, or where the cortex of one bone lies on both sides of it; soft tissue is one large part of
-    fat, muscle and fluid. No one height of the wall serves dense and sparse bone alike.
+    What is darker than a wall falls apart where the wall leaves no gap too wide. A part that is even is
+    trabecular bone where it is brighter than soft tissue, or where the cortex of one bone lies on both sides
+    of it; soft tissue is one large part of fat, muscle and fluid.
+    No one height of the wall serves dense and sparse bone alike.
     """
     inner = np.zeros(array.shape, dtype=np.bool_)
     for wall in config.walls_hu:
@@ -165,7 +174,9 @@ def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
             if count == 0:
                 continue
             index = np.arange(1, count + 1)
-            mean, sd = (np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation))
+            mean, sd = (
+                np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation)
+            )
             within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (lateral, stacked))
             cm3 = np.bincount(parts.ravel(), minlength=count + 1)[1:] * config.spacing_mm**3 / 1000.0
             fatty = (mean > config.fatty_hu) & (cm3 > config.fatty_cm3)
@@ -184,10 +195,14 @@ def _between_walls(low: Mask, axis: int) -> Mask:
 
 
 def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
-    """Return the voxels between two bright plates, one above and one below: a joint space too narrow to be dark."""
+    """Return the voxels between two bright plates, one above and one below:
+    a joint space too narrow to be dark.
+    """
     reach = max(round(config.reach_mm / config.spacing_mm), 1)
     both = [
-        ndimage.maximum_filter1d(array, 2 * (reach // 2) + 1, axis=0, origin=sign * (reach // 2), mode="nearest")
+        ndimage.maximum_filter1d(
+            array, 2 * (reach // 2) + 1, axis=0, origin=sign * (reach // 2), mode="nearest"
+        )
         for sign in (1, -1)
     ]
     dark: Mask = array < config.dip * np.minimum(*both)
@@ -211,8 +226,9 @@ def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labe
 def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels | None:
     """Return cores of tibia (2) and of a fibula that clings to it (3); None where there is none.
 
-    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late. Only a long part is
-    taken for a fibula: in a small field of view its head cannot be separated from a corner of the tibia, and stays with it.
+    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late. Only a long
+    part is taken for a fibula: in a small field of view its head cannot be separated from a corner of the
+    tibia, and stays with it.
     """
     cores = np.zeros(tibia.shape, dtype=np.int32)
     for least in config.core_depths_mm[:-1]:
@@ -221,7 +237,11 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
         sizes: NDArray[np.float64] = counts * config.spacing_mm**3
         sizes[0] = 0.0
         main = int(sizes.argmax())
-        behind = [n for n in range(1, count + 1) if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)]
+        behind = [
+            n
+            for n in range(1, count + 1)
+            if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)
+        ]
         if behind:
             cores[cores == 2] = 0
             cores[parts == main] = 2
@@ -258,7 +278,9 @@ def _name_cores(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
     others = [
-        n for n in kept if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5
+        n
+        for n in kept
+        if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5
     ]
     names[others], names[femur], names[tibia] = 3, 1, 2
     named: Labels = names[parts]
@@ -285,7 +307,7 @@ def _thin_rim(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mas
 
 
 def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
-    """Refuse a fibula on the medial side: a long part behind the tibia, seen only in a large field of view."""
+    """Refuse a fibula on the medial side: a long part behind the tibia, in a large field of view only."""
     parts, count = ndimage.label(markers == 3)
     tibia = np.argwhere(markers == 2).mean(axis=0)
     lateral = 1.0 if side == "L" else -1.0

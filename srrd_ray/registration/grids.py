@@ -20,17 +20,21 @@ def working_grid(geometry: Geometry, spacing_mm: float) -> Geometry:
 
 
 def smooth(volume: Volume[Scalar], sigma_mm: float) -> Volume[np.float32]:
-    """Return the volume after a Gaussian of `sigma_mm`, whatever its spacing; the edge is continued outwards."""
+    """Return the volume after a Gaussian of `sigma_mm`, whatever its spacing; edges are replicated."""
     sigma = [sigma_mm / spacing for spacing in volume.geometry.spacing_mm]
     source = volume.array.astype(np.float32)
     blurred: NDArray[np.float32] = ndimage.gaussian_filter(source, sigma, mode="nearest", truncate=3.0)
     return Volume(array=blurred, geometry=volume.geometry)
 
 
-def resample_to_working_grid(volume: Volume[Scalar], spacing_mm: float, sigma_mm: float) -> Volume[np.float32]:
-    """Return the smoothed volume on its working grid; grid points outside the field of view continue its edge.
+def resample_to_working_grid(
+    volume: Volume[Scalar], spacing_mm: float, sigma_mm: float
+) -> Volume[np.float32]:
+    """Return the smoothed volume on its working grid;
+    grid points outside the field of view continue its edge.
 
-    Continued edges make a bone that the field of view cuts look unbounded there, rather than ended by a surface.
+    Continued edges make a bone that the field of view cuts look unbounded there,
+    rather than ended by a surface.
     """
     grid = working_grid(volume.geometry, spacing_mm)
     source = smooth(volume, sigma_mm).array
@@ -50,7 +54,8 @@ def resample_to_working_grid(volume: Volume[Scalar], spacing_mm: float, sigma_mm
 def inside(grid: Geometry, field: Geometry, to_field: ArrayLike | None = None) -> NDArray[np.bool_]:
     """Return which voxels of `grid` lie within the voxel centres of `field`.
 
-    `to_field` is the 4×4 transform from the world of `grid` to that of `field`, LPS mm; the identity where absent.
+    `to_field` is the 4×4 transform from the world of `grid` to that of `field`, LPS mm;
+    the identity where absent.
     """
     world = np.eye(4) if to_field is None else np.asarray(to_field, dtype=np.float64)
     ijk = np.linalg.inv(field.affine) @ world @ grid.affine

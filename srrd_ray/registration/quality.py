@@ -1,8 +1,8 @@
 """Acceptance of the pose of a bone: shape, position and inner structure have to agree (fault 49).
 
-A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair Dice, above
-all where the field of view shows little of it; but its trabecular structure does not follow. So the correlation of the
-inner structure, without the outline, is part of every assessment.
+A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair
+Dice, above all where the field of view shows little of it; but its trabecular structure does not follow.
+So the correlation of the inner structure, without the outline, is part of every assessment.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ FLOOR_MM = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How two images of a bone agree under a pose: share of the bone seen by both, Dice and mean surface distance (mm)
-    in the common field of view, correlation in bone and surround, correlation of the inner structure of the bone.
+    """How two images of a bone agree under a pose: share of the bone seen by both, Dice and mean surface
+    distance (mm) in the common field of view, correlation in bone and surround,
+    correlation of the inner structure of the bone.
     """
 
     overlap: float
@@ -66,7 +67,8 @@ def assess(
         accepted=not reason,
         reason=reason,
         dice=agreement.dice,
-        surface_mm=agreement.surface_mm if np.isfinite(agreement.surface_mm) else 0.0,  # as for every bone without a surface in both images
+        # as for every bone without a surface in both images
+        surface_mm=agreement.surface_mm if np.isfinite(agreement.surface_mm) else 0.0,
         correlation=agreement.correlation,
     )
 
@@ -83,12 +85,19 @@ def measure_agreement(
     matrix: Matrix4,
     config: RegistrationConfig,
 ) -> Agreement:
-    """Return how the two images of the bone agree under the pose `matrix`, on an isotropic grid of the fixed image."""
+    """Return how the two images of the bone agree under the pose `matrix`,
+    on an isotropic grid of the fixed image.
+    """
     spacing = config.surface_mm
     soft = resample_to_working_grid(Volume(array=masks[0], geometry=fixed.geometry), spacing, 0.3)
     bone: Mask = soft.array > 0.5
     pose = np.array(matrix)
-    other = Volume(array=masks[1].astype(np.float32), geometry=moving.geometry).resample_onto(soft.geometry, pose).array > 0.5
+    other = (
+        Volume(array=masks[1].astype(np.float32), geometry=moving.geometry)
+        .resample_onto(soft.geometry, pose)
+        .array
+        > 0.5
+    )
     common = inside(soft.geometry, fixed.geometry) & inside(soft.geometry, moving.geometry, pose)
     still = resample_to_working_grid(fixed, spacing, 0.7).array
     there = resample_to_working_grid(moving, spacing, 0.7).resample_onto(soft.geometry, pose).array
@@ -110,7 +119,7 @@ def _dice(first: Mask, second: Mask) -> float:
 
 
 def _surface_mm(first: Mask, second: Mask, common: Mask, spacing: float) -> float:
-    """Return the mean distance between two surfaces, both ways, where both images see, away from their edges."""
+    """Return the mean distance between two surfaces, both ways, in the common field of view."""
     common = ndimage.binary_erosion(common, iterations=3)
     if not (first & common).any() or not (second & common).any():
         return float("inf")
@@ -148,7 +157,10 @@ def _pose_refusal(fixed: Volume[Scalar], mask: Mask, result: RigidResult, config
     if shift > config.bound_mm:
         return f"shift-out-of-bounds: {shift:.0f} mm"
     if result.rival > config.maximum_rival:
-        return f"pose-ambiguous: another has {result.rival:.2f} of its information, at most {config.maximum_rival:.2f}"
+        return (
+            f"pose-ambiguous: another has {result.rival:.2f} of its information, at most "
+            f"{config.maximum_rival:.2f}"
+        )
     if result.trace[-1] > result.initial + 0.02 * abs(result.initial):
         return f"metric-not-improving: {result.initial:.3f} to {result.trace[-1]:.3f}"
     return ""
@@ -167,5 +179,8 @@ def _agreement_refusal(agreement: Agreement, config: RegistrationConfig) -> str:
     if agreement.correlation < config.minimum_correlation:
         return f"correlation-low: {agreement.correlation:.2f}, at least {config.minimum_correlation:.2f}"
     if agreement.texture < config.minimum_texture:
-        return f"structure-differs: {agreement.texture:.2f}, at least {config.minimum_texture:.2f}; another side or bone"
+        return (
+            f"structure-differs: {agreement.texture:.2f}, at least {config.minimum_texture:.2f}; another "
+            f"side or bone"
+        )
     return ""

@@ -1,10 +1,11 @@
-"""The rigid pose of one bone: by its surfaces from many starts, then by grey values inside the bone and just around it.
+"""The rigid pose of one bone: by its surfaces from many starts,
+then by grey values inside the bone and just around it.
 
-Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT and
-synthetic CT share their grey values, so that correlation is the metric. It brings the pose near, but what the synthesis
-gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes mutual information with the MR itself
-decides between the poses and finishes. SimpleITK, one thread, every voxel of the mask: the same input gives the same
-matrix.
+Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT
+and synthetic CT share their grey values, so that correlation is the metric. It brings the pose near, but what
+the synthesis gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes mutual information
+with the MR itself decides between the poses and finishes. SimpleITK, one thread, every voxel of the mask:
+the same input gives the same matrix.
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ class RegistrationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RigidResult:
-    """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is better),
-    and the metric before it; `rival` is the share of the information that the best other pose has (0 without any).
+    """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is
+    better), and the metric before it; `rival` is the share of the information that
+    the best other pose has (0 without any).
     """
 
     matrix: Matrix4
@@ -103,7 +105,8 @@ def register_bone(
     *,
     mr: Volume[np.float32] | None = None,
 ) -> RigidResult:
-    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`), and to the MR that it was made from.
+    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`),
+    and to the MR that it was made from.
 
     Parameters
     ----------
@@ -123,7 +126,9 @@ def register_bone(
     starts = fit_surfaces(fixed, moving, fixed_mask, moving_mask, config)
     coarse = refine_all(fixed, moving, fixed_mask, starts, config, spacing_mm=config.levels_mm[0])
     if mr is not None:
-        return choose_by_information(fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config)
+        return choose_by_information(
+            fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config
+        )
     best = min(coarse, key=lambda result: result.trace[-1])
     for level in config.levels_mm[1:]:
         best = refine(fixed, moving, fixed_mask, best.matrix, level, config=config)
@@ -137,23 +142,33 @@ def choose_by_information(
     starts: Sequence[Matrix4],
     config: RegistrationConfig,
 ) -> RigidResult:
-    """Return the pose of most information with the MR among those reached from `starts`, and the best rival's share of it."""
+    """Return the pose of most information with the MR among those reached from `starts`,
+    and the best rival's share of it.
+    """
     points = fixed.geometry.index_to_lps(np.argwhere(mask)[::1000])
     apart = drop_duplicate_poses(starts, points, config.same_mm / 2)
     ends = refine_all(fixed, mr, mask, apart, config, spacing_mm=config.search_mm, metric="information")
     best, *others = sorted(ends, key=lambda end: end.trace[-1])
-    rival = next((end for end in others if pose_difference_mm(end.matrix, best.matrix, points) > config.same_mm), None)
+    rival = next(
+        (end for end in others if pose_difference_mm(end.matrix, best.matrix, points) > config.same_mm), None
+    )
     if rival is not None:  # it may have been stopped on its way to the same pose, or to a better one
         rival = refine(fixed, mr, mask, rival.matrix, config.search_mm, config=config, metric="information")
         best, rival = sorted((best, rival), key=lambda end: end.trace[-1])
     final = refine(fixed, mr, mask, best.matrix, config.refine_mm, config=config, metric="information")
-    if rival is None or pose_difference_mm(rival.matrix, best.matrix, points) <= config.same_mm or best.trace[-1] >= 0:
+    if (
+        rival is None
+        or pose_difference_mm(rival.matrix, best.matrix, points) <= config.same_mm
+        or best.trace[-1] >= 0
+    ):
         return final
     return replace(final, rival=max(rival.trace[-1] / best.trace[-1], 0.0))
 
 
 def drop_duplicate_poses(poses: Sequence[Matrix4], points: Points, same_mm: float) -> list[Matrix4]:
-    """Return the poses, in order, without those that lie within `same_mm` of an earlier one everywhere in `points`."""
+    """Return the poses, in order, without those that lie within `same_mm`
+    of an earlier one everywhere in `points`.
+    """
     kept: list[Matrix4] = []
     for pose in poses:
         if all(pose_difference_mm(pose, other, points) > same_mm for other in kept):
@@ -163,7 +178,9 @@ def drop_duplicate_poses(poses: Sequence[Matrix4], points: Points, same_mm: floa
 
 def pose_difference_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
     """Return the largest distance between the images of a point under two poses, mm."""
-    return float(np.linalg.norm(transform_points(first, points) - transform_points(second, points), axis=1).max())
+    return float(
+        np.linalg.norm(transform_points(first, points) - transform_points(second, points), axis=1).max()
+    )
 
 
 def fit_surfaces(
@@ -217,8 +234,8 @@ def refine(
 ) -> RigidResult:
     """Return the pose nearest `start` that the grey values agree on, on a grid of `spacing_mm`.
 
-    `metric` is ``correlation`` (CT with synthetic CT) or ``information`` (CT with MR). Only voxels of the bone and its
-    surround take part, `surround_mm` wide.
+    `metric` is ``correlation`` (CT with synthetic CT) or ``information`` (CT with MR).
+    Only voxels of the bone and its surround take part, `surround_mm` wide.
     """
     return refine_all(fixed, moving, fixed_mask, [start], config, spacing_mm=spacing_mm, metric=metric)[0]
 
@@ -238,14 +255,18 @@ def refine_all(
     other = _image(resample_to_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
     with _single_threaded():
         return [
-            _descend((still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm))
+            _descend(
+                (still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm)
+            )
             for start in starts
         ]
 
 
 @contextmanager
 def _single_threaded() -> Iterator[None]:
-    """Limit ITK to one thread: Mattes information ignores the method's setting, and its sums then vary in order."""
+    """Limit ITK to one thread: Mattes information ignores the method's setting,
+    and its sums then vary in order.
+    """
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -255,7 +276,9 @@ def _single_threaded() -> Iterator[None]:
 
 
 def _descend(
-    images: tuple[sitk.Image, sitk.Image], pose: sitk.VersorRigid3DTransform, method: sitk.ImageRegistrationMethod
+    images: tuple[sitk.Image, sitk.Image],
+    pose: sitk.VersorRigid3DTransform,
+    method: sitk.ImageRegistrationMethod,
 ) -> RigidResult:
     method.SetInitialTransform(pose, inPlace=True)
     initial = float(method.MetricEvaluate(*images))
@@ -278,7 +301,7 @@ def _best_on_path(
     path: list[tuple[float, ...]],
     values: tuple[float, ...],
 ) -> RigidResult:
-    """Return the end of the optimizer's path, or the best pose on it where the end is worse than the start."""
+    """Return the end of the optimizer's path, or its best pose where the end is worse than the start."""
     method.SetInitialTransform(pose, inPlace=True)
     final = float(method.MetricEvaluate(*images))
     best = min(range(len(values)), key=lambda n: values[n])
@@ -311,7 +334,9 @@ def _image(volume: Volume[Scalar]) -> sitk.Image:
     return image
 
 
-def _method(region: sitk.Image, metric: str, iterations: int, spacing_mm: float) -> sitk.ImageRegistrationMethod:
+def _method(
+    region: sitk.Image, metric: str, iterations: int, spacing_mm: float
+) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     match metric:

@@ -1,7 +1,9 @@
-"""The pose of a bone on CT, synthetic CT and MR, and a wider search where the inner structure does not confirm it.
+"""The pose of a bone on CT, synthetic CT and MR, and a wider search where
+the inner structure does not confirm it.
 
-A pose whose inner structure agrees well needs no more than the candidates of the surfaces. Where it agrees poorly, the
-descent may have ended in a wrong minimum: starts around the pose are tried too, and the information decides again.
+A pose whose inner structure agrees well needs no more than the candidates of the surfaces. Where it agrees
+poorly, the descent may have ended in a wrong minimum:
+starts around the pose are tried too, and the information decides again.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ def find_pose(
 
 
 def starts_around(matrix: Matrix4, centre: Points, config: RegistrationConfig) -> list[Matrix4]:
-    """Return `matrix` shifted by `around_mm` along and turned by `around_deg` about each axis of the moving image, both
-    ways; it turns about the image of `centre`.
+    """Return `matrix` shifted by `around_mm` along and turned by `around_deg` about each axis of the moving
+    image, both ways; it turns about the image of `centre`.
     """
     starts = []
     pivot = transform_points(matrix, centre)

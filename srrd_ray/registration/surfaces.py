@@ -1,7 +1,8 @@
-"""Coarse alignment by the surfaces of a bone: points of one mask fall onto the zero level of the other's distance map.
+"""Coarse alignment by the surfaces of a bone:
+points of one mask fall onto the zero level of the other's distance map.
 
-It needs no common grey values, so it also works where a synthetic CT has the shape right and the values wrong. Surfaces
-made by the edge of a field of view are not surfaces of the bone and are left out.
+It needs no common grey values, so it also works where a synthetic CT has the shape right and the values
+wrong. Surfaces made by the edge of a field of view are not surfaces of the bone and are left out.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ FAR_MM = 8.0
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Surface:
-    """A bone as seen in one image: its surface points (n, 3) LPS mm away from the edge of the field of view, its signed
-    distance map (mm, negative inside) with the map's gradient (z, y, x), its centroid, and the grid of the maps.
+    """A bone as seen in one image: its surface points (n, 3) LPS mm away from the edge of the field of view,
+    its signed distance map (mm, negative inside) with the map's gradient (z, y, x), its centroid,
+    and the grid of the maps.
     """
 
     points: Points
@@ -34,21 +36,31 @@ class Surface:
     grid: Geometry
 
 
-def extract_surface(mask: Volume[np.bool_], field: Geometry, count: int = 800, margin_mm: float = 2.0) -> Surface:
+def extract_surface(
+    mask: Volume[np.bool_], field: Geometry, count: int = 800, margin_mm: float = 2.0
+) -> Surface:
     """Return the surface of `mask` (isotropic grid along LPS) seen in the field of view `field`.
 
     `count` points are taken evenly from the list of surface voxels: no chance is involved.
     """
     spacing = mask.geometry.spacing_mm[0]
     distance = signed_distance_mm(mask.array, spacing)
-    border_mm = ndimage.distance_transform_edt(np.pad(inside(mask.geometry, field), 1))[1:-1, 1:-1, 1:-1] * spacing
+    border_mm = (
+        ndimage.distance_transform_edt(np.pad(inside(mask.geometry, field), 1))[1:-1, 1:-1, 1:-1] * spacing
+    )
     shell = np.argwhere((np.abs(distance) <= 0.75 * spacing) & (border_mm > margin_mm))
-    chosen = shell[np.linspace(0, len(shell) - 1, min(count, len(shell))).astype(int)] if len(shell) else shell
+    chosen = (
+        shell[np.linspace(0, len(shell) - 1, min(count, len(shell))).astype(int)] if len(shell) else shell
+    )
     grid = mask.geometry
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(np.clip(distance, -FAR_MM, FAR_MM), 0.7, mode="nearest")
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
+        np.clip(distance, -FAR_MM, FAR_MM), 0.7, mode="nearest"
+    )
     gradient = np.stack([np.gradient(smooth, spacing, axis=axis) for axis in range(3)]).astype(np.float32)
     centroid = grid.index_to_lps(np.argwhere(mask.array).mean(axis=0))
-    return Surface(points=grid.index_to_lps(chosen), distance=smooth, gradient=gradient, centroid=centroid, grid=grid)
+    return Surface(
+        points=grid.index_to_lps(chosen), distance=smooth, gradient=gradient, centroid=centroid, grid=grid
+    )
 
 
 def signed_distance_mm(mask: NDArray[np.bool_], spacing: float) -> NDArray[np.float32]:
@@ -60,10 +72,11 @@ def signed_distance_mm(mask: NDArray[np.bool_], spacing: float) -> NDArray[np.fl
 
 
 def align_surfaces(fixed: Surface, moving: Surface, start: Vector, steps: int = 25) -> tuple[Vector, float]:
-    """Return the 4×4 transform (fixed -> moving) reached from `start` by Levenberg-Marquardt, and its cost in mm.
+    """Return the 4×4 transform (fixed -> moving) reached from `start` by Levenberg-Marquardt,
+    and its cost in mm.
 
-    The cost is the mean robust distance, both ways, of the points that the other image sees; points that it does not
-    see cost 1 mm each, so that leaving the field of view is no way to a good fit.
+    The cost is the mean robust distance, both ways, of the points that the other image sees;
+    points that it does not see cost 1 mm each, so that leaving the field of view is no way to a good fit.
     """
     matrix, damping = np.asarray(start, dtype=np.float64), 1e-2
     best = surface_cost(fixed, moving, matrix)
@@ -90,7 +103,9 @@ def surface_cost(fixed: Surface, moving: Surface, matrix: Vector) -> float:
 
 
 def apply_motion(matrix: Vector, step: Vector, centre: Vector) -> Vector:
-    """Return `matrix` followed by a small motion: rotation vector (rad) about the image of `centre`, then shift (mm)."""
+    """Return `matrix` followed by a small motion:
+    rotation vector (rad) about the image of `centre`, then shift (mm).
+    """
     pivot = transform_points(matrix, centre)
     turn = Rotation.from_rotvec(step[:3]).as_matrix()
     small = np.eye(4)

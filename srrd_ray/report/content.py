@@ -1,7 +1,10 @@
-"""The content of the report: tables and metrics of a run to sections of a page. Numbers in, text and figures out."""
+"""The content of the report: tables and metrics of a run to sections of a page.
+Numbers in, text and figures out.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -50,7 +53,9 @@ def cards(metrics: Json, outcomes: Sequence[Outcome]) -> tuple[Card, ...]:
 
 
 def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
-    failed_knees = {outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None}
+    failed_knees = {
+        outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None
+    }
     broken = sum(outcome.status == "failed" and outcome.knee is None for outcome in outcomes)
     knees, patients = at(metrics, "cohort", "knees"), at(metrics, "cohort", "patients")
     note = f"{len(failed_knees)} failed in some stage" if failed_knees else "none failed"
@@ -100,7 +105,9 @@ def _agreement(metrics: Json) -> Card:
     means = at(metrics, "regression_comparison", "mean_icc")
     one = at(means, "distilled")
     others = [
-        f"{NAMES[m]} {number(at(means, m, 'icc'))}" for m in ("baseline", "teacher") if at(means, m, "icc") is not None
+        f"{NAMES[m]} {number(at(means, m, 'icc'))}"
+        for m in ("baseline", "teacher")
+        if at(means, m, "icc") is not None
     ]
     return Card(
         title="Mean ICC(A,1), CT against MR",
@@ -114,7 +121,10 @@ def _gain(metrics: Json) -> Card:
     one = at(metrics, "regression_comparison")
     delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
     clear = (
-        isinstance(bounds, Sequence) and not isinstance(bounds, str) and isinstance(bounds[0], float) and bounds[0] > 0
+        isinstance(bounds, Sequence)
+        and not isinstance(bounds, str)
+        and isinstance(bounds[0], float)
+        and bounds[0] > 0
     )
     note = "the interval excludes zero" if clear else "the interval includes zero: no gain shown"
     return Card(
@@ -140,7 +150,9 @@ def _area(metrics: Json, model: str) -> Card:
 
 
 def _reason(one: Json, key: str = "") -> str:
-    """Return why something is not estimable, without its code; only where `key` itself is null, if one is given."""
+    """Return why something is not estimable, without its code;
+    only where `key` itself is null, if one is given.
+    """
     reason = at(one, "reason")
     if not isinstance(reason, str) or (key and at(one, key) is not None):
         return ""
@@ -251,21 +263,28 @@ def limits(metrics: Json) -> tuple[Note, ...]:
     texts = []
     if simulated is True:
         texts.append(
-            "The cohort is simulated: every image comes from a model of bone, MR and CT physics, and figures say nothing about patients. Truth (poses, parameters) is known and is used for evaluation only."
+            "The cohort is simulated: every image comes from a model of bone, MR and CT physics, and figures "
+            "say nothing about patients. Truth (poses, parameters) is known and is used for evaluation only."
         )
     elif simulated is False:
         texts.append(
-            "The cohort has no truth: registration error at landmarks and agreement with true parameters cannot be given, and agreement is agreement with MR, which has an error of its own."
+            "The cohort has no truth: registration error at landmarks and agreement with true parameters "
+            "cannot be given, and agreement is agreement with MR, which has an error of its own."
         )
     if isinstance(patients, int) and patients < 80:
         texts.append(
-            f"With {patients} patients intervals are wide: an ICC of 0.74 has a 95 % interval of about 0.41 to 0.90 with 16 patients and 0.62 to 0.82 with 80. Differences inside the intervals are no findings."
+            f"With {patients} patients intervals are wide: an ICC of 0.74 has a 95 % interval of about 0.41 "
+            f"to 0.90 with 16 patients and 0.62 to 0.82 with 80. Differences inside the intervals are no "
+            f"findings."
         )
     texts.append(
-        "The four parameters depend on each other (Tb.N is computed from BV/TV and Tb.Th): their ICCs are not four independent pieces of evidence."
+        "The four parameters depend on each other (Tb.N is computed from BV/TV and Tb.Th): their ICCs are "
+        "not four independent pieces of evidence."
     )
     texts.append(
-        "Every prediction comes from a model that never saw its patient. The classifier learns from out-of-fold predictions; the regressors behind those of its training patients may have seen the MR values, never the diagnosis, of its test patients."
+        "Every prediction comes from a model that never saw its patient. The classifier learns from "
+        "out-of-fold predictions; the regressors behind those of its training patients may have seen the MR "
+        "values, never the diagnosis, of its test patients."
     )
     texts += [f"{name}: {reason}." for name, reason in _reasons(metrics)]
     return tuple(Note(text=text) for text in texts)
@@ -279,7 +298,9 @@ def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     reason = data.get("reason")
     if isinstance(reason, str):
         reasons.append((f"Not estimable in {' / '.join(path) or 'this run'}", strip_code(reason).rstrip(".")))
-    children = [one for key, value in data.items() if key != "reason" for one in _reasons(value, (*path, key))]
+    children = [
+        one for key, value in data.items() if key != "reason" for one in _reasons(value, (*path, key))
+    ]
     by_reason = {reason: name for name, reason in reversed(children)}
     kept = list(dict.fromkeys((by_reason[reason], reason) for _, reason in children))
     return reasons + kept
@@ -289,3 +310,21 @@ def _range(value: Json, digits: int) -> str:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return "–"
     return f"{number(value[0], digits)} to {number(value[1], digits)}"
+
+
+def provenance_table(manifest: Json) -> Grid:
+    """Return versions, hash of the cohort's tables, and every setting of a run."""
+    names = ("software", "python", "cohort", "schema")
+    rows = [(name, str(at(manifest, name))) for name in names if at(manifest, name) is not None]
+    libraries = at(manifest, "libraries")
+    if isinstance(libraries, Mapping):
+        rows += [(str(name), str(value)) for name, value in sorted(libraries.items())]
+    rows += _list_settings(at(manifest, "config"))
+    caption = "Versions, hash of the cohort's tables, and every setting."
+    return Grid(header=("", ""), rows=tuple(rows), numeric=False, caption=caption)
+
+
+def _list_settings(data: Json, path: str = "config") -> list[tuple[str, str]]:
+    if isinstance(data, Mapping):
+        return [row for key, value in sorted(data.items()) for row in _list_settings(value, f"{path}.{key}")]
+    return [(path, json.dumps(data))] if path != "config" else []

@@ -64,7 +64,9 @@ def target_errors(table: pd.DataFrame) -> Figure:
         values = table.loc[table["bone"] == bone, "error_mm"].to_numpy(dtype=np.float64)
         if values.size == 0:
             continue
-        label = f"{bone}: median {np.median(values):.2f} mm, 95th percentile {np.percentile(values, 95):.2f} mm"
+        label = (
+            f"{bone}: median {np.median(values):.2f} mm, 95th percentile {np.percentile(values, 95):.2f} mm"
+        )
         axes.hist(values, bins=bins, color=COLOURS[bone], alpha=0.55, label=label)
         axes.axvline(float(np.median(values)), color=COLOURS[bone], linewidth=1.6)
     axes.set(xlabel="target registration error (mm)", ylabel="landmarks", xlim=(0, top))
@@ -81,7 +83,13 @@ def registration_quality(table: pd.DataFrame) -> Figure:
             label = f"{bone}, {'accepted' if accepted else 'refused'} ({len(part)})"
             if len(part):
                 axes.scatter(
-                    part["surface_mm"], part["dice"], c=COLOURS[bone], marker=marker, s=26, alpha=0.8, label=label
+                    part["surface_mm"],
+                    part["dice"],
+                    c=COLOURS[bone],
+                    marker=marker,
+                    s=26,
+                    alpha=0.8,
+                    label=label,
                 )
     axes.set(xlabel="surface distance (mm)", ylabel="Dice of the bone")
     figure.legend(loc="outside upper center", ncols=2)
@@ -89,7 +97,9 @@ def registration_quality(table: pd.DataFrame) -> Figure:
 
 
 def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
-    """Return predicted against reference values: a row a model, a column a parameter; large dots are patients."""
+    """Return predicted against reference values: a row a model, a column a parameter;
+    large dots are patients.
+    """
     figure, grid = panels(len(tables), len(PARAMETERS), 2.75)
     limits = {name: _limits(list(tables.values()), name) for name in PARAMETERS}
     for row, (model, table) in zip(grid, tables.items(), strict=True):
@@ -108,7 +118,13 @@ def _scatter(axes: Axes, table: pd.DataFrame, name: Parameter, colour: str) -> N
     many = regions.method.size > MANY
     axes.scatter(regions.reference, regions.method, s=7, c=colour, alpha=0.25, linewidths=0, rasterized=many)
     axes.scatter(
-        patients.reference, patients.method, s=26, c=colour, edgecolors="white", linewidths=0.6, rasterized=many
+        patients.reference,
+        patients.method,
+        s=26,
+        c=colour,
+        edgecolors="white",
+        linewidths=0.6,
+        rasterized=many,
     )
 
 
@@ -131,7 +147,9 @@ def _icc_label(pairs: Pairs) -> str:
 
 
 def differences(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
-    """Return Bland-Altman plots of the patients: a row a model, a column a parameter, with bias and 95 % limits."""
+    """Return Bland-Altman plots of the patients:
+    a row a model, a column a parameter, with bias and 95 % limits.
+    """
     figure, grid = panels(len(tables), len(PARAMETERS), 2.5)
     for row, (model, table) in zip(grid, tables.items(), strict=True):
         for axes, name in zip(row, PARAMETERS, strict=True):
@@ -143,7 +161,9 @@ def differences(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
 
 def _bland_altman(axes: Axes, pairs: Pairs, colour: str) -> None:
     mean, difference = (pairs.method + pairs.reference) / 2, pairs.method - pairs.reference
-    axes.scatter(mean, difference, s=20, c=colour, edgecolors="white", linewidths=0.5, rasterized=mean.size > MANY)
+    axes.scatter(
+        mean, difference, s=20, c=colour, edgecolors="white", linewidths=0.5, rasterized=mean.size > MANY
+    )
     axes.axhline(0, color=COLOURS["pale"], linewidth=0.8)
     try:
         found = bland_altman(pairs.method, pairs.reference)
@@ -153,13 +173,17 @@ def _bland_altman(axes: Axes, pairs: Pairs, colour: str) -> None:
     axes.axhline(found.bias, color=COLOURS["ink"], linewidth=1.3)
     for limit in (found.low, found.high):
         axes.axhline(limit, color=COLOURS["ink"], linewidth=0.9, linestyle="--")
-        axes.axhspan(limit - 1.96 * found.se_limit, limit + 1.96 * found.se_limit, color=COLOURS["pale"], alpha=0.13)
+        axes.axhspan(
+            limit - 1.96 * found.se_limit, limit + 1.96 * found.se_limit, color=COLOURS["pale"], alpha=0.13
+        )
     half = (found.high - found.low) / 2
     axes.set_title(f"bias {found.bias:+.3f}, limits ±{half:.3f}", fontweight="normal", fontsize=9)
 
 
 def forest(references: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]]) -> Figure:
-    """Return ICC with interval by parameter and model: one panel a reference (reference -> model -> parameter)."""
+    """Return ICC with interval by parameter and model:
+    one panel a reference (reference -> model -> parameter).
+    """
     figure, [row] = canvas(5.3 * len(references), 3.1, columns=len(references))
     for axes, (reference, models) in zip(row, references.items(), strict=True):
         for offset, (model, values) in enumerate(models.items()):

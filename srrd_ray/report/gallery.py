@@ -24,21 +24,36 @@ WIDTH_INCHES = 11.0
 PRIORS: dict[tuple[Bone, Compartment], dict[Parameter, tuple[float, float]]] = {
     ("femur", "medial"): {"BV/TV": (0.24, 0.05), "Tb.Th": (0.18, 0.025)},
     ("femur", "lateral"): {"BV/TV": (0.21, 0.05), "Tb.Th": (0.18, 0.025)},
-    ("tibia", "medial"): {"BV/TV": (0.25, 0.06), "Tb.Th": (0.20, 0.03), "Tb.Sp": (0.60, 0.09), "Tb.N": (1.25, 0.15)},
-    ("tibia", "lateral"): {"BV/TV": (0.19, 0.05), "Tb.Th": (0.18, 0.025), "Tb.Sp": (0.70, 0.11), "Tb.N": (1.15, 0.15)},
+    ("tibia", "medial"): {
+        "BV/TV": (0.25, 0.06),
+        "Tb.Th": (0.20, 0.03),
+        "Tb.Sp": (0.60, 0.09),
+        "Tb.N": (1.25, 0.15),
+    },
+    ("tibia", "lateral"): {
+        "BV/TV": (0.19, 0.05),
+        "Tb.Th": (0.18, 0.025),
+        "Tb.Sp": (0.70, 0.11),
+        "Tb.N": (1.15, 0.15),
+    },
 }
 """Mean and SD of healthy weight-bearing bone at 0-6 mm of depth."""
 SOURCES = (
-    "Bands: healthy weight-bearing subchondral bone at 0-6 mm of depth, consistent with Patel 2003 (tibia above femur, medial above "
-    "lateral, loss with depth), Shiraishi and Holzer (medial gain in osteoarthritis), Ding 2000-2003 and Chen 2011 (age, early disease). "
-    "Tb.N is (BV/TV)/Tb.Th here and 1/(Tb.Th + Tb.Sp) in most of the literature, which reads higher. The simulated regions "
+    "Bands: healthy weight-bearing subchondral bone at 0-6 mm of depth, consistent with Patel 2003 (tibia "
+    "above femur, medial above "
+    "lateral, loss with depth), Shiraishi and Holzer (medial gain in osteoarthritis), Ding 2000-2003 and "
+    "Chen 2011 (age, early disease). "
+    "Tb.N is (BV/TV)/Tb.Th here and 1/(Tb.Th + Tb.Sp) in most of the literature, which reads higher. The "
+    "simulated regions "
     "reach from 1 to 13 mm of depth; deep bone is sparser."
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shown:
-    """A knee that the page shows: its images, and one small sagittal square in truth, MR and CT (rows from above)."""
+    """A knee that the page shows: its images, and one small sagittal square in truth,
+    MR and CT (rows from above).
+    """
 
     knee: Knee
     title: str
@@ -67,7 +82,9 @@ class Scanner:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Gallery:
-    """All that the page shows. `regions` has kl_grade, bone, compartment and the true parameters; `knees` the cohort's table."""
+    """All that the page shows. `regions` has kl_grade, bone, compartment and the true parameters;
+    `knees` the cohort's table.
+    """
 
     cohort: str
     constants_sha256: str
@@ -109,17 +126,28 @@ def _images(gallery: Gallery) -> Section:
         name = f"{one.knee.key}: {one.title}"
         blocks += [
             _png(
-                draw_native(one.images), f"CT and MR of {name}", f"{name}. As acquired: CT axial above, MR sagittal below."
+                draw_native(one.images),
+                f"CT and MR of {name}",
+                f"{name}. As acquired: CT axial above, MR sagittal below.",
             ),
-            _png(overlays.registration(one.images), f"CT and MR of {name}, aligned", "Through the true transforms."),
             _png(
-                draw_zoom(one), f"Trabeculae of {name}", f"The same {one.zoom_mm:.0f} mm under the medial plateau, sagittal."
+                overlays.registration(one.images),
+                f"CT and MR of {name}, aligned",
+                "Through the true transforms.",
+            ),
+            _png(
+                draw_zoom(one),
+                f"Trabeculae of {name}",
+                f"The same {one.zoom_mm:.0f} mm under the medial plateau, sagittal.",
             ),
         ]
     return Section(
         anchor="images",
         title="Images",
-        intro="Contours: femur blue, tibia amber. The MR is bent against the CT: each bone has a rigid transform of its own.",
+        intro=(
+            "Contours: femur blue, tibia amber. The MR is bent against the CT: each bone has a rigid "
+            "transform of its own."
+        ),
         blocks=tuple(blocks),
     )
 
@@ -162,7 +190,12 @@ def draw_zoom(one: Shown) -> Figure:
     for axes, (title, values) in zip(row, one.zoom.items(), strict=True):
         low, high = np.percentile(values, [0.5, 99.5])
         axes.imshow(
-            values, cmap="gray", vmin=low, vmax=high, extent=(0, one.zoom_mm, 0, one.zoom_mm), interpolation="nearest"
+            values,
+            cmap="gray",
+            vmin=low,
+            vmax=high,
+            extent=(0, one.zoom_mm, 0, one.zoom_mm),
+            interpolation="nearest",
         )
         axes.set(title=title, xlabel="mm")
         axes.grid(visible=False)
@@ -174,21 +207,31 @@ def _bone(gallery: Gallery) -> Section:
         anchor="bone",
         title="Bone",
         intro="True parameters of the four weight-bearing regions by Kellgren-Lawrence grade.",
-        blocks=(_svg(parameters(gallery.regions), "True parameters by grade", SOURCES), _means(gallery.regions)),
+        blocks=(
+            _svg(parameters(gallery.regions), "True parameters by grade", SOURCES),
+            _means(gallery.regions),
+        ),
     )
 
 
 def parameters(regions: pd.DataFrame) -> Figure:
-    """Return each parameter by grade, a row a region; a band marks mean ± SD of healthy bone where the literature gives it."""
+    """Return each parameter by grade, a row a region;
+    a band marks mean ± SD of healthy bone where the literature gives it.
+    """
     regions_shown = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
     figure, rows = canvas(11.0, 8.6, len(regions_shown), len(PARAMETERS))
     for row, (bone, compartment) in zip(rows, regions_shown, strict=True):
         of_region = regions[(regions["bone"] == bone) & (regions["compartment"] == compartment)]
         for axes, name in zip(row, PARAMETERS, strict=True):
-            groups = [of_region.loc[of_region["kl_grade"] == grade, name].to_numpy(dtype=np.float64) for grade in range(5)]
+            groups = [
+                of_region.loc[of_region["kl_grade"] == grade, name].to_numpy(dtype=np.float64)
+                for grade in range(5)
+            ]
             prior = PRIORS[bone, compartment].get(name)
             if prior:
-                axes.axhspan(prior[0] - prior[1], prior[0] + prior[1], color=COLOURS["plain"], alpha=0.18, linewidth=0)
+                axes.axhspan(
+                    prior[0] - prior[1], prior[0] + prior[1], color=COLOURS["plain"], alpha=0.18, linewidth=0
+                )
             _strips(axes, groups)
             axes.set(ylabel=with_unit(name), xticks=range(5))
             if row is rows[-1]:
@@ -200,9 +243,13 @@ def parameters(regions: pd.DataFrame) -> Figure:
 def _strips(axes: Axes, groups: Sequence[NDArray[np.float64]]) -> None:
     for grade, values in enumerate(groups):
         spread = (np.arange(values.size) % 7 - 3) * 0.05
-        axes.scatter(grade + spread, values, s=7, c=COLOURS["tibia"] if grade >= 2 else COLOURS["femur"], alpha=0.55)
+        axes.scatter(
+            grade + spread, values, s=7, c=COLOURS["tibia"] if grade >= 2 else COLOURS["femur"], alpha=0.55
+        )
         if values.size:
-            axes.plot([grade - 0.28, grade + 0.28], [np.median(values)] * 2, color=COLOURS["ink"], linewidth=1.6)
+            axes.plot(
+                [grade - 0.28, grade + 0.28], [np.median(values)] * 2, color=COLOURS["ink"], linewidth=1.6
+            )
 
 
 def _means(regions: pd.DataFrame) -> Grid:
@@ -215,7 +262,10 @@ def _means(regions: pd.DataFrame) -> Grid:
 
 
 def _people(gallery: Gallery) -> Section:
-    caption = "Half of the patients have osteoarthritis; age, sex and body mass shift with the grade, as in clinics."
+    caption = (
+        "Half of the patients have osteoarthritis; age, sex and body mass shift with the grade, as in "
+        "clinics."
+    )
     return Section(
         anchor="people",
         title="People",
@@ -226,7 +276,8 @@ def _people(gallery: Gallery) -> Section:
 
 def _scanners(gallery: Gallery) -> Section:
     caption = (
-        "Points: measured on simulated images (noise of an empty scan; a straight edge 3 degrees off the rows). Lines: what the protocol "
+        "Points: measured on simulated images (noise of an empty scan; a straight edge 3 degrees off the "
+        "rows). Lines: what the protocol "
         "prescribes: ramp times the square of the transfer, and the kernel's transfer."
     )
     return Section(

@@ -31,7 +31,8 @@ class Inference:
     maps
         Each predicted parameter on a grid in the same world, NaN where there is none.
     regions
-        One row a bone and compartment: bone, compartment, cubes, the four parameters and their spread (``<p>.SD``).
+        One row a bone and compartment: bone, compartment, cubes,
+        the four parameters and their spread (``<p>.SD``).
     record
         The fields of ``inference.json``: side, in_distribution, distance, flags, cubes, cubes_outside_volume,
         cubes_outside_bone, probability (null where there is none), model_sha256.
@@ -51,10 +52,15 @@ def render_inference(inference: Inference) -> str:
         Section(
             anchor="maps",
             title="Parameter maps",
-            intro="Predicted parameters over the CT, each slice where the map holds most bone. Contours: femur blue, tibia amber.",
+            intro=(
+                "Predicted parameters over the CT, each slice where the map holds most bone. Contours: femur "
+                "blue, tibia amber."
+            ),
             blocks=_maps(inference),
         ),
-        Section(anchor="regions", title="Regions", intro=_explain_spread(), blocks=(_regions(inference.regions),)),
+        Section(
+            anchor="regions", title="Regions", intro=_explain_spread(), blocks=(_regions(inference.regions),)
+        ),
         Section(anchor="trust", title="Trust", intro="", blocks=_trust(record)),
     )
     page = Page(
@@ -82,7 +88,10 @@ def _maps(inference: Inference) -> tuple[Block, ...]:
     )
     with styled():
         source = png_uri(overlays.parameter_maps(images, inference.maps, known))
-    caption = "Coronal above, sagittal below. Each voxel blends the cubes (12.8 mm) round it: detail below that size is not real."
+    caption = (
+        "Coronal above, sagittal below. Each voxel blends the cubes (12.8 mm) round it: detail below that "
+        "size is not real."
+    )
     return (Picture(source=source, alt="Maps of the four parameters over the CT", caption=caption),)
 
 
@@ -119,7 +128,10 @@ def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
     blocks: list[Block] = [Note(text=flag, tone="warning") for flag in flags]
     if not flags:
         blocks.append(
-            Note(text="No feature of the scan lies outside the images that the model was trained on.", tone="good")
+            Note(
+                text="No feature of the scan lies outside the images that the model was trained on.",
+                tone="good",
+            )
         )
     rows = [
         ("distance to the training images (largest feature, SD)", number(at(record, "distance"), 1)),
@@ -128,7 +140,11 @@ def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
         ("candidate cubes outside the bone", str(at(record, "cubes_outside_bone"))),
     ]
     hashes = at(record, "model_sha256")
-    rows += [(f"model {name}", str(value)) for name, value in hashes.items()] if isinstance(hashes, Mapping) else []
+    rows += (
+        [(f"model {name}", str(value)) for name, value in hashes.items()]
+        if isinstance(hashes, Mapping)
+        else []
+    )
     blocks.append(Grid(header=("", ""), rows=tuple(rows), numeric=False))
     return tuple(blocks)
 
@@ -137,7 +153,10 @@ def _banner(record: Mapping[str, Json]) -> Note | None:
     if at(record, "in_distribution") is True:
         return None
     return Note(
-        text="This scan lies outside the images that the model was trained on. The values below are extrapolations; do not use them without checking (see Trust).",
+        text=(
+            "This scan lies outside the images that the model was trained on. The values below are "
+            "extrapolations; do not use them without checking (see Trust)."
+        ),
         tone="bad",
     )
 
@@ -168,7 +187,10 @@ def _cards(record: Mapping[str, Json]) -> tuple[Card, ...]:
 
 
 def _explain_spread() -> str:
-    return "Mean ± SD over the cubes of each region. The SD is variation within the region, not the error of the method; for that see the report of the training run."
+    return (
+        "Mean ± SD over the cubes of each region. The SD is variation within the region, not the error of "
+        "the method; for that see the report of the training run."
+    )
 
 
 def _strings(value: Json) -> list[str]:

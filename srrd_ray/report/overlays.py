@@ -28,7 +28,8 @@ Slice: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KneeImages:
-    """The images of a knee to draw: CT (HU), its bone labels, and where there is one the MR with the transform of each bone.
+    """The images of a knee to draw: CT (HU), its bone labels,
+    and where there is one the MR with the transform of each bone.
 
     `synthetic` is the synthetic CT on the MR grid, drawn through the same transforms.
     """
@@ -42,14 +43,18 @@ class KneeImages:
 
 
 def registration(images: KneeImages) -> Figure:
-    """Return a coronal and a sagittal row: CT with bone contours, MR, synthetic CT, and CT against MR as a checkerboard."""
+    """Return a coronal and a sagittal row: CT with bone contours, MR, synthetic CT,
+    and CT against MR as a checkerboard.
+    """
     panels = ["CT", "MR, through the transforms", "synthetic CT from MR", "CT / MR checkerboard"]
     if images.synthetic is None:
         panels.remove("synthetic CT from MR")
     grids = [plane(images, name) for name in PLANES]
     widest = max(_size_mm(grid)[0] for grid in grids)
     panel = 11.0 / len(panels)
-    figure, rows = canvas(11.0, sum(panel * _size_mm(grid)[1] / widest for grid in grids) + 0.35, 2, len(panels))
+    figure, rows = canvas(
+        11.0, sum(panel * _size_mm(grid)[1] / widest for grid in grids) + 0.35, 2, len(panels)
+    )
     for row, name, grid in zip(rows, PLANES, grids, strict=True):
         labels = _as_plane(images.bones.resample_onto(grid, order=0))
         for axes, title in zip(row, panels, strict=True):
@@ -61,9 +66,13 @@ def registration(images: KneeImages) -> Figure:
 
 
 def parameter_maps(
-    images: KneeImages, maps: Mapping[Parameter, Volume[np.float32]], limits: Mapping[Parameter, tuple[float, float]]
+    images: KneeImages,
+    maps: Mapping[Parameter, Volume[np.float32]],
+    limits: Mapping[Parameter, tuple[float, float]],
 ) -> Figure:
-    """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal, where it holds most."""
+    """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal,
+    where it holds most.
+    """
     figure, rows = canvas(11.5, 6.4, 2, len(PARAMETERS))
     for column, name in enumerate(PARAMETERS):
         drawn = None
@@ -87,7 +96,9 @@ def parameter_maps(
 
 
 def plane(images: KneeImages, view: Plane) -> Geometry:
-    """Return the slice along LPS axes through the middle of the bones (coronal) or of the medial side (sagittal)."""
+    """Return the slice along LPS axes through the middle of the bones
+    (coronal) or of the medial side (sagittal).
+    """
     points = _bone_points(images.bones)
     x, y = float(np.median(points[:, 0])), float(np.median(points[:, 1]))
     if view == "coronal":
@@ -99,7 +110,9 @@ def plane(images: KneeImages, view: Plane) -> Geometry:
 def _grid(
     images: KneeImages, view: Plane, position_mm: float, around: Points, margin_mm: float = MARGIN_MM
 ) -> Geometry:
-    """Return the slice at `position_mm`, cut to the points `around` and a margin where the CT reaches further."""
+    """Return the slice at `position_mm`, cut to the points `around`
+    and a margin where the CT reaches further.
+    """
     corners = images.ct.geometry.corners_lps()
     low = np.maximum(corners.min(axis=0), around.min(axis=0) - margin_mm)
     high = np.minimum(corners.max(axis=0), around.max(axis=0) + margin_mm)
@@ -146,10 +159,14 @@ def _panel(axes: Axes, images: KneeImages, grid: Geometry, title: str, labels: S
 
 
 def _resample_through(images: KneeImages, moving: Volume[np.generic], grid: Geometry, labels: Slice) -> Slice:
-    """Return `moving` on the slice, each pixel through the transform of the nearer bone; NaN outside its field of view."""
+    """Return `moving` on the slice, each pixel through the transform of the nearer bone;
+    NaN outside its field of view.
+    """
     distance = [ndimage.distance_transform_edt(labels != BONE_LABELS[bone]) for bone in BONES]
     nearer_tibia = (
-        distance[1] < distance[0] if (labels == BONE_LABELS["tibia"]).any() else np.zeros_like(labels, dtype=bool)
+        distance[1] < distance[0]
+        if (labels == BONE_LABELS["tibia"]).any()
+        else np.zeros_like(labels, dtype=bool)
     )
     out = np.full(labels.shape, np.nan, dtype=np.float32)
     for bone, pose in images.poses.items():
@@ -163,7 +180,9 @@ def _checkerboard(ct: Slice, mr: Slice, window: tuple[float, float]) -> Slice:
     """Return tiles of CT and MR in turn, the CT scaled to the window of the MR."""
     rows, columns = np.indices(ct.shape) // round(TILE_MM / PIXEL_MM)
     share = np.clip((ct - CT_WINDOW[0]) / (CT_WINDOW[1] - CT_WINDOW[0]), 0, 1)
-    return np.where((rows + columns) % 2 == 0, share * (window[1] - window[0]) + window[0], mr).astype(np.float32)
+    return np.where((rows + columns) % 2 == 0, share * (window[1] - window[0]) + window[0], mr).astype(
+        np.float32
+    )
 
 
 def _image(axes: Axes, grid: Geometry, values: Slice, window: tuple[float, float]) -> None:

@@ -1,4 +1,6 @@
-"""The parts of a page, and the page as one self-contained HTML file: no script, no network, everything escaped."""
+"""The parts of a page, and the page as one self-contained HTML file:
+no script, no network, everything escaped.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ from srrd_ray.simulation.truth import Cell, landmarks, truth_cells
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What a profile images: fields of view (ML, AP, SI) in mm, their centre in the joint's frame, the truth's voxel."""
+    """What a profile images: fields of view (ML, AP, SI) in mm, their centre in the joint's frame,
+    the truth's voxel.
+    """
 
     ct_mm: tuple[float, float, float]
     mr_mm: tuple[float, float, float]
@@ -40,7 +42,9 @@ class View:
             for a, b in zip(self.ct_mm, self.mr_mm, strict=True)
         ]
         x, y, z = self.center_mm
-        return Extent(low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2]))
+        return Extent(
+            low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2])
+        )
 
 
 TRUTH_VOXEL_MM = 0.06
@@ -49,7 +53,10 @@ VIEWS: dict[Profile, View] = {
         ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
     ),
     "paper": View(
-        ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
+        ct_mm=(150.0, 150.0, 90.0),
+        mr_mm=(90.0, 140.0, 110.0),
+        center_mm=(0, 0, 0),
+        truth_voxel_mm=TRUTH_VOXEL_MM,
     ),
 }
 
@@ -80,11 +87,15 @@ def pose_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
     """Return a knee of the plan, its tables covering `extent`."""
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), extent)
-    return PosedKnee(anatomy=a, scene=scene, sessions=sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space)))
+    return PosedKnee(
+        anatomy=a, scene=scene, sessions=sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
+    )
 
 
 def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequence = "bssfp") -> KneeImages:
-    """Return the images and the truth of one knee, all of it a function of plan and MR sequence (and of `view` where given)."""
+    """Return the images and the truth of one knee, all of it a function of plan and
+    MR sequence (and of `view` where given).
+    """
     view = view or VIEWS[plan.profile]
     knee = pose_knee(plan, view.extent)
     scene, sessions = knee.scene, knee.sessions
@@ -101,14 +112,17 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
         transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
         cells=truth_cells(scene, sessions["ct"], knee.anatomy, view.truth_voxel_mm),
-        nuisance=_nuisance(sessions, protocol, ct_session, mr_session) | _mr_nuisance(mr_protocol, mr_session),
+        nuisance=_nuisance(sessions, protocol, ct_session, mr_session)
+        | _mr_nuisance(mr_protocol, mr_session),
     )
 
 
 def image_grids(
     plan: SimulatedKnee, view: View, sessions: dict[Modality, Session], mr_protocol: mr.MrProtocol
 ) -> dict[Modality, Geometry]:
-    """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee, both centred on the joint."""
+    """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee,
+    both centred on the joint.
+    """
     protocol = ct.PROTOCOLS[plan.hospital]
     spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
     counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
@@ -124,12 +138,16 @@ def _sagittal(plan: SimulatedKnee, view: View, session: Session, protocol: mr.Mr
     """Array axes (slice, row, column) run along (left to right, head to foot, front to back) of the knee."""
     joint = session.joint_line()
     axes = joint[:3, :3] * (1 if plan.knee.side == "R" else np.array([-1.0, 1.0, 1.0]))
-    counts = [round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)]
+    counts = [
+        round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)
+    ]
     linear = np.eye(4)
     linear[:3, 0] = axes[:, 1] * protocol.pixel_mm
     linear[:3, 1] = -axes[:, 2] * protocol.pixel_mm
     linear[:3, 2] = -axes[:, 0] * protocol.slice_mm
-    return _centered((counts[0], counts[2], counts[1]), linear, transform_points(joint, np.array(view.center_mm)))
+    return _centered(
+        (counts[0], counts[2], counts[1]), linear, transform_points(joint, np.array(view.center_mm))
+    )
 
 
 def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: Points) -> Geometry:
@@ -146,13 +164,17 @@ def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geome
     return Volume(array=labels, geometry=grid)
 
 
-def _landmarks(scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]) -> dict[Bone, Points]:
+def _landmarks(
+    scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]
+) -> dict[Bone, Points]:
     by_bone: dict[Bone, Points] = {}
     for n, bone in enumerate(BONES):
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]
         points = landmarks(scene.bones[n], views)
         if len(points) < 12:
-            raise InputError("simulated-view", f"the {bone} leaves the field of view", got=f"{len(points)} landmarks")
+            raise InputError(
+                "simulated-view", f"the {bone} leaves the field of view", got=f"{len(points)} landmarks"
+            )
         by_bone[bone] = transform_points(sessions["ct"].world_from_bone[n], points)
     return by_bone
 
@@ -185,7 +207,9 @@ def _sample_mr_session(plan: SimulatedKnee) -> mr.MrSession:
 
 
 def _gradient_scale(plan: SimulatedKnee) -> tuple[float, float, float]:
-    """Return the error of a scanner's gradients, the same for all knees of a hospital: SD 0.15 %, at most 0.3 %."""
+    """Return the error of a scanner's gradients, the same for all knees of a hospital:
+    SD 0.15 %, at most 0.3 %.
+    """
     rng = np.random.default_rng(seed_from(plan.seed, f"hospital {plan.hospital}", "mr gradients"))
     x, y, z = 1 + np.clip(rng.normal(0, 0.0015, 3), -0.003, 0.003)
     return float(x), float(y), float(z)
@@ -204,7 +228,10 @@ def _sample_motion(plan: SimulatedKnee) -> Motion | None:
 
 
 def _nuisance(
-    sessions: dict[Modality, Session], protocol: ct.CtProtocol, ct_session: ct.CtSession, mr_session: mr.MrSession
+    sessions: dict[Modality, Session],
+    protocol: ct.CtProtocol,
+    ct_session: ct.CtSession,
+    mr_session: mr.MrSession,
 ) -> dict[str, float | str]:
     pose, base = sessions["mr"].joint, sessions["ct"].joint
     return {

@@ -29,8 +29,8 @@ def measure_line_spread(values: NDArray[np.floating], distance_mm: Floats, step_
     Parameters
     ----------
     values, distance_mm
-        Any number of voxels and their signed distance from the edge, which has to meet the grid at a slant, so that distances
-        fall into every bin of `step_mm`; bins that stay empty are interpolated.
+        Any number of voxels and their signed distance from the edge, which has to meet the grid at a slant,
+        so that distances fall into every bin of `step_mm`; bins that stay empty are interpolated.
     """
     bins = np.rint(distance_mm / step_mm).astype(np.intp).ravel()
     reach = round(REACH_MM / step_mm)
@@ -46,8 +46,9 @@ def measure_line_spread(values: NDArray[np.floating], distance_mm: Floats, step_
 def measure_mtf(values: NDArray[np.floating], distance_mm: Floats, step_mm: float = 0.1) -> Curve:
     """Return the modulation transfer across a straight edge: frequency 1/mm, transfer (1 at 0).
 
-    The edge method of IEC 62220-1 for an edge that is known: binned spread, derivative, Hann window, Fourier transform; the
-    bins' and the difference's own transfer, sinc each, are divided out.
+    The edge method of IEC 62220-1 for an edge that is known:
+    binned spread, derivative, Hann window, Fourier transform;
+    the bins' and the difference's own transfer, sinc each, are divided out.
     """
     line = measure_line_spread(values, distance_mm, step_mm)
     count = 8 * len(line.y)
@@ -73,7 +74,8 @@ def measure_width(values: NDArray[np.floating], distance_mm: Floats, step_mm: fl
 def measure_noise_power(
     noise: NDArray[np.floating] | NDArray[np.int16], pixel_mm: tuple[float, float], bins: int = 24
 ) -> Curve:
-    """Return the radial noise power of slices (n, y, x): frequency 1/mm up to the lower Nyquist's, power in value² · mm².
+    """Return the radial noise power of slices (n, y, x):
+    frequency 1/mm up to the lower Nyquist's, power in value² · mm².
 
     Its integral over the plane of frequencies, 2π ∫ f · power df and the corners beyond, is the variance.
     """
@@ -85,5 +87,8 @@ def measure_noise_power(
     which = np.digitize(radius.ravel(), edges) - 1
     kept = which < bins
     count = np.bincount(which[kept], minlength=bins)
-    mean = [np.bincount(which[kept], weight.ravel()[kept], bins) / np.maximum(count, 1) for weight in (radius, power)]
+    mean = [
+        np.bincount(which[kept], weight.ravel()[kept], bins) / np.maximum(count, 1)
+        for weight in (radius, power)
+    ]
     return Curve(mean[0][count > 0], mean[1][count > 0])

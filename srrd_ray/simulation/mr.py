@@ -1,4 +1,6 @@
-"""MR of a scene: tissue signal by sequence physics, sampled in k-space, with coil sensitivity and Rician noise."""
+"""MR of a scene: tissue signal by sequence physics, sampled in k-space,
+with coil sensitivity and Rician noise.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,9 @@ class MrProtocol:
     Parameters
     ----------
     bandwidth_hz
-        Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from water. None leaves
-        fat at its position: marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
+        Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from
+        water. None leaves fat at its position:
+        marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
     """
 
     sequence: Sequence = "bssfp"
@@ -92,19 +95,23 @@ SEQUENCE_CODES: dict[Sequence, tuple[str, str, str]] = {
     "dess": ("GR", "SS", "3D"),
     "pd": ("SE", "NONE", "2D"),
 }
-"""How DICOM names each: scanning sequence, its variant (SS: steady state), and whether slices are excited together."""
+"""How DICOM names each: scanning sequence, its variant (SS:
+steady state), and whether slices are excited together.
+"""
 FIELD_T = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MrSession:
-    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain, and the noise's generator seed.
+    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain,
+    and the noise's generator seed.
 
     Parameters
     ----------
     scale
-        Error of the gradients along the scanner's x, y, z: a voxel that the header places at p mm from the middle of the field
-        of view shows what lies at scale · p. It is not part of the rigid truth.
+        Error of the gradients along the scanner's x, y, z:
+        a voxel that the header places at p mm from the middle of the field of view shows what lies at scale ·
+        p. It is not part of the rigid truth.
     motion
         How the knee moves during the scan; none where it lies still.
     """
@@ -121,8 +128,9 @@ class MrSession:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Readout:
-    """What turns tissue into k-space: signal tables of water and fat (256, offsets) and how far fat is shifted along the
-    columns (pixels), off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
+    """What turns tissue into k-space: signal tables of water and fat (256,
+    offsets) and how far fat is shifted along the columns (pixels),
+    off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
     """
 
     tables: tuple[Complex, ...]
@@ -131,7 +139,9 @@ class Readout:
     motion: Motion | None
 
 
-def signal(protocol: MrProtocol, tissue_: Relaxation, offset_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
+def signal(
+    protocol: MrProtocol, tissue_: Relaxation, offset_hz: NDArray[np.float64]
+) -> NDArray[np.complex128]:
     """Return the complex steady-state signal of a tissue at off-resonances in Hz, for unit gain.
 
     bSSFP: Freeman-Hill with alternating pulses; DESS: the sum of squares of both echoes; PD: a spin echo.
@@ -183,9 +193,13 @@ def signal_tables(protocol: MrProtocol, red_marrow: float = 0.1) -> tuple[Comple
 
 
 def acquire(
-    scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, protocol: MrProtocol, session: MrSession
+    scene: Scene,
+    bones_from_world: NDArray[np.float64],
+    grid: Geometry,
+    protocol: MrProtocol,
+    session: MrSession,
 ) -> Volume[np.uint16]:
-    """Return the magnitude image on `grid`, (slice, row, column), scaled so that marrow is near 1000 · gain."""
+    """Return the magnitude image on `grid` (slice, row, column), scaled to marrow near 1000 · gain."""
     rng = np.random.default_rng(session.seed)
     shim = sample_shim_residual(rng, session.field_hz)
     tables, stretched = signal_tables(protocol, session.red_marrow), stretch_grid(grid, session.scale)
@@ -203,7 +217,9 @@ def acquire(
 
 
 def marrow_signal(tables: tuple[Complex, Complex]) -> float:
-    """Return the magnitude, on resonance, of marrow between trabeculae of a volume fraction of 0.2: signal to noise refers to it."""
+    """Return the magnitude, on resonance, of marrow between trabeculae of a volume fraction of 0.2:
+    signal to noise refers to it.
+    """
     return float(np.abs(sum(table[tissue.MARROW + 5, len(OFFSETS_HZ) // 2] for table in tables)))
 
 
@@ -215,8 +231,12 @@ def stretch_grid(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
     return Geometry.from_affine(grid.shape, stretch @ grid.affine)
 
 
-def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout) -> Complex:
-    """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired one."""
+def k_space_sample(
+    scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout
+) -> Complex:
+    """Return the noiseless complex image: the signal of a finer grid,
+    its spectrum cropped to the acquired one.
+    """
     acquired = widen(grid, MARGIN)
     nz, ny, nx = acquired.shape
     fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
@@ -231,7 +251,9 @@ def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Ge
     return np.ascontiguousarray(image[inner(grid.shape, image.shape)])
 
 
-def _sample_plane(mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float) -> Complex:
+def _sample_plane(
+    mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float
+) -> Complex:
     """Return one plane sampled in both directions; fat, the second table, is shifted along the columns."""
     ny, nx = mineral.shape
     offset = interpolate_plane(readout.field_hz, along, (ny, nx))
@@ -250,14 +272,20 @@ def _shift_phases(count: int, pixels: float) -> Complex:
 
 
 def sample_shim_residual(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
-    """Return the coefficients (3, 3, 3) of a smooth off-resonance, a quadratic in (z, y, x) ∈ [−1, 1], SD `field_hz`."""
+    """Return the coefficients (3, 3, 3) of a smooth off-resonance, a quadratic in (z, y, x) ∈ [−1, 1],
+    SD `field_hz`.
+    """
     coefficients = rng.normal(0, 1, (3, 3, 3)) * field_hz * 0.6
     powers = np.indices((3, 3, 3)).sum(axis=0)
     return np.where(powers <= 2, coefficients, 0.0)
 
 
-def sample_bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: float) -> NDArray[np.float32]:
-    """Return a receive sensitivity around 1: exp of a cubic in the coordinates whose largest excursion is log(1 + size)."""
+def sample_bias_field(
+    rng: np.random.Generator, shape: tuple[int, int, int], size: float
+) -> NDArray[np.float32]:
+    """Return a receive sensitivity around 1:
+    exp of a cubic in the coordinates whose largest excursion is log(1 + size).
+    """
     axes = [np.linspace(-1, 1, n) for n in shape]
     powers = np.indices((4, 4, 4)).sum(axis=0)
     coefficients = np.where((powers <= 3) & (powers > 0), rng.normal(0, 1, (4, 4, 4)) / (1 + powers), 0.0)

@@ -1,9 +1,11 @@
-"""Off-resonance of an MR scanner, Hz: the residual of its shim, and the susceptibility of bone, fat and air at borders.
+"""Off-resonance of an MR scanner, Hz: the residual of its shim, and the susceptibility of bone,
+fat and air at borders.
 
-The susceptibility of every tissue is read on a coarse grid, a little wider than the image, and turned into a field by the
-dipole kernel 1/3 − (k·B0)²/k² in the frequency domain (Salomir 2003; Marques & Bowtell 2005). Beyond that grid all is taken
-for water. Nodes are points, so that a thin plate hits some and misses others: their values are smoothed by `BLUR_MM`. Structure
-finer than that (single trabeculae) is not in this field but in R2'.
+The susceptibility of every tissue is read on a coarse grid, a little wider than the image, and turned into a
+field by the dipole kernel 1/3 − (k·B0)²/k² in the frequency domain (Salomir 2003; Marques & Bowtell 2005).
+Beyond that grid all is taken for water. Nodes are points, so that a thin plate hits some and misses others:
+their values are smoothed by `BLUR_MM`.
+Structure finer than that (single trabeculae) is not in this field but in R2'.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ STEP_MM, MARGIN_MM, BLUR_MM = 2.0, 16.0, 2.0
 LARMOR_MHZ = 127.73
 """Of protons at 3 T, 42.577 MHz/T: also Hz a ppm."""
 AIR_PPM, WATER_PPM, FAT_PPM, BONE_PPM = 0.36, -9.05, -8.4, -11.3
-"""Volume susceptibility (SI). Bone: −0.90 ppm in CGS units, times 4π (Hopkins & Wehrli, Magn Reson Med 1997; 37:494, bovine rib);
-air, water and fat from memory of the literature."""
+"""Volume susceptibility (SI). Bone: −0.90 ppm in CGS units, times 4π (Hopkins & Wehrli, Magn Reson Med 1997;
+37:494, bovine rib); air, water and fat from memory of the literature.
+"""
 
 
 def susceptibility_table() -> Floats:
@@ -43,7 +46,8 @@ def off_resonance(
 ) -> Floats:
     """Return Hz at nodes about `STEP_MM` apart that fill the field of view of `grid`.
 
-    `shim` are the coefficients (3, 3, 3) of the residual of the shim, in (z, y, x) ∈ [−1, 1] over the field of view.
+    `shim` are the coefficients (3, 3, 3) of the residual of the shim, in (z, y, x) ∈ [−1,
+    1] over the field of view.
     """
     shape = [max(round(n * mm / STEP_MM), 2) for n, mm in zip(grid.shape, grid.spacing_mm, strict=True)]
     nodes = grid.rescaled((shape[0], shape[1], shape[2]))
@@ -62,10 +66,14 @@ def off_resonance(
 
 
 def dipole_field(susceptibility: Floats, grid: Geometry) -> NDArray[np.float64]:
-    """Return the relative change of the field, smoothed by `BLUR_MM`, in the unit of `susceptibility`; B0 along world z."""
+    """Return the relative change of the field, smoothed by `BLUR_MM`, in the unit of `susceptibility`;
+    B0 along world z.
+    """
     shape = [fft.next_fast_len(n + n // 2) for n in susceptibility.shape]
     toward = grid.affine[2, 2::-1] / np.array(grid.spacing_mm)  # cosine between world z and each array axis
-    k = np.meshgrid(*(np.fft.fftfreq(n, mm) for n, mm in zip(shape, grid.spacing_mm, strict=True)), indexing="ij")
+    k = np.meshgrid(
+        *(np.fft.fftfreq(n, mm) for n, mm in zip(shape, grid.spacing_mm, strict=True)), indexing="ij"
+    )
     k2 = k[0] ** 2 + k[1] ** 2 + k[2] ** 2
     along = k[0] * toward[0] + k[1] * toward[1] + k[2] * toward[2]
     kernel = 1 / 3 - along**2 / np.where(k2 > 0, k2, 1.0)
@@ -77,7 +85,9 @@ def dipole_field(susceptibility: Floats, grid: Geometry) -> NDArray[np.float64]:
 
 
 def apply_shim(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return `field` less its mean and slopes over the tissue, as after a first-order shim; unchanged without tissue."""
+    """Return `field` less its mean and slopes over the tissue, as after a first-order shim;
+    unchanged without tissue.
+    """
     if tissue_mask.sum() < 8:
         return field
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in field.shape), indexing="ij", sparse=True)
@@ -90,7 +100,9 @@ def apply_shim(field: NDArray[np.float64], tissue_mask: NDArray[np.bool_]) -> ND
 
 
 def interpolate_plane(field: Floats, along: float, shape: tuple[int, int]) -> Floats:
-    """Return one plane (y, x) of `shape`, linear between the nodes; `along` is its position in the field of view, 0 to 1."""
+    """Return one plane (y, x) of `shape`, linear between the nodes;
+    `along` is its position in the field of view, 0 to 1.
+    """
     plane: Floats = _between(field, np.array([along * field.shape[0] - 0.5]), 0)[0]
     rows, columns = ((np.arange(n) + 0.5) * (m / n) - 0.5 for n, m in zip(shape, plane.shape, strict=True))
     return _between(_between(plane, rows, 0), columns, 1)

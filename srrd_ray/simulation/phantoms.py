@@ -1,4 +1,6 @@
-"""Scenes with a known answer: a body of one tissue, and a straight edge of compact bone. For tests and for the gallery."""
+"""Scenes with a known answer: a body of one tissue, and a straight edge of compact bone.
+For tests and for the gallery.
+"""
 
 from __future__ import annotations
 

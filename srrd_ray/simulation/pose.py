@@ -1,4 +1,6 @@
-"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur, for CT and MR separately."""
+"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur,
+for CT and MR separately.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ FEMUR, TIBIA, FIBULA, PATELLA = range(4)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointPose:
-    """The tibia against the femur: flexion, internal axial rotation and varus in degrees, shift (x, y, z) mm."""
+    """The tibia against the femur: flexion, internal rotation and varus in degrees, shift (x, y, z) mm."""
 
     flexion: float
     axial: float
@@ -41,7 +43,9 @@ class Session:
         return np.asarray(np.linalg.inv(self.world_from_bone), np.float64)
 
     def joint_line(self) -> Matrix:
-        """Return the pose (4, 4) of the joint: halfway between femur and tibia; where a technician aims the scan."""
+        """Return the pose (4, 4) of the joint: halfway between femur and tibia;
+        where a technician aims the scan.
+        """
         femur, tibia = self.world_from_bone[FEMUR], self.world_from_bone[TIBIA]
         between = np.linalg.inv(femur) @ tibia
         half = Rotation.from_matrix(between[:3, :3]).as_rotvec() / 2
@@ -54,7 +58,8 @@ class Session:
 def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...], gap_mm: float) -> dict[Modality, Session]:
     """Return the CT and the MR session of a knee; differences as published (method notes C6).
 
-    `gap_mm` is the least distance of the bones at rest: cartilage keeps it in every pose, but for a little compression.
+    `gap_mm` is the least distance of the bones at rest:
+    cartilage keeps it in every pose, but for a little compression.
     """
     rng = plan.generator("pose")
     bent = float(np.clip(abs(rng.normal(2, 1.5)), 0, 5))
@@ -85,7 +90,9 @@ def _session(
 
 
 def tibia_pose(joint: JointPose) -> Matrix:
-    """Return the map (4, 4) from the tibia's frame to the femur's: a turn about the condyles' axis, then the shift."""
+    """Return the map (4, 4) from the tibia's frame to the femur's:
+    a turn about the condyles' axis, then the shift.
+    """
     turn = Rotation.from_euler("zyx", [joint.axial, joint.varus, joint.flexion], degrees=True)
     axis = np.array([0.0, AXIS_Y_MM, AXIS_Z_MM])
     pose = np.eye(4)
@@ -95,12 +102,14 @@ def tibia_pose(joint: JointPose) -> Matrix:
 
 
 def patella_pose(joint: JointPose) -> Matrix:
-    """Return the map from the patella's frame to the femur's: 0.6 of the flexion about the trochlea's axis."""
+    """Return the map from the patella's frame to the femur's: 0.6 of the flexion, about the trochlea."""
     return tibia_pose(JointPose(flexion=0.6 * joint.flexion, axial=0.0, varus=0.0, shift=(0.0, 0.0, 0.0)))
 
 
 def bring_into_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:
-    """Return `pose` with the tibia moved along z so that the bones' least distance at the plateaus is `gap_mm`."""
+    """Return `pose` with the tibia moved along z so that the bones'
+    least distance at the plateaus is `gap_mm`.
+    """
     surface = _plateau_points(bones[TIBIA])
     moved = pose.copy()
     for _ in range(3):
@@ -117,7 +126,9 @@ def _plateau_points(table: Table) -> Points:
 
 
 def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
-    """Return depth under the bone's surface at points (…, 3) of its frame, mm; the border value outside the table."""
+    """Return depth under the bone's surface at points (…, 3) of its frame, mm;
+    the border value outside the table.
+    """
     index = np.moveaxis((points - table.origin_mm) / table.step_mm, -1, 0)[::-1]
     out: NDArray[np.float32] = ndimage.map_coordinates(
         np.ascontiguousarray(table.values[..., 0]), index, order=1, mode="nearest"
@@ -126,7 +137,9 @@ def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
 
 
 def depth_on(table: Table, bone_from_index: Matrix, shape: Shape) -> NDArray[np.float32]:
-    """Return `depth_at` the points of a grid (z, y, x), whose indices (i, j, k, 1) `bone_from_index` (4, 4) takes to the bone's frame."""
+    """Return `depth_at` the points of a grid (z, y, x), whose indices (i, j, k, 1) `bone_from_index` (4,
+    4) takes to the bone's frame.
+    """
     to_node = np.eye(4)
     to_node[:3, :3] = bone_from_index[:3, :3] / table.step_mm
     to_node[:3, 3] = (bone_from_index[:3, 3] - table.origin_mm) / table.step_mm

@@ -1,8 +1,8 @@
 """The exact truth of a simulated knee: transforms, landmarks, and trabecular sums in small cells.
 
-Sums over cells are additive: BV/TV of any box is Σ n_bone / Σ n_total over the cells inside it, Tb.Th is
-Σ sum_th_mm / Σ n_bone, Tb.Sp is Σ sum_sp_mm / Σ n_marrow. Counted is the trabecular compartment: compact bone, cysts and
-their rims are no part of it.
+Sums over cells are additive: BV/TV of any box is Σ n_bone / Σ n_total over the cells inside it, Tb.Th is Σ
+sum_th_mm / Σ n_bone, Tb.Sp is Σ sum_sp_mm / Σ n_marrow. Counted is the trabecular compartment:
+compact bone, cysts and their rims are no part of it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Cell:
 
 
 def truth_cells(scene: Scene, ct: Session, a: Anatomy, voxel_mm: float) -> list[Cell]:
-    """Return the cells of the four weight-bearing regions, measured at `voxel_mm` by exact local thickness."""
+    """Return the cells of the four weight-bearing regions, by exact local thickness at `voxel_mm`."""
     cells: list[Cell] = []
     for index, bone in enumerate(BONES):
         for side, compartment in enumerate(COMPARTMENTS):
@@ -56,7 +56,9 @@ def truth_cells(scene: Scene, ct: Session, a: Anatomy, voxel_mm: float) -> list[
 
 
 def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Points:
-    """Return the middle of a region's block in its bone's frame, mm: under the centre of the compartment's surface."""
+    """Return the middle of a region's block in its bone's frame, mm:
+    under the centre of the compartment's surface.
+    """
     x, y = a.centers_x[side], 0.0
     up = np.arange(-12.0, 12.0, 0.05)
     line = np.column_stack([np.full_like(up, x), np.full_like(up, y), up])
@@ -66,7 +68,9 @@ def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Poi
     return np.array([x, y, surface + half if bone == 0 else surface - half])
 
 
-def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: Points, voxel_mm: float) -> list[Cell]:
+def _block(
+    scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: Points, voxel_mm: float
+) -> list[Cell]:
     per_cell = round(CELL_MM / voxel_mm)
     voxel = CELL_MM / per_cell
     margin = round(0.45 / voxel)
@@ -83,8 +87,14 @@ def _block(scene: Scene, ct: Session, region: tuple[Bone, Compartment], middle: 
     thickness, spacing = (local_thickness(m, (voxel,) * 3, dtype=np.float32)[window] for m in (solid, hollow))
     inside, bone, marrow = inside[window], bone[window], marrow[window]
     sums = [_cell_sums(v, per_cell) for v in (inside, bone, thickness * bone, marrow, spacing * marrow)]
-    centers = middle + (np.indices(BLOCK_CELLS).reshape(3, -1).T - (np.array(BLOCK_CELLS) - 1) / 2)[:, ::-1] * CELL_MM
-    return [_cell(region, position, [float(s.ravel()[n]) for s in sums], voxel) for n, position in enumerate(centers)]
+    centers = (
+        middle
+        + (np.indices(BLOCK_CELLS).reshape(3, -1).T - (np.array(BLOCK_CELLS) - 1) / 2)[:, ::-1] * CELL_MM
+    )
+    return [
+        _cell(region, position, [float(s.ravel()[n]) for s in sums], voxel)
+        for n, position in enumerate(centers)
+    ]
 
 
 def _cell(region: tuple[Bone, Compartment], position: Points, sums: list[float], voxel: float) -> Cell:
@@ -114,7 +124,9 @@ def _cell_sums(values: NDArray[np.generic], per_cell: int) -> NDArray[np.float64
     return sums
 
 
-def landmarks(table: Table, session_grids: list[tuple[NDArray[np.float64], Geometry]], count: int = 16) -> Points:
+def landmarks(
+    table: Table, session_grids: list[tuple[NDArray[np.float64], Geometry]], count: int = 16
+) -> Points:
     """Return `count` points of a bone's surface, in its frame, far from each other and inside every image.
 
     `session_grids` pairs (4, 4) world from bone with the image's grid, one for each session.

@@ -1,4 +1,6 @@
-"""Atomic outputs: written to a temporary path, then renamed; for an object store, written locally, then uploaded."""
+"""Atomic outputs: written to a temporary path, then renamed;
+for an object store, written locally, then uploaded.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary local path for a new file or folder; on success it replaces `path`, on error it is removed.
+    """Yield a temporary local path for a new file or folder;
+    on success it replaces `path`, on error it is removed.
 
     Two writers of one path never mix: each has its own temporary path, and the last rename (or upload) wins.
 

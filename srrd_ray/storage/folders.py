@@ -9,7 +9,9 @@ from pathlib import Path
 
 
 def walk_files(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, bytes and time of change (ns) of a local file, or of the files below a folder by their sorted paths."""
+    """Yield name, bytes and time of change (ns) of a local file,
+    or of the files below a folder by their sorted paths.
+    """
     try:
         about = path.stat()
     except OSError:  # not there, or not to be read: no files, as `Path.rglob` has it
@@ -23,7 +25,9 @@ def walk_files(path: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def count_local(path: Path) -> tuple[int, int] | None:
-    """Return the number of files at or below a local path, and their bytes; none where the path does not exist."""
+    """Return the number of files at or below a local path, and their bytes;
+    none where the path does not exist.
+    """
     try:
         about = path.stat()
     except OSError:
@@ -44,7 +48,9 @@ def list_names(folder: Path) -> set[str]:
 
 
 def _walk(folder: str, *, ordered: bool) -> Iterator[os.DirEntry[str]]:
-    """Yield the files below a folder, by sorted path or as they come; a folder that may not be read counts as empty."""
+    """Yield the files below a folder, by sorted path or as they come;
+    a folder that may not be read counts as empty.
+    """
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name) if ordered else list(scan)

@@ -1,7 +1,9 @@
-"""Objects of an S3 store: get, put, list and remove, with timeouts, retries with backoff, and errors that can be acted on.
+"""Objects of an S3 store: get, put, list and remove, with timeouts, retries with backoff,
+and errors that can be acted on.
 
-The keys of the account come from the environment (``AWS_*``, also ``AWS_ENDPOINT_URL``) or the machine's role; no error
-carries an address or a key. An object is whole or absent: a store shows it when its last byte has arrived.
+The keys of the account come from the environment (``AWS_*``, also ``AWS_ENDPOINT_URL``) or the machine's
+role; no error carries an address or a key. An object is whole or absent:
+a store shows it when its last byte has arrived.
 """
 
 from __future__ import annotations
@@ -146,7 +148,9 @@ def download(bucket: str, pairs: Sequence[tuple[str, Path]]) -> None:
 
 
 def iterate_below(bucket: str, prefix: str, after: str = "") -> Iterator[Entry]:
-    """Yield every object whose key begins with `prefix` and comes after `after`, sorted by key; one request a thousand."""
+    """Yield every object whose key begins with `prefix` and comes after `after`, sorted by key;
+    one request a thousand.
+    """
     with _translate_errors(bucket):
         start = {"StartAfter": after} if after else {}
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start)
@@ -159,7 +163,9 @@ def list_children(bucket: str, prefix: str) -> list[str]:
     """Return the names of what lies directly below `prefix`, objects and folders, sorted."""
     names: set[str] = set()
     with _translate_errors(bucket):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        pages = (
+            client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        )
         for page in pages:
             names |= {item["Key"] for item in page.get("Contents", ())}
             names |= {item["Prefix"] for item in page.get("CommonPrefixes", ())}
@@ -194,7 +200,7 @@ def _run_parallel(bucket: str, do: object, items: Sequence[object]) -> None:
 
 @contextmanager
 def _translate_errors(bucket: str) -> Iterator[None]:
-    """Turn what the client raises into `FileNotFoundError` or a `StoreError` without addresses and secrets."""
+    """Turn errors of the client into `FileNotFoundError` or a `StoreError` without addresses and secrets."""
     try:
         yield
     except Exception as error:
@@ -209,7 +215,10 @@ def _translate_errors(bucket: str) -> Iterator[None]:
 def _store_error(bucket: str, code: str) -> StoreError:
     if code == "NoSuchBucket":
         return StoreError(
-            "bucket-missing", "no such bucket", where=f"s3://{bucket}", todo="Make it, or correct the address."
+            "bucket-missing",
+            "no such bucket",
+            where=f"s3://{bucket}",
+            todo="Make it, or correct the address.",
         )
     if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoCredentialsError"):
         return StoreError(
@@ -217,14 +226,18 @@ def _store_error(bucket: str, code: str) -> StoreError:
             todo="Check the AWS_* variables or the role of every node, and the policy of the bucket.",
         )  # fmt: skip
     return StoreError(
-        "store-unreachable", "the object store does not answer as it should", where=f"s3://{bucket}", got=code,
+        "store-unreachable", "the object store does not answer as it should", where=f"s3://{bucket}",
+        got=code,
         todo="Check AWS_ENDPOINT_URL and the network; run the same command again: finished work is kept.",
     )  # fmt: skip
 
 
 def _is_interrupted(error: BaseException) -> bool:
     kind = type(error)
-    return kind.__module__.startswith("urllib3.") or kind.__name__ in ("ResponseStreamingError", "IncompleteReadError")
+    return kind.__module__.startswith("urllib3.") or kind.__name__ in (
+        "ResponseStreamingError",
+        "IncompleteReadError",
+    )
 
 
 def _is_client_error(error: BaseException) -> bool:

@@ -1,7 +1,9 @@
-"""Volumes as OME-Zarr 0.5: sharded, checksummed, multiscale, whole or absent, the same bytes for the same voxels.
+"""Volumes as OME-Zarr 0.5: sharded, checksummed, multiscale, whole or absent,
+the same bytes for the same voxels.
 
-NGFF 0.5 has no rotation: its transforms hold the spacing along the array axes, and the exact `ijk_to_lps` of every level
-lies in our own block ``srrd`` of the group's attributes. That block is what this package reads.
+NGFF 0.5 has no rotation: its transforms hold the spacing along the array axes,
+and the exact `ijk_to_lps` of every level lies in our own block ``srrd`` of the group's attributes.
+That block is what this package reads.
 """
 
 from __future__ import annotations
@@ -150,14 +152,20 @@ def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool
 
 
 def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> _Level:
-    array = sharded.create_array(group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES)
+    array = sharded.create_array(
+        group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES
+    )
     for window in sharded.iterate_blocks(values.shape, array.shards or array.chunks):
         array[window] = np.ascontiguousarray(values[window])
-    return _Level(name=str(level), geometry=geometry, sha256=sharded.hash_array(values, _describe_geometry(geometry)))
+    return _Level(
+        name=str(level), geometry=geometry, sha256=sharded.hash_array(values, _describe_geometry(geometry))
+    )
 
 
 def downsampling_factor(geometry: Geometry) -> Shape:
-    """Return the factor (1 or 2) of each axis: 2 where its spacing is within √2 of the finest, so that voxels become cubes."""
+    """Return the factor (1 or 2) of each axis:
+    2 where its spacing is within √2 of the finest, so that voxels become cubes.
+    """
     finest = min(s for s, n in zip(geometry.spacing_mm, geometry.shape, strict=True) if n > 1)
     z, y, x = (
         2 if n > 1 and spacing < finest * 2**0.5 * 1.001 else 1
@@ -167,7 +175,9 @@ def downsampling_factor(geometry: Geometry) -> Shape:
 
 
 def coarsen(geometry: Geometry, factor: Shape) -> Geometry:
-    """Return the grid of blocks of `factor` voxels; an incomplete last block counts, with the centre of a full one."""
+    """Return the grid of blocks of `factor` voxels;
+    an incomplete last block counts, with the centre of a full one.
+    """
     affine = geometry.affine
     affine[:3, 3] = geometry.index_to_lps((np.asarray(factor, dtype=np.float64) - 1) / 2)
     affine[:3, :3] = affine[:3, :3] * np.asarray(factor, dtype=np.float64)[::-1]
@@ -176,7 +186,8 @@ def coarsen(geometry: Geometry, factor: Shape) -> Geometry:
 
 
 def downsample(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Array:
-    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals).
+    """Return block means (rounded for integers), or for labels the most
+    frequent value (the smallest of equals).
 
     One plane of blocks at a time, so that no wide copy of the volume is made.
     """
@@ -184,7 +195,10 @@ def downsample(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded
     coarse = np.empty((z, y, x), dtype=values.dtype)
     for k in range(z):
         planes = values[k * factor[0] : (k + 1) * factor[0]]
-        pad = [(0, f - n if a == 0 else -n % f) for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))]
+        pad = [
+            (0, f - n if a == 0 else -n % f)
+            for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))
+        ]
         padded = np.pad(planes, pad, mode="edge") if any(after for _, after in pad) else planes
         coarse[k] = _majority(padded, factor) if labels else _mean(padded, factor)
     return coarse
@@ -231,7 +245,9 @@ def _level_block(level: _Level) -> dict[str, object]:
 
 
 def _ngff_metadata(image: Image, levels: list[_Level]) -> dict[str, object]:
-    """The `ome` block: spacing along the array axes in mm, and block centres relative to the first voxel of level 0."""
+    """The `ome` block: spacing along the array axes in mm,
+    and block centres relative to the first voxel of level 0.
+    """
     axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in AXES]
     first = levels[0].geometry
     datasets = []
@@ -247,7 +263,11 @@ def _parse_levels(metadata: Mapping[str, object]) -> list[_Level]:
     blocks = metadata["levels"]
     assert isinstance(blocks, list)
     return [
-        _Level(name=block["path"], geometry=Geometry.from_affine(block["shape"], block["ijk_to_lps"]), sha256=block["sha256"])
+        _Level(
+            name=block["path"],
+            geometry=Geometry.from_affine(block["shape"], block["ijk_to_lps"]),
+            sha256=block["sha256"],
+        )
         for block in blocks
     ]
 

@@ -24,8 +24,9 @@ Result = TypeVar("Result")
 def parallel_map(function: Callable[[Item], Result], items: Sequence[Item], root: Path) -> list[Result]:
     """Return `function` of each item, in order; `function` reads files below `root`.
 
-    An object store gets many requests at once. On a local disk with warm caches threads would take twice as long, so
-    the first items decide whether the rest run in threads.
+    An object store gets many requests at once.
+    On a local disk with warm caches threads would take twice as long,
+    so the first items decide whether the rest run in threads.
     """
     if isinstance(root, ObjectPath):
         return _map_threaded(function, items, STORE_THREADS)
@@ -33,7 +34,9 @@ def parallel_map(function: Callable[[Item], Result], items: Sequence[Item], root
     first = [function(item) for item in items[:PROBE]]
     waits = time.perf_counter() - started > WAITS * (time.thread_time() - computed)
     rest = items[PROBE:]
-    return first + (_map_threaded(function, rest, DISK_THREADS) if waits else [function(item) for item in rest])
+    return first + (
+        _map_threaded(function, rest, DISK_THREADS) if waits else [function(item) for item in rest]
+    )
 
 
 def _map_threaded(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> list[Result]:

@@ -1,7 +1,9 @@
-"""Shards of patches: sharded Zarr v3 arrays with one row a patch, and a Parquet index of the same stem in the same folder.
+"""Shards of patches: sharded Zarr v3 arrays with one row a patch,
+and a Parquet index of the same stem in the same folder.
 
-One writer owns a whole shard. Arrays and index carry each other's hash, so that a torn pair is found; row counts and
-checksums are verified on read, so that a missing or altered row is an error and never a row of zeros.
+One writer owns a whole shard. Arrays and index carry each other's hash, so that a torn pair is found; row
+counts and checksums are verified on read, so that a missing or altered
+row is an error and never a row of zeros.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def write_shard(
     Raises
     ------
     InputError
-        `shard-rows` where an array or the patches disagree about the rows, `shard-name` for a name that is no word.
+        `shard-rows` where an array or the patches disagree about the rows,
+        `shard-name` for a name that is no word.
     """
     _check_rows(path, arrays, patches)
     table = _to_table(patches)
@@ -81,7 +84,9 @@ def write_shard(
     _write_index(index_path(path), table, hash_json(described))
 
 
-def read_shard(path: Path, names: tuple[str, ...] = (), rows: slice = slice(None)) -> dict[str, NDArray[np.generic]]:
+def read_shard(
+    path: Path, names: tuple[str, ...] = (), rows: slice = slice(None)
+) -> dict[str, NDArray[np.generic]]:
     """Return the arrays `names` (all where empty) of a shard, cut to `rows`.
 
     Raises
@@ -140,7 +145,9 @@ def verify_shard(path: Path) -> int:
             raise sharded.altered_error(path.name, name)
     table = _read_table(index_path(path))
     notes = _notes(table)
-    if _index_hash(table) != metadata.get("index_sha256") or notes.get("arrays_sha256") != hash_json(described):
+    if _index_hash(table) != metadata.get("index_sha256") or notes.get("arrays_sha256") != hash_json(
+        described
+    ):
         raise sharded.altered_error(path.name, "index")
     return int(table.num_rows)
 
@@ -148,7 +155,11 @@ def verify_shard(path: Path) -> int:
 def _check_rows(path: Path, arrays: Mapping[str, NDArray[np.generic]], patches: Sequence[Patch]) -> None:
     counts = {name: array.shape[0] if array.ndim else -1 for name, array in arrays.items()}
     counts["patches"] = len(patches)
-    if not arrays or set(counts.values()) != {len(patches)} or [p.row for p in patches] != list(range(len(patches))):
+    if (
+        not arrays
+        or set(counts.values()) != {len(patches)}
+        or [p.row for p in patches] != list(range(len(patches)))
+    ):
         raise InputError(
             "shard-rows",
             "every array has one row a patch, and patches are in row order",
@@ -157,7 +168,9 @@ def _check_rows(path: Path, arrays: Mapping[str, NDArray[np.generic]], patches: 
         )
     odd = [name for name in arrays if not _NAME.match(name)]
     if odd:
-        raise InputError("shard-name", "array names are lower-case words", where=path.name, got=repr(odd[0][:32]))
+        raise InputError(
+            "shard-name", "array names are lower-case words", where=path.name, got=repr(odd[0][:32])
+        )
 
 
 def _write_array(group: zarr.Group, name: str, values: NDArray[np.generic]) -> dict[str, object]:
@@ -252,4 +265,6 @@ def _notes(table: pa.Table) -> dict[str, object]:
 
 def _index_torn(path: Path, reason: str) -> StoreError:
     got = (reason.splitlines() or [""])[0][:160]
-    return StoreError("index-torn", "the index cannot be trusted", where=path.name, got=got, todo=sharded.REBUILD)
+    return StoreError(
+        "index-torn", "the index cannot be trusted", where=path.name, got=got, todo=sharded.REBUILD
+    )

@@ -1,7 +1,7 @@
 """Paths: a local folder or a prefix of an object store (``s3://bucket/...``), behind the same `Path`.
 
-All differences between the two are here and in `srrd_ray.storage.atomic`. What needs a real file (image parsers,
-Parquet, safetensors) takes a `local_copy`; using an `ObjectPath` as a file name is an error, never a folder ``s3:``.
+All differences between the two are here and in `srrd_ray.storage.atomic`. What needs a real file
+(image parsers, Parquet, safetensors) takes a `local_copy`; an `ObjectPath` as a file name is an error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ READ_BYTES = 256 * 1024
 
 
 class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of this platform
-    """A path ``s3://bucket/key`` that is read like a `Path`. It is written through `srrd_ray.storage.atomic` alone."""
+    """A path ``s3://bucket/key``, read like a `Path`, written through `srrd_ray.storage.atomic` alone."""
 
     __slots__ = ()
 
@@ -76,7 +76,7 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
         return self._find() is not None
 
     def is_dir(self) -> bool:
-        """Return whether anything lies below; for a Zarr store, whether its root does, which is written last."""
+        """Return whether anything lies below; for a Zarr store, its root, which is written last."""
         if self.name.endswith(".zarr"):
             return bool((self / "zarr.json").is_file())
         listing = _find_listing(self)
@@ -105,7 +105,8 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         """Return the whole object as text, line ends as `Path` gives them."""
-        with io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding=encoding or "utf-8", errors=errors) as file:
+        raw = io.BytesIO(self.read_bytes())
+        with io.TextIOWrapper(raw, encoding=encoding or "utf-8", errors=errors) as file:
             return file.read()
 
     def open(
@@ -192,7 +193,7 @@ class _RangeReader(io.RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """The objects below a path when it was listed; with `last`, only below its children from `first` to `last`."""
+    """The objects below a path when listed; with `last`, only below its children from `first` to `last`."""
 
     root: ObjectPath
     first: str
@@ -207,7 +208,7 @@ class _Listing:
         if not path.is_relative_to(self.root):
             return False
         child = path.parts[len(self.root.parts) : len(self.root.parts) + 1]
-        return not self.last or (bool(child) and self.first <= child[0] and not _is_beyond(child[0], self.last))
+        return not self.last or any(self.first <= name and not _is_beyond(name, self.last) for name in child)
 
 
 _listings: list[_Listing] = []
@@ -215,16 +216,17 @@ _listings: list[_Listing] = []
 
 @contextmanager
 def cached_listing(root: Path, first: str = "", last: str = "") -> Iterator[None]:
-    """Serve lookups below `root` from one listing, for the length of a block; nothing may be written there meanwhile.
+    """Serve lookups below `root` from one listing, during a block in which nothing is written there.
 
-    It saves a request per lookup. With `last`, only the children are listed whose names lie from `first` to `last` or
-    begin with `last`: a part of a large folder. Local folders are not cached.
+    It saves a request per lookup. With `last`, only the children are listed whose names lie from `first` to
+    `last` or begin with `last`: a part of a large folder. Local folders are not cached.
     """
     if not isinstance(root, ObjectPath):
         yield
         return
     entries = {entry.key: entry for entry in _list_between(root, first, last)}
-    folders = {"" if str(parent) == "." else f"{parent}/" for key in entries for parent in PurePosixPath(key).parents}
+    parents = {str(parent) for key in entries for parent in PurePosixPath(key).parents}
+    folders = {"" if parent == "." else f"{parent}/" for parent in parents}
     _listings.append(_Listing(root=root, first=first, last=last, entries=entries, folders=frozenset(folders)))
     try:
         yield
@@ -236,7 +238,7 @@ def _list_between(root: ObjectPath, first: str, last: str) -> Iterator[Entry]:
     for entry in objects.iterate_below(root.bucket, root.prefix, root.prefix + first if first else ""):
         if last and _is_beyond(entry.key.removeprefix(root.prefix).partition("/")[0], last):
             return
-        if not _marks_folder(entry):
+        if not entry.key.endswith("/"):  # the empty marker that store browsers write for a folder
             yield entry
 
 
@@ -251,13 +253,9 @@ def _find_listing(path: ObjectPath) -> _Listing | None:
 def _list_entries(path: ObjectPath) -> list[Entry]:
     listing = _find_listing(path)
     if listing is None:
-        return [entry for entry in objects.iterate_below(path.bucket, path.prefix) if not _marks_folder(entry)]
+        below = objects.iterate_below(path.bucket, path.prefix)
+        return [entry for entry in below if not entry.key.endswith("/")]
     return [entry for key, entry in listing.entries.items() if key.startswith(path.prefix)]
-
-
-def _marks_folder(entry: Entry) -> bool:
-    """Return whether an object is the empty marker that store browsers write for a folder."""
-    return entry.key.endswith("/")
 
 
 def parse_path(path: Path) -> Path:
@@ -272,7 +270,7 @@ def parse_path(path: Path) -> Path:
     if not first.endswith(":") or len(first) < 3:
         return path
     if first != SCHEME or len(path.parts) < 2 or ".." in path.parts:
-        raise ConfigError("place-invalid", "not an address that is read here", got=first, expected="s3://bucket/folder")
+        raise ConfigError("place-invalid", "not a readable address", got=first, expected="s3://bucket/folder")
     return ObjectPath(*path.parts)
 
 
@@ -283,7 +281,7 @@ def to_address(path: Path) -> str:
 
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
-    """Yield `path` itself where it is local, else a copy of the object or folder that lives as long as the block.
+    """Yield `path` itself where it is local, else a local copy that exists until the end of the block.
 
     Where there is nothing at `path` there is nothing at the copy either.
     """
@@ -302,7 +300,7 @@ def local_copy(path: Path) -> Iterator[Path]:
 
 
 def list_sizes(path: Path) -> list[tuple[str, int, int]]:
-    """Return name, bytes and time of change (ns) of a file, or of all files below a folder by their sorted paths."""
+    """Return name, bytes and modification time (ns) of a file, or of the files below a folder, sorted."""
     if isinstance(path, ObjectPath):
         entries = _list_entries(path) or [entry for entry in [path._find()] if entry]
         return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in entries]
@@ -318,13 +316,13 @@ def count_and_bytes(path: Path) -> tuple[int, int] | None:
 
 
 def existing_names(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return the paths of those `names` that exist in `folder`, in order; a local folder is listed once, not per name."""
+    """Return the paths of those `names` that exist in `folder`, in order; a local folder is listed once."""
     there = names if isinstance(folder, ObjectPath) else list_names(folder)
     return [path for name in names if name in there and (path := folder / name).exists()]
 
 
 def modified_times(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield name and modification time (ns) of the files of a folder without subfolders; others may write there."""
+    """Yield name and modification time (ns) of the files of a flat folder that others may write to."""
     if isinstance(folder, ObjectPath):
         yield from ((name, changed) for name, _, changed in list_sizes(folder))
         return
@@ -335,7 +333,7 @@ def modified_times(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def upload(local: Path, path: ObjectPath) -> None:
-    """Upload a local file or folder to `path`: whole or absent to every reader; what was there before is removed.
+    """Upload a local file or folder to `path`, whole or absent to every reader; the old one is removed.
 
     The root file of a folder (`ROOTS`) is removed first from the old one and uploaded last with the new one.
     """

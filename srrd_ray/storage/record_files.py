@@ -33,7 +33,8 @@ def read_record(kind: type[Record], path: Path, contract: Name) -> Record:
     Raises
     ------
     StoreError
-        `record-unreadable` where the file is torn, `schema-version` or `schema-invalid` where it does not obey `contract`.
+        `record-unreadable` where the file is torn, `schema-version` or
+        `schema-invalid` where it does not obey `contract`.
     """
     try:
         data: object = json.loads(path.read_bytes())

@@ -42,7 +42,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 
 @cache
 def load_schema(name: Name) -> Mapping[str, object]:
-    """Return the schema of that name, from the folder next to the package (in a clone and in an installation)."""
+    """Return the schema of that name, from the folder next to the
+    package (in a clone and in an installation).
+    """
     loaded: Mapping[str, object] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
     return loaded
 
@@ -58,7 +60,8 @@ def validate(name: Name, data: object, where: str = "") -> None:
     Raises
     ------
     StoreError
-        `schema-version` with both versions where it is of another one, `schema-invalid` naming the first fault.
+        `schema-version` with both versions where it is of another one,
+        `schema-invalid` naming the first fault.
     """
     version = data.get("schema", schema_version(name)) if isinstance(data, Mapping) else schema_version(name)
     if version != schema_version(name):
@@ -77,11 +80,14 @@ def validate(name: Name, data: object, where: str = "") -> None:
 
 
 def column_types(name: Name) -> dict[str, str]:
-    """Return the JSON type (string, integer, number, boolean) of each column with one type, null aside, in schema `name`."""
+    """Return the JSON type (string, integer, number, boolean) of each column with one type, null aside,
+    in schema `name`.
+    """
     types = {}
     rules: Mapping[str, Mapping[str, object]] = load_schema(name)["properties"]  # type: ignore[assignment]
     for column, rule in rules.items():
-        given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are strings
+        # the enumerations of tables are strings
+        given = rule.get("type", "string" if "enum" in rule else None)
         kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
         if len(kinds) == 1:
             types[column] = kinds.pop()
@@ -89,10 +95,11 @@ def column_types(name: Name) -> dict[str, str]:
 
 
 def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: Sequence[str] = ()) -> None:
-    """Check a table whose rows are what the schema `name` describes: its columns, and every value of each of them.
+    """Check a table whose rows are what the schema `name` describes:
+    its columns, and every value of each of them.
 
-    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows. `stored` are the
-    columns of the whole table where `table` holds only some of them.
+    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows.
+    `stored` are the columns of the whole table where `table` holds only some of them.
 
     Raises
     ------
@@ -111,11 +118,15 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
         for value in _representatives(table[column]):
             fault = next(rule.iter_errors(value), None)
             if fault is not None:
-                raise _invalid(name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value))
+                raise _invalid(
+                    name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value)
+                )
 
 
 def _representatives(values: pd.Series[object]) -> list[object]:
-    """Return the values that decide whether all are valid: extremes of numbers, distinct others, None where one is missing."""
+    """Return the values that decide whether all are valid:
+    extremes of numbers, distinct others, None where one is missing.
+    """
     there = values.dropna()
     missing: list[object] = [None] if len(there) < len(values) else []
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
@@ -125,7 +136,8 @@ def _representatives(values: pd.Series[object]) -> list[object]:
 
 def _invalid(name: Name, where: str, got: str, expected: str) -> StoreError:
     return StoreError(
-        "schema-invalid", f"does not obey {schema_version(name)}", where=where, got=got, expected=expected[:160],
+        "schema-invalid", f"does not obey {schema_version(name)}", where=where, got=got,
+        expected=expected[:160],
         todo="Delete the file and run the same command again.",
     )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Zarr v3 arrays with all shards present and all bytes checked: a missing shard is never read as zeros.
 
-Every inner chunk is compressed by Zstd with its own checksum, every shard index carries a CRC-32C, every shard is written
-even where it holds only the fill value, and a SHA-256 of each array's values is kept by the owner of the group.
+Every inner chunk is compressed by Zstd with its own checksum, every shard index carries a CRC-32C, every
+shard is written even where it holds only the fill value,
+and a SHA-256 of each array's values is kept by the owner of the group.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def create_array(
     shard: Shape,
     axes: tuple[str, ...] | None = None,
 ) -> ZarrArray:
-    """Return a new array of `group`; chunks and shards are cut down to `shape`, and shards are whole numbers of chunks."""
+    """Return a new array of `group`; chunks and shards are cut down to `shape`,
+    and shards are whole numbers of chunks.
+    """
     chunk = tuple(max(1, min(c, n)) for c, n in zip(chunk, shape, strict=True))
     shard = tuple(math.ceil(max(1, min(s, n)) / c) * c for s, n, c in zip(shard, shape, chunk, strict=True))
     return group.create_array(
@@ -77,7 +80,8 @@ def open_group(path: Path, kind: Name) -> tuple[zarr.Group, Mapping[str, object]
     Raises
     ------
     StoreError
-        `store-missing`, `store-torn` (metadata unreadable), `store-foreign` (not ours), `schema-version` or `schema-invalid`.
+        `store-missing`, `store-torn` (metadata unreadable), `store-foreign` (not ours),
+        `schema-version` or `schema-invalid`.
     """
     if not (path / "zarr.json").is_file():
         raise StoreError("store-missing", "no such store", where=path.name, todo=REBUILD)
@@ -89,7 +93,9 @@ def open_group(path: Path, kind: Name) -> tuple[zarr.Group, Mapping[str, object]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise _torn_error(path.name, error) from error
     if not isinstance(metadata, Mapping):
-        raise StoreError("store-foreign", "not a store of this package", where=path.name, expected=schema_version(kind))
+        raise StoreError(
+            "store-foreign", "not a store of this package", where=path.name, expected=schema_version(kind)
+        )
     validate(kind, metadata, path.name)
     return group, metadata
 
@@ -113,7 +119,9 @@ def open_array(path: Path, group: zarr.Group, name: str) -> ZarrArray:
     for file in shard_files(path / name, array):
         if not _size(file):
             missing = file.relative_to(path).as_posix()
-            raise StoreError("shard-missing", f"shard {missing} is absent or empty", where=path.name, todo=REBUILD)
+            raise StoreError(
+                "shard-missing", f"shard {missing} is absent or empty", where=path.name, todo=REBUILD
+            )
     return array
 
 
@@ -171,5 +179,9 @@ def altered_error(where: str, name: str) -> StoreError:
 def _torn_error(where: str, error: Exception) -> StoreError:
     reason = (str(error).splitlines() or [""])[0][:160]
     return StoreError(
-        "store-torn", "stored data cannot be decoded", where=where, got=f"{type(error).__name__} {reason}", todo=REBUILD
+        "store-torn",
+        "stored data cannot be decoded",
+        where=where,
+        got=f"{type(error).__name__} {reason}",
+        todo=REBUILD,
     )

@@ -1,6 +1,7 @@
 """Tables as Parquet: sorted by the caller, same bytes for the same rows, written whole or not at all.
 
-A table with a contract carries the schema's version in its metadata, has the schema's types even where all values are missing,
+A table with a contract carries the schema's version in its metadata,
+has the schema's types even where all values are missing,
 and is checked when it is written and when it is read.
 """
 
@@ -51,7 +52,8 @@ def write_table(path: Path, table: pd.DataFrame, contract: Name | None = None) -
 
 
 def join_tables(path: Path, parts: Sequence[Path], contract: Name | None = None) -> None:
-    """Write the rows of many small tables, one after the other, to one file; `AT_ONCE` of them are in memory at a time.
+    """Write the rows of many small tables, one after the other, to one file;
+    `AT_ONCE` of them are in memory at a time.
 
     Raises
     ------
@@ -60,24 +62,33 @@ def join_tables(path: Path, parts: Sequence[Path], contract: Name | None = None)
     """
     contract = contract or CONTRACTS.get(path.stem)
     with ThreadPoolExecutor(THREADS) as pool:
-        runs = (_read_joined(parts[at : at + AT_ONCE], contract, pool) for at in range(0, len(parts), AT_ONCE))
+        runs = (
+            _read_joined(parts[at : at + AT_ONCE], contract, pool) for at in range(0, len(parts), AT_ONCE)
+        )
         first = next(runs)
-        with replacing(path) as temporary, pq.ParquetWriter(temporary, first.schema, compression="zstd") as file:
+        with (
+            replacing(path) as temporary,
+            pq.ParquetWriter(temporary, first.schema, compression="zstd") as file,
+        ):
             for rows in chain([first], runs):
                 if rows.schema.names != first.schema.names:
-                    raise StoreError("table-columns", "its parts have different columns", where=path.name, todo=AGAIN)
+                    raise StoreError(
+                        "table-columns", "its parts have different columns", where=path.name, todo=AGAIN
+                    )
                 file.write_table(rows.cast(first.schema))
 
 
 def read_table(
     path: Path, columns: tuple[str, ...] = (), contract: Name | None = None, *, coded: bool = False
 ) -> pd.DataFrame:
-    """Return a Parquet table, or only `columns` of it; `coded` reads strings as sorted categories, a few bytes a row.
+    """Return a Parquet table, or only `columns` of it;
+    `coded` reads strings as sorted categories, a few bytes a row.
 
     Raises
     ------
     StoreError
-        `table-unreadable` where the file is absent or torn, `table-columns` where one of `columns` is missing;
+        `table-unreadable` where the file is absent or torn,
+        `table-columns` where one of `columns` is missing;
         `schema-version` or `schema-invalid` where it does not obey `contract`.
     """
     contract = contract or CONTRACTS.get(path.stem)
@@ -109,7 +120,9 @@ def _read_joined(paths: Sequence[Path], contract: Name | None, pool: ThreadPoolE
 
 
 def _typed_schema(stored: pa.Schema, contract: Name) -> pa.Schema:
-    """Return a schema with the types and the version of `contract`: a column without values has no type by itself."""
+    """Return a schema with the types and the version of `contract`:
+    a column without values has no type by itself.
+    """
     types = column_types(contract)
     fields = [field.with_type(ARROW[types[field.name]]) if field.name in types else field for field in stored]
     return pa.schema(fields, {**(stored.metadata or {}), KEY: schema_version(contract).encode()})
@@ -118,9 +131,12 @@ def _typed_schema(stored: pa.Schema, contract: Name) -> pa.Schema:
 def _read_stored(
     path: Path, contract: Name | None, columns: tuple[str, ...] = (), *, coded: bool = False
 ) -> tuple[pa.Table, list[str]]:
-    """Return a table of the version of `contract`, or only `columns` of it, and the names of all its columns."""
+    """Return a table of the version of `contract`, or only `columns`, and the names of all its columns."""
     try:
-        with local_copy(path) as here, pq.ParquetFile(here, read_dictionary=list(columns) if coded else None) as file:
+        with (
+            local_copy(path) as here,
+            pq.ParquetFile(here, read_dictionary=list(columns) if coded else None) as file,
+        ):
             names = list(file.schema_arrow.names)
             stored = file.read([name for name in columns if name in names] or None)
     except StoreError:
@@ -132,7 +148,8 @@ def _read_stored(
     version = (stored.schema.metadata or {}).get(KEY, b"none").decode(errors="replace")
     if contract and version != schema_version(contract):
         raise StoreError(
-            "schema-version", "stored by another version", where=path.name, got=version[:64], expected=schema_version(contract),
+            "schema-version", "stored by another version", where=path.name, got=version[:64],
+            expected=schema_version(contract),
             todo=AGAIN,
         )  # fmt: skip
     return stored, names

@@ -25,13 +25,17 @@ DIGEST = "sha256"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write named tensors, their hash and string notes to one safetensors file, atomically; same content, same bytes.
+    """Write named tensors, their hash and string notes to one safetensors file, atomically;
+    same content, same bytes.
 
-    All notes go under one key, as safetensors writes several keys in an order that changes from one call to the next.
+    All notes go under one key, as safetensors writes several keys in an order
+    that changes from one call to the next.
     """
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     with replacing(path) as temporary:
-        save_file(kept, temporary, metadata={NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)})
+        save_file(
+            kept, temporary, metadata={NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)}
+        )
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -109,7 +113,9 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put flat named tensors from `optimizer_tensors` back; learning rates and groups stay as the optimizer has them."""
+    """Put flat named tensors from `optimizer_tensors` back;
+    learning rates and groups stay as the optimizer has them.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, slot = name.split(".", 1)

@@ -11,7 +11,8 @@ from srrd_ray.core.errors import ConfigError
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleGanConfig:
     """The CycleGAN. Paper size: ``width=64, blocks=9, downs=2, norm="instance", discriminator_width=64,
-    discriminator_layers=3, tile=(320, 320), pixel_mm=0.4, batch=4, learning_rate=2e-4, epochs=180, mi_weight=7``.
+    discriminator_layers=3, tile=(320, 320), pixel_mm=0.4, batch=4, learning_rate=2e-4, epochs=180,
+    mi_weight=7``.
     """
 
     pixel_mm: float = 0.75
@@ -49,11 +50,16 @@ class CycleGanConfig:
     mi_bins: int = 16
     """Bins of the mutual information."""
     edge_weight: float = 0.05
-    """Correlation of edge magnitudes of an image and its translation (in place of the paper's HED edge channel)."""
+    """Correlation of edge magnitudes of an image and its translation (in
+    place of the paper's HED edge channel).
+    """
     level_weight: float = 2.0
-    """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
+    """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means.
+    """
     dark_weight: float = 20.0
-    """Distance from physics where the MR is dark: thin next to marrow is cortex, wide is soft tissue (0 is off)."""
+    """Distance from physics where the MR is dark:
+    thin next to marrow is cortex, wide is soft tissue (0 is off).
+    """
     gain_jitter: float = 0.1
     """Relative SD of the MR gain sampled for each slice in training."""
     hu_limits: tuple[float, float] = (-900.0, 3000.0)

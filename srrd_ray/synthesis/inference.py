@@ -1,4 +1,4 @@
-"""Whole synthetic CT volumes from a trained generator, and their refusal where they cannot be CT (fault 51)."""
+"""Whole synthetic CT volumes from a trained generator, refused where they cannot be CT (fault 51)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def synthesize(
 ) -> Volume[np.float32]:
     """Return synthetic HU on the grid of `mr`.
 
-    The generator sees sagittal slices at the working pixel, at least as close as the MR slices; what it makes is
-    interpolated back. The result holds no detail finer than the working pixel. `limits` holds the bounds of
-    plausibility where they are not those of `config`, with which the generator was trained.
+    The generator sees sagittal slices at the working pixel, at least as close as the MR slices; what it makes
+    is interpolated back. The result holds no detail finer than the working pixel.
+    `limits` holds the bounds of plausibility where they are not those of `config`,
+    with which the generator was trained.
 
     Raises
     ------
@@ -37,7 +38,9 @@ def synthesize(
     return Volume(array=wide, geometry=around).resample_onto(mr.geometry)
 
 
-def _translate(generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig) -> NDArray[np.float32]:
+def _translate(
+    generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig
+) -> NDArray[np.float32]:
     """Return HU slices of the same shape; edges are replicated, so that borders see no zero padding."""
     unit = 2**config.downs
     margin = 2 * unit
@@ -56,9 +59,11 @@ def _translate(generator: nn.Module, slices: NDArray[np.float32], config: CycleG
 
 
 def require_plausible(hu: NDArray[np.float32], config: CycleGanConfig) -> None:
-    """Refuse what cannot be CT of a knee: not finite, HU out of range, or an amount of bone that no knee has."""
+    """Refuse what cannot be CT of a knee: not finite, HU out of range, an implausible amount of bone."""
     if not np.isfinite(hu).all():
-        raise InputError("synthesis-not-finite", "the synthetic CT holds NaN", todo="Train the synthesis again.")
+        raise InputError(
+            "synthesis-not-finite", "the synthetic CT holds NaN", todo="Train the synthesis again."
+        )
     low, high = (float(v) for v in np.percentile(hu, [0.1, 99.9]))
     if low < config.hu_limits[0] or high > config.hu_limits[1]:
         raise InputError(

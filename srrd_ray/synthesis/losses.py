@@ -1,4 +1,6 @@
-"""The losses of the CycleGAN: least squares against the discriminators, cycle, and structure kept from MR to CT."""
+"""The losses of the CycleGAN: least squares against the discriminators, cycle,
+and structure kept from MR to CT.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ class Losses(nn.Module):
     def structure(self, mr: Tensor, ct: Tensor) -> Tensor:
         """Return the structure terms between scaled MR and CT slices of one content.
 
-        Fixed bins over the scaled units: the published code took the range of each batch and images in -1…1, where its
-        kernel expects 0…1 (method, defect 16).
+        Fixed bins over the scaled units: the published code took the range of each batch and images in -1…1,
+        where its kernel expects 0…1 (method, defect 16).
         """
         total = torch.zeros((), device=mr.device)
         if self.config.mi_weight > 0:
@@ -46,13 +48,16 @@ class Losses(nn.Module):
 
 
 def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
-    """Return the distance of a synthetic CT from physics where the MR is dark; bright pixels are left to the discriminators."""
+    """Return the distance of a synthetic CT from physics where the MR is dark;
+    bright pixels are left to the discriminators.
+    """
     dark = (0.5 * (mr + 1.0) < 0.5).to(mr.dtype)
     return (dark * (ct - guess_ct(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
 
 
 def level_distance(made: Tensor, real: Tensor) -> Tensor:
-    """Return the Wasserstein distance between the grey values of two batches of one size, of pixels and of local means.
+    """Return the Wasserstein distance between the grey values of two batches of one size,
+    of pixels and of local means.
 
     Positions do not matter: unpaired batches have similar shares of marrow, cortex, cartilage and muscle.
     """
@@ -64,9 +69,13 @@ def level_distance(made: Tensor, real: Tensor) -> Tensor:
 
 
 def edge_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean correlation of the gradient magnitudes of two batches (n, 1, h, w): 1 where edges coincide."""
+    """Return the mean correlation of the gradient magnitudes of two batches (n, 1, h, w):
+    1 where edges coincide.
+    """
     a, b = _edges(first).flatten(1), _edges(second).flatten(1)
-    return functional.cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1).mean()
+    return functional.cosine_similarity(
+        a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1
+    ).mean()
 
 
 def _edges(image: Tensor) -> Tensor:

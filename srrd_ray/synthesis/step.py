@@ -1,4 +1,6 @@
-"""The CycleGAN as a learner: one epoch of alternating generator and discriminator steps, the same on one worker or many."""
+"""The CycleGAN as a learner: one epoch of alternating generator and discriminator steps,
+the same on one worker or many.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ Slices = NDArray[np.float32]
 class CycleGanLearner:
     """Learns MR -> CT and back from unpaired slices (`srrd_ray.core.learner.Learner`).
 
-    No order, position or patient links the two sets of slices. All randomness comes from (seed, epoch, step), so there
-    is no pool of past images as in the paper: it would be a state besides the weights.
+    No order, position or patient links the two sets of slices.
+    All randomness comes from (seed, epoch, step), so there is no pool of past images as in the paper:
+    it would be a state besides the weights.
 
     Parameters
     ----------
@@ -79,7 +82,7 @@ class CycleGanLearner:
         return self._optimizers
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Run the steps of one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
+        """Run one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
         device = next(wrapped["mr_to_ct"].parameters()).device
         self._losses.to(device)
         sums: dict[str, float] = {}
@@ -113,7 +116,9 @@ class CycleGanLearner:
         rows: list[NDArray[np.intp]] = []
         lap = 0
         while len(rows) < self._config.steps:
-            rows.extend(batches(count, self._config.batch, seed=seed_from(seed, lap), epoch=epoch, shard=shard))
+            rows.extend(
+                batches(count, self._config.batch, seed=seed_from(seed, lap), epoch=epoch, shard=shard)
+            )
             lap += 1
         return rows[: self._config.steps]
 
@@ -129,9 +134,9 @@ class CycleGanLearner:
         self._update("generators", loss)
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(True)
-        discriminator_loss = self._discriminator_loss(wrapped["discriminator_ct"], ct, fake_ct) + self._discriminator_loss(
-            wrapped["discriminator_mr"], mr, fake_mr
-        )
+        discriminator_loss = self._discriminator_loss(
+            wrapped["discriminator_ct"], ct, fake_ct
+        ) + self._discriminator_loss(wrapped["discriminator_mr"], mr, fake_mr)
         self._update("discriminators", discriminator_loss)
         return {
             "generators": float(loss.detach()),
@@ -145,10 +150,12 @@ class CycleGanLearner:
         """Return both translations, the cycle loss and the whole loss of the generators."""
         fake_ct: Tensor = wrapped["mr_to_ct"](mr)
         fake_mr: Tensor = wrapped["ct_to_mr"](ct)
-        cycle = (wrapped["ct_to_mr"](fake_ct) - mr).abs().mean() + (wrapped["mr_to_ct"](fake_mr) - ct).abs().mean()
-        fooled = self._losses.generator_loss(wrapped["discriminator_ct"](fake_ct)[-1]) + self._losses.generator_loss(
-            wrapped["discriminator_mr"](fake_mr)[-1]
-        )
+        cycle = (wrapped["ct_to_mr"](fake_ct) - mr).abs().mean() + (
+            wrapped["mr_to_ct"](fake_mr) - ct
+        ).abs().mean()
+        fooled = self._losses.generator_loss(
+            wrapped["discriminator_ct"](fake_ct)[-1]
+        ) + self._losses.generator_loss(wrapped["discriminator_mr"](fake_mr)[-1])
         structure = self._losses.structure(mr, fake_ct) + self._losses.structure(fake_mr, ct)
         structure = structure + self._config.dark_weight * dark_distance(mr, fake_ct)
         levels = level_distance(fake_ct, ct) + level_distance(fake_mr, mr)

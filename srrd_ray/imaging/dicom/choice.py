@@ -1,7 +1,8 @@
 """The choice of the image among the stacks of a DICOM folder, by a fixed rule.
 
-The modality asked for, no localiser, at least eight slices; then original before derived, then the thinnest slices, then a
-bone kernel, then the most slices, then the first echo. Two stacks equal in all of that are refused.
+The modality asked for, no localiser, at least eight slices; then original before derived, then the thinnest
+slices, then a bone kernel, then the most slices, then the first echo.
+Two stacks equal in all of that are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from srrd_ray.imaging.source import MIN_SLICES, Note
 PARALLEL = 0.01
 
 
-def choose_stack(folder: Path, listing: Listing, modality: Modality | None) -> tuple[list[Slice], tuple[Note, ...]]:
+def choose_stack(
+    folder: Path, listing: Listing, modality: Modality | None
+) -> tuple[list[Slice], tuple[Note, ...]]:
     """Return the slices of the chosen stack, in no order yet, and a note where there was a choice.
 
     Raises

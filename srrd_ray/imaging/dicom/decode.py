@@ -31,7 +31,15 @@ def decode(item: Slice) -> NDArray[np.integer]:
             with unvalidated():
                 return np.asarray(pydicom.dcmread(item.path).pixel_array)
         return _mask_used_bits(item, _read_native(item))
-    except (ValueError, RuntimeError, OSError, EOFError, AttributeError, KeyError, NotImplementedError) as error:
+    except (
+        ValueError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
         raise InputError(
             "dicom-pixels",
             "the pixels of a slice cannot be decoded",

@@ -83,7 +83,9 @@ def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
     notes = []
     if padded:
         fill = f"{AIR_HU} HU" if stack.modality == "ct" else "0"
-        notes.append(Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}"))
+        notes.append(
+            Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}")
+        )
     if stack.slices[0].inverted:
         done = "Hounsfield units are unaffected" if stack.modality == "ct" else "signal inverted"
         notes.append(Note(severity="FIX", code="dicom-monochrome1", message=f"MONOCHROME1: {done}"))
@@ -103,13 +105,15 @@ def _resample(stack: Stack, values: Pixels) -> Volume[np.int16] | Volume[np.floa
     return compact(volume)
 
 
-def _resample_evenly(values: Pixels, geometry: Geometry, positions_mm: NDArray[np.float64]) -> tuple[NDArray[np.float32], Geometry]:
+def _resample_evenly(
+    values: Pixels, geometry: Geometry, positions_mm: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], Geometry]:
     """Return slices interpolated linearly at even steps of the smallest gap between `positions_mm` (mm)."""
     step = float(np.diff(positions_mm).min())
     wanted = np.arange(positions_mm[0], positions_mm[-1] + 1e-6, step)
-    sampled = interpolate.interp1d(positions_mm, values, axis=0, copy=False, bounds_error=False, fill_value="extrapolate")(
-        wanted
-    )
+    sampled = interpolate.interp1d(
+        positions_mm, values, axis=0, copy=False, bounds_error=False, fill_value="extrapolate"
+    )(wanted)
     affine = geometry.affine
     along = affine[:3, 2] * (len(positions_mm) - 1) / (positions_mm[-1] - positions_mm[0])
     affine[:3, 2] = along * step

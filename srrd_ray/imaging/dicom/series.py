@@ -1,6 +1,7 @@
 """A DICOM folder as one stack of slices: chosen by a stated rule, checked for every gap, its geometry exact.
 
-Slices are ordered by position alone; which stack of several is meant, `srrd_ray.imaging.dicom.choice` decides.
+Slices are ordered by position alone; which stack of several is meant,
+`srrd_ray.imaging.dicom.choice` decides.
 """
 
 from __future__ import annotations
@@ -19,16 +20,37 @@ from srrd_ray.core.records import Modality, Side
 from srrd_ray.imaging.dicom.choice import choose_stack
 from srrd_ray.imaging.dicom.decode import read_stored_values
 from srrd_ray.imaging.dicom.files import Listing, Slice, read_folder
-from srrd_ray.imaging.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_grid, check_memory, spacing_error
+from srrd_ray.imaging.source import (
+    MAX_SPACING_MM,
+    MIN_SLICES,
+    Note,
+    ReadRules,
+    check_grid,
+    check_memory,
+    spacing_error,
+)
 
 JITTER = 0.01
 TILT_DEGREES = 0.1
-KNEE_PARTS = {"", "KNEE", "LKNEE", "RKNEE", "KNEELEFT", "KNEERIGHT", "EXTREMITY", "LEG", "LOWEREXTREMITY", "LOWERLIMB"}
+KNEE_PARTS = {
+    "",
+    "KNEE",
+    "LKNEE",
+    "RKNEE",
+    "KNEELEFT",
+    "KNEERIGHT",
+    "EXTREMITY",
+    "LEG",
+    "LOWEREXTREMITY",
+    "LOWERLIMB",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """Checked slices in order of position. `geometry` may be sheared (`tilted`) or skip positions (`gaps_mm`)."""
+    """Checked slices in order of position. `geometry` may be sheared
+    (`tilted`) or skip positions (`gaps_mm`).
+    """
 
     slices: tuple[Slice, ...]
     geometry: Geometry
@@ -44,7 +66,8 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
     Raises
     ------
     InputError
-        `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`, `spacing-invalid` or `image-too-large`.
+        `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`,
+        `spacing-invalid` or `image-too-large`.
     """
     listing = read_folder(folder)
     chosen, notes = choose_stack(folder, listing, modality)
@@ -62,7 +85,15 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
         modality=ordered[0].modality,
         tilted=bool(tilt_notes),
         resample_from_mm=resample_from_mm,
-        notes=(*_note_ignored(listing), *notes, *copies, *more, *spacing_notes, *tilt_notes, *_flags(ordered)),
+        notes=(
+            *_note_ignored(listing),
+            *notes,
+            *copies,
+            *more,
+            *spacing_notes,
+            *tilt_notes,
+            *_flags(ordered),
+        ),
     )
 
 
@@ -76,12 +107,16 @@ def _drop_copies(stack: list[Slice]) -> tuple[list[Slice], tuple[Note, ...]]:
     dropped = len(stack) - len(by_instance)
     if not dropped:
         return stack, ()
-    note = Note(severity="FIX", code="dicom-copy", message=f"{dropped} second copies of the same instance left out")
+    note = Note(
+        severity="FIX", code="dicom-copy", message=f"{dropped} second copies of the same instance left out"
+    )
     return list(by_instance.values()), (note,)
 
 
 def _same_pixels(a: Slice, b: Slice) -> bool:
-    hashes = [hashlib.sha256(np.ascontiguousarray(read_stored_values(item)).tobytes()).digest() for item in (a, b)]
+    hashes = [
+        hashlib.sha256(np.ascontiguousarray(read_stored_values(item)).tobytes()).digest() for item in (a, b)
+    ]
     return hashes[0] == hashes[1]
 
 
@@ -121,7 +156,9 @@ def _check_same(folder: Path, stack: list[Slice]) -> None:
     spacing = stack[0].spacing or ()
     if not all(np.isfinite(v) and 0 < v <= MAX_SPACING_MM for v in spacing):
         raise spacing_error(folder.name, list(spacing))
-    common = max({(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack))
+    common = max(
+        {(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack)
+    )
     odd = [s for s in stack if (s.shape, s.spacing) != common]
     if odd:
         raise InputError(
@@ -177,10 +214,14 @@ def _check_knee(folder: Path, stack: list[Slice], side: Side | None) -> None:
         )
 
 
-def _order(folder: Path, stack: list[Slice]) -> tuple[tuple[Slice, ...], NDArray[np.float64], tuple[Note, ...]]:
+def _order(
+    folder: Path, stack: list[Slice]
+) -> tuple[tuple[Slice, ...], NDArray[np.float64], tuple[Note, ...]]:
     """Return slices by position along their common normal, one a position, and those positions in mm."""
     normal = _normal(stack[0])
-    by_position = sorted(((float(np.dot(normal, s.position or ())), s) for s in stack), key=lambda pair: pair[0])
+    by_position = sorted(
+        ((float(np.dot(normal, s.position or ())), s) for s in stack), key=lambda pair: pair[0]
+    )
     step = float(np.median(np.diff([position_mm for position_mm, _ in by_position])))
     kept = [by_position[0]]
     for position_mm, item in by_position[1:]:
@@ -194,8 +235,14 @@ def _order(folder: Path, stack: list[Slice]) -> tuple[tuple[Slice, ...], NDArray
             expected=f"at least {MIN_SLICES}",
         )  # fmt: skip
     dropped = len(stack) - len(kept)
-    note = Note(severity="FIX", code="dicom-duplicate-position", message=f"{dropped} identical slices left out")
-    return tuple(s for _, s in kept), np.array([position_mm for position_mm, _ in kept]), (note,) if dropped else ()
+    note = Note(
+        severity="FIX", code="dicom-duplicate-position", message=f"{dropped} identical slices left out"
+    )
+    return (
+        tuple(s for _, s in kept),
+        np.array([position_mm for position_mm, _ in kept]),
+        (note,) if dropped else (),
+    )
 
 
 def _normal(item: Slice) -> NDArray[np.float64]:
@@ -225,7 +272,9 @@ def _geometry(stack: Sequence[Slice], distances: NDArray[np.float64]) -> tuple[G
 def _check_spacing(
     folder: Path, stack: Sequence[Slice], distances: NDArray[np.float64], rules: ReadRules
 ) -> tuple[tuple[float, ...], tuple[Note, ...]]:
-    """Return the positions (mm) to resample from (none where the spacing is even); refuse gaps and uneven spacing by default."""
+    """Return the positions (mm) to resample from (none where the spacing is even);
+    refuse gaps and uneven spacing by default.
+    """
     gaps = np.diff(distances)
     step = float(np.median(gaps))
     if not 0 < step <= MAX_SPACING_MM:
@@ -240,8 +289,13 @@ def _check_spacing(
         )
         return (), (note,) if worst > 1e-3 else ()
     if rules.irregular_spacing == "resample":
-        text = f"{len(stack)} uneven slices (gaps {gaps.min():.4g} to {gaps.max():.4g} mm) resampled to {gaps.min():.4g} mm"
-        return tuple(distances.tolist()), (Note(severity="FIX", code="dicom-spacing-irregular", message=text),)
+        text = (
+            f"{len(stack)} uneven slices (gaps {gaps.min():.4g} to {gaps.max():.4g} mm) resampled to "
+            f"{gaps.min():.4g} mm"
+        )
+        return tuple(distances.tolist()), (
+            Note(severity="FIX", code="dicom-spacing-irregular", message=text),
+        )
     raise _uneven_error(folder, gaps, step)
 
 
@@ -269,8 +323,12 @@ def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float) -> Input
     )
 
 
-def _check_tilt(folder: Path, tilt_mm: float, distances: NDArray[np.float64], rules: ReadRules) -> tuple[Note, ...]:
-    """Accept what rounding of the header explains (1 % of a slice over the stack, or 0.1°); else resample or refuse."""
+def _check_tilt(
+    folder: Path, tilt_mm: float, distances: NDArray[np.float64], rules: ReadRules
+) -> tuple[Note, ...]:
+    """Accept what rounding of the header explains (1 % of a slice over the stack, or 0.1°);
+    else resample or refuse.
+    """
     height = float(distances[-1] - distances[0])
     degrees = float(np.degrees(np.arctan2(tilt_mm, height)))
     if degrees <= TILT_DEGREES:
@@ -299,7 +357,11 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
     notes = []
     if any(s.burned_in for s in stack):
         notes.append(
-            Note(severity="FLAG", code="dicom-burned-in", message="BurnedInAnnotation is YES: pixels may show a name")
+            Note(
+                severity="FLAG",
+                code="dicom-burned-in",
+                message="BurnedInAnnotation is YES: pixels may show a name",
+            )
         )
     if len({(s.slope, s.intercept) for s in stack}) > 1:
         notes.append(
@@ -313,7 +375,9 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
 
 
 def orthogonalize(geometry: Geometry) -> Geometry:
-    """Return the grid with slices stacked at right angles that covers a sheared `geometry`, same spacing in plane."""
+    """Return the grid with slices stacked at right angles that covers a sheared `geometry`,
+    same spacing in plane.
+    """
     affine = geometry.affine
     x, y = affine[:3, 0], affine[:3, 1]
     normal = np.cross(x, y) / np.linalg.norm(np.cross(x, y))

@@ -1,7 +1,8 @@
-"""One volume as a classic DICOM series: a file a slice, every attribute that the modules of CT and MR images demand.
+"""One volume as a classic DICOM series: a file a slice, every attribute that
+the modules of CT and MR images demand.
 
-Written are CT Image Storage and MR Image Storage (DICOM PS3.3 A.3 and A.4). UIDs are derived from names and content, so that
-the same volume gives the same files.
+Written are CT Image Storage and MR Image Storage (DICOM PS3.3 A.3 and A.4).
+UIDs are derived from names and content, so that the same volume gives the same files.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from srrd_ray.storage.atomic import replacing
 MAKER = "SRRD-RAY"
 Tag: TypeAlias = str | int | float | tuple[str, ...]
 PATIENT_AND_STUDY = (
-    "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
+    "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID",
+    "AccessionNumber",
     "PositionReferenceIndicator",
 )  # fmt: skip
 """Attributes that must be there and may be empty: no image of this package has anything to say in them."""
@@ -65,7 +67,9 @@ class SeriesHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StoredPixels:
-    """Whole numbers (slice, row, column) of 16 bits, how many of them count, and the way back to the volume's values."""
+    """Whole numbers (slice, row, column) of 16 bits, how many of them count,
+    and the way back to the volume's values.
+    """
 
     values: NDArray[np.int16] | NDArray[np.uint16]
     bits: int = 16
@@ -81,7 +85,12 @@ def write_series(folder: Path, header: SeriesHeader, pixels: StoredPixels, geome
             dataset = _new_dataset(header, k)
             _set_attributes(dataset, header)
             _set_position(dataset, geometry, k, header.technique)
-            _set_pixels(dataset, pixels, k, rescaled=header.modality == "ct" or (pixels.slope, pixels.intercept) != (1, 0))
+            _set_pixels(
+                dataset,
+                pixels,
+                k,
+                rescaled=header.modality == "ct" or (pixels.slope, pixels.intercept) != (1, 0),
+            )
             dataset.save_as(temporary / f"IM{k + 1:05d}.dcm", enforce_file_format=True)
     return folder
 
@@ -104,7 +113,10 @@ def _new_dataset(header: SeriesHeader, k: int) -> FileDataset:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, instance
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = kind, instance
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = make_uid(*header.study), make_uid(*header.series, "series")
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (
+        make_uid(*header.study),
+        make_uid(*header.series, "series"),
+    )
     dataset.FrameOfReferenceUID = make_uid(*header.frame, "frame of reference")
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = header.modality.upper(), 1, k + 1
     return dataset
@@ -137,7 +149,9 @@ def _value(value: Tag) -> str | int | list[str]:
 def _set_position(dataset: FileDataset, geometry: Geometry, k: int, technique: Mapping[str, Tag]) -> None:
     affine, (dz, dy, dx) = geometry.affine, geometry.spacing_mm
     dataset.ImagePositionPatient = [to_decimal_string(v) for v in geometry.index_to_lps((k, 0, 0))]
-    dataset.ImageOrientationPatient = [to_decimal_string(v) for v in (*(affine[:3, 0] / dx), *(affine[:3, 1] / dy))]
+    dataset.ImageOrientationPatient = [
+        to_decimal_string(v) for v in (*(affine[:3, 0] / dx), *(affine[:3, 1] / dy))
+    ]
     dataset.PixelSpacing = [to_decimal_string(dy), to_decimal_string(dx)]
     if "SliceThickness" not in technique:
         dataset.SliceThickness = to_decimal_string(dz)
@@ -149,6 +163,9 @@ def _set_pixels(dataset: FileDataset, pixels: StoredPixels, k: int, *, rescaled:
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, pixels.bits, pixels.bits - 1
     dataset.PixelRepresentation = int(pixels.values.dtype.kind == "i")
     if rescaled:
-        dataset.RescaleIntercept, dataset.RescaleSlope = to_decimal_string(pixels.intercept), to_decimal_string(pixels.slope)
+        dataset.RescaleIntercept, dataset.RescaleSlope = (
+            to_decimal_string(pixels.intercept),
+            to_decimal_string(pixels.slope),
+        )
         dataset.RescaleType = "HU" if dataset.Modality == "CT" else "US"
     dataset.PixelData = pixels.values[k].astype(pixels.values.dtype.newbyteorder("<"), copy=False).tobytes()
