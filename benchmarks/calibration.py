@@ -7,7 +7,8 @@ round the joint and the exact truth of the four weight-bearing regions, one file
 so that the same command goes on where it stopped. Then, patients never split:
 
 - a ridge regression of the true BV/TV, Tb.Th, Tb.Sp and Tb.N on 20 hand-made features of the CT of a
-  region (mean, spread, quantiles, differences over lags): ICC(A,1) of patients' means, ten folds by patient, the penalty chosen inside;
+  region (mean, spread, quantiles, differences over lags): ICC(A,1) of patients' means, ten folds by
+  patient, the penalty chosen inside;
 - a logistic regression of osteoarthritis on the true parameters (mean and medial-lateral difference of each):
   AUC, ten folds.
 """

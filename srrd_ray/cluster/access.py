@@ -55,8 +55,8 @@ def require_refusal(reply: Reply) -> None:
         raise ClusterError(
             "cluster-open", "the Ray cluster runs code for anyone who reaches it",
             got="an answer without a token", expected="RAY_AUTH_MODE=token",
-            todo="Stop the cluster. Once: `ray get-auth-token --generate`, `chmod 600 ~/.ray/auth_token`, and "
-            "copy it to every node. Start every node, and this command, with RAY_AUTH_MODE=token.",
+            todo="Stop the cluster. Once: `ray get-auth-token --generate`, `chmod 600 ~/.ray/auth_token`, "
+            "and copy it to every node. Start every node, and this command, with RAY_AUTH_MODE=token.",
         )  # fmt: skip
     if reply == "silent":
         raise ClusterError(

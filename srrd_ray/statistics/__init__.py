@@ -1,6 +1,16 @@
 """Agreement, discrimination, calibration and their intervals; a quantity without a value raises `NotEstimableError`."""
 
-from srrd_ray.statistics.agreement import BlandAltman, Errors, Line, bland_altman, ccc, errors, icc, icc_value, line
+from srrd_ray.statistics.agreement import (
+    BlandAltman,
+    Errors,
+    Line,
+    bland_altman,
+    ccc,
+    errors,
+    icc,
+    icc_value,
+    line,
+)
 from srrd_ray.statistics.bootstrap import bca, delta_icc, patient_resamples
 from srrd_ray.statistics.calibration import Calibration, brier, calibration, ece, reliability
 from srrd_ray.statistics.estimate import Estimate

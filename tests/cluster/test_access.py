@@ -19,7 +19,14 @@ import grpc
 import pytest
 from ray.util import get_node_ip_address
 
-from srrd_ray.cluster.access import Reply, call_without_token, is_loopback, require_private, require_refusal, token_file
+from srrd_ray.cluster.access import (
+    Reply,
+    call_without_token,
+    is_loopback,
+    require_private,
+    require_refusal,
+    token_file,
+)
 from srrd_ray.core.errors import ClusterError
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"

@@ -3,7 +3,15 @@ from __future__ import annotations
 import torch
 
 from srrd_ray.core.records import PARAMETERS
-from srrd_ray.distillation.bins import BINS, SUPPORT, bin_centres, bin_edges, bin_widths, gaussian_targets, mean_and_sd
+from srrd_ray.distillation.bins import (
+    BINS,
+    SUPPORT,
+    bin_centres,
+    bin_edges,
+    bin_widths,
+    gaussian_targets,
+    mean_and_sd,
+)
 
 VALUES = torch.tensor([[0.25, 0.20, 0.60, 1.25], [0.15, 0.15, 0.90, 0.95]])
 

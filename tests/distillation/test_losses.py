@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 
 from srrd_ray.distillation.bins import BINS, bin_centres, bin_widths, gaussian_targets, mean_and_sd
-from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, similarities, soft_targets
+from srrd_ray.distillation.losses import (
+    feature_distance,
+    histogram_loss,
+    relation_distance,
+    similarities,
+    soft_targets,
+)
 
 MIDDLE = bin_centres()[:, BINS // 2]
 

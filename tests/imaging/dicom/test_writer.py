@@ -7,7 +7,13 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from srrd_ray.core.records import Modality
-from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, make_uid, to_decimal_string, write_series
+from srrd_ray.imaging.dicom.writer import (
+    SeriesHeader,
+    StoredPixels,
+    make_uid,
+    to_decimal_string,
+    write_series,
+)
 from srrd_ray.imaging.images import read_image
 from srrd_ray.storage.file_hash import hash_file
 from tests.imaging.makers import OBLIQUE, SHAPE, grid
