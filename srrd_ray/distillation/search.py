@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.errors import NotEstimableError, TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, SearchConfig
@@ -17,6 +18,7 @@ from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.inference import TeacherOutputs, predict
 from srrd_ray.distillation.step import StudentLearner
 from srrd_ray.statistics.agreement import icc_value
+from srrd_ray.statistics.estimate import paired
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -64,7 +66,7 @@ def trial(
     Raises
     ------
     TrainingError
-        `loss-not-finite`: the trial has failed, the others go on.
+        `loss-not-finite` or `prediction-not-finite`: the trial has failed, the others go on.
     """
     held = validation_rows(inputs.data.patients, config.search.inner_folds, seed)
     settings = replace(config, hyper=hyper, student_epochs=config.search.epochs)
@@ -86,11 +88,30 @@ def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
     """Return the mean over parameters of ICC(A,1) between predicted and
     measured means of each patient's regions.
 
-    A parameter without a value (e.g. fewer than three regions) counts as 0.
+    A parameter without a value (fewer than three regions, or neither side tells them apart) counts as 0. Few regions give
+    scores far below -1.
+
+    Raises
+    ------
+    TrainingError
+        `prediction-not-finite`: 0 would be better than the score of a student whose predictions are merely bad.
     """
+    if not np.isfinite(predicted).all():
+        raise TrainingError(
+            "prediction-not-finite",
+            "a trial predicts values that are not finite",
+            got=f"{int(np.count_nonzero(~np.isfinite(predicted)))} of {predicted.size}",
+            todo="Lower the learning rate or the loss weights.",
+        )
     mine, theirs = (region_means(values, data) for values in (predicted, data.targets))
-    values = [icc_value(mine[:, p], theirs[:, p]) if len(mine) > 2 else 0.0 for p in range(mine.shape[1])]
-    return float(np.nan_to_num(values).mean())
+    return float(np.mean([_icc_or_zero(a, b) for a, b in zip(mine.T, theirs.T, strict=True)]))
+
+
+def _icc_or_zero(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    try:
+        return icc_value(*paired(a, b, 3))
+    except NotEstimableError:
+        return 0.0
 
 
 def region_means(values: NDArray[np.float32], data: DistillationData) -> NDArray[np.float64]:

@@ -17,6 +17,8 @@ from srrd_ray.statistics.pairs import patient_pairs, region_pairs
 from srrd_ray.statistics.regression import Pairs
 
 MANY = 3000
+ICC_FLOOR = -1.0
+"""Least ICC of the axis: the few that are lower (three patients or four) are arrows at its edge, with their number."""
 LABELS = {0: "no osteoarthritis", 1: "osteoarthritis"}
 CLASS_COLOURS = {0: COLOURS["plain"], 1: COLOURS["tibia"]}
 
@@ -190,15 +192,36 @@ def forest(references: Mapping[str, Mapping[str, Mapping[str, tuple[float, float
             shift = 0.17 * (offset - (len(models) - 1) / 2)
             for index, name in enumerate(PARAMETERS):
                 if name in values:
-                    value, low, high = values[name]
-                    axes.plot([low, high], [index + shift] * 2, color=COLOURS[model], linewidth=1.6)
-                    axes.plot(value, index + shift, "o", color=COLOURS[model], markersize=5)
+                    _whisker(axes, values[name], index + shift, COLOURS[model])
             axes.plot([], [], "o-", color=COLOURS[model], label=NAMES[model])
         axes.set_yticks(range(len(PARAMETERS)), list(PARAMETERS))
         axes.invert_yaxis()
         axes.axvline(0, color=COLOURS["pale"], linewidth=0.8)
-        axes.set(xlim=(-0.5, 1.02), xlabel="ICC(A,1) with 95 % interval", title=f"against {reference}")
+        lowest = min((low for values in models.values() for _, low, _ in values.values()), default=0.0)
+        left = min(max(lowest, ICC_FLOOR), -0.5)
+        axes.set(xlim=(left - 0.02, 1.02), xlabel="ICC(A,1) with 95 % interval", title=f"against {reference}")
         axes.grid(axis="y", visible=False)
     handles, labels = row[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
+
+
+def _whisker(axes: Axes, estimate: tuple[float, float, float], y: float, colour: str) -> None:
+    """Draw a value and its interval, the part below `ICC_FLOOR` as an arrow, and the number of a value that lies there."""
+    value, low, high = estimate
+    axes.plot([max(low, ICC_FLOOR), max(high, ICC_FLOOR)], [y, y], color=colour, linewidth=1.6)
+    if low < ICC_FLOOR:
+        axes.plot(ICC_FLOOR, y, "<", color=colour, markersize=5, clip_on=False)
+    if value >= ICC_FLOOR:
+        axes.plot(value, y, "o", color=colour, markersize=5)
+    else:
+        axes.annotate(
+            f"{value:.2f}",
+            (ICC_FLOOR, y),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )

@@ -162,7 +162,7 @@ def _parameters(run: Run) -> Section:
             _draw_or_note(
                 lambda: figures.forest(panels),
                 "ICC by parameter and model",
-                "Absolute agreement, ICC(A,1), over patients.",
+                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few patients may give.",
             )
         )
     for key, (table, name) in {

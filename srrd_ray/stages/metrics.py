@@ -1,4 +1,7 @@
-"""The figures of each part of a run, as plain JSON values; what cannot be estimated is null with a reason beside it."""
+"""The figures of each part of a run, as plain JSON values; what cannot be estimated is null with a reason beside it.
+
+So is an infinite figure, and an interval with an infinite end: JSON has no number for it.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,13 @@ from srrd_ray.statistics import (
     auc,
     auc_ci,
     bca,
+    bias_percent,
+    bias_slope,
     bland_altman,
     brier,
     calibration,
     ccc,
+    cv_percent,
     delong_test,
     ece,
     errors,
@@ -37,21 +43,28 @@ Part: TypeAlias = tuple[tuple[str, ...], Callable[[], Mapping[str, Json]]]
 RESAMPLES = 1000
 AGREEMENT = ("icc", "icc_ci")
 REGRESSION = (*AGREEMENT, "icc_consistency", "icc_region", "icc_region_ci", "ccc", "r", "slope")
-ERRORS = ("bias", "bias_percent", "mae", "rmse", "cv_percent", "limits_of_agreement")
 CLASSES = ("auc", "auc_ci", "auc_ci_bootstrap", "brier", "ece", "calibration_intercept", "calibration_slope")
 
 
 def estimated(parts: Sequence[Part]) -> dict[str, Json]:
-    """Return the values of all `parts`; those that raise `NotEstimableError` become null and give a ``reason``."""
+    """Return the values of all `parts`; those that are infinite or raise `NotEstimableError` are null, with a ``reason``."""
     found: dict[str, Json] = {}
     reasons: list[str] = []
     for keys, compute in parts:
         try:
-            found.update(compute())
+            values = compute()
         except NotEstimableError as error:
             found.update(dict.fromkeys(keys))
             reasons.append(str(error))
+            continue
+        infinite = [key for key, value in values.items() if not _is_finite(value)]
+        found.update({**values, **dict.fromkeys(infinite)})
+        reasons += [f"[infinite] {key} has no finite value" for key in infinite]
     return found | ({"reason": "; ".join(dict.fromkeys(reasons))} if reasons else {})
+
+
+def _is_finite(value: Json) -> bool:
+    return bool(np.isfinite(np.asarray(value, dtype=np.float64)).all())
 
 
 def absent(keys: Sequence[str], reason: str) -> dict[str, Json]:
@@ -181,7 +194,7 @@ def _parameter(table: pd.DataFrame, name: str, seed: int) -> dict[str, Json]:
 
     def linear() -> dict[str, Json]:
         found = line(method, reference)
-        return {"r": found.r, "slope": found.slope, "ccc": ccc(method, reference).value}
+        return {"r": found.r, "slope": found.slope}
 
     def regions() -> dict[str, Json]:
         return _interval("icc_region", pooled_icc(region_pairs(table, name), seed=seed, resamples=RESAMPLES))
@@ -192,15 +205,20 @@ def _parameter(table: pd.DataFrame, name: str, seed: int) -> dict[str, Json]:
             (AGREEMENT, lambda: _interval("icc", icc(method, reference))),
             (("icc_consistency",), lambda: {"icc_consistency": icc(method, reference, "C,1").value}),
             (("icc_region", "icc_region_ci"), regions),
-            (("r", "slope", "ccc"), linear),
-            (ERRORS, lambda: _errors(pairs)),
+            (("r", "slope"), linear),
+            (("ccc",), lambda: {"ccc": ccc(method, reference).value}),
+            (("bias", "mae", "rmse"), lambda: asdict(errors(method, reference))),
+            (("bias_percent",), lambda: {"bias_percent": bias_percent(method, reference)}),
+            (("cv_percent",), lambda: {"cv_percent": cv_percent(method, reference)}),
+            (("bias_slope",), lambda: {"bias_slope": bias_slope(method, reference)}),
+            (("limits_of_agreement",), lambda: _limits(pairs)),
         ]
     )
 
 
-def _errors(pairs: Pairs) -> dict[str, Json]:
-    limits = bland_altman(pairs.method, pairs.reference)
-    return {**asdict(errors(pairs.method, pairs.reference)), "limits_of_agreement": [limits.low, limits.high]}
+def _limits(pairs: Pairs) -> dict[str, Json]:
+    found = bland_altman(pairs.method, pairs.reference)
+    return {"limits_of_agreement": [found.low, found.high]}
 
 
 def _interval(name: str, found: Estimate) -> dict[str, Json]:

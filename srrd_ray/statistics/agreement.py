@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from srrd_ray.core.errors import ConfigError, NotEstimableError
-from srrd_ray.statistics.estimate import Estimate, finite, paired
+from srrd_ray.statistics.estimate import Estimate, paired
 
 Form: TypeAlias = Literal["A,1", "C,1"]
 RATERS = 2
+NEGLIGIBLE = 1e-12
+"""Share of the size of the values below which a sum or a spread of them is rounding."""
 
 
 class _MeanSquares(NamedTuple):
@@ -30,17 +32,11 @@ class _MeanSquares(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Errors:
-    """Errors of a method against a reference, in the unit of both.
-
-    `bias_percent` is relative to the mean of the reference; `cv_percent` is the root-mean-square coefficient of variation
-    of the pairs.
-    """
+    """Errors of a method against a reference, in the unit of both."""
 
     bias: float
-    bias_percent: float
     mae: float
     rmse: float
-    cv_percent: float
 
 
 class Line(NamedTuple):
@@ -53,10 +49,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlandAltman:
-    """Bias and 95 % limits of agreement of method - reference, in the unit of both, with their standard errors.
-
-    `slope` is that of the difference on the mean of the two (0: the bias does not depend on the size).
-    """
+    """Bias and 95 % limits of agreement of method - reference, in the unit of both, with their standard errors."""
 
     bias: float
     low: float
@@ -64,16 +57,18 @@ class BlandAltman:
     sd: float
     se_bias: float
     se_limit: float
-    slope: float
 
 
 def icc(a: ArrayLike, b: ArrayLike, form: Form = "A,1", level: float = 0.95) -> Estimate:
     """Return the intraclass correlation of single measurements by two methods, with its interval.
 
+    With n subjects ICC(A,1) lies between -n / (n - 2) and 1 (-3 with three subjects), ICC(C,1) between -1 and 1; the limits
+    of the interval lie there too, and enclose the value.
+
     Parameters
     ----------
     a, b
-        One value a subject by each method, at least three subjects.
+        One value a subject by each method, at least three subjects: with two ICC(A,1) has no least value.
     form
         ``"A,1"``: absolute agreement, ICC(2,1) of Shrout and Fleiss; ``"C,1"``: consistency, ICC(3,1).
     level
@@ -82,21 +77,27 @@ def icc(a: ArrayLike, b: ArrayLike, form: Form = "A,1", level: float = 0.95) -> 
     Raises
     ------
     NotEstimableError
-        `too-few`, `values-not-finite`, `pairs-differ`, or `no-variance` where all values are the same.
+        `too-few`, `values-not-finite`, `pairs-differ`, or `no-variance` where neither method tells the subjects apart.
     ConfigError
         `icc-form` for another form.
+
+    Examples
+    --------
+    >>> value, low, high = icc([9, 6, 8, 7, 10, 6], [8, 7, 8, 6, 9, 5])
+    >>> print(f"{value:.3f} [{low:.3f}, {high:.3f}]")
+    0.832 [0.292, 0.974]
+    >>> icc([1, 2, 3], [3, 2, 1])
+    Estimate(value=-3.0, low=-3.0, high=-3.0)
     """
     squares = _mean_squares(*paired(a, b, 3))
-    value = _value(squares, form)
-    if value >= 1.0:
-        return Estimate(1.0, 1.0, 1.0)
-    low, high = _interval_absolute(squares, value, level) if form == "A,1" else _interval_consistency(squares, level)
-    return Estimate(value, max(low, -1.0), min(high, 1.0))
+    low, high = _rows_at_limits(squares, form, level)
+    return Estimate(*(_coefficient(rows, squares, form) for rows in (squares.rows, low, high)))
 
 
 def icc_value(a: NDArray[np.float64], b: NDArray[np.float64], form: Form = "A,1") -> float:
     """Return `icc` without its interval, for resampling."""
-    return _value(_mean_squares(a, b), form)
+    squares = _mean_squares(a, b)
+    return _coefficient(squares.rows, squares, form)
 
 
 def _mean_squares(a: NDArray[np.float64], b: NDArray[np.float64]) -> _MeanSquares:
@@ -108,42 +109,46 @@ def _mean_squares(a: NDArray[np.float64], b: NDArray[np.float64]) -> _MeanSquare
     negligible = 1e-24 * float(total @ total + difference @ difference) / n
     squares = [float(centred @ centred) / (2 * n - 2), n * shift**2 / 2, float(rest @ rest) / (2 * n - 2)]
     rows, columns, error = (0.0 if square <= negligible else square for square in squares)
-    if rows == columns == error == 0:
-        raise NotEstimableError("no-variance", "all values are the same", got=f"{n} pairs")
+    if rows == error == 0:
+        same = "the subjects do not differ" if columns > 0 else "all values are the same"
+        raise NotEstimableError("no-variance", same, got=f"{n} pairs")
     return _MeanSquares(rows=rows, columns=columns, error=error, n=n)
 
 
-def _value(squares: _MeanSquares, form: Form) -> float:
-    msr, msc, mse, n = squares
+def _coefficient(rows: float, squares: _MeanSquares, form: Form) -> float:
+    """Return the coefficient for a mean square of `rows`; it grows with it.
+
+    Its denominator is never negative, and zero only where rows, columns and error all are: n > 2.
+    """
+    _, msc, mse, n = squares
     match form:
         case "A,1":
-            return (msr - mse) / (msr + mse + RATERS / n * (msc - mse))
+            rest = RATERS * msc + (n - 2) * mse
         case "C,1":
-            if msr + mse == 0:
-                raise NotEstimableError("no-variance", "the subjects do not differ", got=f"{n} pairs")
-            return (msr - mse) / (msr + mse)
+            rest = n * mse
         case _:
             raise ConfigError("icc-form", "unknown form of the ICC", got=repr(form)[:32], expected="'A,1' or 'C,1'")
+    return n * (rows - mse) / (rest + n * rows)
 
 
-def _interval_absolute(squares: _MeanSquares, rho: float, level: float) -> tuple[float, float]:
+def _rows_at_limits(squares: _MeanSquares, form: Form, level: float) -> tuple[float, float]:
+    """Return the mean squares of rows that give the limits: the found one times the tails of its F distribution."""
     msr, msc, mse, n = squares
-    k = RATERS
-    a, b = k * rho * msc, (n * (1 - rho) + k * rho * (n - 1)) * mse
-    weight = a**2 / (k - 1) + b**2 / ((n - 1) * (k - 1))
-    freedom = max((a + b) ** 2 / weight if weight > 0 else 1.0, float(k - 1))
-    tail = 1 - (1 - level) / 2
-    lower = float(special.fdtri(n - 1, freedom, tail))
-    upper = float(special.fdtri(freedom, n - 1, tail))
-    spread = k * msc + (k * n - k - n) * mse
-    return n * (msr - lower * mse) / (lower * spread + n * msr), n * (upper * msr - mse) / (spread + n * upper * msr)
+    if msr == 0 or msc == mse == 0:
+        return msr, msr
+    freedom = _freedom(squares) if form == "A,1" else float(n - 1)
+    tail = (1 - level) / 2
+    low, high = (float(special.fdtri(freedom, n - 1, share)) for share in (tail, 1 - tail))
+    # below one degree of freedom (negative ICC) Satterthwaite's F may have both tails on one side of the value
+    return msr * min(low, 1.0), msr * max(high, 1.0)
 
 
-def _interval_consistency(squares: _MeanSquares, level: float) -> tuple[float, float]:
-    ratio = squares.rows / squares.error
-    tail = float(special.fdtri(squares.n - 1, squares.n - 1, 1 - (1 - level) / 2))
-    low, high = ratio / tail, ratio * tail
-    return (low - 1) / (low + RATERS - 1), (high - 1) / (high + RATERS - 1)
+def _freedom(squares: _MeanSquares) -> float:
+    """Return Satterthwaite's degrees of freedom of a * columns + b * error, which equals rows at the ICC(A,1) found."""
+    msr, msc, mse, n = squares
+    a = (msr - mse) / (msc + (n - 1) * mse)
+    b = 1 + (n - 1) * a
+    return float(np.hypot(a * msc / msr, b * mse / msr / np.sqrt(n - 1)) ** -2)
 
 
 def ccc(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
@@ -154,26 +159,27 @@ def ccc(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
     NotEstimableError
         As `icc`; also `no-variance` where one method gives a constant.
     """
-    x, y = paired(a, b, 4)
+    x, y = paired(a, b, 3)
     r = _correlation(x, y)
     sx, sy, shift = float(x.std()), float(y.std()), float(x.mean() - y.mean())
-    value = 2 * r * sx * sy / (sx**2 + sy**2 + shift**2)
-    if abs(value) >= 1 - 1e-12 or abs(r) < 1e-12:
-        return Estimate(value, value, value) if abs(r) >= 1e-12 else Estimate(0.0, -1.0, 1.0)
-    u2 = shift**2 / (sx * sy)
+    accuracy = 2 * sx * sy / (sx**2 + sy**2 + shift**2)
+    value = r * accuracy
     rest = 1 - value**2
+    if rest <= 1e-12:
+        return Estimate(value, value, value)
+    shifted = accuracy * shift**2 / (sx * sy)
     variance = (
-        (1 - r**2) * value**2 / (rest * r**2)
-        + 2 * value**3 * (1 - value) * u2 / (r * rest**2)
-        - value**4 * u2**2 / (2 * r**2 * rest**2)
+        (1 - r**2) * accuracy**2 / rest
+        + 2 * value**2 * (1 - value) * shifted / rest**2
+        - value**2 * shifted**2 / (2 * rest**2)
     ) / (x.size - 2)
     half = float(special.ndtri(1 - (1 - level) / 2)) * np.sqrt(max(variance, 0.0))
     centre = np.arctanh(value)
-    return Estimate(value, float(np.tanh(centre - half)), float(np.tanh(centre + half)))
+    return Estimate(value, min(value, float(np.tanh(centre - half))), max(value, float(np.tanh(centre + half))))
 
 
 def errors(method: ArrayLike, reference: ArrayLike) -> Errors:
-    """Return bias, absolute and squared errors and RMS-CV of `method` against `reference`.
+    """Return bias, absolute and squared errors of `method` against `reference`.
 
     Raises
     ------
@@ -181,16 +187,42 @@ def errors(method: ArrayLike, reference: ArrayLike) -> Errors:
         `too-few`, `values-not-finite` or `pairs-differ`.
     """
     x, y = paired(method, reference, 3)
-    difference, mean = x - y, (x + y) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        squared = np.where(mean == 0, 0.0, difference**2 / 2 / mean**2)
+    difference = x - y
     return Errors(
         bias=float(difference.mean()),
-        bias_percent=100 * float(difference.mean() / y.mean()) if y.mean() else 0.0,
         mae=float(np.abs(difference).mean()),
         rmse=float(np.sqrt((difference**2).mean())),
-        cv_percent=100 * float(np.sqrt(squared.mean())),
     )
+
+
+def bias_percent(method: ArrayLike, reference: ArrayLike) -> float:
+    """Return the bias of `method` in percent of the mean of `reference`.
+
+    Raises
+    ------
+    NotEstimableError
+        As `errors`; `mean-zero` where the reference has a mean of zero.
+    """
+    x, y = paired(method, reference, 3)
+    if abs(float(y.mean())) <= NEGLIGIBLE * float(np.abs(y).max()):
+        raise NotEstimableError("mean-zero", "the reference has a mean of zero", got=f"{y.size} values")
+    return 100 * float((x - y).mean() / y.mean())
+
+
+def cv_percent(a: ArrayLike, b: ArrayLike) -> float:
+    """Return the root-mean-square coefficient of variation of the pairs, in percent; a pair of zeros does not vary.
+
+    Raises
+    ------
+    NotEstimableError
+        As `errors`; `mean-zero` where the two values of a pair differ and have a mean of zero.
+    """
+    x, y = paired(a, b, 3)
+    difference, total = x - y, x + y
+    zero = np.abs(total) <= NEGLIGIBLE * (np.abs(x) + np.abs(y))
+    if (zero & (difference != 0)).any():
+        raise NotEstimableError("mean-zero", "a pair has a mean of zero", got=f"{int(zero.sum())} of {x.size} pairs")
+    return 100 * float(np.sqrt(2 * np.mean((difference / np.where(zero, 1.0, total)) ** 2)))
 
 
 def line(method: ArrayLike, reference: ArrayLike) -> Line:
@@ -209,7 +241,7 @@ def line(method: ArrayLike, reference: ArrayLike) -> Line:
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     for values in (x, y):
-        if float(values.std()) <= 1e-12 * max(float(np.abs(values).max()), 1e-300):
+        if float(values.std()) <= NEGLIGIBLE * float(np.abs(values).max()):
             raise NotEstimableError("no-variance", "one method gives a constant", got=f"{values.size} equal values")
     return float(np.corrcoef(x, y)[0, 1])
 
@@ -226,12 +258,11 @@ def bland_altman(method: ArrayLike, reference: ArrayLike, patients: ArrayLike | 
         As `icc`; `too-few` also with fewer than three patients.
     """
     x, y = paired(method, reference, 3)
-    difference, mean = x - y, (x + y) / 2
-    groups = np.arange(x.size) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
-    bias, variance, units = _variance_components(difference, groups)
+    names = np.arange(x.size) if patients is None else np.asarray(patients).ravel()
+    if names.size != x.size:
+        raise NotEstimableError("pairs-differ", "patients and pairs differ in number", got=f"{names.size} and {x.size}")
+    bias, variance, units = _variance_components(x - y, np.unique(names, return_inverse=True)[1])
     sd = float(np.sqrt(variance))
-    spread = float(((mean - mean.mean()) ** 2).sum())
-    slope = float((mean - mean.mean()) @ difference) / spread if spread > 0 else 0.0
     return BlandAltman(
         bias=bias,
         low=bias - 1.96 * sd,
@@ -239,8 +270,23 @@ def bland_altman(method: ArrayLike, reference: ArrayLike, patients: ArrayLike | 
         sd=sd,
         se_bias=sd / float(np.sqrt(units)),
         se_limit=sd * float(np.sqrt(3 / units)),
-        slope=slope,
     )
+
+
+def bias_slope(method: ArrayLike, reference: ArrayLike) -> float:
+    """Return the slope of method - reference on the mean of the two (0: the bias does not depend on the size).
+
+    Raises
+    ------
+    NotEstimableError
+        As `errors`; `no-variance` where the means are all the same, as those of reversed values are.
+    """
+    x, y = paired(method, reference, 3)
+    mean = (x + y) / 2
+    centred = mean - mean.mean()
+    if float(np.abs(centred).max()) <= NEGLIGIBLE * float(np.maximum(np.abs(x), np.abs(y)).max()):
+        raise NotEstimableError("no-variance", "the means of the pairs are all the same", got=f"{x.size} pairs")
+    return float(centred @ (x - y)) / float(centred @ centred)
 
 
 def _variance_components(values: NDArray[np.float64], groups: NDArray[np.intp]) -> tuple[float, float, int]:
@@ -250,7 +296,7 @@ def _variance_components(values: NDArray[np.float64], groups: NDArray[np.intp]) 
     if count < 3:
         raise NotEstimableError("too-few", "too few patients", got=str(count), expected="at least 3")
     means = np.bincount(groups, weights=values) / sizes
-    bias = float(finite(values).mean())
+    bias = float(values.mean())
     among = float((sizes * (means - bias) ** 2).sum()) / (count - 1)
     if values.size == count:
         return bias, among, count

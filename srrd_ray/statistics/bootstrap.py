@@ -39,6 +39,8 @@ def bca(
 ) -> Estimate:
     """Return a statistic with its bias-corrected and accelerated bootstrap interval over patients (Efron 1987).
 
+    Where few patients give a distribution that lies beside the value, the interval is extended to it.
+
     Parameters
     ----------
     statistic
@@ -52,8 +54,8 @@ def bca(
     Raises
     ------
     NotEstimableError
-        `too-few` below five patients, `resamples-lost` where more than a tenth of the resamples had no value, and
-        whatever the statistic raises on the data themselves.
+        `too-few` below five patients, `resamples-lost` where more than a tenth of the resamples or of the samples
+        without a patient had no value, and whatever the statistic raises on the data themselves.
     """
     names = np.asarray(patients)
     distinct = np.unique(names)
@@ -63,13 +65,9 @@ def bca(
         )
     value = statistic(np.arange(names.size))
     drawn = _values(statistic, patient_resamples(names, resamples, seed))
-    if drawn.size < (1 - LOST_SHARE) * resamples:
-        raise NotEstimableError(
-            "resamples-lost", "too many resamples without a value", got=f"{resamples - drawn.size} of {resamples}"
-        )
     left_out = _values(statistic, _all_but_some(names))
     low, high = np.quantile(drawn, _levels(value, drawn, left_out, level))
-    return Estimate(float(value), float(low), float(high))
+    return Estimate(float(value), min(float(value), float(low)), max(float(value), float(high)))
 
 
 def _all_but_some(patients: NDArray[np.generic]) -> Iterator[Rows]:
@@ -111,12 +109,16 @@ def delta_icc(
 
 
 def _values(statistic: Statistic, samples: Iterator[Rows]) -> NDArray[np.float64]:
-    values = []
+    """Return the statistic of each sample that has one; most must have."""
+    values, lost = [], 0
     for rows in samples:
         try:
             values.append(statistic(rows))
         except NotEstimableError:
-            continue
+            lost += 1
+    count = len(values) + lost
+    if lost > LOST_SHARE * count:
+        raise NotEstimableError("resamples-lost", "too many resamples without a value", got=f"{lost} of {count}")
     return np.array(values, dtype=np.float64)
 
 
@@ -127,9 +129,18 @@ def _levels(
     below = (np.count_nonzero(drawn < value) + 0.5 * np.count_nonzero(drawn == value)) / drawn.size
     edge = 0.5 / drawn.size
     bias = float(special.ndtri(np.clip(below, edge, 1 - edge)))
-    deviation = left_out.mean() - left_out
-    spread = float((deviation**2).sum()) ** 1.5
-    acceleration = float((deviation**3).sum()) / (6 * spread) if spread > 0 else 0.0
     shifted = bias + special.ndtri([(1 - level) / 2, 1 - (1 - level) / 2])
-    levels: NDArray[np.float64] = special.ndtr(bias + shifted / (1 - acceleration * shifted))
+    room = 1 - _acceleration(left_out) * shifted
+    beyond = np.sign(shifted) * np.inf  # where the acceleration leaves no room: the end of the distribution
+    moved = np.divide(shifted, room, out=beyond, where=room > 0)
+    levels: NDArray[np.float64] = special.ndtr(bias + moved)
     return levels
+
+
+def _acceleration(left_out: NDArray[np.float64]) -> float:
+    deviation = left_out.mean() - left_out
+    largest = float(np.abs(deviation).max())
+    if largest == 0:
+        return 0.0
+    scaled = deviation / largest
+    return float((scaled**3).sum() / (6 * (scaled**2).sum() ** 1.5))

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.statistics.roc import require_both_classes
 
-STEPS = 100
-STEEPEST = 50.0
+STEPS = 200
+CONVERGED = 1e-10
 Vector = NDArray[np.float64]
 
 
@@ -20,23 +21,39 @@ def logistic(design: Vector, truth: Vector, penalty: float = 0.0) -> tuple[float
     Raises
     ------
     NotEstimableError
-        `separated` where the classes are split perfectly and there is no penalty, so that the slope is infinite.
+        `one-class`; `separated` where the classes are split (but for values that they share) and there is no penalty, so
+        that the slope is infinite; `not-converged`.
     """
-    full = np.column_stack([np.ones(len(design)), design])
-    ridge = np.full(full.shape[1], penalty)
-    ridge[0] = 0.0
-    problem = _Problem(design=full, truth=truth, ridge=ridge)
-    beta = np.zeros(full.shape[1])
+    require_both_classes(truth)
+    if penalty == 0 and _split(design, truth):
+        raise NotEstimableError("separated", "the scores split the classes perfectly", got=f"{truth.size} values")
+    centre, scale = design.mean(axis=0), design.std(axis=0)
+    scale = np.where(scale > 1e-12 * np.abs(design).max(axis=0), scale, 1.0)
+    full = np.column_stack([np.ones(len(design)), (design - centre) / scale])
+    beta = _solved(_Problem(design=full, truth=truth, ridge=np.r_[0.0, penalty / scale**2]))
+    coefficients = beta[1:] / scale
+    return float(beta[0] - coefficients @ centre), coefficients
+
+
+def _split(design: Vector, truth: Vector) -> bool:
+    """Return whether one of the columns splits the classes, ties at the border allowed; splits by several go unseen."""
+    ones, zeros = design[truth == 1], design[truth == 0]
+    above, below = ones.min(axis=0) >= zeros.max(axis=0), ones.max(axis=0) <= zeros.min(axis=0)
+    return bool((above | below).any())
+
+
+def _solved(problem: _Problem) -> Vector:
+    beta = np.zeros(problem.design.shape[1])
     for _ in range(STEPS):
-        hessian = problem.hessian(beta)
-        if np.abs(beta).max() > STEEPEST or np.linalg.det(hessian) < 1e-14:
+        try:
+            newton = np.linalg.solve(problem.hessian(beta), -problem.gradient(beta)).astype(np.float64)
+        except np.linalg.LinAlgError:
             break
-        newton: Vector = np.linalg.solve(hessian, -problem.gradient(beta)).astype(np.float64)
         step = problem.shortened(beta, newton)
         beta = beta + step
-        if np.abs(step).max() < 1e-10:
-            return float(beta[0]), beta[1:]
-    raise NotEstimableError("separated", "the scores split the classes perfectly", got=f"{truth.size} values")
+        if np.abs(newton).max() < CONVERGED * max(1.0, float(np.abs(beta).max())):
+            return beta
+    raise NotEstimableError("not-converged", "no finite coefficients were found", got=f"{problem.truth.size} values")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.statistics.agreement import icc_value
 from srrd_ray.statistics.bootstrap import Rows, bca, delta_icc
-from srrd_ray.statistics.estimate import Estimate
+from srrd_ray.statistics.estimate import Estimate, paired
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +36,7 @@ def pooled_icc(pairs: Pairs, *, seed: int, resamples: int) -> Estimate:
 def mean_icc(parameters: Sequence[Pairs], *, seed: int, resamples: int) -> Estimate:
     """Return the mean over parameters of ICC(A,1), its interval from resampled patients; all have the same patients."""
     for pairs in parameters:
-        _require_three(pairs)
+        paired(pairs.method, pairs.reference, 3)
 
     def value(rows: Rows) -> float:
         return float(np.mean([icc_value(pairs.method[rows], pairs.reference[rows]) for pairs in parameters]))
@@ -48,7 +47,7 @@ def mean_icc(parameters: Sequence[Pairs], *, seed: int, resamples: int) -> Estim
 def gain(ours: Sequence[Pairs], theirs: Sequence[Pairs], *, seed: int, resamples: int) -> Estimate:
     """Return the mean ICC(A,1) of `ours` minus that of `theirs`, by paired bootstrap over the patients of both."""
     for pairs in (*ours, *theirs):
-        _require_three(pairs)
+        paired(pairs.method, pairs.reference, 3)
     return delta_icc(
         [pairs.method for pairs in ours],
         [pairs.method for pairs in theirs],
@@ -57,8 +56,3 @@ def gain(ours: Sequence[Pairs], theirs: Sequence[Pairs], *, seed: int, resamples
         seed=seed,
         resamples=resamples,
     )
-
-
-def _require_three(pairs: Pairs) -> None:
-    if pairs.patients.size < 3:
-        raise NotEstimableError("too-few", "too few pairs", got=str(pairs.patients.size), expected="at least 3")

@@ -13,6 +13,8 @@ from srrd_ray.statistics.bootstrap import patient_resamples
 from srrd_ray.statistics.estimate import Estimate, finite, paired
 
 MIN_POSITIVES = 10
+NO_VARIANCE = 1e-15
+"""Variance of an AUC that is rounding."""
 Labels = NDArray[np.bool_]
 Scores = NDArray[np.float64]
 
@@ -78,8 +80,15 @@ def delong_test(
     Raises
     ------
     NotEstimableError
-        As `auc`; `too-few-positives` or `too-few-negatives` with a single one; `no-variance` where the AUCs differ and
-        their variance is zero.
+        As `auc`; `too-few-positives` or `too-few-negatives` with a single one; `too-few` where a class comes from one
+        patient; `no-variance` where the AUCs differ and their variance is zero.
+
+    Examples
+    --------
+    >>> labels = [0, 0, 0, 0, 1, 1, 1, 1]
+    >>> auc_a, auc_b, z, p = delong_test(labels, [1, 2, 3, 5, 4, 6, 7, 8], [1, 5, 3, 7, 4, 2, 6, 8])
+    >>> print(auc_a, auc_b, round(z, 3), round(p, 3))
+    0.9375 0.625 1.581 0.114
     """
     positive, a = _classes(labels, scores_a)
     b = _classes(labels, scores_b)[1]
@@ -87,7 +96,7 @@ def delong_test(
     areas, covariance = _clustered(positive, np.stack([a, b]), patients)
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    if variance <= 1e-15:
+    if variance <= NO_VARIANCE:
         if abs(difference) > 1e-12:
             raise NotEstimableError("no-variance", "the variance of the difference is zero", got=f"{difference:+.3f}")
         return DeLong(float(areas[0]), float(areas[1]), 0.0, 1.0)
@@ -98,7 +107,7 @@ def delong_test(
 def auc_ci(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None, level: float = 0.95) -> Estimate:
     """Return the AUC with DeLong's interval on the logit scale, clustered by `patients` where given.
 
-    An AUC of 0 or 1 has no DeLong variance: its interval is the score-like one of Newcombe (Stat Med 2006;25:559,
+    Where DeLong's variance is zero (an AUC of 0 or 1, scores that are all the same) the interval is the score-like one of Newcombe (Stat Med 2006;25:559,
     method 5), with patients as the sample size where given.
 
     Raises
@@ -111,10 +120,10 @@ def auc_ci(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = No
     areas, covariance = _clustered(positive, values[None], patients)
     area, variance = float(areas[0]), float(covariance[0, 0])
     quantile = float(special.ndtri(1 - (1 - level) / 2))
-    if not (0 < area < 1 and variance > 0):
+    if not (0 < area < 1 and variance > NO_VARIANCE):
         return _newcombe(area, *_class_sizes(positive, patients), quantile)
-    centre, half = np.log(area / (1 - area)), quantile * np.sqrt(variance) / (area * (1 - area))
-    return Estimate(area, float(_expit(centre - half)), float(_expit(centre + half)))
+    centre, half = special.logit(area), quantile * np.sqrt(variance) / (area * (1 - area))
+    return Estimate(area, float(special.expit(centre - half)), float(special.expit(centre + half)))
 
 
 def roc_points(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -131,7 +140,13 @@ def roc_points(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64
 def roc_band(
     labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, *, grid: ArrayLike, seed: int, resamples: int = 500
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the pointwise 95 % band of the true positive rate at the false positive rates `grid`, by patient bootstrap."""
+    """Return the pointwise 95 % band of the true positive rate at the false positive rates `grid`, by patient bootstrap.
+
+    Raises
+    ------
+    NotEstimableError
+        As `auc`; `resamples-lost` where no resample has both classes.
+    """
     positive, values = _classes(labels, scores)
     require_both_classes(positive)
     curves = []
@@ -139,6 +154,8 @@ def roc_band(
         if 0 < positive[rows].sum() < rows.size:
             fpr, tpr = roc_points(positive[rows], values[rows])
             curves.append(np.interp(np.asarray(grid, dtype=np.float64), fpr, tpr))
+    if not curves:
+        raise NotEstimableError("resamples-lost", "no resample has both classes", got=f"{resamples} resamples")
     low, high = np.percentile(np.stack(curves), [2.5, 97.5], axis=0)
     return low, high
 
@@ -206,7 +223,3 @@ def _newcombe(area: float, ones: int, zeros: int, quantile: float) -> Estimate:
     low = 0.0 if area <= tiny else float(optimize.brentq(excess, tiny, area - 1e-9))
     high = 1.0 if area >= 1 - tiny else float(optimize.brentq(excess, area + 1e-9, 1 - tiny))
     return Estimate(area, low, high)
-
-
-def _expit(x: float) -> float:
-    return float(1 / (1 + np.exp(-x)))

@@ -56,6 +56,11 @@ def test_numbers_have_units_and_missing_ones_have_words(value: Json, words: str)
     assert number(value, 2, "mm") == words
 
 
+def test_an_icc_below_minus_one_is_shown_as_it_is() -> None:
+    assert number(-3.0) == "-3.00"
+    assert interval([-3.0, -2.95]) == "95 % CI -3.00 to -2.95"
+
+
 def test_an_interval_that_is_missing_leaves_nothing_behind() -> None:
     assert interval([0.1, 0.2]) == "95 % CI 0.10 to 0.20"
     assert interval(None) == ""

@@ -83,6 +83,29 @@ def test_lengths_and_times_carry_their_units(name: str, unit: str) -> None:
         assert any(unit in axes.get_xlabel() for axes in DRAWN[name]().axes)
 
 
+LOW = {"MR": {"teacher": {"BV/TV": (-3.0, -3.0, -3.0), "Tb.Th": (-0.4, -2.9, 0.9), "Tb.N": (0.5, 0.2, 0.7)}}}
+
+
+def test_an_icc_below_minus_one_is_an_arrow_with_its_number_and_leaves_the_axis_readable() -> None:
+    with styled():
+        [axes] = figures.forest(LOW).axes
+    arrows = [line for line in axes.lines if line.get_marker() == "<"]
+    dots = [x for line in axes.lines if line.get_marker() == "o" for x in np.asarray(line.get_xdata(), dtype=float)]
+    assert [text.get_text() for text in axes.texts] == ["-3.00"]
+    assert len(arrows) == 2
+    assert sorted(dots) == [-0.4, 0.5]
+    left, right = axes.get_xlim()
+    assert -1.1 < left < -1
+    drawn = np.concatenate([np.asarray(line.get_xdata(), dtype=float) for line in axes.lines])
+    assert ((left <= drawn) & (drawn <= right)).all()
+
+
+def test_the_axis_of_ordinary_iccs_is_not_stretched() -> None:
+    with styled():
+        [axes] = DRAWN["forest"]().axes
+    assert axes.get_xlim()[0] == pytest.approx(-0.52)
+
+
 def test_too_few_patients_are_said_in_the_figure() -> None:
     with styled():
         titles = [axes.get_title() for axes in DRAWN["agreement of two patients"]().axes]

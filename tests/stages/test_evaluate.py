@@ -13,6 +13,7 @@ from srrd_ray.diagnosis import DiagnosisConfig
 from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import classify
 from srrd_ray.stages.evaluate import evaluate, true_parameters
+from srrd_ray.stages.report import build_report
 from srrd_ray.statistics import delong_test, icc
 from srrd_ray.storage import schemas
 from srrd_ray.storage.tables import read_table, write_table
@@ -167,6 +168,30 @@ def test_a_collapsed_model_keeps_its_icc_and_loses_only_its_line(made: Made) -> 
     assert one["icc"] == pytest.approx(0, abs=0.3)
     assert one["r"] is None
     assert "constant" in one["reason"]
+
+
+@pytest.mark.parametrize("patients", [3, 4])
+def test_few_patients_and_reversed_predictions_are_evaluated_and_reported(tmp_path: Path, patients: int) -> None:
+    made = make_run(tmp_path, patients=patients)
+    measures, table = (read_table(made.layout.table(name)) for name in ("measures", "predictions"))
+    mirrored = measures.set_index(["store", "row"])["Tb.N"]
+    mirrored = 2 * mirrored.groupby(measures.set_index(["store", "row"])["participant"]).mean().mean() - mirrored
+    table["Tb.N"] = mirrored.loc[list(zip(table["store"], table["row"], strict=True))].to_numpy()
+    write_table(made.layout.table("predictions"), table, "predictions")
+    one = figures(made)["regression"]["baseline"]["Tb.N"]
+    assert one["icc"] == pytest.approx(-patients / (patients - 2), abs=0.2)
+    assert one["icc_ci"][0] <= one["icc"] <= one["icc_ci"][1]
+    assert one["icc_region"] is None
+    assert one["slope"] == pytest.approx(-1)
+    assert one["bias_slope"] is None or abs(one["bias_slope"]) > 5
+    assert f"{one['icc']:.2f}" in build_report(made.layout).read_text(encoding="utf-8")
+
+
+def test_what_is_infinite_is_null_with_a_reason() -> None:
+    values: dict[str, metrics.Json] = {"slope": 1.0, "z": float("inf"), "ci": [0.5, float("inf")], "p": float("nan")}
+    found = metrics.estimated([(tuple(values), lambda: values)])
+    assert {key: found[key] for key in values} == {"slope": 1.0, "z": None, "ci": None, "p": None}
+    assert all(name in str(found["reason"]) for name in ("z has", "ci has", "p has"))
 
 
 def test_unmeasured_patches_are_left_out(made: Made) -> None:
