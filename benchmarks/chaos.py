@@ -1,10 +1,9 @@
-"""Strike a run in every stage, and compare what it leaves with an undisturbed run, byte for byte.
+"""Kill a process of a run in every stage, and compare the results with an undisturbed run, byte for byte.
 
 ``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver
 (SIGKILL) once in every stage and starts the same command again each time; ``worker`` kills one Ray worker in
-every stage instead and lets the run go on (or, where that was the process that guides a training,
-starts the same command again). Exit code 0:
-the same bytes, the same exit code, nothing half-written left over.
+every stage instead and lets the run go on (or, where that was the controller of a training, starts the
+same command again). Exit code 0: the same bytes, the same exit code, no temporary files.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ RESULTS = ("volumes", "patches", "tables", "models", "metrics.json")
 """What has to be the same; `run.json` and the report hold times."""
 LONGEST_WAIT_S = 25.0
 LOST = 3
-"""The exit code of a run that lost a process without which its cluster cannot go on; the same command does.
-"""
+"""The exit code of a run that lost a process which its cluster cannot replace; the same command resumes."""
 
 
 def main() -> int:
@@ -56,23 +54,23 @@ def main() -> int:
         *(["--config", given.config] if given.config else []),
         "--out",
     ]
-    calm, struck = given.out / "calm", given.out / f"struck-{given.victim}"
+    calm, killed = given.out / "calm", given.out / f"killed-{given.victim}"
     expected = subprocess.run([*command, str(calm)], check=False).returncode
-    code, strikes = strike([*command, str(struck)], given.victim, random.Random(given.seed))
-    differ = different(calm, struck)
+    code, kills = run_with_kills([*command, str(killed)], given.victim, random.Random(given.seed))
+    differ = find_differences(calm, killed)
     print(f"\n{'stage':<18} {'killed after':>12}  what was running")
-    for stage, seconds, line in strikes:
+    for stage, seconds, line in kills:
         print(f"{stage:<18} {seconds:>10.1f} s  {line}")
-    print(f"\nexit codes: undisturbed {expected}, struck {code}; {len(strikes)} strikes")
+    print(f"\nexit codes: undisturbed {expected}, killed {code}; {len(kills)} kills")
     print(f"files that differ: {len(differ)}", *differ[:20], sep="\n  ")
     return 0 if not differ and code == expected else 1
 
 
-def strike(
+def run_with_kills(
     command: Sequence[str], victim: str, rng: random.Random
 ) -> tuple[int, list[tuple[str, float, str]]]:
-    """Return the last exit code of a command that is struck once in every stage, and the strikes."""
-    waiting, strikes = list(STAGES), []
+    """Return the last exit code of a command that is killed once in every stage, and the kills."""
+    waiting, kills = list(STAGES), []
     while True:
         run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         lines: Queue[str] = Queue()
@@ -84,12 +82,12 @@ def strike(
             with suppress(ProcessLookupError):  # the run ended first
                 if pid:
                     os.kill(pid, signal.SIGKILL)
-                    strikes.append((stage, delay, last))
+                    kills.append((stage, delay, last))
             waiting.remove(stage)
             if victim == "driver":
                 break
         if run.wait() not in (-signal.SIGKILL, *([LOST] if victim == "worker" and waiting else [])):
-            return run.returncode, strikes
+            return run.returncode, kills
         time.sleep(3.0)  # Ray's processes notice that their driver is gone
 
 
@@ -150,13 +148,13 @@ def _read(stream: IO[str] | None, lines: Queue[str]) -> None:
         lines.put(line)
 
 
-def different(calm: Path, struck: Path) -> list[str]:
+def find_differences(calm: Path, killed: Path) -> list[str]:
     """Return the results that are missing, left over or not the same bytes."""
-    mine, theirs = ({p.relative_to(root).as_posix(): p for p in _results(root)} for root in (calm, struck))
+    before, after = ({p.relative_to(root).as_posix(): p for p in _results(root)} for root in (calm, killed))
     return [
         name
-        for name in sorted({*mine, *theirs})
-        if name not in mine or name not in theirs or mine[name].read_bytes() != theirs[name].read_bytes()
+        for name in sorted({*before, *after})
+        if name not in before or name not in after or before[name].read_bytes() != after[name].read_bytes()
     ]
 
 

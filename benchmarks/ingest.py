@@ -159,10 +159,10 @@ def bench_patches(folder: Path, rows: int) -> None:
 def write_plain(path: Path, like: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
     group, model = zarr.create_group(path, overwrite=True), zarr.open_group(like, mode="r")
     for name, values in arrays.items():
-        twin = model[name]
-        assert isinstance(twin, zarr.Array)
+        reference = model[name]
+        assert isinstance(reference, zarr.Array)
         array = group.create_array(
-            name, shape=values.shape, dtype=values.dtype, chunks=twin.chunks, shards=twin.shards,
+            name, shape=values.shape, dtype=values.dtype, chunks=reference.chunks, shards=reference.shards,
             compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
         )  # fmt: skip
         array[:] = values

@@ -1,4 +1,4 @@
-"""Patches a minute on two processes: patches that stand alone, in batches, and patches of one volume,
+"""Patches a minute on two processes: single patches, in batches, and patches of one volume,
 from one map of it.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/patches.py 32 48 64``. Patches are cut from the Gaussian field of

@@ -1,5 +1,5 @@
 """What every stage writes, made of almost nothing:
-the real files of a knee in their real places, a few voxels and rows each.
+the real files of a knee at their real paths, a few voxels and rows each.
 
 The acts of the stages over knees and shards, and the four trainings (`small_learning`), are replaced;
 engine, ledger, sidecars, Ray, tables, classification, evaluation and report are those of the package.
@@ -187,7 +187,7 @@ def _who(patch: Patch) -> tuple[str, str, str, str, str, int]:
 
 
 def _values(patch: Patch, model: str) -> tuple[float, float, float, float]:
-    """Return parameters drawn by the names of the patch: no knee is like another, no run like no other."""
+    """Return parameters sampled by the names of the patch: knees differ, runs do not."""
     knee = np.random.default_rng(seed_from(1, patch.knee.key)).normal(size=len(PARAMETERS))
     cube = np.random.default_rng(seed_from(1, patch.knee.key, model, patch.row)).normal(size=len(PARAMETERS))
     bvtv, thickness, spacing, _ = np.clip(0.4 + 0.03 * (knee + cube), 0.1, 0.9).tolist()

@@ -1,5 +1,5 @@
-"""A small cohort through the real code without Ray, units one after the other:
-what is left is the work of one process.
+"""A small cohort through the real code without Ray, one work item after the other:
+the work of one process.
 
 ``python benchmarks/small_local.py FOLDER KNEES``; a second call skips all. Last line:
 CPU seconds and greatest memory (MiB).

@@ -1,5 +1,6 @@
-"""Train teacher and students, after what they need: ``ray job submit --working-dir .
--- python jobs/distill.py --cohort … --out …``.
+"""Train teacher and students, after what they need.
+
+``ray job submit --working-dir . -- python jobs/distill.py --cohort … --out …``
 """
 
 import sys

@@ -1,5 +1,6 @@
-"""Read the cohort into OME-Zarr volumes: ``ray job submit --working-dir .
--- python jobs/ingest.py --cohort … --out …``.
+"""Read the cohort into OME-Zarr volumes.
+
+``ray job submit --working-dir . -- python jobs/ingest.py --cohort … --out …``
 """
 
 import sys

@@ -1,5 +1,6 @@
-"""Measure bone volumes: ``ray job submit --working-dir .
--- python jobs/measure_volumes.py FOLDER --out results.parquet``.
+"""Measure bone volumes.
+
+``ray job submit --working-dir . -- python jobs/measure_volumes.py FOLDER --out results.parquet``
 """
 
 import sys

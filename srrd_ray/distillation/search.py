@@ -88,13 +88,14 @@ def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
     """Return the mean over parameters of ICC(A,1) between predicted and
     measured means of each patient's regions.
 
-    A parameter without a value (fewer than three regions, or neither side tells them apart) counts as 0. Few regions give
-    scores far below -1.
+    A parameter without a value (fewer than three regions, or neither side tells them apart) counts as 0.
+    Few regions give scores far below -1.
 
     Raises
     ------
     TrainingError
-        `prediction-not-finite`: 0 would be better than the score of a student whose predictions are merely bad.
+        `prediction-not-finite`: 0 would be better than the score of a
+        student whose predictions are merely bad.
     """
     if not np.isfinite(predicted).all():
         raise TrainingError(

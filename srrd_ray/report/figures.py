@@ -18,7 +18,9 @@ from srrd_ray.statistics.regression import Pairs
 
 MANY = 3000
 ICC_FLOOR = -1.0
-"""Least ICC of the axis: the few that are lower (three patients or four) are arrows at its edge, with their number."""
+"""Least ICC of the axis: the few that are lower (three patients or four) are arrows at its edge,
+with their number.
+"""
 LABELS = {0: "no osteoarthritis", 1: "osteoarthritis"}
 CLASS_COLOURS = {0: COLOURS["plain"], 1: COLOURS["tibia"]}
 
@@ -207,7 +209,9 @@ def forest(references: Mapping[str, Mapping[str, Mapping[str, tuple[float, float
 
 
 def _whisker(axes: Axes, estimate: tuple[float, float, float], y: float, colour: str) -> None:
-    """Draw a value and its interval, the part below `ICC_FLOOR` as an arrow, and the number of a value that lies there."""
+    """Draw a value and its interval, the part below `ICC_FLOOR` as an arrow,
+    and the number of a value that lies there.
+    """
     value, low, high = estimate
     axes.plot([max(low, ICC_FLOOR), max(high, ICC_FLOOR)], [y, y], color=colour, linewidth=1.6)
     if low < ICC_FLOOR:

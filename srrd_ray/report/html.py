@@ -92,7 +92,8 @@ def _classes(knees: pd.DataFrame) -> tuple[int, int, int]:
 
 def _alignment(run: Run) -> Section:
     intro = (
-        "Femur and tibia are registered apart: the MR is turned into a synthetic CT, which is aligned with "
+        "Femur and tibia are registered separately: the MR is turned into a synthetic CT, which is aligned "
+        "with "
         "the CT bone by bone. "
         "Pictures show the knee that fits worst, a middle one and the best; contours are the bones segmented "
         "on CT."
@@ -162,7 +163,8 @@ def _parameters(run: Run) -> Section:
             _draw_or_note(
                 lambda: figures.forest(panels),
                 "ICC by parameter and model",
-                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few patients may give.",
+                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few "
+                "patients may give.",
             )
         )
     for key, (table, name) in {

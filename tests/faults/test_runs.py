@@ -38,7 +38,7 @@ from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
 root = Path(sys.argv[1])
 values = np.random.default_rng(0).integers(0, 999, (32, 64, 64)).astype(np.int16)
-volume = Volume(array=values, geometry=Geometry.aligned(values.shape, (1, 1, 1)))
+volume = Volume(array=values, geometry=Geometry.axis_aligned(values.shape, (1, 1, 1)))
 try:
     with locked(root):
         write_volume(root / "ct.ome.zarr", volume, knee=Knee(participant="1", side="L"), image="ct", unit="HU")
