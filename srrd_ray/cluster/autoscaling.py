@@ -9,7 +9,10 @@ from collections.abc import Sequence
 import ray
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.autoscaler.v2.sdk import request_cluster_resources
-from ray.core.generated.autoscaler_pb2 import AutoscalingState, GetClusterStatusReply  # type: ignore[attr-defined]  # generated
+from ray.core.generated.autoscaler_pb2 import (  # type: ignore[attr-defined]  # generated
+    AutoscalingState,
+    GetClusterStatusReply,
+)
 
 log = logging.getLogger(__name__)
 

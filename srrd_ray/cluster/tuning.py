@@ -91,7 +91,8 @@ def search_all(
     so that its result does not depend on the others.
     """
     require_cpus(1, "the search")
-    remote_search: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
+    # Ray's stubs have no generics
+    remote_search: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]
     started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [
         remote_search.remote(plan, config) for plan in plans
     ]

@@ -26,7 +26,8 @@ MIN_SLICES = 8
 MAX_SPACING_MM = 10.0
 LEAST_EXTENT_MM, MOST_EXTENT_MM = 12.0, 1500.0
 _HARMLESS = re.compile(
-    r"(?:image|img|im|slice|dicom|dcm|ct|mr|series|ser|se|frame|file|axial|sagittal|coronal|[eisz]|\d{1,5}|[-_.])+",
+    r"(?:image|img|im|slice|dicom|dcm|ct|mr|series|ser|se|frame|file"
+    r"|axial|sagittal|coronal|[eisz]|\d{1,5}|[-_.])+",
     re.I,
 )
 

@@ -244,6 +244,10 @@ def _bits(job: BlockJob, store: str, window: Window) -> Bits:
     return block_store.read_block(job.store(store), window).astype(np.uint8, copy=False)
 
 
+def _read_distances(job: BlockJob, store: str, window: Window) -> blocks.Signed:
+    return block_store.read_block(job.store(store), window)  # type: ignore[return-value]  # as it was written
+
+
 def _distance(job: BlockJob, core: Window, of: str) -> tuple[Radii, list[Path]]:
     signed = blocks.block_distances(lambda window: _bits(job, of, window), core, job.shape, job.spacing_mm)
     bone, marrow = blocks.largest_squared_radii(signed)
@@ -257,8 +261,8 @@ def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     region, bone = (bits & REGION) != 0, (bits & BONE) != 0
     thickness = _thickness(job, core, "phases-distance", "bone") * bone
     spacing = _thickness(job, core, "phases-distance", "marrow") * ~bone
-    signed = block_store.read_block(job.store("phases-distance"), core)
-    ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)  # type: ignore[arg-type]  # as it was written
+    signed = _read_distances(job, "phases-distance", core)
+    ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)
     ridge |= bone & ((bits & FIELD) == 0)
     painted = Painted(
         bone=Tally.from_values(thickness[region & bone]),
@@ -286,7 +290,7 @@ def _thickness(job: BlockJob, core: Window, store: str, phase: blocks.Phase) -> 
     wanted = blocks.add_halo(core, blocks.TRIM, job.shape) if beyond else core
     outer = blocks.add_halo(wanted, blocks.halo_voxels(radius, job.spacing_mm), job.shape)
     blocks.refuse_large(outer, job.spacing_mm)
-    signed = block_store.read_block(job.store(store), outer)
+    signed = _read_distances(job, store, outer)
     inner = blocks.locate_within(wanted, outer)
-    painted = blocks.block_thickness(signed, inner, job.spacing_mm, phase, beyond=beyond)  # type: ignore[arg-type]  # as it was written
+    painted = blocks.block_thickness(signed, inner, job.spacing_mm, phase, beyond=beyond)
     return blocks.trim_painted(painted, core, wanted) if beyond else painted

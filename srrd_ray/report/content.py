@@ -298,9 +298,8 @@ def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     reason = data.get("reason")
     if isinstance(reason, str):
         reasons.append((f"Not estimable in {' / '.join(path) or 'this run'}", strip_code(reason).rstrip(".")))
-    children = [
-        one for key, value in data.items() if key != "reason" for one in _reasons(value, (*path, key))
-    ]
+    nested = {key: value for key, value in data.items() if key != "reason"}
+    children = [found for key, value in nested.items() for found in _reasons(value, (*path, key))]
     by_reason = {reason: name for name, reason in reversed(children)}
     kept = list(dict.fromkeys((by_reason[reason], reason) for _, reason in children))
     return reasons + kept

@@ -348,7 +348,9 @@ def _beam(  # type: ignore[no-untyped-def]
 
 
 @_compiled_outermost
-def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) -> None:  # type: ignore[no-untyped-def]
+def compose_bricks(  # type: ignore[no-untyped-def]
+    mineral, label, bones, soft, maps, tile, m, g, roots, sharp
+) -> None:
     """Fill `mineral` and `label` (z, y, x); `maps` (bones, 3, 4) from (i, j, k, 1) to each bone's frame.
 
     Channels are read at the corners of bricks, `KNOT_MM` apart at most,

@@ -88,7 +88,8 @@ def column_types(name: Name) -> dict[str, str]:
     for column, rule in rules.items():
         # the enumerations of tables are strings
         given = rule.get("type", "string" if "enum" in rule else None)
-        kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
+        many: set[str] = set(given or ())  # type: ignore[call-overload]
+        kinds = {given} if isinstance(given, str) else many - {"null"}
         if len(kinds) == 1:
             types[column] = kinds.pop()
     return types

@@ -71,7 +71,8 @@ def _sample(
     )
     margin = SURROUND_MM / np.array(grid.spacing_mm)
     low = np.floor(-margin).astype(int)
-    wide = grid.crop((int(low[0]), int(low[1]), int(low[2])), tuple(int(n) for n in size - 2 * low))  # type: ignore[arg-type]
+    depth, height, width = (int(n) for n in size - 2 * low)
+    wide = grid.crop((int(low[0]), int(low[1]), int(low[2])), (depth, height, width))
     shape = [max(round(n * s / SPACING_MM), 8) for n, s in zip(wide.shape, wide.spacing_mm, strict=True)]
     fine = wide.rescaled((shape[0], shape[1], shape[2]))
     bone = Volume(array=mask, geometry=ct.geometry).resample_onto(fine).array > 0.5

@@ -7,6 +7,8 @@ nothing is quantised to 8 bits as in the published code (method, defect 17).
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -108,14 +110,9 @@ def cut_tiles(slices: Slices, tile: tuple[int, int]) -> Slices:
     short = [max(want - have, 0) for want, have in zip(tile, slices.shape[1:], strict=True)]
     padding = [(0, 0)] + [(n // 2, n - n // 2) for n in short]
     wide = np.pad(slices, padding, mode="edge")
-    corners = [_window_starts(have, want) for have, want in zip(wide.shape[1:], tile, strict=True)]
-    return np.concatenate(
-        [
-            wide[:, row : row + tile[0], column : column + tile[1]]
-            for row in corners[0]
-            for column in corners[1]
-        ]
-    ).astype(np.float32)
+    rows, columns = (_window_starts(have, want) for have, want in zip(wide.shape[1:], tile, strict=True))
+    cut = [wide[:, y : y + tile[0], x : x + tile[1]] for y, x in product(rows, columns)]
+    return np.concatenate(cut).astype(np.float32)
 
 
 def _window_starts(have: int, want: int) -> list[int]:
