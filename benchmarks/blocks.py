@@ -96,9 +96,9 @@ def watch(stop: Event, peaks: dict[str, float]) -> None:
 def corners(n: int, edge: int, count: int = 8) -> list[Window]:
     """Return windows of 32 voxels round points where eight blocks meet."""
     inner = range(edge, n, edge)
-    meets = list(product(inner, inner, inner))
-    chosen = np.random.default_rng(0).permutation(len(meets))[:count]
-    return [tuple(slice(c - 16, c + 16) for c in meets[i]) for i in chosen]  # type: ignore[misc]
+    corners = list(product(inner, inner, inner))
+    chosen = np.random.default_rng(0).permutation(len(corners))[:count]
+    return [tuple(slice(c - 16, c + 16) for c in corners[i]) for i in chosen]  # type: ignore[misc]
 
 
 def agrees(found: Measured, core: Window, n: int) -> bool:

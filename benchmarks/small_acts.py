@@ -57,9 +57,9 @@ def write_templates(folder: Path) -> None:
 
 def small_volume(path: Path, template: Path, knee: Knee, image: Image) -> Path:
     """Return `path` after writing a volume of four voxels cubed there."""
-    with replacing(path) as beside, local_copy(template / f"{image}.ome.zarr") as one:
-        shutil.copytree(one, beside)
-        card = beside / "zarr.json"
+    with replacing(path) as temporary, local_copy(template / f"{image}.ome.zarr") as one:
+        shutil.copytree(one, temporary)
+        card = temporary / "zarr.json"
         text = card.read_text().replace(OTHER.key, knee.key)
         old = text.split('"sha256": "', 1)[1][:64]
         card.write_text(text.replace(old, hash_json(knee.key, image)))

@@ -139,7 +139,7 @@ class DistillationConfig:
     folds
         Parts of the cross-validation, by patient.
     learn_from
-        Knees that are learnt from, at most, by whole shards:
+        Most knees in training, by whole shards:
         a training process holds all its cubes, 3.2 MB a knee. A larger cohort is sampled by the seed;
         all of it is predicted.
     teacher_epochs, student_epochs

@@ -104,8 +104,10 @@ def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
             got=f"{int(np.count_nonzero(~np.isfinite(predicted)))} of {predicted.size}",
             todo="Lower the learning rate or the loss weights.",
         )
-    mine, theirs = (region_means(values, data) for values in (predicted, data.targets))
-    return float(np.mean([_icc_or_zero(a, b) for a, b in zip(mine.T, theirs.T, strict=True)]))
+    predicted_means, measured_means = (region_means(values, data) for values in (predicted, data.targets))
+    return float(
+        np.mean([_icc_or_zero(a, b) for a, b in zip(predicted_means.T, measured_means.T, strict=True)])
+    )
 
 
 def _icc_or_zero(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -330,9 +330,9 @@ def _replace_nonfinite(
     if inside or count == bad.size:
         raise InputError(
             "voxels-not-finite",
-            "NaN or infinite voxels in or beside tissue",
+            "NaN or infinite voxels in or next to tissue",
             where=path.name,
-            got=f"{count} such voxels, {inside} of them beside tissue",
+            got=f"{count} such voxels, {inside} of them next to tissue",
             expected="finite values",
             todo="Export the image again; they are only corrected in air.",
         )

@@ -263,8 +263,8 @@ def _slices(path: Path, name: str, dataset: FileDataset, stored: Stored, known: 
         yield _slice(_Origin(path=path, name=name, frame=None, stored=stored), (dataset,), dataset, known)
         return
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
-    for frame, own in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
-        groups = [item[0] for source in (own, shared) for item in _group_items(source)]
+    for frame, of_frame in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
+        groups = [item[0] for source in (of_frame, shared) for item in _group_items(source)]
         origin = _Origin(path=path, name=f"{name} frame {frame + 1}", frame=frame, stored=stored)
         yield _slice(origin, (*groups, dataset), dataset, known)
 
