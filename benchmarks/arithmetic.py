@@ -60,7 +60,10 @@ def simulated(root: Path) -> Found:
 def measured(root: Path) -> Found:
     """Yield each measure of a binary volume and of a grey one, and the table of MR patches."""
     noise = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((48, 52, 56)), 2.0)
-    images = {"binary": (noise > 0.02).astype(np.uint8), "auto": (noise * 4000 + 500).clip(0, 1000).astype(np.int16)}
+    images = {
+        "binary": (noise > 0.02).astype(np.uint8),
+        "auto": (noise * 4000 + 500).clip(0, 1000).astype(np.int16),
+    }
     for threshold, image in images.items():
         row = measure_image(write_nifti(root / f"{threshold}.nii", image), Recipe(threshold=threshold))
         yield from ((f"measure a volume: {name}", repr(value).encode()) for name, value in row.items())
@@ -76,7 +79,10 @@ def registered(_: Path) -> Found:
     image = phantoms.moved(ct, pose)
     yield "register: labels of the CT", segment_ct_bones(ct, "R").array.tobytes()
     masks = labels.array == 2, phantoms.moved_labels(labels, image, pose).array == 2
-    yield "register: matrix", np.array(register_bone(ct, image, *masks, RegistrationConfig()).matrix).tobytes()
+    yield (
+        "register: matrix",
+        np.array(register_bone(ct, image, *masks, RegistrationConfig()).matrix).tobytes(),
+    )
 
 
 def cut(root: Path) -> Found:
@@ -124,7 +130,9 @@ def hashes() -> dict[str, str]:
 
 def under(setting: str) -> dict[str, str]:
     """Return the hashes of a process under a test setting."""
-    chosen = subprocess.run([ROOT / ".ci" / "arithmetic", setting], capture_output=True, text=True, check=True).stdout
+    chosen = subprocess.run(
+        [ROOT / ".ci" / "arithmetic", setting], capture_output=True, text=True, check=True
+    ).stdout
     names = dict(pair.split("=", 1) for pair in chosen.split())
     ended = subprocess.run(
         [sys.executable, __file__, "here"], capture_output=True, text=True, check=True, cwd=ROOT,

@@ -1,9 +1,10 @@
 """The pipeline on a cluster that grows and shrinks, and a picture of its nodes against the stages.
 
-``python benchmarks/autoscaling.py --cohort COHORT --out FOLDER [--config run.yaml]`` starts a bare head (no CPUs) with Ray's own autoscaler
-and its simulated nodes, each a real raylet on this machine, and runs ``srrd run`` on it. Node types as in ``cluster.yaml``: `cpu-spot`
-before `cpu-on-demand`. Writes ``timeline.csv``, ``timeline.png`` and the log into FOLDER. The head needs port 6379, which the simulated
-provider has fixed. Exit code: that of the run, or 3 where the cluster did not grow, or not shrink to its head again.
+``python benchmarks/autoscaling.py --cohort COHORT --out FOLDER [--config run.yaml]`` starts a bare head (no
+CPUs) with Ray's own autoscaler and its simulated nodes, each a real raylet on this machine, and runs ``srrd
+run`` on it. Node types as in ``cluster.yaml``: `cpu-spot` before `cpu-on-demand`. Writes ``timeline.csv``,
+``timeline.png`` and the log into FOLDER. The head needs port 6379, which the simulated provider has fixed.
+Exit code: that of the run, or 3 where the cluster did not grow, or not shrink to its head again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from watching import ENDED
 HEAD, HEAD_TYPE = "FAKE_HEAD_NODE_ID", "ray.head.default"
 """As the simulated provider calls them."""
 TYPES = {"cpu-spot": (1, 10), "cpu-on-demand": (1, 0)}
-"""At most so many nodes, and the priority. There is one spot node to be had, so that what needs more has to fall back."""
+"""At most so many nodes, and the priority.
+There is one spot node to be had, so that what needs more has to fall back.
+"""
 COLORS = {"cpu-spot": "#0b7a75", "cpu-on-demand": "#d1781f"}
 
 
@@ -41,7 +44,8 @@ def cluster(cpus: int, idle_minutes: float) -> dict[str, object]:
     for name, (most, priority) in TYPES.items():
         resources = {"CPU": cpus, "memory": 8 * 2**30, "object_store_memory": 150_000_000, name: 1}
         kinds[name] = {
-            "resources": resources, "node_config": {}, "min_workers": 0, "max_workers": most, "priority": priority
+            "resources": resources, "node_config": {}, "min_workers": 0, "max_workers": most,
+            "priority": priority
         }  # fmt: skip
     provider = {
         "type": "external",
@@ -72,7 +76,9 @@ def cluster(cpus: int, idle_minutes: float) -> dict[str, object]:
 def environment() -> dict[str, str]:
     return {
         "RAY_FAKE_CLUSTER": "1",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH", "")]
+        ),
         "RAY_enable_autoscaler_v2": "1",
         "RAY_CLOUD_INSTANCE_ID": HEAD,
         "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD,
@@ -95,7 +101,11 @@ def start_head(folder: Path, cpus: int, idle_minutes: float) -> subprocess.Popen
         "--num-gpus=0",
         "--disable-usage-stats",
     ]
-    command += [f"--autoscaling-config={config}", "--include-dashboard=false", f"--temp-dir={tempfile.mkdtemp()}"]
+    command += [
+        f"--autoscaling-config={config}",
+        "--include-dashboard=false",
+        f"--temp-dir={tempfile.mkdtemp()}",
+    ]
     import ray  # here and below: it reads how to authenticate when it is imported
 
     with (folder / "head.log").open("wb") as log:
@@ -119,7 +129,9 @@ def nodes() -> Counter[str]:
 
 
 def watch(run: subprocess.Popen[str], log: Path, path: Path, patience_s: float) -> Counter[str]:
-    """Write a row a second until the run has ended and its nodes are gone, or `patience_s` have passed since; return the last nodes."""
+    """Write a row a second until the run has ended and its nodes are gone, or `patience_s` have passed since;
+    return the last nodes.
+    """
     start, over, seen = time.time(), 0.0, Counter[str]()
     with path.open("w", newline="") as file:
         table = csv.writer(file)
@@ -168,7 +180,9 @@ def draw(path: Path, out: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cohort", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--config")
@@ -192,7 +206,8 @@ def main() -> int:
     draw(timeline, given.out / "timeline.png")
     most = max(sum(int(row[name]) for name in TYPES) for row in csv.DictReader(timeline.open()))
     print(
-        f"nodes before {sum(before.values())}, at most {most}, after {sum(after.values())}; srrd run ended with {run.returncode}"
+        f"nodes before {sum(before.values())}, at most {most}, after {sum(after.values())}; srrd run ended "
+        f"with {run.returncode}"
     )
     return int(run.returncode or (0 if most and not sum(after.values()) else 3))
 

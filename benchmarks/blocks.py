@@ -1,8 +1,10 @@
-"""A large synthetic volume measured in halo blocks through Ray: memory of every process, and blocks checked against one piece.
+"""A large synthetic volume measured in halo blocks through Ray:
+memory of every process, and blocks checked against one piece.
 
-Run: ``python benchmarks/blocks.py 1024 FOLDER [--blocks 256] [--cpus 2] [--thickness]``. The volume is a sum of 48 cosines of random
-directions, written block by block; the same command again goes on where it stopped. At the end windows on the corners where
-blocks meet are computed in one piece with a halo of twice the largest radius, and their checksums compared with the maps.
+Run: ``python benchmarks/blocks.py 1024 FOLDER [--blocks 256] [--cpus 2] [--thickness]``. The volume is a sum
+of 48 cosines of random directions, written block by block; the same command again goes on where it stopped.
+At the end windows on the corners where blocks meet are computed in one piece with a halo of twice the largest
+radius, and their checksums compared with the maps.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.imaging import block_store
-from srrd_ray.measurement.result import flat, to_text
+from srrd_ray.measurement.result import flatten, to_text
 from srrd_ray.measurement.volume import Measured, measure_volume
 from srrd_ray.morphometry import local_thickness
-from srrd_ray.morphometry.blocks import BONE, Window, blocks_of, grown, within
+from srrd_ray.morphometry.blocks import BONE, Window, add_halo, iterate_blocks, locate_within
 
 WAVES = 48
 SIGMA = 3.0
@@ -45,7 +47,9 @@ def waves() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def grey_of(window: Window) -> NDArray[np.uint8]:
-    """Return the grey values of a window: a sum of cosines by two matrix products, bright where it is above 0.84 SD."""
+    """Return the grey values of a window: a sum of cosines by two matrix products,
+    bright where it is above 0.84 SD.
+    """
     vectors, phases = waves()
     z, y, x = (np.exp(1j * np.outer(np.arange(a.start, a.stop), vectors[:, i])) for i, a in enumerate(window))
     planes = (z[:, None] * y[None] * np.exp(1j * phases)).reshape(-1, WAVES)
@@ -56,12 +60,12 @@ def grey_of(window: Window) -> NDArray[np.uint8]:
 
 
 def write_volume(path: Path, n: int, edge: int) -> None:
-    grid = Geometry.aligned((n, n, n), (STEP_MM,) * 3)
+    grid = Geometry.axis_aligned((n, n, n), (STEP_MM,) * 3)
     done = path.with_suffix(".done")
     if done.exists():
         return
-    block_store.create(path, grid, "<u1", (edge,) * 3, "bone")
-    for core in blocks_of((n, n, n), edge):
+    block_store.create_store(path, grid, "<u1", (edge,) * 3, "bone")
+    for core in iterate_blocks((n, n, n), edge):
         block_store.write_block(path, core, grey_of(core))
     done.write_text("")
 
@@ -93,19 +97,19 @@ def watch(stop: Event, peaks: dict[str, float]) -> None:
 def corners(n: int, edge: int, count: int = 8) -> list[Window]:
     """Return windows of 32 voxels round points where eight blocks meet."""
     inner = range(edge, n, edge)
-    meets = list(product(inner, inner, inner))
-    chosen = np.random.default_rng(0).permutation(len(meets))[:count]
-    return [tuple(slice(c - 16, c + 16) for c in meets[i]) for i in chosen]  # type: ignore[misc]
+    corners = list(product(inner, inner, inner))
+    chosen = np.random.default_rng(0).permutation(len(corners))[:count]
+    return [tuple(slice(c - 16, c + 16) for c in corners[i]) for i in chosen]  # type: ignore[misc]
 
 
 def agrees(found: Measured, core: Window, n: int) -> bool:
     """Return whether both maps have in `core` the checksum of the maps of one piece round it."""
     longest = max(found.bone.values[-1], found.marrow.values[-1]) / STEP_MM
-    outer = grown(core, (int(longest) + 2,) * 3, (n, n, n))
+    outer = add_halo(core, (int(longest) + 2,) * 3, (n, n, n))
     bone = block_store.read_block(found.root / ".work" / "phases.ome.zarr", outer) & BONE != 0
     same = True
     for phase, name in ((bone, "thickness"), (~bone, "spacing")):
-        piece = local_thickness(phase, STEP_MM, dtype=np.float32)[within(core, outer)]
+        piece = local_thickness(phase, STEP_MM, dtype=np.float32)[locate_within(core, outer)]
         stored = block_store.read_block(found.root / f"{name}.ome.zarr", core)
         same &= digest(piece) == digest(np.asarray(stored))
     return same
@@ -138,9 +142,13 @@ def main() -> int:
     stop.set()
     thread.join()
     peaks["driver ever"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(to_text(flat(found.measures, found.binarization)))
+    print(to_text(flatten(found.measures, found.binarization)))
     checked = [agrees(found, core, chosen.size) for core in corners(chosen.size, chosen.blocks)]
-    print(json.dumps({"seconds": time.monotonic() - started, "peak_mb": peaks, "corners_equal": checked}, indent=1))
+    print(
+        json.dumps(
+            {"seconds": time.monotonic() - started, "peak_mb": peaks, "corners_equal": checked}, indent=1
+        )
+    )
     return 0 if all(checked) else 1
 
 

@@ -1,12 +1,16 @@
-"""How hard the simulated cohort is, before any model of this project looks at it: the figures that froze `cohort-v1`.
+"""How hard the simulated cohort is, before any model of this project looks at it:
+the figures that froze `cohort-v1`.
 
-Run: ``python benchmarks/calibration.py FOLDER [--knees 90] [--seed 2026] [--voxel 0.06] [--processes 2]``. For each knee of a plan of
-profile `paper` it simulates the CT (each hospital's own voxels, kernel and noise) round the joint and the exact truth of the four
-weight-bearing regions, one file a knee, so that the same command goes on where it stopped. Then, patients never split:
+Run: ``python benchmarks/calibration.py FOLDER [--knees 90] [--seed 2026] [--voxel 0.06] [--processes 2]``.
+For each knee of a plan of profile `paper` it simulates the CT (each hospital's own voxels, kernel and noise)
+round the joint and the exact truth of the four weight-bearing regions, one file a knee,
+so that the same command goes on where it stopped. Then, patients never split:
 
-- a ridge regression of the true BV/TV, Tb.Th, Tb.Sp and Tb.N on 20 hand-made features of the CT of a region (mean, spread, quantiles,
-  differences over lags): ICC(A,1) of patients' means, ten folds by patient, the penalty chosen inside;
-- a logistic regression of osteoarthritis on the true parameters (mean and medial-lateral difference of each): AUC, ten folds.
+- a ridge regression of the true BV/TV, Tb.Th, Tb.Sp and Tb.N on 20 hand-made features of the CT of a
+  region (mean, spread, quantiles, differences over lags): ICC(A,1) of patients' means, ten folds by
+  patient, the penalty chosen inside;
+- a logistic regression of osteoarthritis on the true parameters (mean and medial-lateral difference of each):
+  AUC, ten folds.
 """
 
 from __future__ import annotations
@@ -31,7 +35,15 @@ from sklearn.preprocessing import StandardScaler
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
-from srrd_ray.simulation.cohort import TRUTH_VOXEL_MM, VIEWS, PosedKnee, View, ct_session_of, image_grids, posed_knee
+from srrd_ray.simulation.cohort import (
+    TRUTH_VOXEL_MM,
+    VIEWS,
+    PosedKnee,
+    View,
+    image_grids,
+    pose_knee,
+    sample_ct_session,
+)
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.scene import Extent
@@ -48,25 +60,36 @@ FOLDS = 10
 def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd.DataFrame:
     """Return the four regions of a knee: true parameters and the features of their CT."""
     view: View = replace(VIEWS["quick"], truth_voxel_mm=voxel_mm)
-    knee = posed_knee(plan, view.extent if with_ct else AROUND_REGIONS)
+    knee = pose_knee(plan, view.extent if with_ct else AROUND_REGIONS)
     image = _ct(plan, knee, view) if with_ct else None
     cells = pd.DataFrame(
         [asdict(cell) for cell in truth_cells(knee.scene, knee.sessions["ct"], knee.anatomy, voxel_mm)]
     )
     rows = [
-        {"participant": plan.knee.participant, "side": plan.knee.side, "bone": bone, "compartment": compartment}
+        {
+            "participant": plan.knee.participant,
+            "side": plan.knee.side,
+            "bone": bone,
+            "compartment": compartment,
+        }
         | dict(parameters_of(part))
         | (features_of(image, part[["x_mm", "y_mm", "z_mm"]].to_numpy().mean(axis=0)) if image else {})
         for (bone, compartment), part in cells.groupby(["bone", "compartment"], observed=True)
     ]
-    facts = {"oa": plan.oa, "kl_grade": plan.kl_grade, "hospital": plan.hospital, "age": plan.age, "bmi": plan.bmi}
+    facts = {
+        "oa": plan.oa,
+        "kl_grade": plan.kl_grade,
+        "hospital": plan.hospital,
+        "age": plan.age,
+        "bmi": plan.bmi,
+    }
     return pd.DataFrame(rows).assign(**facts)
 
 
 def _ct(plan: SimulatedKnee, knee: PosedKnee, view: View) -> Volume[np.int16]:
     grid = image_grids(plan, view, knee.sessions, mr.PROTOCOLS["bssfp"])["ct"]
     from_world = knee.sessions["ct"].bone_from_world()
-    return ct.acquire(knee.scene, from_world, grid, ct.PROTOCOLS[plan.hospital], ct_session_of(plan))
+    return ct.acquire(knee.scene, from_world, grid, ct.PROTOCOLS[plan.hospital], sample_ct_session(plan))
 
 
 def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> dict[str, float]:
@@ -76,7 +99,11 @@ def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> 
     low, high = np.sort(np.rint(corners).astype(int), axis=0)
     block = image.array[tuple(slice(max(a, 0), b) for a, b in zip(low, high, strict=True))].astype(np.float64)
     quantiles = dict(
-        zip(("p05", "p25", "p50", "p75", "p95"), np.quantile(block, (0.05, 0.25, 0.5, 0.75, 0.95)), strict=True)
+        zip(
+            ("p05", "p25", "p50", "p75", "p95"),
+            np.quantile(block, (0.05, 0.25, 0.5, 0.75, 0.95)),
+            strict=True,
+        )
     )
     plain = {
         "mean": block.mean(),
@@ -94,11 +121,16 @@ def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> 
 
 
 def differences(block: NDArray[np.float64], axis: int, lag: float) -> float:
-    """Return the mean squared difference of voxels `lag` apart along an axis, interpolated between whole lags."""
+    """Return the mean squared difference of voxels `lag` apart along an axis,
+    interpolated between whole lags.
+    """
     low = max(int(lag), 1)
     both = [
         np.mean(
-            (np.take(block, range(n, block.shape[axis]), axis) - np.take(block, range(block.shape[axis] - n), axis))
+            (
+                np.take(block, range(n, block.shape[axis]), axis)
+                - np.take(block, range(block.shape[axis] - n), axis)
+            )
             ** 2
         )
         for n in (low, low + 1)
@@ -114,7 +146,9 @@ def ridge_predictions(table: pd.DataFrame) -> pd.DataFrame:
         model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-2, 4, 25)))
         predicted = np.empty(len(table))
         for train, test in GroupKFold(FOLDS).split(features, groups=table["participant"]):
-            predicted[test] = model.fit(features[train], table[name].to_numpy()[train]).predict(features[test])
+            predicted[test] = model.fit(features[train], table[name].to_numpy()[train]).predict(
+                features[test]
+            )
         out[name] = predicted
     return out
 
@@ -126,15 +160,21 @@ def agreement(table: pd.DataFrame, predicted: pd.DataFrame, keys: Sequence[str])
 
 
 def knee_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each knee the mean over its regions and the medial-lateral difference of every true parameter."""
-    sides = table.groupby(["participant", "side", "compartment"], sort=True)[list(PARAMETERS)].mean().unstack()
+    """Return for each knee the mean over its regions and the
+    medial-lateral difference of every true parameter.
+    """
+    sides = (
+        table.groupby(["participant", "side", "compartment"], sort=True)[list(PARAMETERS)].mean().unstack()
+    )
     medial, lateral = (sides.xs(name, axis=1, level="compartment") for name in ("medial", "lateral"))
     out = ((medial + lateral) / 2).join(medial - lateral, rsuffix="_difference")
     return out.join(table.groupby(["participant", "side"], sort=True)["oa"].first()).reset_index()
 
 
 def true_auc(knees: pd.DataFrame, seeds: int = 5) -> float:
-    """Return the AUC of osteoarthritis from true parameters, out of fold by patient, the mean of several splits."""
+    """Return the AUC of osteoarthritis from true parameters, out of fold by patient,
+    the mean of several splits.
+    """
     features = knees.drop(columns=["participant", "side", "oa"]).to_numpy()
     labels = knees["oa"].to_numpy()
     found = []
@@ -165,7 +205,9 @@ def gather(folder: Path, arguments: argparse.Namespace) -> pd.DataFrame:
     paths = {plan: folder / f"{plan.knee.key}.parquet" for plan in plans}
     missing = [plan for plan in plans if not paths[plan].is_file()]
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(one, plan, arguments.voxel, not arguments.truth_only, paths[plan]) for plan in missing]
+        jobs = [
+            pool.submit(one, plan, arguments.voxel, not arguments.truth_only, paths[plan]) for plan in missing
+        ]
         for number, job in enumerate(as_completed(jobs), start=1):
             print(f"{number}/{len(missing)} {job.result()}", flush=True)
     return pd.concat([pd.read_parquet(path) for path in paths.values()], ignore_index=True)
@@ -178,7 +220,9 @@ def summary(table: pd.DataFrame) -> dict[str, object]:
         "patients": int(table["participant"].nunique()),
         "knees": int(len(table) / 4),
         "true_parameters_auc": true_auc(knee_table(table)),
-        "truth": {name: {"mean": float(table[name].mean()), "sd": float(table[name].std())} for name in PARAMETERS},
+        "truth": {
+            name: {"mean": float(table[name].mean()), "sd": float(table[name].std())} for name in PARAMETERS
+        },
     }
     if "ct_mean" in table:
         predicted = ridge_predictions(table)

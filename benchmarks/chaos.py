@@ -1,4 +1,4 @@
-"""Strike a run in every stage, and compare what it leaves with an undisturbed run, byte for byte.
+"""Kill a process of a run in every stage, and compare the results with an undisturbed run, byte for byte.
 
 ``python benchmarks/chaos.py driver --cohort COHORT --out FOLDER [--config run.yaml]`` kills the driver (SIGKILL) once in
 every stage, in turn itself and the command that looks after it, and starts the same command again each time; ``worker`` kills one Ray worker in every stage instead and lets the
@@ -37,51 +37,66 @@ LOST = 3
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("victim", choices=("driver", "worker"))
     parser.add_argument("--cohort", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder for both runs; an undisturbed one is kept")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for both runs; an undisturbed one is kept"
+    )
     parser.add_argument("--config")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    command = ["srrd", "run", "--cohort", given.cohort, *(["--config", given.config] if given.config else []), "--out"]
-    calm, struck = given.out / "calm", given.out / f"struck-{given.victim}"
+    command = [
+        "srrd",
+        "run",
+        "--cohort",
+        given.cohort,
+        *(["--config", given.config] if given.config else []),
+        "--out",
+    ]
+    calm, killed = given.out / "calm", given.out / f"killed-{given.victim}"
     expected = subprocess.run([*command, str(calm)], check=False).returncode
-    code, strikes = strike([*command, str(struck)], given.victim, random.Random(given.seed))
-    differ = different(calm, struck)
+    code, kills = run_with_kills([*command, str(killed)], given.victim, random.Random(given.seed))
+    differ = find_differences(calm, killed)
     print(f"\n{'stage':<18} {'killed after':>12}  what was running")
-    for stage, seconds, line in strikes:
+    for stage, seconds, line in kills:
         print(f"{stage:<18} {seconds:>10.1f} s  {line}")
-    print(f"\nexit codes: undisturbed {expected}, struck {code}; {len(strikes)} strikes")
+    print(f"\nexit codes: undisturbed {expected}, killed {code}; {len(kills)} kills")
     print(f"files that differ: {len(differ)}", *differ[:20], sep="\n  ")
     return 0 if not differ and code == expected else 1
 
 
-def strike(command: Sequence[str], victim: str, rng: random.Random) -> tuple[int, list[tuple[str, float, str]]]:
-    """Return the last exit code of a command that is struck once in every stage, and the strikes."""
-    waiting, strikes = list(STAGES), []
+def run_with_kills(
+    command: Sequence[str], victim: str, rng: random.Random
+) -> tuple[int, list[tuple[str, float, str]]]:
+    """Return the last exit code of a command that is killed once in every stage, and the kills."""
+    waiting, kills = list(STAGES), []
     while True:
         run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         lines: Queue[str] = Queue()
-        before = len(strikes)
+        before = len(kills)
         Thread(target=_read, args=(run.stderr, lines), daemon=True).start()
         for stage, line in _stages(run, lines, waiting):
             delay = rng.uniform(0.0, LONGEST_WAIT_S) if stage not in ("classify", "evaluate") else 0.0
             last = _wait(run, lines, delay, line)
-            pid = _driver(run.pid, command[-1], len(strikes)) if victim == "driver" else _worker(run.pid, rng)
+            pid = _driver(run.pid, command[-1], len(kills)) if victim == "driver" else _worker(run.pid, rng)
             with suppress(ProcessLookupError):  # the run ended first
                 if pid:
                     os.kill(pid, signal.SIGKILL)
-                    strikes.append((stage, delay, last))
+                    kills.append((stage, delay, last))
             waiting.remove(stage)
             if victim == "driver":
                 break
-        if run.wait() not in (-signal.SIGKILL, *([LOST] if len(strikes) > before else [])):
-            return run.returncode, strikes
+        if run.wait() not in (-signal.SIGKILL, *([LOST] if len(kills) > before else [])):
+            return run.returncode, kills
         time.sleep(3.0)  # Ray's processes notice that their driver is gone
 
 
-def _stages(run: subprocess.Popen[str], lines: Queue[str], waiting: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _stages(
+    run: subprocess.Popen[str], lines: Queue[str], waiting: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """Yield every waiting stage when it begins, with the line that tells so."""
     order: dict[str, str] = dict(pairwise(STAGES))
     if STAGES[0] in waiting:
@@ -110,17 +125,21 @@ def _wait(run: subprocess.Popen[str], lines: Queue[str], seconds: float, line: s
     return line
 
 
-def _driver(command: int, out: str, strikes: int) -> int:
+def _driver(command: int, out: str, kills: int) -> int:
     """Return the process that drives the run, or, every other time and before there is one, the command that looks after it."""
     owner = owner_of(Path(out))
-    return command if owner is None or owner.stale or strikes % 2 else owner.pid
+    return command if owner is None or owner.stale or kills % 2 else owner.pid
 
 
 def _worker(driver: int, rng: random.Random) -> int:
-    """Return one Ray worker that is at work, or 0. The agents of a node are none: with them the node dies, here the whole cluster."""
+    """Return one Ray worker that is at work, or 0. The agents of a node are none:
+    with them the node dies, here the whole cluster.
+    """
     named = {pid: _title(pid) for pid in processes(driver)}
     busy = [
-        pid for pid, name in named.items() if name.startswith("ray::") and "IDLE" not in name and "Agent" not in name
+        pid
+        for pid, name in named.items()
+        if name.startswith("ray::") and "IDLE" not in name and "Agent" not in name
     ]
     return rng.choice(sorted(busy)) if busy else 0
 
@@ -138,13 +157,13 @@ def _read(stream: IO[str] | None, lines: Queue[str]) -> None:
         lines.put(line)
 
 
-def different(calm: Path, struck: Path) -> list[str]:
+def find_differences(calm: Path, killed: Path) -> list[str]:
     """Return the results that are missing, left over or not the same bytes."""
-    mine, theirs = ({p.relative_to(root).as_posix(): p for p in _results(root)} for root in (calm, struck))
+    before, after = ({p.relative_to(root).as_posix(): p for p in _results(root)} for root in (calm, killed))
     return [
         name
-        for name in sorted({*mine, *theirs})
-        if name not in mine or name not in theirs or mine[name].read_bytes() != theirs[name].read_bytes()
+        for name in sorted({*before, *after})
+        if name not in before or name not in after or before[name].read_bytes() != after[name].read_bytes()
     ]
 
 

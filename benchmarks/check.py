@@ -1,7 +1,9 @@
-"""How long `srrd check` takes for many knees: what a knee costs beside its voxels (`benchmarks/ingest.py` has those of a paper-size pair).
+"""How long `srrd check` takes for many knees:
+what a knee costs beside its voxels (`benchmarks/ingest.py` has those of a paper-size pair).
 
-Run: ``PYTHONPATH=. python benchmarks/check.py FOLDER [--knees 1000] [--slices 24]``. Writes a cohort of small pairs once (CT as a folder
-of DICOM slices, MR as NIfTI), a twentieth of them broken (a slice missing), and checks it with and without voxels.
+Run: ``PYTHONPATH=. python benchmarks/check.py FOLDER [--knees 1000] [--slices 24]``. Writes a cohort of small
+pairs once (CT as a folder of DICOM slices, MR as NIfTI), a twentieth of them broken (a slice missing),
+and checks it with and without voxels.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def write(root: Path, knees: int, slices: int) -> None:
         ct = rng.integers(-200, 1200, shape, np.int16)
         files = makers.series(
             root / name / "ct" / f"{name}_side-L_ct",
-            geometry=Geometry.aligned(shape, SPACING_MM),
+            geometry=Geometry.axis_aligned(shape, SPACING_MM),
             values=ct,
             uid=str(n),
         )
@@ -56,7 +58,10 @@ def main() -> None:
         report = check(arguments.folder, pixels=pixels)
         took, spent = time.perf_counter() - start, time.process_time() - cpu
         faults = sum(finding.code == "dicom-gap" for finding in report.findings)
-        print(f"{'voxels too' if pixels else 'headers   '}: {took:.1f} s, {spent:.1f} s of CPU, {faults} gaps found")
+        print(
+            f"{'voxels too' if pixels else 'headers   '}: {took:.1f} s, {spent:.1f} s of CPU, {faults} gaps "
+            f"found"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Wall time and peak memory of a command by stage: ``python benchmarks/demo.py srrd run --cohort C --out RUN``.
+"""Wall time and peak memory of a command by stage:
+``python benchmarks/demo.py srrd run --cohort C --out RUN``.
 
-Memory is the proportional set size (PSS) of the command, everything it started, and every Ray process of this user, so
-that shared pages count once. The stage is read off the log lines of the command.
+Memory is the proportional set size (PSS) of the command, everything it started,
+and every Ray process of this user, so that shared pages count once.
+The stage is read off the log lines of the command.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """How fast ingest and the patch store are, against the least work that could be done.
 
-Usage: ``OMP_NUM_THREADS=1 python benchmarks/ingest.py [FOLDER] [--quick]`` (FOLDER: where to write, on the disk in question).
+Usage: ``OMP_NUM_THREADS=1 python benchmarks/ingest.py [FOLDER] [--quick]`` (FOLDER:
+where to write, on the disk in question).
 
-Ingest of a paper-size pair (CT 512×512×240 as DICOM, MR 512×512×160 as NIfTI) is compared with reading both with pydicom and
-nibabel and writing their raw bytes; peak memory is compared with the larger volume. Patches are compared with the same
-arrays through plain Zarr, same chunks, shards and compression.
+Ingest of a paper-size pair (CT 512×512×240 as DICOM, MR 512×512×160 as NIfTI) is compared with reading both
+with pydicom and nibabel and writing their raw bytes; peak memory is compared with the larger volume.
+Patches are compared with the same arrays through plain Zarr, same chunks, shards and compression.
 """
 
 import argparse
@@ -47,9 +48,12 @@ def anatomy(shape: tuple[int, int, int], low: int, high: int, noise: float) -> N
 
 
 def write_pair(root: Path, scale: int) -> None:
-    ct_shape, mr_shape = (240 // scale, 512 // scale, 512 // scale), (160 // scale, 512 // scale, 512 // scale)
+    ct_shape, mr_shape = (
+        (240 // scale, 512 // scale, 512 // scale),
+        (160 // scale, 512 // scale, 512 // scale),
+    )
     ct = anatomy(ct_shape, -1000, 300, 30)
-    geometry = Geometry.aligned(ct_shape, (0.625, 0.35, 0.35))
+    geometry = Geometry.axis_aligned(ct_shape, (0.625, 0.35, 0.35))
     makers.series(root / "sub-A1/ct/sub-A1_side-L_ct", geometry=geometry, values=ct)
     mr = anatomy(mr_shape, 0, 400, 15).clip(0)
     makers.nifti(root / "sub-A1/mr/sub-A1_side-L_mr.nii.gz", mr.T, np.diag([-0.3, -0.3, 0.7, 1.0]))
@@ -68,7 +72,7 @@ def least_work(root: Path, out: Path) -> None:
 
 
 def timed(what: Callable[[], object], repeats: int = 2) -> tuple[float, float]:
-    """Return the shortest of several wall times and of their processor times, s (the machine may be shared)."""
+    """Return the shortest of several wall and processor times, s (the machine may be shared)."""
     times = []
     for _ in range(repeats):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -78,7 +82,9 @@ def timed(what: Callable[[], object], repeats: int = 2) -> tuple[float, float]:
 
 
 def peak_mib(root: Path, out: Path) -> float:
-    """Return the peak memory of ingest of the pair in a process of its own, above that of the imports, MiB (Linux)."""
+    """Return the peak memory of ingest of the pair in a process of its own, above that of the imports,
+    MiB (Linux).
+    """
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "from srrd_ray.cohort.tables import read_cohort; from srrd_ray.storage.layout import RunLayout\n"
@@ -107,7 +113,10 @@ def bench_ingest(folder: Path, scale: int) -> None:
     peak = peak_mib(root, folder / "run2")
     for name, a, b in (("wall", raw[0], ours[0]), ("processor", raw[1], ours[1])):
         print(f"pair {mib:.0f} MiB, {name}: raw {a:.2f} s, ingest {b:.2f} s, ratio {b / a:.2f} (at most 2)")
-    print(f"stored {stored:.0f} MiB; peak memory {peak:.0f} MiB, {peak / largest:.2f} × the larger volume (at most 3)")
+    print(
+        f"stored {stored:.0f} MiB; peak memory {peak:.0f} MiB, {peak / largest:.2f} × the larger volume (at "
+        f"most 3)"
+    )
     start = time.perf_counter()
     check(root)
     print(f"check {time.perf_counter() - start:.2f} s with voxels", end=", ")
@@ -124,7 +133,15 @@ def bench_patches(folder: Path, rows: int) -> None:
     path, plain = folder / "shard-00000.zarr", folder / "plain.zarr"
     knee = Knee(participant="A1", side="L")
     patches = [
-        Patch(store=path, row=i, knee=knee, bone="femur", compartment="medial", center_lps_mm=(0, 0, 0), depth_mm=7)
+        Patch(
+            store=path,
+            row=i,
+            knee=knee,
+            bone="femur",
+            compartment="medial",
+            center_lps_mm=(0, 0, 0),
+            depth_mm=7,
+        )
         for i in range(rows)
     ]
     mib = sum(array.nbytes for array in arrays.values()) / 2**20
@@ -142,10 +159,10 @@ def bench_patches(folder: Path, rows: int) -> None:
 def write_plain(path: Path, like: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
     group, model = zarr.create_group(path, overwrite=True), zarr.open_group(like, mode="r")
     for name, values in arrays.items():
-        twin = model[name]
-        assert isinstance(twin, zarr.Array)
+        reference = model[name]
+        assert isinstance(reference, zarr.Array)
         array = group.create_array(
-            name, shape=values.shape, dtype=values.dtype, chunks=twin.chunks, shards=twin.shards,
+            name, shape=values.shape, dtype=values.dtype, chunks=reference.chunks, shards=reference.shards,
             compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
         )  # fmt: skip
         array[:] = values

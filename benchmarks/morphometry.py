@@ -1,8 +1,10 @@
-"""CPU seconds and memory of the Tb.Th and Tb.Sp maps together, beside the peers that are installed, each in its own process.
+"""CPU seconds and memory of the Tb.Th and Tb.Sp maps together, beside the peers that are installed,
+each in its own process.
 
-Run: ``pip install -e .[bench]`` and ``python benchmarks/morphometry.py 128 256``. The volume is the Gaussian field of the
-reference table. CPU seconds are those of the process, all threads, after a warm-up on a small volume; memory is the peak above
-what the process holds with the mask loaded. ``--only NAME`` measures one tool, for volumes that the others take too long for.
+Run: ``pip install -e .[bench]`` and ``python benchmarks/morphometry.py 128 256``. The volume is the Gaussian
+field of the reference table. CPU seconds are those of the process, all threads, after a warm-up on a small
+volume; memory is the peak above what the process holds with the mask loaded.
+``--only NAME`` measures one tool, for volumes that the others take too long for.
 """
 
 from __future__ import annotations
@@ -101,7 +103,11 @@ def main() -> None:
     if given.here:
         measure_here(*given.here)
         return
-    found = [given.only] if given.only else [tool for tool, name in MODULES.items() if importlib.util.find_spec(name)]
+    found = (
+        [given.only]
+        if given.only
+        else [tool for tool, name in MODULES.items() if importlib.util.find_spec(name)]
+    )
     print("volume  tool                    CPU s  ns/voxel  bytes/voxel  srrd-ray takes")
     for size in given.sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +119,8 @@ def main() -> None:
                 ours = ours or seconds
                 line = f"{size}^3".ljust(8) + tool.ljust(23)
                 print(
-                    f"{line}{seconds:6.2f}{1e9 * seconds / size**3:10.0f}{weight:13.1f}  1/{seconds / ours:.1f}",
+                    f"{line}{seconds:6.2f}{1e9 * seconds / size**3:10.0f}{weight:13.1f}  "
+                    f"1/{seconds / ours:.1f}",
                     flush=True,
                 )
 

@@ -1,7 +1,9 @@
-"""Error of the measures of MR and CT against simulated truth, by method: bias and RMS error over regions of simulated knees.
+"""Error of the measures of MR and CT against simulated truth, by method:
+bias and RMS error over regions of simulated knees.
 
-Run: ``python benchmarks/morphometry_truth.py 4``: that many knees, four weight-bearing regions of 12 x 12 x 15 mm each. The bones' masks and
-poses are the true ones, so that the error is that of measuring alone.
+Run: ``python benchmarks/morphometry_truth.py 4``:
+that many knees, four weight-bearing regions of 12 x 12 x 15 mm each.
+The bones' masks and poses are the true ones, so that the error is that of measuring alone.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import Compartment, Patch
 from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry import MorphometryConfig, bone_maps, ct_bone_fraction, region_measures
 from srrd_ray.morphometry.calibration import MARROW_HU
-from srrd_ray.morphometry.resolve import box_mask, trabecular
+from srrd_ray.morphometry.resolve import box_mask, trabecular_mask
 from srrd_ray.simulation.cohort import KneeImages, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM
@@ -54,7 +56,7 @@ def mr_labels(images: KneeImages, bone: BoneName) -> NDArray[np.bool_]:
     """Return the bone on the MR's grid, through its true pose."""
     grid, ct = images.mr.geometry, images.ct_labels
     points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1)).reshape(-1, 3)
-    index = ct.geometry.lps_to_index(apply(np.linalg.inv(images.transforms[bone]), points)).T
+    index = ct.geometry.lps_to_index(transform_points(np.linalg.inv(images.transforms[bone]), points)).T
     inside = ndimage.map_coordinates((ct.array == BONE_LABELS[bone]).astype(np.float32), index, order=1) > 0.5
     return np.asarray(inside.reshape(grid.shape))
 
@@ -80,11 +82,13 @@ def ct_rows(images: KneeImages, patches: list[Patch]) -> Iterator[Row]:
         inside = images.ct_labels.array == BONE_LABELS[bone]
         by_marrow = {"-50 HU": MARROW_HU, "estimated": None}
         fractions = {
-            f"CT, calibration, marrow {name}": ct_bone_fraction(images.ct.array, inside, spacing, marrow_hu=marrow)
+            f"CT, calibration, marrow {name}": ct_bone_fraction(
+                images.ct.array, inside, spacing, marrow_hu=marrow
+            )
             for name, marrow in by_marrow.items()
         }
         fixed = Volume(array=fractions["CT, calibration, marrow -50 HU"], geometry=grid)
-        kept = trabecular(fixed, inside, MorphometryConfig())
+        kept = trabecular_mask(fixed, inside, MorphometryConfig())
         for patch in (p for p in patches if p.bone == bone):
             roi = kept & box_mask(grid, np.eye(4), patch.center_lps_mm, BOX_MM)
             about = {"bone": bone, "compartment": patch.compartment}
@@ -132,7 +136,9 @@ def main() -> None:
                 cells.append("none")
                 continue
             error = pair[name] - pair[f"true {name}"]
-            cells.append(f"{error.mean():+.3f}, {np.sqrt((error**2).mean()):.3f}, {pair.corr().iloc[0, 1]:.2f}")
+            cells.append(
+                f"{error.mean():+.3f}, {np.sqrt((error**2).mean()):.3f}, {pair.corr().iloc[0, 1]:.2f}"
+            )
         print(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
 
 

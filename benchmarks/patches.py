@@ -1,9 +1,11 @@
-"""Patches a minute on two processes: patches that stand alone, in batches, and patches of one volume, from one map of it.
+"""Patches a minute on two processes: single patches, in batches, and patches of one volume,
+from one map of it.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/patches.py 32 48 64``. Patches are cut from the Gaussian field of the reference table. `alone` gives
-BV/TV, Tb.Th, Tb.Sp and Tb.N of a patch whose edge is the end of what is known; `full` all measures of such a patch; `map` the
-first four, exact for the volume, over windows of its maps side by side. Rates are 60 s x processes / CPU seconds a patch, which
-load by others changes little; the wall clock is shown beside.
+Run: ``OMP_NUM_THREADS=1 python benchmarks/patches.py 32 48 64``. Patches are cut from the Gaussian field of
+the reference table. `alone` gives BV/TV, Tb.Th, Tb.Sp and Tb.N of a patch whose edge is the end of what is
+known; `full` all measures of such a patch; `map` the first four, exact for the volume, over windows of its
+maps side by side. Rates are 60 s x processes / CPU seconds a patch, which load by others changes little;
+the wall clock is shown beside.
 """
 
 from __future__ import annotations
@@ -61,7 +63,10 @@ def rate(pool: ProcessPoolExecutor, name: str, edge: int, batches: list[list[Mas
             found = list(pool.map(alone, batches))
     wall = time.monotonic() - start
     count, seconds = sum(n for n, _ in found), sum(s for _, s in found)
-    return f"| {edge}^3 | {name} | {count} | {1e3 * seconds / count:.1f} | {60 * PROCESSES * count / seconds:.0f} | {60 * count / wall:.0f} |"
+    return (
+        f"| {edge}^3 | {name} | {count} | {1e3 * seconds / count:.1f} | "
+        f"{60 * PROCESSES * count / seconds:.0f} | {60 * count / wall:.0f} |"
+    )
 
 
 def main() -> None:
@@ -71,7 +76,8 @@ def main() -> None:
     chosen = parser.parse_args()
     volume = gaussian_field(chosen.volume)
     print(
-        "| patch | how | patches | CPU ms a patch | patches a minute, two processes | by the clock |\n|---|---|---|---|---|---|"
+        "| patch | how | patches | CPU ms a patch | patches a minute, two processes | by the clock "
+        "|\n|---|---|---|---|---|---|"
     )
     with ProcessPoolExecutor(PROCESSES) as pool:
         small = [np.ascontiguousarray(volume[:32, :32, :32])]
@@ -80,7 +86,10 @@ def main() -> None:
         for edge in chosen.edges:
             patches = [np.ascontiguousarray(volume[window]) for window in cuts(volume, edge)]
             halves = [patches[::2], patches[1::2]]
-            for name, batches in (("alone", halves), ("full", [half[: 8 * 64**3 // edge**3] for half in halves])):
+            for name, batches in (
+                ("alone", halves),
+                ("full", [half[: 8 * 64**3 // edge**3] for half in halves]),
+            ):
                 print(rate(pool, name, edge, batches), flush=True)
             print(rate(pool, "map", edge, [[volume], [volume]]), flush=True)
 

@@ -33,7 +33,9 @@ WHOLE = ("tables", "classify", "evaluate", "report")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Used:
-    """What one command used: wall and CPU seconds; greatest memory (MiB, proportional) of its driver, of another process, of all."""
+    """What one command used: wall and CPU seconds;
+    greatest memory (MiB, proportional) of its driver, of another process, of all.
+    """
 
     seconds: float
     cpu: float
@@ -78,7 +80,7 @@ def make_cohort(root: Path, knees: int) -> Path:
 
 
 def watched(command: list[str]) -> Used:
-    """Return what a command used, asked for its memory every two seconds: to ask costs a share of two cores."""
+    """Return what a command used; its memory is polled every two seconds, as polling takes CPU time."""
     most, over = {"driver": 0.0, "other": 0.0, "all": 0.0}, Event()
     started = time.monotonic()
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -116,7 +118,9 @@ def measured(folder: Path, knees: int) -> Point:
     stages = stages_of(out)
     again = watched(command)
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "srrd_ray.cli", "status", str(out)], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "srrd_ray.cli", "status", str(out)], stdout=subprocess.DEVNULL, check=True
+    )
     status_s = time.monotonic() - started
     cards = [path.stat().st_size for path in (out / ".state").rglob("*.json")]
     return Point(
@@ -145,7 +149,9 @@ def table(points: list[Point]) -> Iterator[str]:
     yield "|---|" + "---:|" * len(points)
     rows = {
         "whole run, s": [f"{p.first.seconds:.0f}" for p in points],
-        "ms a knee and stage of knees or shards": [f"{1000 * spread(p) / p.knees / len(SPREAD):.1f}" for p in points],
+        "ms a knee and stage of knees or shards": [
+            f"{1000 * spread(p) / p.knees / len(SPREAD):.1f}" for p in points
+        ],
         "CPU of the driver, s": [f"{p.first.cpu:.0f}" for p in points],
         "memory of the driver, MiB": [f"{p.first.driver_mb:.0f}" for p in points],
         "of the largest other process, MiB": [f"{p.first.other_mb:.0f}" for p in points],
@@ -205,7 +211,9 @@ def against_knees(folder: Path, counts: list[int]) -> None:
     for knees in counts:
         points.append(measured(folder, knees))
         (folder / "knees.json").write_text(json.dumps([asdict(point) for point in points], indent=1))
-        print(f"{knees} knees: {points[-1].first.seconds:.0f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+        print(
+            f"{knees} knees: {points[-1].first.seconds:.0f} s, load {os.getloadavg()[0]:.1f}", file=sys.stderr
+        )
     print("\n".join(table(points)))
     draw(points, folder / "scale.png")
 
@@ -220,7 +228,10 @@ def on_cpus(folder: Path, cohort: Path, config: Path, cpus: int) -> dict[str, fl
     command = [sys.executable, "-m", "srrd_ray.cli", "run", "--cohort", str(cohort), "--out", str(out)]
     before = os.getloadavg()[0]
     ended = subprocess.run([*command, "--config", str(path)], stdout=subprocess.DEVNULL, check=False)
-    print(f"{cpus} CPUs: ended with {ended.returncode}, load before {before:.1f}, after {os.getloadavg()[0]:.1f}")
+    print(
+        f"{cpus} CPUs: ended with {ended.returncode}, load before {before:.1f}, after "
+        f"{os.getloadavg()[0]:.1f}"
+    )
     return stages_of(out)
 
 
@@ -230,12 +241,15 @@ def against_cpus(folder: Path, cohort: Path, config: Path) -> None:
     for name, seconds in one.items():
         print(f"| {name} | {seconds:.1f} | {two[name]:.1f} | {seconds / two[name] / 2:.2f} |")
     print(
-        f"| all | {sum(one.values()):.1f} | {sum(two.values()):.1f} | {sum(one.values()) / sum(two.values()) / 2:.2f} |"
+        f"| all | {sum(one.values()):.1f} | {sum(two.values()):.1f} | "
+        f"{sum(one.values()) / sum(two.values()) / 2:.2f} |"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=("knees", "workers"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--knees", type=int, nargs="+", default=[10, 100, 1000, 10000])

@@ -1,4 +1,6 @@
-"""Ray's simulated nodes, of which the autoscaler knows how much memory they have: tasks over knees ask for some."""
+"""Ray's simulated nodes, of which the autoscaler knows how much memory they have:
+tasks over knees ask for some.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FakeMultiNodeP
 
 
 class SimulatedNodes(FakeMultiNodeProvider):  # type: ignore[misc]  # Ray's own has no types
-    """The provider of `autoscaling.py`. Each node is a raylet, which finds its memory by itself and takes none as a resource."""
+    """The provider of `autoscaling.py`. Each node is a raylet,
+    which finds its memory by itself and takes none as a resource.
+    """
 
     def _create_node_with_resources_and_labels(
         self,

@@ -1,7 +1,7 @@
 """CPU seconds and peak memory of one simulated knee, images, truth and files included.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/simulating.py [paper|quick] [--number 0]`` (the knee of that number of the default plan, seed 2026);
-twice, as the first time compiles.
+Run: ``OMP_NUM_THREADS=1 python benchmarks/simulating.py [paper|quick] [--number 0]`` (the knee of that number
+of the default plan, seed 2026); twice, as the first time compiles.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A small cohort through the real code without Ray, work items one after the other: what is left is the work of one process.
 
-``python benchmarks/small_local.py FOLDER KNEES``; a second call skips all. Last line: CPU seconds and greatest memory (MiB).
+``python benchmarks/small_local.py FOLDER KNEES``; a second call skips all. Last line:
+CPU seconds and greatest memory (MiB).
 """
 
 from __future__ import annotations

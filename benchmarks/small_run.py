@@ -13,7 +13,7 @@ from small_stages import small_stages
 
 from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.pipeline.run import RunRequest, run
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import Geometry, matrix4
-from srrd_ray.core.hashing import hash_of, seed_from
+from srrd_ray.core.hashing import hash_json, seed_from
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import COMPARTMENTS, BoneTransform, Image, Knee, Patch, RegistrationQuality
 from srrd_ray.core.volume import Volume
@@ -32,7 +32,7 @@ from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage.atomic import replacing, write_text
 from srrd_ray.storage.omezarr import write_volume
 from srrd_ray.storage.patch_store import read_index, write_shard
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 from srrd_ray.storage.record_files import write_record
 from srrd_ray.storage.tables import write_table
 
@@ -48,7 +48,7 @@ def write_templates(folder: Path) -> None:
     """Write one tiny OME-Zarr of each kind through the real writer; every knee gets a copy under its own name and hash."""
     voxels = np.zeros((4, 4, 4), dtype=np.int16)
     for image, unit in IMAGES.items():
-        volume = Volume(array=voxels, geometry=Geometry.aligned((4, 4, 4), (1.0, 1.0, 1.0)))
+        volume = Volume(array=voxels, geometry=Geometry.axis_aligned((4, 4, 4), (1.0, 1.0, 1.0)))
         write_volume(folder / f"{image}.ome.zarr", volume, knee=OTHER, image=image, unit=unit)  # type: ignore[arg-type]
 
 
@@ -59,7 +59,7 @@ def small_volume(path: Path, template: Path, knee: Knee, image: Image) -> Path:
         card = beside / "zarr.json"
         text = card.read_text().replace(OTHER.key, knee.key)
         old = text.split('"sha256": "', 1)[1][:64]
-        card.write_text(text.replace(old, hash_of(knee.key, image)))
+        card.write_text(text.replace(old, hash_json(knee.key, image)))
     return path
 
 
@@ -82,7 +82,10 @@ def register(work: Work[Any]) -> Produced:
     volumes = _volumes(work, "ct_bones", "mr_bones").paths
     for bone in BONES:
         write_pose(layout, _pose(knee, bone))
-    rows = [(knee.participant, knee.side, bone, False, "sampled", 0.9, 0.4, 0.9, 80.0, 27.0, 0.9) for bone in BONES]
+    rows = [
+        (knee.participant, knee.side, bone, False, "sampled", 0.9, 0.4, 0.9, 80.0, 27.0, 0.9)
+        for bone in BONES
+    ]
     part = layout.part("registration", knee)
     write_table(part, pd.DataFrame(rows, columns=list(COLUMNS)), "registration")
     return Produced(paths=(*volumes, part, *(layout.transform(knee, bone) for bone in BONES)))
@@ -94,7 +97,9 @@ def patches(work: Work[Any]) -> Produced:
     regions = [(knee, *region) for knee in work.item.knees for region in REGIONS]
     places = [place for place in regions for _ in range(CUBES)]
     cubes = [
-        Patch(store=path, row=row, knee=knee, bone=bone, compartment=side, center_lps_mm=(0, 0, 0), depth_mm=7.0)
+        Patch(
+            store=path, row=row, knee=knee, bone=bone, compartment=side, center_lps_mm=(0, 0, 0), depth_mm=7.0
+        )
         for row, (knee, bone, side) in enumerate(places)
     ]
     write_shard(path, {"ct": np.zeros((len(cubes), 2, 2, 2), np.int16)}, cubes)
@@ -174,11 +179,20 @@ def small_stages(cohort: Path) -> tuple[AnyStage, ...]:
 
 def _pose(knee: Knee, bone: str) -> BoneTransform:
     quality = RegistrationQuality(accepted=False, reason="sampled", dice=0.9, surface_mm=0.4, correlation=0.9)
-    return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(np.eye(4)), quality=quality)  # type: ignore[arg-type]
+    return BoneTransform(
+        knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(np.eye(4)), quality=quality
+    )  # type: ignore[arg-type]
 
 
 def _who(patch: Patch) -> tuple[str, str, str, str, str, int]:
-    return (patch.knee.participant, patch.knee.side, patch.bone, patch.compartment, patch.store.stem, patch.row)
+    return (
+        patch.knee.participant,
+        patch.knee.side,
+        patch.bone,
+        patch.compartment,
+        patch.store.stem,
+        patch.row,
+    )
 
 
 def _values(patch: Patch, model: str) -> tuple[float, float, float, float]:

@@ -29,7 +29,9 @@ REACHED = "used torch"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("starts", type=int)
     parser.add_argument("--stay", action="store_true", help="do not leave the working directory")
     given = parser.parse_args()
@@ -52,7 +54,15 @@ def _start(package: Path, *, stay: bool) -> str:
     """Return how one job ended: `REACHED`, or the line that tells what it died of."""
     (package / "new.txt").write_text(uuid4().hex)
     job = [sys.executable, "starts.py", "--drive", *(["--stay"] if stay else [])]
-    command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--working-dir", str(package), "--", *job]
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        "job",
+        "submit",
+        "--working-dir",
+        str(package),
+        "--",
+        *job,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     lines = (done.stdout + done.stderr).splitlines()
     told = [line for line in lines if line.startswith(REACHED) or "FATAL" in line or "Error" in line]

@@ -1,6 +1,7 @@
 """Error of the mean local thickness by the voxel definition, from a grey image, and from a smoothed mask.
 
-Run: ``PYTHONPATH=. python benchmarks/subvoxel.py``. RMS over four positions of each shape on the grid, in voxels.
+Run: ``PYTHONPATH=. python benchmarks/subvoxel.py``.
+RMS over four positions of each shape on the grid, in voxels.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def main() -> None:
     print("| shape | voxels | voxel definition | grey image | smoothed mask |\n|---|---|---|---|---|")
     for shape, sizes in SHAPES.items():
         for size in sizes:
-            print(f"| {shape} | {size} | " + " | ".join(f"{e:.2f}" for e in errors(shape, size)) + " |", flush=True)
+            print(
+                f"| {shape} | {size} | " + " | ".join(f"{e:.2f}" for e in errors(shape, size)) + " |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ def is_ray(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
     except OSError:
         return False
-    return b"ray::" in command[:16] or b"/ray/core/src/ray/" in command or b"/ray/_private/workers/" in command
+    return (
+        b"ray::" in command[:16] or b"/ray/core/src/ray/" in command or b"/ray/_private/workers/" in command
+    )
 
 
 def pss_mb(pid: int) -> float:

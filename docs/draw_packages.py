@@ -54,7 +54,9 @@ def package_graph() -> tuple[Graph, set[str]]:
         mine, names = owner(path), set(imported(path))
         if mine not in graph:
             continue
-        graph[mine] |= {name.split(".")[1] for name in names if name.startswith("srrd_ray.")} & graph.keys() - {mine}
+        graph[mine] |= {
+            name.split(".")[1] for name in names if name.startswith("srrd_ray.")
+        } & graph.keys() - {mine}
         if any(name.split(".")[0] == "ray" for name in names):
             with_ray.add(mine)
     return graph, with_ray
@@ -103,7 +105,9 @@ class Layout:
 
 def lay_out(floor: Mapping[str, int], edges: list[Edge]) -> Layout:
     """Return the rows in an order with few crossings, and the place of each name across."""
-    layout = Layout(rows=[sorted(n for n in floor if floor[n] == level) for level in range(max(floor.values()) + 1)])
+    layout = Layout(
+        rows=[sorted(n for n in floor if floor[n] == level) for level in range(max(floor.values()) + 1)]
+    )
     for edge in edges:
         node, target = edge
         bends = [f"{node}>{target}@{level}" for level in range(floor[node] - 1, floor[target], -1)]
@@ -160,8 +164,14 @@ def draw(graph: Graph, with_ray: set[str]) -> str:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#666"/></marker></defs>',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
-        *(_arrow([(layout.x[name] - left, top[name], "@" in name) for name in path]) for path in layout.paths.values()),
-        *(_box(name, layout.x[name] - left, top[name], _kind(name, reach, with_ray)) for name in sorted(graph)),
+        *(
+            _arrow([(layout.x[name] - left, top[name], "@" in name) for name in path])
+            for path in layout.paths.values()
+        ),
+        *(
+            _box(name, layout.x[name] - left, top[name], _kind(name, reach, with_ray))
+            for name in sorted(graph)
+        ),
         *_legend(height - LEGEND + 8),
         "</svg>",
     ]

@@ -61,7 +61,9 @@ def _filled(nav: object, pages: dict[str, list[str]]) -> object:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the API pages and the documents beside `docs/`."""
-    pages = {page: _with_links((ROOT / path).read_text(encoding="utf-8"), path) for path, page in BESIDE.items()}
+    pages = {
+        page: _with_links((ROOT / path).read_text(encoding="utf-8"), path) for path, page in BESIDE.items()
+    }
     pages |= {f"api/{name}.md": _api_page(name) for name in packages()}
     pages["api/index.md"] = _api_index()
     for page, text in pages.items():
@@ -76,7 +78,9 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 def on_post_build(config: MkDocsConfig) -> None:
     """Stop where a page would load anything from the network."""
-    found = [path.name for path in Path(config.site_dir).rglob("*.html") if LOADED.search(path.read_text("utf-8"))]
+    found = [
+        path.name for path in Path(config.site_dir).rglob("*.html") if LOADED.search(path.read_text("utf-8"))
+    ]
     if found:
         raise PluginError(f"pages that load from the network: {', '.join(sorted(found))}")
 
@@ -99,7 +103,9 @@ def _sentence(name: str) -> str:
 
 def _with_links(text: str, path: str) -> str:
     """Return the text of a document at `path` in the repository, its links as the site has them; code stays as it is."""
-    return "".join(_of_prose(part, path) if not part.startswith("```") else part for part in FENCE.split(text))
+    return "".join(
+        _of_prose(part, path) if not part.startswith("```") else part for part in FENCE.split(text)
+    )
 
 
 def _of_prose(text: str, path: str) -> str:

@@ -45,7 +45,9 @@ def main() -> int:
         return 0
     if new == old:
         return 0
-    sys.stderr.write("the stages in docs/architecture.md are not those declared: run python docs/stage_table.py\n")
+    sys.stderr.write(
+        "the stages in docs/architecture.md are not those declared: run python docs/stage_table.py\n"
+    )
     return 1
 
 

@@ -1,4 +1,7 @@
-"""Tell osteoarthritis from healthy, after what it needs: ``ray job submit --working-dir . -- python jobs/classify.py --cohort … --out …``."""
+"""Classify osteoarthritis, after what it needs.
+
+``ray job submit --working-dir . -- python jobs/classify.py --cohort … --out …``
+"""
 
 import sys
 

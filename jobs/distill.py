@@ -1,4 +1,7 @@
-"""Train teacher and students, after what they need: ``ray job submit --working-dir . -- python jobs/distill.py --cohort … --out …``."""
+"""Train teacher and students, after what they need.
+
+``ray job submit --working-dir . -- python jobs/distill.py --cohort … --out …``
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""The whole pipeline as a Ray job: ``ray job submit --working-dir . -- python jobs/full_pipeline.py --cohort … --out …``."""
+"""The whole pipeline as a Ray job.
+
+``ray job submit --working-dir . -- python jobs/full_pipeline.py --cohort … --out …``
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Read one knee from CT alone: ``ray job submit --working-dir . -- python jobs/infer.py --model … --ct … --out …``."""
+"""Read one knee from CT alone.
+
+``ray job submit --working-dir . -- python jobs/infer.py --model … --ct … --out …``
+"""
 
 import sys
 

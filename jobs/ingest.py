@@ -1,4 +1,7 @@
-"""Read the cohort into OME-Zarr volumes: ``ray job submit --working-dir . -- python jobs/ingest.py --cohort … --out …``."""
+"""Read the cohort into OME-Zarr volumes.
+
+``ray job submit --working-dir . -- python jobs/ingest.py --cohort … --out …``
+"""
 
 import sys
 

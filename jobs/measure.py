@@ -1,4 +1,7 @@
-"""Measure the MR bone under every patch, after what it needs: ``ray job submit --working-dir . -- python jobs/measure.py --cohort … --out …``."""
+"""Measure the MR bone under every patch, after what it needs.
+
+``ray job submit --working-dir . -- python jobs/measure.py --cohort … --out …``
+"""
 
 import sys
 

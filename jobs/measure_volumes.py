@@ -1,4 +1,7 @@
-"""Measure bone volumes: ``ray job submit --working-dir . -- python jobs/measure_volumes.py FOLDER --out results.parquet``."""
+"""Measure bone volumes.
+
+``ray job submit --working-dir . -- python jobs/measure_volumes.py FOLDER --out results.parquet``
+"""
 
 import sys
 

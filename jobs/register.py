@@ -1,4 +1,7 @@
-"""Align MR to CT bone by bone, after what it needs: ``ray job submit --working-dir . -- python jobs/register.py --cohort … --out …``."""
+"""Align MR to CT bone by bone, after what it needs.
+
+``ray job submit --working-dir . -- python jobs/register.py --cohort … --out …``
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Train MR to CT synthesis and synthesise every knee, after what it needs: ``ray job submit --working-dir . -- python jobs/synthesize.py --cohort … --out …``."""
+"""Train MR to CT synthesis and synthesise every knee, after what it needs.
+
+``ray job submit --working-dir . -- python jobs/synthesize.py --cohort … --out …``
+"""
 
 import sys
 

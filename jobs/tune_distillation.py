@@ -1,4 +1,7 @@
-"""Search temperature and loss weights, after what it needs: ``ray job submit --working-dir . -- python jobs/tune_distillation.py --cohort … --out …``."""
+"""Search temperature and loss weights, after what it needs.
+
+``ray job submit --working-dir . -- python jobs/tune_distillation.py --cohort … --out …``
+"""
 
 import sys
 

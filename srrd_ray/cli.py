@@ -13,7 +13,7 @@ import tyro
 
 from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import SrrdError, exit_code
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 
 app = tyro.extras.SubcommandApp()
 
@@ -49,7 +49,12 @@ def simulate(
     from srrd_ray.stages.simulate import Scans
 
     request = SimulationRequest(
-        out=parse_path(out), seed=seed, profile=profile, knees=knees, scans=Scans(mr=mr, dicom=dicom), gallery=gallery
+        out=parse_path(out),
+        seed=seed,
+        profile=profile,
+        knees=knees,
+        scans=Scans(mr=mr, dicom=dicom),
+        gallery=gallery,
     )
     return simulate_cohort(request, RayExecutor(ClusterConfig(cpus=cpus)))
 
@@ -168,7 +173,13 @@ def measure(
     )  # fmt: skip
     places = {
         name: None if path is None else parse_path(path)
-        for name, path in (("roi", roi), ("bone_mask", bone_mask), ("out", out), ("maps", maps), ("picture", picture))
+        for name, path in (
+            ("roi", roi),
+            ("bone_mask", bone_mask),
+            ("out", out),
+            ("maps", maps),
+            ("picture", picture),
+        )
     }
     request = Request(image=parse_path(image), recipe=recipe, blocks=blocks, cpus=cpus, **places)
     return measure_request(request, RayExecutor)
@@ -243,7 +254,9 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
 
 def ended_with(command: Callable[[], int]) -> int:
     """Return the exit code of a command, which logs to standard error, after saying what stopped it."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
     logging.getLogger("srrd_ray").setLevel(logging.INFO)
     try:
         return command()

@@ -32,7 +32,9 @@ os.environ.update(VARIABLES)
 SEED = int(os.environ.get("SRRD_TEST_SEED", "5"))
 """Of the simulated cohort: no test may hold for one cohort alone."""
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
-settings.load_profile("suite")  # the same examples in every run: a red suite is never one that the next run turns green
+settings.load_profile(
+    "suite"
+)  # the same examples in every run: a red suite is never one that the next run turns green
 
 MARKED_BY = {"ray": {"cluster"}, "training": {"learnt", "undisturbed", "ended"}}
 """Marks, and the fixtures whose use sets them."""

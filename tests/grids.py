@@ -28,4 +28,4 @@ def affines(draw: st.DrawFn) -> NDArray[np.float64]:
 @st.composite
 def geometries(draw: st.DrawFn, shape: st.SearchStrategy[tuple[int, int, int]] = shapes) -> Geometry:
     """Return a grid of some shape on such an affine."""
-    return Geometry.make(draw(shape), draw(affines()))
+    return Geometry.from_affine(draw(shape), draw(affines()))

@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 
 from srrd_ray.storage import objects
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 
 SECRET = "wJalr-the-secret-of-the-tests"
 

@@ -15,7 +15,15 @@ from srrd_ray.core import serial
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.geometry import matrix4
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
-from srrd_ray.core.records import COMPARTMENTS, BoneTransform, Fault, Knee, Outcome, Patch, RegistrationQuality
+from srrd_ray.core.records import (
+    COMPARTMENTS,
+    BoneTransform,
+    Fault,
+    Knee,
+    Outcome,
+    Patch,
+    RegistrationQuality,
+)
 from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
@@ -43,18 +51,22 @@ class Made:
         return Made(layout=RunLayout(root=root / "run"), cohort=root / "cohort", knees=self.knees)
 
 
-def make_run(root: Path, *, patients: int = 20, seed: int = 0, simulated: bool = True, folds: int = 4) -> Made:
+def make_run(
+    root: Path, *, patients: int = 20, seed: int = 0, simulated: bool = True, folds: int = 4
+) -> Made:
     """Return a complete run of `patients` (one in eight with both knees), half of them with osteoarthritis."""
     rng = np.random.default_rng(seed)
     layout, cohort = RunLayout(root=root / "run"), root / "cohort"
     knees = [Knee(participant=f"{n + 1:03d}", side="L" if n % 3 else "R") for n in range(patients)]
     knees += [
-        Knee(participant=k.participant, side="R" if k.side == "L" else "L") for k in knees[:: max(patients // 2, 1)][:2]
+        Knee(participant=k.participant, side="R" if k.side == "L" else "L")
+        for k in knees[:: max(patients // 2, 1)][:2]
     ]
     knees.sort()
     disease = {k.participant: n % 2 for n, k in enumerate(knees)}
     level = {
-        k.participant: rng.normal(size=4) + 0.8 * disease[k.participant] * np.array([1, 1, -1, 0.3]) for k in knees
+        k.participant: rng.normal(size=4) + 0.8 * disease[k.participant] * np.array([1, 1, -1, 0.3])
+        for k in knees
     }
     write_table(layout.table("knees"), _knees(knees, disease, folds, rng))
     patches, truth = _patches(layout, knees, level, rng)
@@ -79,9 +91,14 @@ def _knees(knees: list[Knee], disease: dict[str, int], folds: int, rng: np.rando
         {
             "participant": [k.participant for k in knees],
             "side": [k.side for k in knees],
-            "kl_grade": [int(rng.integers(2, 5) if disease[k.participant] else rng.integers(0, 2)) for k in knees],
+            "kl_grade": [
+                int(rng.integers(2, 5) if disease[k.participant] else rng.integers(0, 2)) for k in knees
+            ],
             "oa": [disease[k.participant] for k in knees],
-            "age": [round(float(np.clip(rng.normal(58 + 5 * disease[k.participant], 9), 35, 85)), 1) for k in knees],
+            "age": [
+                round(float(np.clip(rng.normal(58 + 5 * disease[k.participant], 9), 35, 85)), 1)
+                for k in knees
+            ],
             "sex": ["F" if rng.random() < 0.55 else "M" for _ in knees],
             "fold": [order.index(k.participant) % folds for k in knees],
         }
@@ -119,7 +136,11 @@ def _region_centre(bone: BoneName, compartment: str) -> NDArray[np.float64]:
 
 
 def _values(
-    name: str, patches: list[Patch], truth: NDArray[np.float64], folds: dict[str, int], rng: np.random.Generator
+    name: str,
+    patches: list[Patch],
+    truth: NDArray[np.float64],
+    folds: dict[str, int],
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     keys = {
         "participant": [p.knee.participant for p in patches],
@@ -139,7 +160,9 @@ def _values(
         else:
             part["model"] = model
             part["fold"] = part["participant"].map(folds)
-            part = part.assign(**{PARAMETER_OF[p].predictive_sd: SPREAD[p] * NOISE[model] for p in PARAMETERS})
+            part = part.assign(
+                **{PARAMETER_OF[p].predictive_sd: SPREAD[p] * NOISE[model] for p in PARAMETERS}
+            )
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
@@ -178,9 +201,9 @@ def _poses(layout: RunLayout, cohort: Path | None, knees: list[Knee], rng: np.ra
 
 def _cells(cohort: Path, patches: list[Patch], truth: NDArray[np.float64]) -> None:
     rows: dict[Knee, list[dict[str, object]]] = {}
-    grid = np.stack(np.meshgrid(*[np.arange(n) * 3.0 - (n - 1) * 1.5 for n in (5, 4, 4)], indexing="ij"), -1).reshape(
-        -1, 3
-    )
+    grid = np.stack(
+        np.meshgrid(*[np.arange(n) * 3.0 - (n - 1) * 1.5 for n in (5, 4, 4)], indexing="ij"), -1
+    ).reshape(-1, 3)
     for start in range(0, len(patches), 4):
         patch, (bvtv, th, sp, _) = patches[start], truth[start]
         for x, y, z in grid + _region_centre(patch.bone, patch.compartment):
@@ -216,7 +239,9 @@ def _tune(rng: np.random.Generator) -> pd.DataFrame:
         status = "winner" if trial == 2 else "completed" if trial < 3 else "stopped"
         for epoch in range(epochs):
             icc = ceiling * (1 - np.exp(-(epoch + 1) / 2)) + rng.normal(scale=0.01)
-            rows.append({"fold": 0, "trial": trial, **weights, "epoch": epoch + 1, "icc": icc, "status": status})
+            rows.append(
+                {"fold": 0, "trial": trial, **weights, "epoch": epoch + 1, "icc": icc, "status": status}
+            )
     return pd.DataFrame(rows)
 
 
@@ -233,7 +258,8 @@ def _manifest(knees: list[Knee], rng: np.random.Generator) -> dict[str, object]:
         for bad in [n == 1 and stage == "register"]
     ]  # fmt: skip
     outcomes += [
-        Outcome(knee=None, stage=stage, status="done", seconds=40.0) for stage in ("distil", "tune", "classify")
+        Outcome(knee=None, stage=stage, status="done", seconds=40.0)
+        for stage in ("distil", "tune", "classify")
     ]
     return {
         "schema": "srrd-run/1",
@@ -245,7 +271,8 @@ def _manifest(knees: list[Knee], rng: np.random.Generator) -> dict[str, object]:
         "exit_code": None,
         "config": {"seed": 0, "diagnosis": {"inner_folds": 4}, "distillation": {"epochs": 12, "folds": 3}},
         "stages": [
-            {"stage": stage, "seconds": float(rng.uniform(2, 80))} for stage in (*STAGES, "distil", "tune", "classify")
+            {"stage": stage, "seconds": float(rng.uniform(2, 80))}
+            for stage in (*STAGES, "distil", "tune", "classify")
         ],
         "outcomes": [json.loads(serial.to_json(outcome)) for outcome in outcomes],
     }

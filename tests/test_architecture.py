@@ -37,7 +37,16 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The packages, from the ground up, and what each may import of ours; ``cli.py`` puts them together."""
 FILE_LIBRARIES = ("zarr", "nibabel", "pydicom", "nrrd", "pyarrow")
-OFFLINE_ONLY = ("requests", "urllib.request", "http.client", "socketserver", "pickle", "shelve", "marshal", "dill")
+OFFLINE_ONLY = (
+    "requests",
+    "urllib.request",
+    "http.client",
+    "socketserver",
+    "pickle",
+    "shelve",
+    "marshal",
+    "dill",
+)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -140,7 +149,9 @@ def test_nothing_reaches_the_network_or_runs_code_from_files(library: str) -> No
     assert [p for p in FILES if uses(p, library)] == []
 
 
-@pytest.mark.parametrize("call", ["eval(", "exec(", "shell=True", "yaml.load(", "torch.load(", "torch.save(", "print("])
+@pytest.mark.parametrize(
+    "call", ["eval(", "exec(", "shell=True", "yaml.load(", "torch.load(", "torch.save(", "print("]
+)
 def test_forbidden_calls_are_absent(call: str) -> None:
     name = call.rstrip("(")
     found = [
@@ -167,7 +178,8 @@ def test_functions_stay_short() -> None:
 def is_kernel(function: Function) -> bool:
     """Compiled kernels take plain arrays and numbers: numba knows no records."""
     return any(
-        ast.unparse(decorator).lstrip("_").startswith(("compiled", "inlined")) for decorator in function.decorator_list
+        ast.unparse(decorator).lstrip("_").startswith(("compiled", "inlined"))
+        for decorator in function.decorator_list
     )
 
 
@@ -175,7 +187,8 @@ def test_functions_take_at_most_five_positional_arguments() -> None:
     found = [
         f"{p.name}:{f.name}"
         for p, f, _ in functions()
-        if not is_kernel(f) and len([a for a in f.args.posonlyargs + f.args.args if a.arg not in ("self", "cls")]) > 5
+        if not is_kernel(f)
+        and len([a for a in f.args.posonlyargs + f.args.args if a.arg not in ("self", "cls")]) > 5
     ]
     assert found == []
 

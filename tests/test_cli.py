@@ -73,7 +73,9 @@ def test_check_ends_with_one_where_a_knee_has_a_fault_and_names_it(
 
 
 def test_the_module_is_the_command() -> None:
-    ended = subprocess.run([sys.executable, "-m", "srrd_ray.cli", "--help"], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "srrd_ray.cli", "--help"], capture_output=True, text=True, check=True
+    )
     for name in ("simulate", "check", "run", "measure", "infer", "report", "status", "support"):
         assert name in ended.stdout
 

@@ -68,18 +68,24 @@ class Launched:
     unmet: int
 
 
-def launched(path: Path, demand: dict[str, float], count: int, available: dict[str, float] | None = None) -> Launched:
+def launched(
+    path: Path, demand: dict[str, float], count: int, available: dict[str, float] | None = None
+) -> Launched:
     """Ask Ray's own scheduler, with the file as the launcher prepares it."""
     found = AutoscalingConfig(prepare_config(config(path)), skip_content_hash=True)
     request = SchedulingRequest(
         disable_launch_config_check=True,
         node_type_configs=found.get_node_type_configs(),
         max_num_nodes=found.get_max_num_nodes(),
-        resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(demand) for _ in range(count)]),
+        resource_requests=ResourceRequestUtil.group_by_count(
+            [ResourceRequestUtil.make(demand) for _ in range(count)]
+        ),
         recoverable_resource_availabilities=available or {},
     )
     reply = ResourceDemandScheduler(event_logger=None).schedule(request)
-    nodes = {launch.instance_type: launch.count for launch in reply.to_launch if launch.instance_type != "head"}
+    nodes = {
+        launch.instance_type: launch.count for launch in reply.to_launch if launch.instance_type != "head"
+    }
     return Launched(nodes=nodes, unmet=len(reply.infeasible_resource_requests))
 
 
@@ -107,7 +113,9 @@ def test_what_no_node_can_hold_is_found_to_be_so(path: Path) -> None:
     assert launched(path, {"CPU": 1.0, "memory": 2.0**40}, 1) == Launched(nodes={}, unmet=1)
 
 
-def test_rays_bootstrap_makes_a_cluster_of_it_on_a_mock_of_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rays_bootstrap_makes_a_cluster_of_it_on_a_mock_of_aws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moto = pytest.importorskip("moto")
     from ray.autoscaler._private.aws.config import bootstrap_aws
 

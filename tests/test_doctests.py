@@ -19,7 +19,9 @@ PUBLIC: tuple[Callable[..., object], ...] = (Geometry, seed_from, local_thicknes
 def test_a_public_function_shows_an_example_that_is_true(function: Callable[..., object]) -> None:
     module = sys.modules[function.__module__]
     tests = doctest.DocTestFinder(recurse=False).find(function, module=module, globs=vars(module).copy())
-    assert [test.name for test in tests if test.examples] == [function.__name__], "no example in its docstring"
+    assert [test.name for test in tests if test.examples] == [function.__name__], (
+        "no example in its docstring"
+    )
     said: list[str] = []
     result = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(tests[0], out=said.append)
     assert result.failed == 0, "".join(said)

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BESIDE = [
-    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "storage_schemas/README.md")
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "storage_schemas/README.md")
 ]
 DOCUMENTS = [*BESIDE, *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]\n]+\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
@@ -19,7 +20,9 @@ NAMED = re.compile(r"`((?:srrd_ray|tests|docs|benchmarks|jobs|examples|storage_s
 GENERATED = {ROOT / "docs" / "api" / "index.md"}
 """Pages that exist on the site alone."""
 
-every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+every_document = pytest.mark.parametrize(
+    "path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix()
+)
 
 
 def prose(path: Path) -> str:

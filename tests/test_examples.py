@@ -48,7 +48,9 @@ def containers(path: Path) -> list[object]:
 
 
 def version_of(package: str) -> str:
-    found = re.search(rf"^{package}==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        rf"^{package}==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert found
     return found[1]
 
@@ -111,7 +113,9 @@ def test_rays_autoscaler_reads_it_as_a_cluster_that_prefers_spot_nodes(path: Pat
     assert launched(tmp_path / "read.yaml", KNEE, 40) == Launched(nodes={"cpu-spot": 3}, unmet=0)
     absent = {"cpu-spot": 0.0}
     assert launched(tmp_path / "read.yaml", KNEE, 40, absent) == Launched(nodes={"cpu-on-demand": 3}, unmet=0)
-    assert launched(tmp_path / "read.yaml", {"CPU": 1.0, "GPU": 1.0}, 2) == Launched(nodes={"gpu": 2}, unmet=0)
+    assert launched(tmp_path / "read.yaml", {"CPU": 1.0, "GPU": 1.0}, 2) == Launched(
+        nodes={"gpu": 2}, unmet=0
+    )
 
 
 def test_both_files_for_kubernetes_hold_the_same_cluster() -> None:
@@ -135,7 +139,14 @@ def copied() -> list[str]:
 
 def test_all_that_the_image_copies_is_in_the_repository_and_is_all_that_an_installation_needs() -> None:
     assert [source for source in copied() if not (ROOT / source).exists()] == []
-    assert {"pyproject.toml", "README.md", "LICENSE", "srrd_ray", "storage_schemas", "constraints.txt"} <= set(copied())
+    assert {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "srrd_ray",
+        "storage_schemas",
+        "constraints.txt",
+    } <= set(copied())
 
 
 def test_the_image_is_installed_with_the_tested_versions_as_make_installs_them() -> None:
@@ -151,7 +162,9 @@ def test_the_image_runs_as_an_ordinary_user_whom_the_pods_name() -> None:
     assert re.findall(r"^USER (\S+)$", text, re.MULTILINE) == ["ray"]
     user = re.search(r"--uid (\d+)", text)
     assert user
-    assert int(user[1]) == at(cluster(CLUSTER), "headGroupSpec", "template", "spec", "securityContext", "runAsUser")
+    assert int(user[1]) == at(
+        cluster(CLUSTER), "headGroupSpec", "template", "spec", "securityContext", "runAsUser"
+    )
     assert text.index("USER ray") > text.rindex("pip install")
 
 

@@ -43,7 +43,9 @@ def trained(learner: Learner, epochs: int = 1) -> dict[str, float]:
 
 
 def weights(learner: Learner) -> Tensor:
-    return torch.cat([p.detach().flatten() for module in learner.modules().values() for p in module.parameters()])
+    return torch.cat(
+        [p.detach().flatten() for module in learner.modules().values() for p in module.parameters()]
+    )
 
 
 def mean_distance(batch: StudentBatch) -> Tensor:
@@ -72,7 +74,9 @@ def test_a_term_that_needs_a_teacher_is_no_part_of_the_baseline() -> None:
 def test_without_a_teacher_every_weight_of_a_term_is_zero() -> None:
     alone = HyperParameters().without_teacher()
     names = {each.name for each in fields(HyperParameters)}
-    assert {name for name in names if getattr(alone, name) == 0} == {name for name in names if name.endswith("_weight")}
+    assert {name for name in names if getattr(alone, name) == 0} == {
+        name for name in names if name.endswith("_weight")
+    }
     assert not [t for t in student_losses.LOSS_TERMS if t.needs_teacher and t.counts(alone, taught=True)]
 
 

@@ -21,7 +21,9 @@ def test_74_only_the_package_and_its_jobs_are_sent_whatever_lies_beside_them(tmp
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("of a patient")
     create_package(str(folder), tmp_path / "sent.zip", include_gitignore=True)
-    sent = {Path(name) for name in zipfile.ZipFile(tmp_path / "sent.zip").namelist() if not name.endswith("/")}
+    sent = {
+        Path(name) for name in zipfile.ZipFile(tmp_path / "sent.zip").namelist() if not name.endswith("/")
+    }
     assert {path.parts[0] for path in sent} == {"srrd_ray", "jobs", "storage_schemas", "pyproject.toml"}
     assert not any("__pycache__" in path.parts for path in sent)
     assert {Path("jobs/full_pipeline.py"), Path("srrd_ray/stages/ingest.py")} <= sent

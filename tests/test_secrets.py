@@ -37,12 +37,16 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     root = tmp_path_factory.mktemp("secrets")
     makers.cohort(root / "cohort")
-    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as ray:  # short: sockets lie in it
+    with tempfile.TemporaryDirectory(
+        prefix="r", ignore_cleanup_errors=True
+    ) as ray:  # short: sockets lie in it
         variables = os.environ | PLANTED | {"RAY_AUTH_MODE": "token", "RAY_TMPDIR": ray}
         variables.pop("RAY_ADDRESS", None)
         command = [sys.executable, "-m", "srrd_ray.cli", "run", "--until", "ingest"]
         command += ["--cohort", str(root / "cohort"), "--out", str(root / "run")]
-        ended = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
+        ended = subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=300, check=False
+        )
         assert ended.returncode == 0, ended.stderr[-2000:]
         yield Done(out=root / "run", ray=Path(ray), said=ended.stdout + ended.stderr)
 

@@ -1,8 +1,10 @@
-"""Who may use the Ray cluster that this process has joined: only holders of its token, unless nobody else can reach it.
+"""Access control: the joined Ray cluster must require a token,
+unless it can be reached from its own machine only.
 
-A cluster without a token runs the code of whoever reaches its ports, with the rights of the nodes on cohort and runs.
-What this process believes proves nothing: Ray lets a driver that shows a token into a cluster that asks for none. So a
-stranger's question is put to the cluster: the same question without a token.
+A cluster without a token runs the code of anyone who reaches its ports, with the nodes' rights on cohort and
+runs. That this process has a token proves nothing:
+Ray accepts a driver with a token on a cluster that requires none.
+So the cluster is called once without a token.
 """
 
 from __future__ import annotations
@@ -17,64 +19,67 @@ import ray
 
 from srrd_ray.core.errors import ClusterError
 
-ASK_S = 15.0
-_QUESTION = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+CALL_TIMEOUT_S = 15.0
+_PROBE_METHOD = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
-Answer: TypeAlias = Literal["answered", "refused", "silent"]
-"""What a call without a token gets: its answer, a demand for a token, or nothing within `ASK_S`."""
+Reply: TypeAlias = Literal["answered", "refused", "silent"]
+"""The reply to a call without a token: an answer, a refusal, or nothing within `CALL_TIMEOUT_S`."""
 
 
-def require_closed() -> None:
-    """Stop where the joined cluster serves strangers, or where others on this machine can read its token.
+def require_authentication() -> None:
+    """Raise where the joined cluster requires no token, or where others on this machine can read the token.
 
     Raises
     ------
     ClusterError
-        `cluster-open`, `token-readable`; `ray-unreachable` where the cluster does not say.
+        `cluster-open`, `token-readable`; `ray-unreachable` where the cluster does not reply.
     """
     address = str(ray.get_runtime_context().gcs_address)
     if is_loopback(address):
         return
-    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):  # Ray's TLS is mutual: it lets no stranger in
-        check_answer(ask_as_stranger(address))
+    # Ray's TLS is mutual: it authenticates clients itself
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+        require_refusal(call_without_token(address))
     require_private(token_file())
 
 
-def check_answer(answer: Answer) -> None:
-    """Stop unless a stranger was refused.
+def require_refusal(reply: Reply) -> None:
+    """Raise unless the call without a token was refused.
 
     Raises
     ------
     ClusterError
         `cluster-open`, `ray-unreachable`.
     """
-    if answer == "answered":
+    if reply == "answered":
         raise ClusterError(
             "cluster-open", "the Ray cluster runs code for anyone who reaches it",
             got="an answer without a token", expected="RAY_AUTH_MODE=token",
-            todo="Stop the cluster. Once: `ray get-auth-token --generate`, then `chmod 600 ~/.ray/auth_token`, and copy it to every "
-            "node. Start every node, and this command, with RAY_AUTH_MODE=token.",
+            todo="Stop the cluster. Once: `ray get-auth-token --generate`, `chmod 600 ~/.ray/auth_token`, "
+            "and copy it to every node. Start every node, and this command, with RAY_AUTH_MODE=token.",
         )  # fmt: skip
-    if answer == "silent":
+    if reply == "silent":
         raise ClusterError(
-            "ray-unreachable", "the Ray cluster does not say whether it asks for a token",
-            got=f"no answer within {ASK_S:g} s",
+            "ray-unreachable", "the Ray cluster does not reply whether it requires a token",
+            got=f"no answer within {CALL_TIMEOUT_S:g} s",
             todo="Check that its head is not overloaded, and run the same command again.",
         )  # fmt: skip
 
 
-def ask_as_stranger(address: str, timeout_s: float = ASK_S) -> Answer:
-    """Return what the head at ``host:port`` says to a call that shows no token."""
+def call_without_token(address: str, timeout_s: float = CALL_TIMEOUT_S) -> Reply:
+    """Return the reply of the head at ``host:port`` to a call without a token."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            channel.unary_unary(_QUESTION)(b"", timeout=timeout_s, wait_for_ready=True)
+            channel.unary_unary(_PROBE_METHOD)(b"", timeout=timeout_s, wait_for_ready=True)
         except grpc.RpcError as error:
             return "refused" if error.code() == grpc.StatusCode.UNAUTHENTICATED else "silent"
     return "answered"
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether ``host:port`` can be reached from its own machine alone; a name other than localhost counts as open."""
+    """Return whether ``host:port`` can be reached from its own machine only;
+    a name other than localhost counts as open.
+    """
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ip_address(host).is_loopback
@@ -83,7 +88,9 @@ def is_loopback(address: str) -> bool:
 
 
 def token_file() -> Path | None:
-    """Return the file that Ray reads the token from, by Ray's own order; none where the environment holds the token itself."""
+    """Return the file that Ray reads the token from, in Ray's order;
+    none where the environment holds the token.
+    """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return None
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -91,7 +98,7 @@ def token_file() -> Path | None:
 
 
 def require_private(path: Path | None) -> None:
-    """Stop where a token can be read by others than its owner; Ray writes it for everybody to read.
+    """Raise where others than its owner can read a token file; Ray creates it readable for all.
 
     Raises
     ------

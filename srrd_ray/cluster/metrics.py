@@ -56,8 +56,12 @@ class _Series:
 
     def __init__(self) -> None:
         self.items = Counter("srrd_units", "Work items that ended.", ("stage", "status"))
-        self.failures = Counter("srrd_failures", "Knees (or the cohort) that failed, by code.", ("stage", "code"))
+        self.failures = Counter(
+            "srrd_failures", "Knees (or the cohort) that failed, by code.", ("stage", "code")
+        )
         self.items_left = Gauge("srrd_units_left", "Work items to do.", ("stage",))
-        self.seconds = Counter("srrd_seconds", "Seconds spent on work items, all workers together.", ("stage",))
+        self.seconds = Counter(
+            "srrd_seconds", "Seconds spent on work items, all workers together.", ("stage",)
+        )
         self.item_seconds = Histogram("srrd_unit_seconds", "Seconds a work item.", SECONDS, ("stage",))
         self.bytes_written = Counter("srrd_bytes_written", "Bytes of the outputs of work items.", ("stage",))

@@ -31,7 +31,9 @@ def run_remote(task: Task, item: WorkItem, config: ClusterConfig) -> Sidecar:
         try:
             return _try(task, item, attempt, config.stall_seconds)
         except RayError as error:
-            log.warning("%-16s lost its worker, of %d MiB: %s", task.stage, attempt.memory_mb, type(error).__name__)
+            log.warning(
+                "%-16s lost its worker, of %d MiB: %s", task.stage, attempt.memory_mb, type(error).__name__
+            )
     raise worker_lost(config, attempt)
 
 

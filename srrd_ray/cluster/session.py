@@ -1,4 +1,4 @@
-"""The connection to Ray: a local cluster where none is given, the job's own cluster where there is one."""
+"""The connection to Ray: the job's cluster where there is one, else a local one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from math import ceil
 import ray
 from ray.data import DataContext
 
-from srrd_ray.cluster.access import require_closed
+from srrd_ray.cluster.access import require_authentication
 from srrd_ray.cluster.autoscaling import could_grow_to
 from srrd_ray.cluster.workdir import leave_copy
 from srrd_ray.core.errors import ClusterError
@@ -27,7 +27,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
     Raises
     ------
     ClusterError
-        `ray-unreachable`; for a cluster that was there before: `cluster-open`, `token-readable`.
+        `ray-unreachable`; for an existing cluster: `cluster-open`, `token-readable`.
     """
     if ray.is_initialized():
         _prepare_data(config)
@@ -36,18 +36,18 @@ def session(config: ClusterConfig) -> Iterator[None]:
     _connect(config)
     try:
         if os.environ.get("RAY_ADDRESS"):
-            require_closed()
+            require_authentication()
         _prepare_data(config)
         yield
     finally:
         ray.shutdown()
 
 
-def reachable(resource: str, wanted: float, apiece: float = 1.0) -> float:
-    """Return how much of a resource the cluster has, `wanted` at most, or `wanted` where it can grow to that.
+def attainable(resource: str, wanted: float, apiece: float = 1.0) -> float:
+    """Return how much of a resource the cluster has, at most `wanted`, or `wanted` where it can grow to that.
 
-    An autoscaling cluster starts as a head that does no work: what it may grow to counts, or nothing would ever be asked of it.
-    `apiece` is what has to lie on one node.
+    An autoscaling cluster starts as a head that does no work:
+    what it may grow to counts, or it would never grow. `apiece` is what one node has to hold.
     """
     have = float(ray.cluster_resources().get(resource, 0.0))
     if have >= wanted or could_grow_to([{resource: apiece}] * ceil(wanted / apiece)):
@@ -56,12 +56,12 @@ def reachable(resource: str, wanted: float, apiece: float = 1.0) -> float:
 
 
 def require_task(memory: int, purpose: str) -> None:
-    """Stop at once where no node, present or to come, could ever take a task of one CPU and `memory` bytes.
+    """Raise where no present or future node could take a task of one CPU and `memory` bytes.
 
     Raises
     ------
     ClusterError
-        `resources-missing` with what was asked for and what the cluster has.
+        `resources-missing` with the request and what the cluster has.
     """
     require_cpus(1, purpose)
     have = largest_memory()
@@ -83,14 +83,14 @@ def largest_memory() -> int:
 
 
 def require_cpus(wanted: float, purpose: str) -> None:
-    """Stop at once where a request could never be met, instead of waiting for ever.
+    """Raise where a request could never be met, instead of waiting for ever.
 
     Raises
     ------
     ClusterError
-        `resources-missing` with what was asked for and what the cluster has.
+        `resources-missing` with the request and what the cluster has.
     """
-    have = reachable("CPU", wanted)
+    have = attainable("CPU", wanted)
     if have < wanted:
         raise ClusterError(
             "resources-missing",
@@ -101,7 +101,7 @@ def require_cpus(wanted: float, purpose: str) -> None:
         )
 
 
-def gpus_for(workers: int, policy: GpuUse) -> bool:
+def decide_gpus(workers: int, policy: GpuUse) -> bool:
     """Return whether training uses GPUs, and say so.
 
     Raises
@@ -109,7 +109,7 @@ def gpus_for(workers: int, policy: GpuUse) -> bool:
     ClusterError
         `gpu-missing` where the policy is ``require`` and the cluster has too few.
     """
-    have = int(reachable("GPU", workers)) if policy != "never" else 0
+    have = int(attainable("GPU", workers)) if policy != "never" else 0
     if policy == "require" and have < workers:
         raise ClusterError(
             "gpu-missing", "fewer GPUs than training workers", got=str(have), expected=str(workers),
@@ -123,16 +123,19 @@ def gpus_for(workers: int, policy: GpuUse) -> bool:
 def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    # Every report of an epoch waits for the next look of the trainer's controller: at Ray's 2 s, short epochs did little but wait.
+    # Every report of an epoch waits for the controller's next poll: at Ray's 2 s, short epochs mostly waited.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    os.environ.setdefault("RAY_task_oom_retries", str(config.task_retries))  # Ray's own default is to try for ever
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's new tables ignore verbose=0; the log lines are ours
+    # Ray's default is to retry for ever
+    os.environ.setdefault("RAY_task_oom_retries", str(config.task_retries))
+    # Tune's new tables ignore verbose=0; the log lines are ours
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     try:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(runtime_env=leave_copy(), logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
-                address="local",  # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
+                # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
+                address="local",
                 num_cpus=config.cpus or None,
                 object_store_memory=config.object_store_mb * 2**20,
                 include_dashboard=False,
@@ -142,7 +145,10 @@ def _connect(config: ClusterConfig) -> None:
     except Exception as error:  # a node that is too slow to start raises nothing narrower
         raise ClusterError(
             "ray-unreachable", f"cannot start or reach Ray: {str(error).splitlines()[0][:300]}",
-            todo="Check that the cluster runs, that RAY_ADDRESS, if set, is right, and that `ray get-auth-token` gives its token.",
+            todo=(
+                "Check that the cluster runs, that RAY_ADDRESS, if set, is right, and that `ray "
+                "get-auth-token` gives its token."
+            ),
         ) from error  # fmt: skip
 
 
@@ -150,6 +156,6 @@ def _prepare_data(config: ClusterConfig) -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_no_progress_timeout_s = config.stall_seconds
-    context.max_errored_blocks = -1  # a lost block is one unit, which `foreach` reports as failed
+    context.max_errored_blocks = -1  # a lost block is one work item, which `foreach` reports as failed
     for name in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -43,7 +43,9 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
         As an item met it, where every other item would meet it too (`STORAGE_LOST`); its result is yielded before.
     """
     waiting = {item.name: item for item in items}
-    lost: Fault | None = None  # looked at when all have ended: Ray ends a process that leaves a dataset half way
+    lost: Fault | None = (
+        None  # looked at when all have ended: Ray ends a process that leaves a dataset half way
+    )
     for attempt in retry_plan(task, config):
         for result in _results(task, waiting, attempt):
             yield result
@@ -52,9 +54,11 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
             raise lost.as_error()
         if not waiting:
             return
-        log.warning("%-16s %d items lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb)
+        log.warning(
+            "%-16s %d items lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb
+        )
     for item in waiting.values():
-        yield failure(task.stage, item, Fault.of(worker_lost(config, attempt)), 0.0)
+        yield failure(task.stage, item, Fault.from_error(worker_lost(config, attempt)), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,9 @@ def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Re
     def carry_out(row: dict[str, str]) -> dict[str, str]:
         return {"result": serial.to_json(run_safely(task, serial.from_json(WorkItem, row["item"])))}
 
-    source = ray.data.from_items([{"item": serial.to_json(item)} for item in items], override_num_blocks=len(items))
+    source = ray.data.from_items(
+        [{"item": serial.to_json(item)} for item in items], override_num_blocks=len(items)
+    )
     with warnings.catch_warnings():
         # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)

@@ -1,4 +1,6 @@
-"""`fit`: any programme of learners, trained in DDP by Ray Train, checkpointed, and resumed exactly after any interruption."""
+"""`fit`: a sequence of learners, trained in DDP by Ray Train, checkpointed,
+and resumed exactly after any interruption.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,20 @@ from ray.train.torch import TorchConfig, TorchTrainer, prepare_model
 from torch import Tensor, nn
 
 from srrd_ray.cluster.causes import own_error
-from srrd_ray.cluster.session import gpus_for, reachable, require_cpus
+from srrd_ray.cluster.session import attainable, decide_gpus, require_cpus
 from srrd_ray.core.errors import ClusterError, StoreError, TrainingError
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
-from srrd_ray.storage.places import address, append_text
-from srrd_ray.storage.weights import DAMAGED, load_into, load_optimizer, load_tensors, optimizer_tensors, save_tensors
+from srrd_ray.storage.paths import append_text, to_address
+from srrd_ray.storage.weights import (
+    DAMAGED,
+    load_into,
+    load_optimizer,
+    load_tensors,
+    optimizer_tensors,
+    save_tensors,
+)
 
 Progress = Callable[[str], None]
 """Receives one line for every epoch."""
@@ -33,7 +42,7 @@ COLLECTIVE_TIMEOUT_S = 600
 
 
 def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
-    """Return the folder with the trained weights of every learner of the programme.
+    """Return the folder with the trained weights of every learner.
 
     Raises
     ------
@@ -42,12 +51,12 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
     TrainingError
         `training-failed` where it stopped for another reason that a new try would not mend.
     ClusterError
-        `resources-missing`, `gpu-missing`; `training-lost` where the process that guides the workers died.
+        `resources-missing`, `gpu-missing`; `training-lost` where the controller of the workers died.
     StoreError
         Also `output-full` where Ray could not write a checkpoint.
     """
     require_cpus(1, f"training {training.name}")
-    with _Following(training.log, progress):
+    with _LogFollower(training.log, progress):
         try:
             _trainer(training, config).fit()
         except train.TrainingFailedError as error:
@@ -57,30 +66,31 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
                 todo="Run the same command again to go on from the last checkpoint.",
             ) from error
         except RayActorError as error:
-            # Ray Train mends the loss of a worker, not that of what guides the workers. Another try here could wait for ever:
-            # what the lost one had reserved is freed when this driver ends.
+            # Ray Train recovers from the loss of a worker, not of its controller.
+            # A retry here could wait for ever: the resources reserved by the lost
+            # controller are freed only when this driver ends.
             raise ClusterError(
                 "training-lost",
-                f"training {training.name} lost the process that guides it",
+                f"training {training.name} lost its controller",
                 todo="Run the same command again to go on from the last checkpoint.",
             ) from error
     return training.weights
 
 
 def _trainer(training: Training, config: ClusterConfig) -> TorchTrainer:
-    """Return the trainer of a training; one of the same name goes on where an earlier one was interrupted."""
+    """Return the trainer of a training; one of the same name resumes where an earlier one was interrupted."""
     workers = config.training_workers
-    cpus = max(reachable("CPU", workers), 1.0) / workers
+    cpus = max(attainable("CPU", workers), 1.0) / workers
     return TorchTrainer(
         _train,
         train_loop_config={"training": training},
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=train.ScalingConfig(
-            num_workers=workers, use_gpu=gpus_for(workers, config.gpu), resources_per_worker={"CPU": cpus}
+            num_workers=workers, use_gpu=decide_gpus(workers, config.gpu), resources_per_worker={"CPU": cpus}
         ),
         run_config=train.RunConfig(
             name=training.name,
-            storage_path=address(training.storage),
+            storage_path=to_address(training.storage),
             failure_config=train.FailureConfig(max_failures=config.task_retries),
             checkpoint_config=train.CheckpointConfig(num_to_keep=2),
         ),
@@ -88,7 +98,7 @@ def _trainer(training: Training, config: ClusterConfig) -> TorchTrainer:
 
 
 def _train(loop_config: Mapping[str, Training]) -> None:
-    """Run the programme on one worker; every rank walks through the same learners and epochs."""
+    """Train the learners on one worker; every rank goes through the same learners and epochs."""
     training = loop_config["training"]
     context = train.get_context()
     shard = Shard(rank=context.get_world_rank(), world=context.get_world_size())
@@ -117,15 +127,17 @@ def _resume_point() -> _Resume | None:
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
-        found = _sound(Path(folder) / "state.safetensors")
-    if found is None:
+        loaded = _load_intact(Path(folder) / "state.safetensors")
+    if loaded is None:
         return None
-    tensors, notes = found
+    tensors, notes = loaded
     return _Resume(learner=notes["learner"], epoch=int(notes["epoch"]), tensors=tensors)
 
 
-def _sound(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Return the tensors and notes of a file; null where it is torn or altered: its learner begins anew, to the same weights."""
+def _load_intact(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Return the tensors and notes of a file; null where it is damaged:
+    its learner starts again, to the same weights.
+    """
     try:
         return load_tensors(path)
     except StoreError as error:
@@ -137,22 +149,21 @@ def _sound(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 def _restore(learner: Learner, resumed: _Resume) -> int:
     """Return the first epoch still to do, after putting networks and optimizers back."""
     for name, module in learner.modules().items():
-        load_into(module, _below(resumed.tensors, f"module.{name}."), f"checkpoint of {learner.name}")
+        load_into(module, _with_prefix(resumed.tensors, f"module.{name}."), f"checkpoint of {learner.name}")
     for name, optimizer in learner.optimizers().items():
-        load_optimizer(optimizer, _below(resumed.tensors, f"optimizer.{name}."))
+        load_optimizer(optimizer, _with_prefix(resumed.tensors, f"optimizer.{name}."))
     return resumed.epoch + 1
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _state(learner: Learner) -> dict[str, Tensor]:
-    modules = {f"module.{name}": value for name, value in module_tensors(learner.modules()).items()}
-    optimizers = {
-        f"optimizer.{n}.{k}": v for n, o in learner.optimizers().items() for k, v in optimizer_tensors(o).items()
-    }
-    return modules | optimizers
+    tensors = {f"module.{name}": value for name, value in module_tensors(learner.modules()).items()}
+    for name, optimizer in learner.optimizers().items():
+        tensors |= {f"optimizer.{name}.{slot}": value for slot, value in optimizer_tensors(optimizer).items()}
+    return tensors
 
 
 def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -161,7 +172,7 @@ def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 class _Saver:
-    """What one worker reports and keeps; only rank 0 writes."""
+    """Reports and saves the progress of one worker; only rank 0 writes."""
 
     def __init__(self, training: Training, shard: Shard) -> None:
         self.training, self.leads = training, shard.rank == 0
@@ -172,15 +183,17 @@ class _Saver:
         path = self.training.weights / f"{learner.name}.safetensors"
         if not path.is_file():
             return False
-        found = _sound(path)
-        if found is None:
+        loaded = _load_intact(path)
+        if loaded is None:
             return False
         for name, module in learner.modules().items():
-            load_into(module, _below(found[0], f"{name}."), path.name)
+            load_into(module, _with_prefix(loaded[0], f"{name}."), path.name)
         return True
 
     def report(self, learner: Learner, epoch: int, losses: dict[str, float]) -> None:
-        """Report an epoch on every rank; rank 0 adds a checkpoint now and then (resuming is exact from any epoch)."""
+        """Report an epoch on every rank; rank 0 adds a checkpoint from
+        time to time (any epoch resumes exactly).
+        """
         numbers = {**losses, "epoch": float(epoch)}
         if not self.leads or time.monotonic() - self.saved_at < self.training.checkpoint_seconds:
             train.report(numbers)
@@ -194,7 +207,7 @@ class _Saver:
             self._log({"learner": learner.name, "epoch": epoch + 1, "epochs": learner.epochs, **losses})
 
     def finish(self, learner: Learner) -> None:
-        """Keep the final weights; the others wait, so that no rank can see a learner as unfinished that another has ended."""
+        """Save the final weights; the others wait, so that all ranks agree on which learners are finished."""
         if self.leads:
             path = self.training.weights / f"{learner.name}.safetensors"
             save_tensors(path, module_tensors(learner.modules()), {"learner": learner.name})
@@ -205,12 +218,12 @@ class _Saver:
         append_text(self.training.log, json.dumps(line) + "\n")
 
 
-class _Following:
-    """Passes every new line of a training's log on to `progress` while the block runs."""
+class _LogFollower:
+    """Passes every new line of a training's log to `progress` while the block runs."""
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self.path, self.progress = path, progress
-        self.seen = path.stat().st_size if path.is_file() else 0
+        self.position = path.stat().st_size if path.is_file() else 0
         self.stop = Event()
         self.thread = Thread(target=self._watch, daemon=True)
 
@@ -228,13 +241,13 @@ class _Following:
 
     def _pass_on(self) -> None:
         with suppress(FileNotFoundError, StoreError), self.path.open(encoding="utf-8") as file:
-            file.seek(self.seen)
+            file.seek(self.position)
             for line in iter(file.readline, ""):
                 if line.endswith("\n"):
-                    self.seen = file.tell()
-                    self.progress(_sentence(json.loads(line)))
+                    self.position = file.tell()
+                    self.progress(_format_epoch(json.loads(line)))
 
 
-def _sentence(line: dict[str, object]) -> str:
+def _format_epoch(line: dict[str, object]) -> str:
     losses = ", ".join(f"{k} {v:.4g}" for k, v in line.items() if isinstance(v, float))
     return f"{line['learner']} epoch {line['epoch']}/{line['epochs']}: {losses}"

@@ -15,13 +15,13 @@ from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
 
 from srrd_ray.cluster.causes import own_error
-from srrd_ray.cluster.session import reachable, require_cpus
+from srrd_ray.cluster.session import attainable, require_cpus
 from srrd_ray.core import serial
 from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.training import Search, Trial
-from srrd_ray.storage.places import address, remove_tree
+from srrd_ray.storage.paths import remove_tree, to_address
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ FAULT = "fault"
 
 
 def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
-    """Return all trials of a search, in the order of the settings; an interrupted search goes on where it was.
+    """Return all trials of a search, in the order of the settings; an interrupted search resumes.
 
-    A trial that diverges has failed and the others go on; one whose worker dies is tried again, from its beginning.
+    A trial that diverges fails and the others continue; one whose worker dies is retried from the start.
 
     Raises
     ------
@@ -48,30 +48,38 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
         `results-lost` where storage did not take all that the trials reported.
     """
     require_cpus(1, f"search {plan.name}")
-    cpus = int(reachable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
+    cpus = int(attainable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     results = _tuner(plan, config, cpus).fit()
     if results.num_errors:  # Tune may not have been able to keep the error itself
-        raise own_error(results.errors) or _failed(
-            plan.name, _last_line(results.errors), "a trial ended with an error that its setting does not explain"
+        raise own_error(results.errors) or _search_error(
+            plan.name,
+            _last_line(results.errors),
+            "a trial ended with an error that its setting does not explain",
         )
     _require_kept(results, plan)
     trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
     if not any(trial.sound for trial in trials):
         reasons = [trial.failure for trial in trials if trial.fault]
-        raise _failed(plan.name, reasons[0] if reasons else "no score", "every trial of the search failed")
+        raise _search_error(
+            plan.name, reasons[0] if reasons else "no score", "every trial of the search failed"
+        )
     return trials
 
 
 def search_all(
     plans: Sequence[Search[Setting]], config: TuneConfig
 ) -> Iterator[tuple[Search[Setting], tuple[Trial[Setting], ...]]]:
-    """Yield each search with its trials, in order; the searches run side by side, each in a process of its own.
+    """Yield each search with its trials, in order; the searches run in parallel, each in its own process.
 
-    A search by itself is sequential (see `TuneConfig.concurrent`), so that its result does not depend on the others.
+    A search by itself is sequential (see `TuneConfig.concurrent`),
+    so that its result does not depend on the others.
     """
     require_cpus(1, "the search")
-    apart: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]  # Ray's stubs know no generics
-    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [apart.remote(plan, config) for plan in plans]
+    # Ray's stubs have no generics
+    remote_search: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]
+    started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [
+        remote_search.remote(plan, config) for plan in plans
+    ]
     for plan, reference in zip(plans, started, strict=True):
         try:
             trials: tuple[Trial[Setting], ...] = ray.get(reference)
@@ -80,7 +88,7 @@ def search_all(
         yield plan, trials
 
 
-def _failed(name: str, got: str, what: str) -> TrainingError:
+def _search_error(name: str, got: str, what: str) -> TrainingError:
     return TrainingError(
         "tune-failed", what, where=name, got=got,
         todo="Run the same command again; where it fails again, change distillation.search or the data.",
@@ -93,7 +101,7 @@ def _last_line(errors: Sequence[BaseException]) -> str:
 
 
 def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
-    """Return a new tuner, or the interrupted one restored; a state that cannot be read is started afresh."""
+    """Return a new tuner, or the interrupted one restored; one whose state cannot be read starts again."""
 
     def trial(space: dict[str, int]) -> None:
         torch.set_num_threads(config.cpus_per_trial)  # from the configuration: sums depend on it
@@ -101,16 +109,18 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
             for score in plan.run(plan.settings[space["number"]]):
                 tune.report({"score": score})
         except TrainingError as error:  # it would come again: only a lost worker is worth another try
-            tune.report({"score": -inf, FAULT: serial.to_line(Fault.of(error))})
+            tune.report({"score": -inf, FAULT: serial.to_line(Fault.from_error(error))})
 
     trial.__name__ = (
         f"trial-{plan.name}"  # Tune keeps functions by name for a whole job: searches side by side need two
     )
     path = plan.storage / plan.name
     trainable = tune.with_resources(trial, {"CPU": cpus})
-    if tune.Tuner.can_restore(address(path)):
+    if tune.Tuner.can_restore(to_address(path)):
         try:
-            return tune.Tuner.restore(address(path), trainable, resume_unfinished=True, restart_errored=True)
+            return tune.Tuner.restore(
+                to_address(path), trainable, resume_unfinished=True, restart_errored=True
+            )
         except (EOFError, ValueError, OSError):
             log.warning("search %s cannot be resumed (its state is torn): started again", plan.name)
     remove_tree(path)
@@ -128,7 +138,7 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
         ),
         run_config=tune.RunConfig(
             name=plan.name,
-            storage_path=address(path.parent),
+            storage_path=to_address(path.parent),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=TRIES_MORE),
         ),
@@ -143,7 +153,11 @@ def _require_kept(results: tune.ResultGrid, plan: Search[Setting]) -> None:
     for result in (results[number] for number in range(len(results))):
         reported = int((result.metrics or {}).get("training_iteration", 0))
         frame = result.metrics_dataframe
-        kept = 0 if frame is None or "training_iteration" not in frame else int(frame["training_iteration"].max())
+        kept = (
+            0
+            if frame is None or "training_iteration" not in frame
+            else int(frame["training_iteration"].max())
+        )
         if kept < reported:
             remove_tree(plan.storage / plan.name)
             raise StoreError(
@@ -159,7 +173,7 @@ def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator
 
 
 def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Setting]:
-    """Return what a trial reported; of epochs that were reported twice, as its worker died between, the last."""
+    """Return the result of a trial; of an epoch reported twice (its worker died), the last report."""
     frame = result.metrics_dataframe
     if frame is None or "score" not in frame:
         return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)

@@ -28,7 +28,9 @@ READERS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing found. `participant`, `side` and `modality` are none where it concerns the whole cohort or knee."""
+    """One fault or note. `participant`, `side` and `modality` are none
+    where it concerns the whole cohort or knee.
+    """
 
     participant: str | None
     side: Side | None
@@ -40,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckReport:
-    """All findings, worst first, and how many knees were looked at."""
+    """All findings, worst first, and how many knees were checked."""
 
     findings: tuple[Finding, ...]
     knees: int
@@ -52,20 +54,22 @@ class CheckReport:
 
     def table(self) -> str:
         """Return the findings as text, one line each, and a last line of counts."""
-        lines = [_line(finding) for finding in self.findings]
+        lines = [_format_line(finding) for finding in self.findings]
         faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS and f.participant}
-        return "\n".join([*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"])
+        return "\n".join(
+            [*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Looked:
-    """What is kept of an image that was read."""
+class _ImageCheck:
+    """Hash and notes of an image that was read."""
 
     sha256: str
     notes: tuple[Note, ...]
 
 
-Opened: TypeAlias = tuple[Series, SourceHeader]
+ReadableSeries: TypeAlias = tuple[Series, SourceHeader]
 
 
 def check(cohort_root: Path, rules: ReadRules | None = None, *, pixels: bool = True) -> CheckReport:
@@ -77,25 +81,27 @@ def check(cohort_root: Path, rules: ReadRules | None = None, *, pixels: bool = T
     try:
         cohort, faults = survey(cohort_root)
     except CohortError as error:
-        return CheckReport(findings=(_stop(error),), knees=0)
-    found = [_stop(error) for error in faults]
+        return CheckReport(findings=(_stop_finding(error),), knees=0)
+    findings = [_stop_finding(error) for error in faults]
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, READERS)) as pool:
-        surveyed = list(pool.map(lambda knee: _headers(knee, rules), cohort.knees))
-        found += [finding for findings, _ in surveyed for finding in findings]
+        surveyed = list(pool.map(lambda knee: _check_headers(knee, rules), cohort.knees))
+        findings += [finding for of_knee, _ in surveyed for finding in of_knee]
         opened = [pair for _, pairs in surveyed for pair in pairs]
-        found += _voxels(opened, rules, pool) if pixels else []
-    found += [*_strangers(cohort), *_labels(cohort.knees)]
-    found.sort(key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code))
-    return CheckReport(findings=tuple(found), knees=len(cohort.knees))
+        findings += _check_all_voxels(opened, rules, pool) if pixels else []
+    findings += [*_unused_folders(cohort), *_blank_labels(cohort.knees)]
+    findings.sort(
+        key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code)
+    )
+    return CheckReport(findings=tuple(findings), knees=len(cohort.knees))
 
 
-def _headers(knee: CohortKnee, rules: ReadRules) -> tuple[list[Finding], list[Opened]]:
-    """Return what tables and headers of one knee show, and the series that can be read further."""
-    opened: list[Opened] = []
+def _check_headers(knee: CohortKnee, rules: ReadRules) -> tuple[list[Finding], list[ReadableSeries]]:
+    """Return the findings from tables and headers of one knee, and the series whose voxels can be read."""
+    opened: list[ReadableSeries] = []
     return list(_header_findings(knee, rules, opened)), opened
 
 
-def _header_findings(knee: CohortKnee, rules: ReadRules, opened: list[Opened]) -> Iterator[Finding]:
+def _header_findings(knee: CohortKnee, rules: ReadRules, opened: list[ReadableSeries]) -> Iterator[Finding]:
     for modality in MODALITIES:
         series = knee.series(modality)
         if series is None:
@@ -106,45 +112,49 @@ def _header_findings(knee: CohortKnee, rules: ReadRules, opened: list[Opened]) -
         try:
             header = read_header(series.path, modality, side=knee.knee.side, rules=rules)
         except Exception as error:
-            yield _refusal(knee.knee, modality, error)
+            yield _refusal_finding(knee.knee, modality, error)
             continue
         opened.append((series, header))
-        yield from (_noted(series, note) for note in header.notes)
-        yield from _masks(knee, modality, header.geometry, rules)
+        yield from (_note_finding(series, note) for note in header.notes)
+        yield from _check_masks(knee, modality, header.geometry, rules)
 
 
-def _masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: ReadRules) -> Iterator[Finding]:
+def _check_masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: ReadRules) -> Iterator[Finding]:
     given = [path for _, of, path in knee.masks if of == modality]
     for path in given:
         try:
             read_mask(path, grid, rules=rules)
         except Exception as error:
-            found = _refusal(knee.knee, modality, error)
-            one_of_several = found.code == "mask-empty" and len(given) > 1
-            yield replace(found, severity="FLAG") if one_of_several else found
+            finding = _refusal_finding(knee.knee, modality, error)
+            one_of_several = finding.code == "mask-empty" and len(given) > 1
+            yield replace(finding, severity="FLAG") if one_of_several else finding
 
 
-def _voxels(opened: Sequence[Opened], rules: ReadRules, pool: ThreadPoolExecutor) -> Iterator[Finding]:
+def _check_all_voxels(
+    opened: Sequence[ReadableSeries], rules: ReadRules, pool: ThreadPoolExecutor
+) -> Iterator[Finding]:
     """Yield what the voxels show: what cannot be decoded, what was corrected, and one image under two participants."""
     seen: list[tuple[str, Knee]] = []
-    for (series, header), found in zip(opened, pool.map(lambda pair: _look(pair[0], rules), opened), strict=True):
+    for (series, header), found in zip(
+        opened, pool.map(lambda pair: _check_voxels(pair[0], rules), opened), strict=True
+    ):
         if isinstance(found, Finding):
             yield found
             continue
         seen.append((found.sha256, series.knee))
-        yield from (_noted(series, note) for note in found.notes if note not in header.notes)
+        yield from (_note_finding(series, note) for note in found.notes if note not in header.notes)
     for knees in leaks(seen):
         yield _finding(knees[0], None, "STOP", "leakage-same-image", str(leak_error(knees)))
     yield from _doubles(seen)
 
 
-def _look(series: Series, rules: ReadRules) -> _Looked | Finding:
-    """Return what reading the voxels of a series shows, the voxels themselves let go."""
+def _check_voxels(series: Series, rules: ReadRules) -> _ImageCheck | Finding:
+    """Return hash and notes of a series, or why its voxels cannot be read; the voxels are not kept."""
     try:
         image = read_image(series.path, series.modality, side=series.knee.side, rules=rules)
     except Exception as error:
-        return _refusal(series.knee, series.modality, error)
-    return _Looked(sha256=hash_voxels(image.volume), notes=image.notes)
+        return _refusal_finding(series.knee, series.modality, error)
+    return _ImageCheck(sha256=hash_voxels(image.volume), notes=image.notes)
 
 
 def _doubles(seen: Sequence[tuple[str, Knee]]) -> Iterator[Finding]:
@@ -156,8 +166,10 @@ def _doubles(seen: Sequence[tuple[str, Knee]]) -> Iterator[Finding]:
         yield _finding(knees[0], None, "FLAG", "image-twice", text)
 
 
-def _strangers(cohort: Cohort) -> Iterator[Finding]:
-    """Yield folders of participants that no knee of the tables uses: counted, not named, as they may be anything."""
+def _unused_folders(cohort: Cohort) -> Iterator[Finding]:
+    """Yield folders of participants that no knee of the tables uses:
+    counted, not named, as they may be anything.
+    """
     known = {f"sub-{item.knee.participant}" for item in cohort.knees}
     count = sum(path.is_dir() and path.name not in known for path in cohort.root.glob("sub-*"))
     if count:
@@ -165,13 +177,17 @@ def _strangers(cohort: Cohort) -> Iterator[Finding]:
         yield _finding(None, None, "INFO", "folder-unused", text)
 
 
-def _labels(knees: Sequence[CohortKnee]) -> Iterator[Finding]:
+def _blank_labels(knees: Sequence[CohortKnee]) -> Iterator[Finding]:
     blank = sum(item.kl_grade is None for item in knees)
     if blank:
-        yield _finding(None, None, "INFO", "kl-blank", f"{blank} of {len(knees)} knees without a KL grade are excluded")
+        yield _finding(
+            None, None, "INFO", "kl-blank", f"{blank} of {len(knees)} knees without a KL grade are excluded"
+        )
 
 
-def _finding(knee: Knee | None, modality: Modality | None, severity: Severity, code: str, message: str) -> Finding:
+def _finding(
+    knee: Knee | None, modality: Modality | None, severity: Severity, code: str, message: str
+) -> Finding:
     return Finding(
         participant=knee.participant if knee else None,
         side=knee.side if knee else None,
@@ -182,19 +198,19 @@ def _finding(knee: Knee | None, modality: Modality | None, severity: Severity, c
     )
 
 
-def _noted(series: Series, note: Note) -> Finding:
+def _note_finding(series: Series, note: Note) -> Finding:
     return _finding(series.knee, series.modality, note.severity, note.code, note.message)
 
 
-def _refusal(knee: Knee, modality: Modality, error: Exception) -> Finding:
-    fault = Fault.of(error)
+def _refusal_finding(knee: Knee, modality: Modality, error: Exception) -> Finding:
+    fault = Fault.from_error(error)
     return _finding(knee, modality, "REFUSE", fault.code, fault.message)
 
 
-def _stop(error: CohortError) -> Finding:
+def _stop_finding(error: CohortError) -> Finding:
     return _finding(None, None, "STOP", error.code, str(error))
 
 
-def _line(finding: Finding) -> str:
+def _format_line(finding: Finding) -> str:
     who = " ".join(part for part in (finding.participant, finding.side, finding.modality) if part) or "cohort"
     return f"{finding.severity:<6} {who:<16} {finding.code:<24} {finding.message}"

@@ -20,7 +20,9 @@ def leaks(images: Iterable[tuple[str, Knee]]) -> list[tuple[Knee, ...]]:
     owners: dict[str, set[Knee]] = defaultdict(set)
     for digest, knee in images:
         owners[digest].add(knee)
-    shared = {tuple(sorted(knees)) for knees in owners.values() if len({knee.participant for knee in knees}) > 1}
+    shared = {
+        tuple(sorted(knees)) for knees in owners.values() if len({knee.participant for knee in knees}) > 1
+    }
     return sorted(shared)
 
 

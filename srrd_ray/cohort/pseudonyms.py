@@ -1,4 +1,4 @@
-"""Participants under other names: a keyed hash, so that nobody without the key finds the way back."""
+"""Pseudonyms of participants: a keyed hash, which nobody can reverse without the key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LENGTH = 12
 
 
 def pseudonym(participant: str, key: bytes) -> str:
-    """Return twelve letters and digits that stand for `participant`: HMAC-SHA-256 under `key`, base 32.
+    """Return the pseudonym of `participant`, twelve letters and digits: HMAC-SHA-256 under `key`, base 32.
 
     Raises
     ------
@@ -52,8 +52,9 @@ def read_key(path: Path) -> bytes:
         ) from error  # fmt: skip
 
 
-def pseudonymised(cohort: Cohort, key: bytes) -> Cohort:
-    """Return the cohort with every participant under a pseudonym; paths still lead to the images as they lie on disk.
+def pseudonymise(cohort: Cohort, key: bytes) -> Cohort:
+    """Return the cohort with every participant under a pseudonym;
+    paths still lead to the images as they lie on disk.
 
     Raises
     ------
@@ -63,11 +64,13 @@ def pseudonymised(cohort: Cohort, key: bytes) -> Cohort:
     names = {item.knee.participant: pseudonym(item.knee.participant, key) for item in cohort.knees}
     if len(set(names.values())) < len(names):
         raise ConfigError("key-collision", "two participants share a pseudonym", todo="Take another key.")
-    knees = sorted((_renamed(item, names[item.knee.participant]) for item in cohort.knees), key=lambda k: k.knee.key)
+    knees = sorted(
+        (_rename(item, names[item.knee.participant]) for item in cohort.knees), key=lambda k: k.knee.key
+    )
     return Cohort(root=cohort.root, knees=tuple(knees))
 
 
-def _renamed(item: CohortKnee, name: str) -> CohortKnee:
+def _rename(item: CohortKnee, name: str) -> CohortKnee:
     knee = Knee(participant=name, side=item.knee.side)
     return replace(item, knee=knee, ct=_series(item.ct, knee), mr=_series(item.mr, knee))
 

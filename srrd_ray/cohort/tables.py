@@ -1,6 +1,8 @@
-"""The cohort on disk: two tables and a folder a participant, read once, every fault of the tables found in one pass.
+"""The cohort on disk: two tables and a folder a participant, read once,
+every fault of the tables found in one pass.
 
-Paths are made from checked ids and never from a header; what lies outside the cohort's folder is not followed.
+Paths are made from checked ids and never from a header;
+what lies outside the cohort's folder is not followed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import get_args
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import CohortKnee, Knee, Modality, Series, Side
-from srrd_ray.storage.places import cached_listing, parse_path, present
+from srrd_ray.storage.paths import cached_listing, existing_names, parse_path
 from srrd_ray.storage.schemas import validate
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -47,9 +49,9 @@ def read_cohort(root: Path) -> Cohort:
     Raises
     ------
     CohortError
-        The first fault of its tables (`cohort-missing`, `table-column`, `id-invalid`, `id-duplicate`, `id-unknown`,
-        `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`, `path-outside`,
-        `image-ambiguous`) with its row, and how many more there are.
+        The first fault of its tables (`cohort-missing`, `table-column`, `id-invalid`, `id-duplicate`,
+        `id-unknown`, `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`,
+        `path-outside`, `image-ambiguous`) with its row, and how many more there are.
     """
     cohort, faults = survey(root)
     if faults:
@@ -66,22 +68,26 @@ def read_cohort(root: Path) -> Cohort:
     return cohort
 
 
-def with_places(knee: CohortKnee) -> CohortKnee:
-    """Return the knee with its paths parsed anew: of a record that came as JSON, those in an object store are mere names."""
-    ct, mr = (one and replace(one, path=parse_path(one.path)) for one in (knee.ct, knee.mr))
+def with_parsed_paths(knee: CohortKnee) -> CohortKnee:
+    """Return the knee with its paths parsed again:
+    after a round trip through JSON, paths of an object store are plain.
+    """
+    ct, mr = (series and replace(series, path=parse_path(series.path)) for series in (knee.ct, knee.mr))
     masks = tuple((bone, modality, parse_path(path)) for bone, modality, path in knee.masks)
     return replace(knee, ct=ct, mr=mr, masks=masks)
 
 
 def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
-    """Return the knees that can be used and every fault of tables and layout; nothing is raised but a missing cohort."""
+    """Return the usable knees and every fault of tables and layout; raises only for a missing cohort."""
     if not root.is_dir():
-        raise CohortError("cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder.")
+        raise CohortError(
+            "cohort-missing", "no such folder", where=root.name, todo="Give the cohort's folder."
+        )
     faults: list[CohortError] = []
     home = root.resolve()  # links are followed once, not once an image
     with cached_listing(home):
-        people = dict(_people(home, faults))
-        knees = sorted(_knees(home, people, faults), key=lambda item: item.knee.key)
+        people = dict(_read_people(home, faults))
+        knees = sorted(_read_knees(home, people, faults), key=lambda item: item.knee.key)
     alike = {(k.knee.side, k.kl_grade, k.oa, k.age, k.sex): k for k in knees}  # ids were matched one by one
     for knee in alike.values():
         validate("cohort", _row(knee), knee.knee.key)
@@ -90,73 +96,97 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
     return Cohort(root=root, knees=tuple(knees)), tuple(faults)
 
 
-def _people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _Person]]:
-    seen: dict[str, int] = {}
-    for number, row in _rows(root / "participants.tsv", ("participant_id", "age", "sex"), faults):
-        name, where = _bare(row["participant_id"]), f"participants.tsv, row {number}"
+def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _Person]]:
+    row_of_id: dict[str, int] = {}
+    for number, row in _read_rows(root / "participants.tsv", ("participant_id", "age", "sex"), faults):
+        name, where = _strip_prefix(row["participant_id"]), f"participants.tsv, row {number}"
         if not _ID.match(name):
-            faults.append(_invalid_id(where, name))
-        elif name in seen:
-            faults.append(_duplicate("id-duplicate", "participant", where, f"{name}, also in row {seen[name]}"))
+            faults.append(_invalid_id_error(where, name))
+        elif name in row_of_id:
+            faults.append(
+                _duplicate_error(
+                    "id-duplicate", "participant", where, f"{name}, also in row {row_of_id[name]}"
+                )
+            )
         elif not (root / f"sub-{name}").is_dir():
             faults.append(
                 CohortError(
-                    "id-not-on-disk", "participant without a folder", where=where, got=name, expected=f"sub-{name}/"
+                    "id-not-on-disk",
+                    "participant without a folder",
+                    where=where,
+                    got=name,
+                    expected=f"sub-{name}/",
                 )
             )
         else:
-            yield name, _Person(age=_age(row["age"], where, faults), sex=_SEXES.get(row["sex"].strip().lower()))
-        seen.setdefault(name, number)
+            yield (
+                name,
+                _Person(
+                    age=_parse_age(row["age"], where, faults), sex=_SEXES.get(row["sex"].strip().lower())
+                ),
+            )
+        row_of_id.setdefault(name, number)
 
 
-def _knees(root: Path, people: Mapping[str, _Person], faults: list[CohortError]) -> Iterator[CohortKnee]:
-    seen: dict[str, int] = {}
-    for number, row in _rows(root / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), faults):
+def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortError]) -> Iterator[CohortKnee]:
+    row_of_key: dict[str, int] = {}
+    for number, row in _read_rows(root / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), faults):
         where = f"knees.tsv, row {number}"
-        knee = _knee(row, people, where, faults)
+        knee = _parse_knee(row, people, where, faults)
         if knee is None:
             continue
-        if knee.key in seen:
-            faults.append(_duplicate("knee-duplicate", "knee", where, f"{knee.key}, also in row {seen[knee.key]}"))
+        if knee.key in row_of_key:
+            faults.append(
+                _duplicate_error(
+                    "knee-duplicate", "knee", where, f"{knee.key}, also in row {row_of_key[knee.key]}"
+                )
+            )
             continue
-        seen[knee.key] = number
+        row_of_key[knee.key] = number
         person = people[knee.participant]
         yield CohortKnee(
             knee=knee,
-            ct=_series(root, knee, "ct", faults),
-            mr=_series(root, knee, "mr", faults),
-            kl_grade=_grade(row["kl_grade"], where, "kl-invalid", range(5), faults),
-            oa=_grade(row["oa"], where, "oa-invalid", range(2), faults),
+            ct=_find_series(root, knee, "ct", faults),
+            mr=_find_series(root, knee, "mr", faults),
+            kl_grade=_parse_grade(row["kl_grade"], where, "kl-invalid", range(5), faults),
+            oa=_parse_grade(row["oa"], where, "oa-invalid", range(2), faults),
             age=person.age,
             sex=person.sex,
-            masks=tuple(_masks(root, knee, faults)),
+            masks=tuple(_find_masks(root, knee, faults)),
         )
 
 
-def _rows(path: Path, columns: Sequence[str], faults: list[CohortError]) -> list[tuple[int, dict[str, str]]]:
-    """Return (row number counted as an editor does, cells) of a table that has all `columns`."""
+def _read_rows(
+    path: Path, columns: Sequence[str], faults: list[CohortError]
+) -> list[tuple[int, dict[str, str]]]:
+    """Return (line number in the file, cells) of each row of a table that has all `columns`."""
     if not path.is_file():
-        faults.append(CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}."))
+        faults.append(
+            CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}.")
+        )
         return []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t", restval="", strict=True)
-            found = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = found
+            header = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = header
             rows = [
                 (number, {key: value for key, value in row.items() if key and isinstance(value, str)})
                 for number, row in enumerate(reader, start=2)
             ]
     except (UnicodeDecodeError, csv.Error) as error:
         faults.append(
-            CohortError("table-unreadable", "not UTF-8 text with tabs", where=path.name, got=type(error).__name__)
+            CohortError(
+                "table-unreadable", "not UTF-8 text with tabs", where=path.name, got=type(error).__name__
+            )
         )
         return []
-    missing = [name for name in columns if name not in found]
+    missing = [name for name in columns if name not in header]
     if missing:
         faults.append(
             CohortError(
-                "table-column", f"no column {missing[0]!r}", where=f"{path.name}, row 1", got=f"{len(found)} columns",
+                "table-column", f"no column {missing[0]!r}", where=f"{path.name}, row 1",
+                got=f"{len(header)} columns",
                 expected=", ".join(columns), todo="The table is separated by tabs.",
             )
         )  # fmt: skip
@@ -164,14 +194,18 @@ def _rows(path: Path, columns: Sequence[str], faults: list[CohortError]) -> list
     return rows
 
 
-def _knee(row: Mapping[str, str], people: Mapping[str, _Person], where: str, faults: list[CohortError]) -> Knee | None:
-    name, side = _bare(row["participant_id"]), row["side"].strip()
+def _parse_knee(
+    row: Mapping[str, str], people: Mapping[str, _Person], where: str, faults: list[CohortError]
+) -> Knee | None:
+    name, side = _strip_prefix(row["participant_id"]), row["side"].strip()
     if not _ID.match(name):
-        faults.append(_invalid_id(where, name))
+        faults.append(_invalid_id_error(where, name))
         return None
     if side not in get_args(Side):
         faults.append(
-            CohortError("side-invalid", "no side of a knee", where=where, got=repr(side[:8]), expected="L or R")
+            CohortError(
+                "side-invalid", "no side of a knee", where=where, got=repr(side[:8]), expected="L or R"
+            )
         )
         return None
     if name not in people:
@@ -184,16 +218,17 @@ def _knee(row: Mapping[str, str], people: Mapping[str, _Person], where: str, fau
 def _row(knee: CohortKnee) -> dict[str, str | int | float | None]:
     """Return a knee as `storage_schemas/cohort.schema.json` describes it."""
     return {
-        "participant_id": knee.knee.participant, "side": knee.knee.side, "kl_grade": knee.kl_grade, "oa": knee.oa,
+        "participant_id": knee.knee.participant, "side": knee.knee.side, "kl_grade": knee.kl_grade,
+        "oa": knee.oa,
         "age": knee.age, "sex": knee.sex,
     }  # fmt: skip
 
 
-def _bare(name: str) -> str:
+def _strip_prefix(name: str) -> str:
     return name.strip().removeprefix("sub-")
 
 
-def _invalid_id(where: str, name: str) -> CohortError:
+def _invalid_id_error(where: str, name: str) -> CohortError:
     return CohortError(
         "id-invalid",
         "a participant id is made of letters and digits",
@@ -204,11 +239,11 @@ def _invalid_id(where: str, name: str) -> CohortError:
     )
 
 
-def _duplicate(code: str, what: str, where: str, got: str) -> CohortError:
+def _duplicate_error(code: str, what: str, where: str, got: str) -> CohortError:
     return CohortError(code, f"the same {what} twice", where=where, got=got, expected="one row each")
 
 
-def _age(text: str, where: str, faults: list[CohortError]) -> float | None:
+def _parse_age(text: str, where: str, faults: list[CohortError]) -> float | None:
     if text.strip().lower() in _BLANK:
         return None
     try:
@@ -221,7 +256,7 @@ def _age(text: str, where: str, faults: list[CohortError]) -> float | None:
     return min(age, OLDEST) if age > 89 else age
 
 
-def _grade(text: str, where: str, code: str, allowed: range, faults: list[CohortError]) -> int | None:
+def _parse_grade(text: str, where: str, code: str, allowed: range, faults: list[CohortError]) -> int | None:
     bare = text.strip().lower()
     if bare in _BLANK:
         return None
@@ -231,48 +266,55 @@ def _grade(text: str, where: str, code: str, allowed: range, faults: list[Cohort
         value = -1.0
     if value not in allowed:
         expected = f"{allowed[0]} to {allowed[-1]}, or n/a"
-        faults.append(CohortError(code, "no such grade", where=where, got=repr(text.strip()[:16]), expected=expected))
+        faults.append(
+            CohortError(code, "no such grade", where=where, got=repr(text.strip()[:16]), expected=expected)
+        )
         return None
     return int(value)
 
 
-def _series(root: Path, knee: Knee, modality: Modality, faults: list[CohortError]) -> Series | None:
+def _find_series(root: Path, knee: Knee, modality: Modality, faults: list[CohortError]) -> Series | None:
     stem = f"{knee.key}_{modality}"
-    path = _one(root, root / f"sub-{knee.participant}" / modality, stem, faults)
+    path = _find_image(root, root / f"sub-{knee.participant}" / modality, stem, faults)
     return None if path is None else Series(knee=knee, modality=modality, path=path)
 
 
-def _masks(root: Path, knee: Knee, faults: list[CohortError]) -> Iterator[tuple[BoneName, Modality, Path]]:
+def _find_masks(
+    root: Path, knee: Knee, faults: list[CohortError]
+) -> Iterator[tuple[BoneName, Modality, Path]]:
     folder = root / "derivatives" / "masks" / f"sub-{knee.participant}"
     if not folder.is_dir():
         return
     for bone in BONES:
         for modality in MODALITIES:
-            path = _one(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
+            path = _find_image(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
             if path is not None:
                 yield bone, modality, path
 
 
-def _one(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path | None:
-    """Return the one image of that stem in `folder`, checked to lie inside the cohort, whose `root` is no link."""
-    found = present(folder, [f"{stem}{suffix}" for suffix in SUFFIXES])
-    if len(found) > 1:
+def _find_image(root: Path, folder: Path, stem: str, faults: list[CohortError]) -> Path | None:
+    """Return the one image of that stem in `folder`, checked to lie inside the cohort,
+    whose `root` is no link.
+    """
+    paths = existing_names(folder, [f"{stem}{suffix}" for suffix in SUFFIXES])
+    if len(paths) > 1:
         faults.append(
             CohortError(
-                "image-ambiguous", "one image is there twice", where=stem, got=", ".join(path.name for path in found),
+                "image-ambiguous", "one image is there twice", where=stem,
+                got=", ".join(path.name for path in paths),
                 todo="Leave one of them.",
             )
         )  # fmt: skip
         return None
-    if found and not found[0].resolve().is_relative_to(root):
+    if paths and not paths[0].resolve().is_relative_to(root):
         faults.append(
             CohortError(
-                "path-outside", "a link leads out of the cohort's folder", where=found[0].name,
+                "path-outside", "a link leads out of the cohort's folder", where=paths[0].name,
                 todo="Copy the image into the cohort.",
             )
         )  # fmt: skip
         return None
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def count_labels(knees: Sequence[CohortKnee]) -> dict[str, int]:

@@ -1,1 +1,3 @@
-"""What every part is made of: errors, geometry, volumes, records, JSON, seeds and hashes of values. Imports nothing of ours."""
+"""What every part is made of: errors, geometry, volumes, records, JSON, seeds and hashes of values.
+Imports nothing of ours.
+"""

@@ -62,7 +62,9 @@ def here() -> Arithmetic:
     blas = _at(built, "Build Dependencies", "blas")
     return Arithmetic(
         machine=platform.machine(),
-        processor=processor_of(CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""),
+        processor=processor_of(
+            CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
+        ),
         instructions=tuple(_instructions(_at(built, "SIMD Extensions"))),
         blas=f"{blas.get('name', UNKNOWN)} {blas.get('version', UNKNOWN)}",
         chosen={name: _setting(os.environ[name]) for name in CHOICES if name in os.environ},

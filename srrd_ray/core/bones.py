@@ -36,10 +36,20 @@ class Bone:
 
 
 FEMUR = Bone(
-    name="femur", label=1, joint_lps=(0.0, 0.0, -1.0), colour="#0072B2", contour="#56B4E9", contour_word="blue"
+    name="femur",
+    label=1,
+    joint_lps=(0.0, 0.0, -1.0),
+    colour="#0072B2",
+    contour="#56B4E9",
+    contour_word="blue",
 )
 TIBIA = Bone(
-    name="tibia", label=2, joint_lps=(0.0, 0.0, 1.0), colour="#D55E00", contour="#ffb000", contour_word="amber"
+    name="tibia",
+    label=2,
+    joint_lps=(0.0, 0.0, 1.0),
+    colour="#D55E00",
+    contour="#ffb000",
+    contour_word="amber",
 )
 
 BONE_OF: Mapping[BoneName, Bone] = {bone.name: bone for bone in (FEMUR, TIBIA)}

@@ -1,7 +1,8 @@
 """Errors with a stable code and a message that says what, where, got, expected and what to do next.
 
-Every error derives from `SrrdError` and from the builtin that a caller would expect. A message never carries patient data:
-only the pseudonymous key of a knee, tag names, counts, sizes and file names inside the cohort.
+Every error derives from `SrrdError` and from the builtin that a caller would expect.
+A message never carries patient data: only the pseudonymous key of a knee, tag names, counts,
+sizes and file names inside the cohort.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class SrrdError(Exception):
     Parameters
     ----------
     code
-        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it; the words may change, the code may not.
+        Stable, kebab-case, e.g. ``dicom-gap``. Tests and tables use it;
+        the text may change, the code may not.
     what
         One clause: what is wrong.
     where, got, expected, todo
@@ -29,14 +31,23 @@ class SrrdError(Exception):
     def __init__(
         self, code: str, what: str, *, where: str = "", got: str = "", expected: str = "", todo: str = ""
     ) -> None:
-        self.code, self.what, self.where, self.got, self.expected, self.todo = code, what, where, got, expected, todo
+        self.code, self.what, self.where, self.got, self.expected, self.todo = (
+            code,
+            what,
+            where,
+            got,
+            expected,
+            todo,
+        )
         super().__init__(self._text())
 
     def _text(self) -> str:
-        seen = [f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value]
+        details = [
+            f"{name} {value}" for name, value in (("got", self.got), ("expected", self.expected)) if value
+        ]
         text = f"[{self.code}] {self.what}"
         text += f" in {self.where}" if self.where else ""
-        text += f": {', '.join(seen)}" if seen else ""
+        text += f": {', '.join(details)}" if details else ""
         return text + (f". {self.todo}" if self.todo else "")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -67,9 +78,11 @@ class StoreError(SrrdError, OSError):
 
 
 NO_SPACE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT))
-FREE_SPACE = "Free space and run the same command again: finished units are kept."
+FREE_SPACE = "Free space and run the same command again: finished work is kept."
 STORAGE_LOST = ("store-unreachable", "store-denied", "bucket-missing", "output-full", "output-not-shared")
-"""Codes of a `StoreError` that every further unit would meet as well: the run stops instead of failing knee after knee."""
+"""Codes of a `StoreError` that every further work item would hit too:
+the run stops instead of failing every knee.
+"""
 
 
 class _Coded(Protocol):

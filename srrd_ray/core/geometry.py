@@ -1,7 +1,8 @@
 """Where voxels are: the affine from voxel indices to LPS millimetres, and nothing else.
 
-Arrays are (z, y, x). `ijk_to_lps` maps the column (i, j, k, 1), with i the index along x (the array's LAST axis), to LPS
-millimetres (+x left, +y posterior, +z superior). Voxel centres are at whole indices.
+Arrays are (z, y, x). `ijk_to_lps` maps the column (i, j, k, 1),
+with i the index along x (the array's LAST axis), to LPS millimetres (+x left, +y posterior, +z superior).
+Voxel centres are at whole indices.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ def matrix4(values: ArrayLike) -> Matrix4:
     """Return 4×4 `values` as nested tuples of floats: hashable, comparable, and plain JSON."""
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (4, 4) or not np.isfinite(array).all():
-        raise InputError("affine-invalid", "not a finite 4x4 matrix", got=f"shape {array.shape}", expected="(4, 4)")
+        raise InputError(
+            "affine-invalid", "not a finite 4x4 matrix", got=f"shape {array.shape}", expected="(4, 4)"
+        )
     a, b, c, d = (tuple(float(v) for v in row) for row in array)
     return (a, b, c, d)  # type: ignore[return-value]  # each row has four floats: checked above
 
 
-def apply(matrix: ArrayLike, points: ArrayLike) -> Points:
+def transform_points(matrix: ArrayLike, points: ArrayLike) -> Points:
     """Return `points` (…, 3) mapped by the 4×4 `matrix`."""
     m = np.asarray(matrix, dtype=np.float64)
     return np.asarray(points, dtype=np.float64) @ m[:3, :3].T + m[:3, 3]
@@ -55,7 +58,7 @@ class Geometry:
     --------
     Shape, spacing and index are (z, y, x), places are (x, y, z) in LPS mm.
 
-    >>> ct = Geometry.aligned((40, 64, 48), (1.5, 0.5, 0.25), first_voxel_lps=(-10, 20, 300))
+    >>> ct = Geometry.axis_aligned((40, 64, 48), (1.5, 0.5, 0.25), first_voxel_lps=(-10, 20, 300))
     >>> ct.spacing_mm
     (1.5, 0.5, 0.25)
     >>> ct.index_to_lps((2, 0, 4)).tolist()
@@ -81,25 +84,31 @@ class Geometry:
         linear = self.affine[:3, :3]
         lengths = np.linalg.norm(linear, axis=0)
         if not (np.isfinite(lengths).all() and (lengths > 0).all()):
-            raise InputError("affine-invalid", "voxel spacing must be positive and finite", got=str(lengths.tolist()))
+            raise InputError(
+                "affine-invalid", "voxel spacing must be positive and finite", got=str(lengths.tolist())
+            )
         if abs(np.linalg.det(linear / lengths)) < 1e-3:
             raise InputError("affine-invalid", "voxel axes are linearly dependent", got=str(linear.tolist()))
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise InputError("shape-invalid", "a volume has three axes", got=str(self.shape))
 
     @classmethod
-    def make(cls, shape: Shape, affine: ArrayLike) -> Geometry:
+    def from_affine(cls, shape: Shape, affine: ArrayLike) -> Geometry:
         """Return a geometry from any (z, y, x) shape and 4×4 array."""
         z, y, x = (int(n) for n in shape)
         return cls(shape=(z, y, x), ijk_to_lps=matrix4(affine))
 
     @classmethod
-    def aligned(cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)) -> Geometry:
-        """Return a grid along the LPS axes: `spacing_mm` is (z, y, x), `first_voxel_lps` the centre of voxel (0, 0, 0)."""
+    def axis_aligned(
+        cls, shape: Shape, spacing_mm: ArrayLike, first_voxel_lps: ArrayLike = (0.0, 0.0, 0.0)
+    ) -> Geometry:
+        """Return a grid along the LPS axes: `spacing_mm` is (z, y, x),
+        `first_voxel_lps` the centre of voxel (0, 0, 0).
+        """
         affine = np.eye(4)
         affine[:3, :3] = np.diag(np.asarray(spacing_mm, dtype=np.float64)[::-1])
         affine[:3, 3] = first_voxel_lps
-        return cls.make(shape, affine)
+        return cls.from_affine(shape, affine)
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -119,17 +128,19 @@ class Geometry:
 
     def index_to_lps(self, zyx: ArrayLike) -> Points:
         """Return LPS mm of (…, 3) array indices given as (z, y, x); fractions allowed."""
-        return apply(self.affine, np.asarray(zyx, dtype=np.float64)[..., ::-1])
+        return transform_points(self.affine, np.asarray(zyx, dtype=np.float64)[..., ::-1])
 
     def lps_to_index(self, lps: ArrayLike) -> Points:
         """Return (…, 3) fractional array indices (z, y, x) of LPS mm points."""
-        return apply(np.linalg.inv(self.affine), lps)[..., ::-1]
+        return transform_points(np.linalg.inv(self.affine), lps)[..., ::-1]
 
     def crop(self, start: Shape, shape: Shape) -> Geometry:
-        """Return the grid of ``array[start : start + shape]``; `start` is (z, y, x) and may be negative (padding)."""
+        """Return the grid of ``array[start : start + shape]``;
+        `start` is (z, y, x) and may be negative (padding).
+        """
         affine = self.affine
         affine[:3, 3] = self.index_to_lps(start)
-        return Geometry.make(shape, affine)
+        return Geometry.from_affine(shape, affine)
 
     def rescaled(self, shape: Shape) -> Geometry:
         """Return a grid of `shape` over the same field of view (voxel edges kept, centres moved)."""
@@ -137,7 +148,7 @@ class Geometry:
         affine = self.affine
         affine[:3, 3] = self.index_to_lps((factor - 1) / 2)
         affine[:3, :3] = affine[:3, :3] * factor[::-1]
-        return Geometry.make(shape, affine)
+        return Geometry.from_affine(shape, affine)
 
     def corners_lps(self) -> Points:
         """Return the LPS positions (8, 3) of the centres of the eight corner voxels."""
@@ -145,7 +156,9 @@ class Geometry:
         return self.index_to_lps(np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, 8).T)
 
     def matches(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
-        """Return whether both grids have one shape and corner voxels no further apart than `tolerance_mm`."""
+        """Return whether both grids have the same shape, and corner
+        voxels that differ by at most `tolerance_mm`.
+        """
         return self.shape == other.shape and bool(
             np.abs(self.corners_lps() - other.corners_lps()).max() <= tolerance_mm
         )

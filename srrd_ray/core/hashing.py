@@ -28,14 +28,18 @@ def seed_from(run_seed: int, *names: str | int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def hash_of(*parts: object) -> str:
+def hash_json(*parts: object) -> str:
     """Return the SHA-256 of plain JSON-able data, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False, default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(parts, sort_keys=True, allow_nan=False, default=str).encode()
+    ).hexdigest()
 
 
 def hash_voxels(volume: Volume[np.generic]) -> str:
-    """Return the SHA-256 of the voxels in order along LPS: one image has one hash in every format and order of axes."""
-    view = volume.along_lps()
+    """Return the SHA-256 of the voxels in order along LPS:
+    one image has one hash in every format and order of axes.
+    """
+    view = volume.in_lps_order()
     digest = hashlib.sha256(json.dumps([view.shape, view.dtype.newbyteorder("<").str]).encode())
     for plane in view:
         digest.update(np.ascontiguousarray(plane).data)

@@ -1,7 +1,8 @@
-"""What a model under training offers to whoever drives it; numerics, no files, no Ray.
+"""The interface between a model under training and its driver; numerics, no files, no Ray.
 
-A `Learner` owns its networks, losses and data; `cluster.training.fit` drives a sequence of them in DDP and keeps their
-checkpoints. All randomness comes from (seed, epoch), so that a resumed run repeats the interrupted one exactly.
+A `Learner` owns its networks, losses and data; `cluster.training.fit` drives a sequence of them in DDP and
+keeps their checkpoints. All randomness comes from (seed, epoch),
+so that a resumed run repeats the interrupted one exactly.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Learner(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique within a programme, and fit for a file name, e.g. ``fold-0_teacher``."""
+        """Unique among the learners of a training, and fit for a file name, e.g. ``fold-0_teacher``."""
         ...
 
     @property
@@ -52,9 +53,9 @@ class Learner(Protocol):
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch and return its losses.
 
-        Calls that lead to a backward pass go through `wrapped` (the DDP-wrapped `modules()`, same names); every rank
-        takes the same number of optimizer steps. Learning-rate schedules are functions of `epoch`. Raises
-        `TrainingError` (`loss-not-finite`) instead of going on with a broken model.
+        Calls that lead to a backward pass go through `wrapped` (the DDP-wrapped `modules()`, same names);
+        every rank takes the same number of optimizer steps. Learning-rate schedules are functions of `epoch`.
+        Raises `TrainingError` (`loss-not-finite`) instead of going on with a broken model.
         """
         ...
 
@@ -62,8 +63,9 @@ class Learner(Protocol):
 def batches(count: int, size: int, *, seed: int, epoch: int, shard: Shard) -> Iterator[NDArray[np.intp]]:
     """Yield this rank's indices of each global batch of an epoch.
 
-    The order depends on `seed` and `epoch` alone. A global batch of `size` (at least one a rank) is dealt out to the
-    ranks; the last one is filled up from the beginning, so that every rank takes as many steps.
+    The order depends on `seed` and `epoch` alone.
+    A global batch of `size` (at least one a rank) is dealt out to the ranks;
+    the last one is filled up from the beginning, so that every rank takes as many steps.
     """
     order = np.random.default_rng(seed_from(seed, "order", epoch)).permutation(count)
     size = max(size - size % shard.world, shard.world)

@@ -65,16 +65,36 @@ PARAMETER_OF: Mapping[ParameterSymbol, Parameter] = {
     parameter.symbol: parameter
     for parameter in (
         Parameter(
-            symbol="BV/TV", name="bone volume fraction", unit="", digits=3, support=(0.0, 0.65), file_stem="bvtv"
+            symbol="BV/TV",
+            name="bone volume fraction",
+            unit="",
+            digits=3,
+            support=(0.0, 0.65),
+            file_stem="bvtv",
         ),
         Parameter(
-            symbol="Tb.Th", name="trabecular thickness", unit="mm", digits=3, support=(0.05, 0.60), file_stem="tb_th_mm"
+            symbol="Tb.Th",
+            name="trabecular thickness",
+            unit="mm",
+            digits=3,
+            support=(0.05, 0.60),
+            file_stem="tb_th_mm",
         ),
         Parameter(
-            symbol="Tb.Sp", name="trabecular separation", unit="mm", digits=3, support=(0.2, 1.6), file_stem="tb_sp_mm"
+            symbol="Tb.Sp",
+            name="trabecular separation",
+            unit="mm",
+            digits=3,
+            support=(0.2, 1.6),
+            file_stem="tb_sp_mm",
         ),
         Parameter(
-            symbol="Tb.N", name="trabecular number", unit="1/mm", digits=2, support=(0.4, 2.4), file_stem="tb_n_per_mm"
+            symbol="Tb.N",
+            name="trabecular number",
+            unit="1/mm",
+            digits=2,
+            support=(0.4, 2.4),
+            file_stem="tb_n_per_mm",
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""The frozen records that stages hand to each other: paths and numbers, never arrays, models or open files."""
+"""The frozen records passed between stages: paths and numbers, never arrays, models or open files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KEY = re.compile(r"sub-([A-Za-z0-9]+)_side-([LR])\Z")
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Knee:
-    """The unit of work: one knee of one participant.
+    """One knee of one participant: what most stages work on.
 
     Raises
     ------
@@ -64,7 +64,9 @@ class Knee:
         """Return the knee whose `key` this is."""
         match = _KEY.match(key)
         if match is None:
-            raise CohortError("id-invalid", "not the key of a knee", got=repr(key[:64]), expected="sub-<id>_side-<L|R>")
+            raise CohortError(
+                "id-invalid", "not the key of a knee", got=repr(key[:64]), expected="sub-<id>_side-<L|R>"
+            )
         return cls(participant=match[1], side="L" if match[2] == "L" else "R")
 
 
@@ -97,7 +99,8 @@ class CohortKnee:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredVolume:
-    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from; null for measured data.
+    """One OME-Zarr volume of a run. `synthetic_from` names the modality it was synthesised from;
+    null for measured data.
 
     `voxels_sha256` is that of a measured image in whatever format it came; null for what this package made.
     """
@@ -114,8 +117,9 @@ class StoredVolume:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegistrationQuality:
-    """Whether a transform may be used, and the numbers behind it: Dice of the bone after alignment, its surface distance
-    (mm), correlation of CT and synthetic CT inside the bone; `reason` is empty where accepted.
+    """Whether a transform may be used, and the numbers behind it: Dice of the bone after alignment, its
+    surface distance (mm), correlation of CT and synthetic CT inside the bone;
+    `reason` is empty where accepted.
     """
 
     accepted: bool
@@ -127,7 +131,9 @@ class RegistrationQuality:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoneTransform:
-    """The rigid pose of one bone: `matrix` maps fixed LPS mm (CT) to moving LPS mm (MR), always in that direction."""
+    """The rigid pose of one bone: `matrix` maps fixed LPS mm (CT) to moving LPS mm (MR),
+    always in that direction.
+    """
 
     knee: Knee
     bone: BoneName
@@ -139,7 +145,9 @@ class BoneTransform:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patch:
-    """One cube of subchondral bone: row `row` of the shard `store`; centre in CT LPS mm; depth under the joint surface."""
+    """One cube of subchondral bone: row `row` of the shard `store`; centre in CT LPS mm;
+    depth under the joint surface.
+    """
 
     store: Path
     row: int
@@ -178,20 +186,21 @@ class Fault:
     todo: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> Fault:
-        """Return the fault of an exception; unknown exceptions keep their type, so that a defect of ours is seen as one.
+    def from_error(cls, error: BaseException) -> Fault:
+        """Return the fault of an exception; an unexpected one keeps its type, so that a defect of ours shows.
 
-        Of an unknown one the path is left out, or its words are scrubbed: they may hold names of files and values of headers.
+        The text of an unexpected one is scrubbed: it may hold file names and values of headers.
         """
         if isinstance(error, SrrdError):
             fields = {
-                name: str(getattr(error, name))[:LONGEST] for name in ("what", "where", "got", "expected", "todo")
+                name: str(getattr(error, name))[:LONGEST]
+                for name in ("what", "where", "got", "expected", "todo")
             }
             return cls(code=error.code, message=str(error)[:LONGEST], kind=kind_of(error), **fields)
         kind = type(error).__name__
-        words = error.strerror if isinstance(error, OSError) else None
-        words = words or Scrubber().text(str(error)[:1000]) or kind
-        return cls(code=f"unexpected-{kind}", message=f"{words}{_place(error)}")
+        text = error.strerror if isinstance(error, OSError) else None
+        text = text or Scrubber().scrub_text(str(error)[:1000]) or kind
+        return cls(code=f"unexpected-{kind}", message=f"{text}{_raised_at(error)}")
 
     def as_error(self) -> SrrdError:
         """Return the error that this is the fault of: of its class, with its fields."""
@@ -200,9 +209,13 @@ class Fault:
         return kind(self.code, what, where=self.where, got=self.got, expected=self.expected, todo=self.todo)
 
 
-def _place(error: BaseException) -> str:
+def _raised_at(error: BaseException) -> str:
     """Return where in this package an exception was raised."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "srrd_ray" in Path(frame.filename).parts]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "srrd_ray" in Path(frame.filename).parts
+    ]
     return f" (at {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
@@ -223,7 +236,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageTime:
-    """Wall seconds of one stage, all its units together."""
+    """Wall seconds of one stage, all its work items together."""
 
     stage: str
     seconds: float

@@ -1,7 +1,8 @@
-"""Text that may leave the hospital: only what is known to be harmless passes, and everything else is replaced.
+"""Text that may leave the hospital: only what is known to be harmless passes,
+and everything else is replaced.
 
-Harmless are the words that stand in this package's own strings, short plain numbers, and knees under running numbers. Names, dates,
-UIDs, paths and identifiers are none of these, wherever they come from.
+Harmless are the words in this package's own strings, short plain numbers, and knees under running numbers.
+Names, dates, UIDs, paths and identifiers are none of these, wherever they come from.
 """
 
 from __future__ import annotations
@@ -32,39 +33,39 @@ class Scrubber:
     numbers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, participants: Iterable[str]) -> Scrubber:
-        """Return a scrubber that knows these participants also where they stand alone."""
+    def for_participants(cls, participants: Iterable[str]) -> Scrubber:
+        """Return a scrubber that also replaces these participants' ids where they occur without ``sub-``."""
         scrubber = cls()
         for participant in participants:
-            scrubber.number(participant)
+            scrubber.running_number(participant)
         return scrubber
 
-    def number(self, participant: str) -> str:
-        """Return the running number of a participant: ``n0001``, in the order in which they were met."""
+    def running_number(self, participant: str) -> str:
+        """Return the running number of a participant: ``n0001``, in order of first occurrence."""
         return self.numbers.setdefault(participant, f"n{len(self.numbers) + 1:04d}")
 
-    def text(self, text: str) -> str:
+    def scrub_text(self, text: str) -> str:
         """Return `text` with every word replaced that is not known to be harmless."""
         return "".join(self._word(part) for part in re.split(r"(\s+)", text))
 
-    def line(self, line: str) -> str:
+    def scrub_line(self, line: str) -> str:
         """Return a line of a log; the time of day at its beginning stays."""
         first, space, rest = line.partition(" ")
-        return f"{first}{space}{self.text(rest)}" if _CLOCK.fullmatch(first) else self.text(line)
+        return f"{first}{space}{self.scrub_text(rest)}" if _CLOCK.fullmatch(first) else self.scrub_text(line)
 
-    def code(self, code: str) -> str:
+    def scrub_code(self, code: str) -> str:
         """Return the code of an error where it is one of ours or the type of an unexpected one."""
-        return code if code in vocabulary() or _UNEXPECTED.fullmatch(code) else "<code>"
+        return code if code in known_words() or _UNEXPECTED.fullmatch(code) else "<code>"
 
-    def data(self, data: object) -> object:
+    def scrub_data(self, data: object) -> object:
         """Return plain JSON data with its keys and strings scrubbed; numbers stay."""
         match data:
             case str():
-                return self.text(data)
+                return self.scrub_text(data)
             case Mapping():
-                return {self.text(str(key)): self.data(value) for key, value in data.items()}
+                return {self.scrub_text(str(key)): self.scrub_data(value) for key, value in data.items()}
             case list():
-                return [self.data(value) for value in data]
+                return [self.scrub_data(value) for value in data]
             case _:
                 return data
 
@@ -77,12 +78,12 @@ class Scrubber:
     def _core(self, core: str, *, quoted: bool) -> str:
         knee = _KNEE.search(core)
         if knee is not None:
-            name = f"sub-{self.number(knee[1])}{knee[2] or ''}"
+            name = f"sub-{self.running_number(knee[1])}{knee[2] or ''}"
             return name if knee[0] == core else f"{name}<path>"
         if core in self.numbers:
             return self.numbers[core]
         number = _NUMBER.fullmatch(core) and not _YEAR.fullmatch(core) and not quoted
-        if not core or not core.strip() or number or core in vocabulary() or _SHARD.fullmatch(core):
+        if not core or not core.strip() or number or core in known_words() or _SHARD.fullmatch(core):
             return core
         if not any(c.isalpha() for c in core):
             return "<number>"
@@ -90,14 +91,14 @@ class Scrubber:
 
 
 @cache
-def vocabulary() -> frozenset[str]:
+def known_words() -> frozenset[str]:
     """Return the words in the strings of this package, docstrings left out, and the names of its fields."""
-    found: set[str] = set()
+    words: set[str] = set()
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).parts[0] not in SILENT:
             for text in _strings(ast.parse(path.read_text(encoding="utf-8"))):
-                found |= {word.lstrip(OPENING).rstrip(CLOSING) for word in text.split()}
-    return frozenset(word for word in found if any(c.isalpha() for c in word) and not _address(word))
+                words |= {word.lstrip(OPENING).rstrip(CLOSING) for word in text.split()}
+    return frozenset(word for word in words if any(c.isalpha() for c in word) and not _is_address(word))
 
 
 def _strings(tree: ast.Module) -> Iterator[str]:
@@ -109,5 +110,5 @@ def _strings(tree: ast.Module) -> Iterator[str]:
             yield node.target.id
 
 
-def _address(word: str) -> bool:
+def _is_address(word: str) -> bool:
     return "\\" in word or "://" in word or word.count("/") > 1 or word.startswith(("/", "~"))

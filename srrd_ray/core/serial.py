@@ -20,14 +20,18 @@ _ADAPTERS: dict[object, TypeAdapter[object]] = {}
 
 
 def to_json(record: object) -> str:
-    """Return `record` (a frozen dataclass, or a list of them) as JSON: sorted keys, two spaces, newline at the end."""
+    """Return `record` (a frozen dataclass, or a list of them) as JSON:
+    sorted keys, two spaces, newline at the end.
+    """
     data = _adapter(type(record)).dump_python(record, mode="json")
     return json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def to_line(record: object) -> str:
     """Return `record` as JSON in one line, keys sorted."""
-    return json.dumps(_adapter(type(record)).dump_python(record, mode="json"), sort_keys=True, allow_nan=False)
+    return json.dumps(
+        _adapter(type(record)).dump_python(record, mode="json"), sort_keys=True, allow_nan=False
+    )
 
 
 def from_json(kind: type[Record], text: str | bytes) -> Record:
@@ -153,5 +157,7 @@ def _refuse_unknown(kind: object, data: object, prefix: str) -> None:
         if key not in names:
             close = difflib.get_close_matches(str(key), names, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(names)}."
-            raise ConfigError("key-unknown", f"unknown key {prefix}{str(key)[:64]}", where=kind.__name__, todo=hint)
+            raise ConfigError(
+                "key-unknown", f"unknown key {prefix}{str(key)[:64]}", where=kind.__name__, todo=hint
+            )
         _refuse_unknown(hints[key], value, f"{prefix}{key}.")

@@ -190,7 +190,9 @@ def allows(hint: object, value: object) -> bool:
 
 def _allows_items(arguments: tuple[object, ...], values: tuple[object, ...]) -> bool:
     hints = (arguments[0],) * len(values) if arguments[-1] is Ellipsis else arguments
-    return len(values) == len(hints) and all(allows(hint, value) for hint, value in zip(hints, values, strict=True))
+    return len(values) == len(hints) and all(
+        allows(hint, value) for hint, value in zip(hints, values, strict=True)
+    )
 
 
 def expected(hint: object, value: object = None) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.geometry import Geometry, Shape, apply
+from srrd_ray.core.geometry import Geometry, Shape, transform_points
 
 Scalar = TypeVar("Scalar", bound=np.generic, covariant=True)
 
@@ -26,7 +26,10 @@ class Volume(Generic[Scalar]):
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:
             raise InputError(
-                "shape-invalid", "array and grid differ", got=str(self.array.shape), expected=str(self.geometry.shape)
+                "shape-invalid",
+                "array and grid differ",
+                got=str(self.array.shape),
+                expected=str(self.geometry.shape),
             )
 
     def crop(self, start: Shape, shape: Shape) -> Volume[Scalar]:
@@ -34,8 +37,8 @@ class Volume(Generic[Scalar]):
         window = tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
         return Volume(array=self.array[window], geometry=self.geometry.crop(start, shape))
 
-    def along_lps(self) -> NDArray[Scalar]:
-        """Return a view of the voxels whose axes (z, y, x) run toward LPS as nearly as they can, however they are stored."""
+    def in_lps_order(self) -> NDArray[Scalar]:
+        """Return a view of the voxels with axes (z, y, x) as close to LPS as the storage order allows."""
         steps = self.geometry.affine[:3, :3]
         steps = steps / np.linalg.norm(steps, axis=0)
         column = max(permutations(range(3)), key=lambda columns: sum(np.abs(steps[range(3), columns])))
@@ -44,7 +47,9 @@ class Volume(Generic[Scalar]):
         return turned[tuple(back)]
 
     def at(self, lps: ArrayLike, *, order: int = 1, fill: float = 0.0) -> NDArray[np.float32]:
-        """Return the values at LPS points (…, 3), interpolated by splines of `order`; `fill` outside the grid."""
+        """Return the values at LPS points (…, 3), interpolated by splines of `order`;
+        `fill` outside the grid.
+        """
         index = np.moveaxis(self.geometry.lps_to_index(lps), -1, 0)
         source = self.array.astype(np.float32, copy=False)
         sampled: NDArray[np.float32] = ndimage.map_coordinates(
@@ -52,13 +57,13 @@ class Volume(Generic[Scalar]):
         )
         return sampled
 
-    def onto(
+    def resample_onto(
         self, grid: Geometry, to_self: ArrayLike | None = None, *, order: int = 1, fill: float = 0.0
     ) -> Volume[np.float32]:
         """Return this volume resampled on `grid`.
 
-        `to_self` is the 4×4 transform from the world of `grid` (fixed) to the world of this volume (moving), LPS mm;
-        the identity where absent. The whole map is one affine, so no table of points is made.
+        `to_self` is the 4×4 transform from the world of `grid` (fixed) to the world of this volume (moving),
+        LPS mm; the identity where absent. The whole map is one affine, so no table of points is made.
         """
         world = np.eye(4) if to_self is None else np.asarray(to_self, dtype=np.float64)
         ijk = np.linalg.inv(self.geometry.affine) @ world @ grid.affine
@@ -66,7 +71,7 @@ class Volume(Generic[Scalar]):
         sampled: NDArray[np.float32] = ndimage.affine_transform(
             self.array.astype(np.float32, copy=False),
             zyx,
-            offset=apply(ijk, np.zeros(3))[::-1],
+            offset=transform_points(ijk, np.zeros(3))[::-1],
             output_shape=grid.shape,
             order=order,
             mode="constant",

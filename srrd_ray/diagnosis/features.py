@@ -1,4 +1,4 @@
-"""What a classifier sees of a knee: a few numbers made of the predicted parameters of its patches."""
+"""The input of the classifier: a few features of a knee from the predicted parameters of its patches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class PatchValues:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Features:
-    """One row a knee (knees, features); `excluded` are knees of which a compartment could not be measured in any bone."""
+    """One row a knee (knees, features); `excluded` are knees of which a
+    compartment could not be measured in any bone.
+    """
 
     knees: tuple[Knee, ...]
     names: tuple[str, ...]
@@ -41,17 +43,18 @@ class Features:
 
 
 def knee_features(patches: PatchValues) -> Features:
-    """Return eight features a knee: for each parameter its mean and its medial-lateral contrast, bones averaged.
+    """Return eight features a knee: for each parameter its mean and its medial-lateral contrast,
+    bones averaged.
 
-    Few features on purpose: cohorts have tens of knees. A region counts once however many patches it has; a bone that is
-    missing leaves its compartments to the other one; patches without a value are left out.
+    Few features on purpose: cohorts have tens of knees. A region counts once however many patches it has;
+    a bone that is missing leaves its compartments to the other one; patches without a value are left out.
     """
     regions: dict[Knee, dict[tuple[Compartment, BoneName], list[int]]] = {}
     for index, knee in enumerate(patches.knees):
-        place = regions.setdefault(knee, {})
+        of_knee = regions.setdefault(knee, {})
         if np.isfinite(patches.values[index]).all():
-            place.setdefault((patches.compartments[index], patches.bones[index]), []).append(index)
-    rows = {knee: _row(patches.values, place) for knee, place in sorted(regions.items())}
+            of_knee.setdefault((patches.compartments[index], patches.bones[index]), []).append(index)
+    rows = {knee: _row(patches.values, of_knee) for knee, of_knee in sorted(regions.items())}
     kept = {knee: row for knee, row in rows.items() if row is not None}
     return Features(
         knees=tuple(kept),
@@ -61,7 +64,9 @@ def knee_features(patches: PatchValues) -> Features:
     )
 
 
-def _row(values: NDArray[np.float64], regions: dict[tuple[Compartment, BoneName], list[int]]) -> list[float] | None:
+def _row(
+    values: NDArray[np.float64], regions: dict[tuple[Compartment, BoneName], list[int]]
+) -> list[float] | None:
     means: dict[Compartment, list[NDArray[np.float64]]] = {}
     for (compartment, _), rows in regions.items():
         means.setdefault(compartment, []).append(values[rows].mean(axis=0))

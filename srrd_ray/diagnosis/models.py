@@ -1,4 +1,6 @@
-"""Regularised logistic regression on a few features, its penalty chosen inside the training patients, kept as JSON."""
+"""Regularised logistic regression on a few features, its penalty chosen inside the training patients,
+kept as JSON.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ class Training:
         )
 
 
-def fit(data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed: int, fold: int = ALL) -> LinearModel:
+def fit(
+    data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed: int, fold: int = ALL
+) -> LinearModel:
     """Return the model of `data`, with the penalty of least log loss over inner folds of patients.
 
     Raises
@@ -87,11 +91,13 @@ def fit(data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed
         `one-class` where the training knees are all of one class.
     """
     require_both_classes(data.labels)
-    return _fitted(data, names, choose_penalty(data, config, seed), fold)
+    return _fit(data, names, choose_penalty(data, config, seed), fold)
 
 
 def choose_penalty(data: Training, config: DiagnosisConfig, seed: int) -> float:
-    """Return the candidate C of least log loss over inner folds; the smallest one where no inner fold can be trained."""
+    """Return the candidate C of least log loss over inner folds;
+    the smallest one where no inner fold can be trained.
+    """
     candidates = sorted(config.inverse_penalties)
     count = min(config.inner_folds, len(set(data.patients)))
     losses = np.zeros(len(candidates))
@@ -122,7 +128,7 @@ def out_of_fold(
     return tuple(models)
 
 
-def _fitted(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: int) -> LinearModel:
+def _fit(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: int) -> LinearModel:
     mean, scale = data.values.mean(axis=0), data.values.std(axis=0)
     scale = np.where(scale > 1e-12, scale, 1.0)
     intercept, coefficients = logistic(
@@ -141,6 +147,6 @@ def _fitted(data: Training, names: tuple[str, ...], inverse_penalty: float, fold
 
 def _loss(train: Training, test: Training, inverse_penalty: float) -> float:
     names = tuple(str(n) for n in range(train.values.shape[1]))
-    probability = _fitted(train, names, inverse_penalty, ALL).probability(test.values)
+    probability = _fit(train, names, inverse_penalty, ALL).probability(test.values)
     probability = np.clip(np.where(test.labels == 1, probability, 1 - probability), 1e-9, 1)
     return float(-np.log(probability).sum())

@@ -1,4 +1,4 @@
-"""Which patient is tested in which fold: everything of a patient lies in one."""
+"""Assignment of patients to test folds: all data of a patient are in one fold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import seed_from
 
 
-def patient_folds(patients: Sequence[str], labels: Sequence[int | None], folds: int, seed: int) -> dict[str, int]:
+def patient_folds(
+    patients: Sequence[str], labels: Sequence[int | None], folds: int, seed: int
+) -> dict[str, int]:
     """Return the test fold of every patient.
 
-    Patients are shuffled within their class and dealt out in turn, so that folds differ by at most one patient, in all
-    and in every class (scikit-learn's StratifiedGroupKFold only approaches this). The result depends on the names, their
-    labels and the seed, not on the order of the rows.
+    Patients are shuffled within their class and dealt out in turn, so that folds differ by at most one
+    patient, in all and in every class (scikit-learn's StratifiedGroupKFold only approaches this).
+    The result depends on the names, their labels and the seed, not on the order of the rows.
 
     Parameters
     ----------

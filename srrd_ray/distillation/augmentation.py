@@ -1,4 +1,4 @@
-"""How a training cube is varied: mirrored, and shifted in intensity as scanners and hospitals shift it."""
+"""Augmentation of training cubes: mirror images, and intensity shifts as between scanners and hospitals."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from srrd_ray.distillation.config import Augmentation
 FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (4,), (3, 4))
 
 
-def mirrored(cubes: Tensor, flip: int) -> Tensor:
+def mirror(cubes: Tensor, flip: int) -> Tensor:
     """Return cubes (b, c, z, y, x) mirrored along the axes of `FLIPS[flip]` (AP, ML, both or none)."""
     return torch.flip(cubes, FLIPS[flip]) if FLIPS[flip] else cubes
 
 
-def drawn_flips(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
+def sample_flips(count: int, seed: int, epoch: int) -> NDArray[np.intp]:
     """Return which of the mirror images each cube shows in an epoch."""
     return np.random.default_rng(seed_from(seed, "flip", epoch)).integers(len(FLIPS), size=count)
 
 
-def varied(images: Tensor, rows: NDArray[np.intp], how: Augmentation, *, seed: int, epoch: int) -> Tensor:
-    """Return `images` (b, 1, z, y, x) with the nuisance of this epoch; it depends on `seed`, `epoch` and the row alone."""
+def augment(images: Tensor, rows: NDArray[np.intp], how: Augmentation, *, seed: int, epoch: int) -> Tensor:
+    """Return `images` (b, 1, z, y, x) with the nuisance of this epoch;
+    it depends on `seed`, `epoch` and the row alone.
+    """
     out = []
     for image, row in zip(images, rows, strict=True):
         generator = torch.Generator().manual_seed(seed_from(seed, "nuisance", epoch, int(row)))

@@ -17,33 +17,36 @@ Logits: TypeAlias = Tensor
 BINS = 51
 
 
-def edges() -> Tensor:
+def bin_edges() -> Tensor:
     """Return the bin edges (parameter, BINS + 1) in each parameter's own unit (1, mm, mm, 1/mm)."""
     supports = [parameter.support for parameter in PARAMETER_OF.values()]
-    return torch.stack([torch.linspace(*support, BINS + 1, dtype=torch.float64) for support in supports]).float()
+    return torch.stack(
+        [torch.linspace(*support, BINS + 1, dtype=torch.float64) for support in supports]
+    ).float()
 
 
-def centres() -> Tensor:
+def bin_centres() -> Tensor:
     """Return the bin centres (parameter, BINS)."""
-    limits = edges()
+    limits = bin_edges()
     return (limits[:, 1:] + limits[:, :-1]) / 2
 
 
-def widths() -> Tensor:
+def bin_widths() -> Tensor:
     """Return the width of a bin of each parameter."""
-    limits = edges()
+    limits = bin_edges()
     return limits[:, 1] - limits[:, 0]
 
 
 def gaussian_targets(values: Tensor, sigma_bins: float) -> Tensor:
-    """Return the probabilities (n, parameter, BINS) of a Gaussian round `values` (n, parameter), its SD `sigma_bins` bins.
+    """Return the probabilities (n, parameter, BINS) of a Gaussian round `values` (n, parameter),
+    its SD `sigma_bins` bins.
 
-    The mass outside the support is given to the bins in proportion (Z of Imani & White); values beyond the support are
-    moved to its ends first.
+    The mass outside the support is given to the bins in proportion (Z of Imani & White);
+    values beyond the support are moved to its ends first.
     """
-    limits = edges().to(values)
+    limits = bin_edges().to(values)
     inside = values.clamp(limits[:, 0], limits[:, -1])
-    sd = sigma_bins * widths().to(values)
+    sd = sigma_bins * bin_widths().to(values)
     below: Tensor = torch.special.ndtr((limits - inside[..., None]) / sd[:, None])
     mass = below[..., 1:] - below[..., :-1]
     total: Tensor = mass.sum(dim=-1, keepdim=True)
@@ -52,7 +55,7 @@ def gaussian_targets(values: Tensor, sigma_bins: float) -> Tensor:
 
 def mean_and_sd(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Return the means and standard deviations (n, parameter) of histograms (n, parameter, BINS)."""
-    at = centres().to(probabilities)
+    at = bin_centres().to(probabilities)
     mean = (probabilities * at).sum(dim=-1)
     variance = (probabilities * (at - mean[..., None]) ** 2).sum(dim=-1)
     return mean, variance.sqrt()

@@ -1,4 +1,6 @@
-"""How teacher and students are built, trained and searched; defaults are for the quick demonstration on two cores."""
+"""How teacher and students are built, trained and searched;
+defaults are for the quick demonstration on two cores.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,8 @@ class HyperParameters:
     temperature
         T of the soft targets.
     kd_weight
-        λ in 0..1: the loss is (1 - λ) · labels + λ · teacher; the student's start weighs the teacher's halves likewise.
+        λ in 0..1: the loss is (1 - λ) · labels + λ · teacher;
+        the student's start weighs the teacher's halves likewise.
     feature_weight, relation_weight
         Weights of the two feature terms. Every weight of a term that needs the teacher is called ``<…>_weight``.
     lr, weight_decay
@@ -162,8 +165,9 @@ class DistillationConfig:
     folds
         Parts of the cross-validation, by patient.
     learn_from
-        Knees that are learnt from, at most, by whole shards: a training process holds all its cubes, 3.2 MB a knee. A larger
-        cohort is drawn from by the seed; all of it is predicted.
+        Most knees in training, by whole shards:
+        a training process holds all its cubes, 3.2 MB a knee. A larger cohort is sampled by the seed;
+        all of it is predicted.
     teacher_epochs, student_epochs
         Passes over the training cubes.
     batch_size
@@ -175,7 +179,8 @@ class DistillationConfig:
     teacher_nuisance
         Augmentation of MR, in bone fraction.
     student_nuisance
-        Augmentation of CT, in HU. Both are off for few cubes: noise moves the very statistics that the networks start from.
+        Augmentation of CT, in HU. Both are off for few cubes:
+        noise moves the very statistics that the networks start from.
     hyper
         Loss weights and optimisation; the winner of a fold's search takes their place.
     search

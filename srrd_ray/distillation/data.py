@@ -46,7 +46,9 @@ class DistillationData:
     def __post_init__(self) -> None:
         counts = {len(getattr(self, each.name)) for each in fields(self)}
         if len(counts) != 1:
-            raise InputError("rows-differ", "arrays of one data set have as many rows", got=str(sorted(counts)))
+            raise InputError(
+                "rows-differ", "arrays of one data set have as many rows", got=str(sorted(counts))
+            )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -56,20 +58,22 @@ class DistillationData:
         return DistillationData(**{each.name: getattr(self, each.name)[keep] for each in fields(self)})
 
     @classmethod
-    def joined(cls, parts: Sequence[DistillationData]) -> DistillationData:
+    def concatenate(cls, parts: Sequence[DistillationData]) -> DistillationData:
         """Return the rows of all `parts`, in order."""
         names = [each.name for each in fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
-    def of_patients(self, patients: set[str]) -> DistillationData:
+    def select_patients(self, patients: set[str]) -> DistillationData:
         """Return the rows of some patients."""
         return self.rows(np.isin(self.patients, sorted(patients)))
 
 
 def bone_fraction(mr: NDArray[np.floating], mask: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Return 1 - I / I_marrow for cubes (n, z, y, x): marrow is bright and 0, bone is dark and towards 1; 0 outside the mask.
+    """Return 1 - I / I_marrow for cubes (n, z, y, x): marrow is bright and 0, bone is dark and towards 1;
+    0 outside the mask.
 
-    I_marrow is the 95th percentile of the cube's own bone region, so the scanner's gain and coil profile cancel.
+    I_marrow is the 95th percentile of the cube's own bone region,
+    so the scanner's gain and coil profile cancel.
     """
     fraction = np.zeros(mr.shape, dtype=np.float16)
     for row, (image, inside) in enumerate(zip(mr.astype(np.float32), mask > 0, strict=True)):

@@ -1,4 +1,4 @@
-"""What the CT cubes of a training set look like, so that a scan from elsewhere is noticed and flagged."""
+"""Features of the CT cubes of a training set, by which a scan from another distribution is flagged."""
 
 from __future__ import annotations
 
@@ -38,48 +38,62 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distance:
-    """How far a scan lies from the training set: the largest feature distance (SDs), and which features exceed `FLAG_AT`."""
+    """How far a scan lies from the training set:
+    the largest feature distance (SDs), and which features exceed `FLAG_AT`.
+    """
 
     largest: float
     flagged: bool
     reasons: tuple[str, ...]
 
 
-def features(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> NDArray[np.float64]:
+def features(
+    ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Return the features (n, len(NAMES)) of CT cubes (HU) and of the voxels (n, 3) they were cut from."""
     images, masks = (torch.from_numpy(np.ascontiguousarray(a)).float()[:, None] for a in (ct, mask))
     with torch.no_grad():
-        seen = texture(images, masks, CT_LAGS).double().numpy()
-    return np.concatenate([seen, np.log(spacing_mm.astype(np.float64))], axis=1)
+        statistics = texture(images, masks, CT_LAGS).double().numpy()
+    return np.concatenate([statistics, np.log(spacing_mm.astype(np.float64))], axis=1)
 
 
-def fit_fingerprint(ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]) -> Fingerprint:
-    """Return the fingerprint of training cubes. An SD is at least 0.05: 5 % of a voxel size or of a spread never flags."""
-    seen = features(ct, mask, spacing_mm)
-    sd = np.maximum(seen.std(axis=0), 0.05)
-    return Fingerprint(names=NAMES, mean=tuple(seen.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(seen))
+def fit_fingerprint(
+    ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
+) -> Fingerprint:
+    """Return the fingerprint of training cubes. An SD is at least 0.05:
+    5 % of a voxel size or of a spread never flags.
+    """
+    values = features(ct, mask, spacing_mm)
+    sd = np.maximum(values.std(axis=0), 0.05)
+    return Fingerprint(
+        names=NAMES, mean=tuple(values.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(values)
+    )
 
 
 def fingerprint_distance(
     fingerprint: Fingerprint, ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
 ) -> Distance:
     """Return how far the mean cube of a scan lies from the training cubes, feature by feature."""
-    seen = features(ct, mask, spacing_mm).mean(axis=0)
-    scores = (seen - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
+    values = features(ct, mask, spacing_mm).mean(axis=0)
+    scores = (values - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
     far = [
-        _words(name, value, mean, sd)
+        _describe(name, value, mean, sd)
         for name, value, score, mean, sd in zip(
-            fingerprint.names, seen, scores, fingerprint.mean, fingerprint.sd, strict=True
+            fingerprint.names, values, scores, fingerprint.mean, fingerprint.sd, strict=True
         )
         if not abs(score) <= FLAG_AT
     ]
     return Distance(largest=float(np.abs(scores).max()), flagged=bool(far), reasons=tuple(far))
 
 
-def _words(name: str, value: float, mean: float, sd: float) -> str:
-    """Return one feature in the words of the page: logarithms undone, with the span of 2 SD round the training mean."""
+def _describe(name: str, value: float, mean: float, sd: float) -> str:
+    """Return one feature as text for the page:
+    logarithms undone, with the range of 2 SD around the training mean.
+    """
     ends = np.array([mean - 2 * sd, mean + 2 * sd])
     if name.startswith("log_"):
         name, value, ends = name.removeprefix("log_"), float(np.exp(value)), np.exp(ends)
     unit = " mm" if name.startswith("voxel") else ""
-    return f"{name.replace('_', ' ')}: {value:.3g}{unit}, training images {ends[0]:.3g} to {ends[1]:.3g}{unit}"
+    return (
+        f"{name.replace('_', ' ')}: {value:.3g}{unit}, training images {ends[0]:.3g} to {ends[1]:.3g}{unit}"
+    )

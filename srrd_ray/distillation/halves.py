@@ -1,7 +1,9 @@
-"""What the teacher sees where nothing was measured: the six halves of a cube, each read in MR through its own mask.
+"""Predictions of the teacher without measured values:
+the six halves of a cube, each read in MR under its own mask.
 
-A measured value belongs to a whole cube. The teacher also reads each half of it, so that the student has seven times as
-many (noisier) examples of how CT goes with bone: knowledge that the labels alone do not hold.
+A measured value belongs to a whole cube.
+The teacher also reads each half of it, so that the student has seven times as many (noisier) examples of how
+CT goes with bone: knowledge that the labels alone do not hold.
 """
 
 from __future__ import annotations
@@ -28,19 +30,20 @@ def half_masks(mask: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def read_halves(teacher: PatchRegressor, images: Tensor, masks: Tensor) -> Tensor:
     """Return the teacher's means (half, n, parameter) for raw cubes (n, 1, z, y, x)."""
-    found = []
+    readings = []
     for half in half_masks(masks.float()):
         parts = zip(images.split(64), half.split(64), strict=True)
         logits = torch.cat([teacher(image.float(), mask).logits for image, mask in parts])
-        found.append(mean_and_sd(logits.softmax(dim=-1))[0])
-    return torch.stack(found)
+        readings.append(mean_and_sd(logits.softmax(dim=-1))[0])
+    return torch.stack(readings)
 
 
 @torch.no_grad()
 def start_guided(
     network: PatchRegressor, cubes: tuple[Tensor, Tensor], targets: Tensor, guide: tuple[Tensor, float]
 ) -> None:
-    """Start the head of a fitted student at a ridge regression of labels and of the teacher's readings of halves.
+    """Start the head of a fitted student at a ridge regression of labels
+    and of the teacher's readings of halves.
 
     Parameters
     ----------
@@ -51,7 +54,8 @@ def start_guided(
     targets
         (n, parameter): measured in whole cubes.
     guide
-        The readings (half, n, parameter), and their weight λ in 0..1 against 1 - λ for the labels; 0 changes nothing.
+        The readings (half, n, parameter), and their weight λ in 0..1 against 1 - λ for the labels;
+        0 changes nothing.
     """
     images, masks = cubes
     readings, weight = guide
@@ -60,9 +64,11 @@ def start_guided(
     head = network.head
     shares = [1 - weight] + [weight / len(HALVES)] * len(HALVES)
     views = [masks.float(), *half_masks(masks.float())]
-    seen = [(network.statistics(images.float(), m) - network.texture_mean) / network.texture_sd for m in views]
+    statistics = [
+        (network.statistics(images.float(), m) - network.texture_mean) / network.texture_sd for m in views
+    ]
     wanted = [(values - head.middle) / head.unit for values in (targets, *readings)]
     scales = [(share * len(views)) ** 0.5 for share in shares]
-    rows = torch.cat([scale * x.clamp(-5, 5) for scale, x in zip(scales, seen, strict=True)])
+    rows = torch.cat([scale * x.clamp(-5, 5) for scale, x in zip(scales, statistics, strict=True)])
     values = torch.cat([scale * y for scale, y in zip(scales, wanted, strict=True)])
     head.centre.weight[:, : rows.shape[1]] = ridge(rows, values).T

@@ -1,4 +1,6 @@
-"""What a trained network says about cubes: parameters with their spread, and what a student may learn from a teacher."""
+"""Predictions of a trained network: parameters with their spread,
+and the teacher outputs that a student learns from.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from srrd_ray.distillation.augmentation import FLIPS, mirrored
+from srrd_ray.distillation.augmentation import FLIPS, mirror
 from srrd_ray.distillation.bins import mean_and_sd
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import read_halves
@@ -20,8 +22,9 @@ from srrd_ray.distillation.networks import PatchRegressor, Reading
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TeacherOutputs:
-    """What a teacher says about training cubes: logits (n, parameter, BINS), averaged over mirror images, and for each
-    block its standardised features (mirror image, n, channel, 4, 4, 4); the means it reads in each half (half, n, parameter).
+    """The outputs of a teacher on training cubes: logits (n, parameter, BINS), averaged over mirror images,
+    and for each block its standardised features (mirror image, n, channel, 4, 4, 4);
+    the means it reads in each half (half, n, parameter).
     """
 
     logits: Tensor
@@ -38,46 +41,50 @@ class TeacherOutputs:
         )
 
 
-def cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def to_cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """Return arrays (n, z, y, x) as tensors with a channel axis; the images keep their storage type."""
-    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(np.ascontiguousarray(masks))[
-        :, None
-    ]
+    return torch.from_numpy(np.ascontiguousarray(images))[:, None], torch.from_numpy(
+        np.ascontiguousarray(masks)
+    )[:, None]
 
 
 @torch.no_grad()
 def predict(
     network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return means and SDs (n, parameter) of the predicted histograms, averaged over the four mirror images."""
-    found = []
-    for image, mask in _chunks(cubes(images, masks), batch_size):
+    """Return means and SDs (n, parameter) of predicted histograms, averaged over the four mirror images."""
+    probabilities = []
+    for image, mask in _chunks(to_cubes(images, masks), batch_size):
         shown = [_read(network, image, mask, flip).logits for flip in range(len(FLIPS))]
-        found.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
-    mean, sd = mean_and_sd(torch.cat(found))
+        probabilities.append(torch.stack(shown).softmax(dim=-1).mean(dim=0))
+    mean, sd = mean_and_sd(torch.cat(probabilities))
     return mean.numpy(), sd.numpy()
 
 
 @torch.no_grad()
 def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
-    """Return what a trained teacher says about the cubes of `data`; features are standardised by channel over the cubes."""
+    """Return the outputs of a trained teacher on the cubes of `data`;
+    features are standardised by channel over the cubes.
+    """
     views = []
     for flip in range(len(FLIPS)):
-        pairs = _chunks(cubes(data.mr, data.mr_mask), batch_size)
+        pairs = _chunks(to_cubes(data.mr, data.mr_mask), batch_size)
         parts = [_read(network, image, mask, flip) for image, mask in pairs]
         scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
         views.append(Reading(torch.cat([part.logits for part in parts]), scales))
     logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
     stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
-    halves = read_halves(network, *cubes(data.mr, data.mr_mask))
-    return TeacherOutputs(logits=logits, features=tuple(_standardised(features) for features in stacked), halves=halves)
+    halves = read_halves(network, *to_cubes(data.mr, data.mr_mask))
+    return TeacherOutputs(
+        logits=logits, features=tuple(_standardise(features) for features in stacked), halves=halves
+    )
 
 
 def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:
-    """Return on the CPU what the network says about mirrored cubes."""
+    """Return the predictions for mirrored cubes, on the CPU."""
     device = next(network.parameters()).device
-    seen: Reading = network(mirrored(image.float(), flip).to(device), mirrored(mask.float(), flip).to(device))
-    return Reading(seen.logits.cpu(), tuple(feature.cpu() for feature in seen.features))
+    reading: Reading = network(mirror(image.float(), flip).to(device), mirror(mask.float(), flip).to(device))
+    return Reading(reading.logits.cpu(), tuple(feature.cpu() for feature in reading.features))
 
 
 def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -86,7 +93,7 @@ def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor,
         yield images[start : start + size], masks[start : start + size]
 
 
-def _standardised(features: Tensor) -> Tensor:
+def _standardise(features: Tensor) -> Tensor:
     """Return (mirror, n, channel, z, y, x) with mean 0 and SD 1 in each channel."""
     over = (0, 1, 3, 4, 5)
     mean, sd = features.mean(dim=over, keepdim=True), features.std(dim=over, keepdim=True)

@@ -30,11 +30,12 @@ def histogram_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def soft_targets(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return T · KL(softmax(`targets`/T) ‖ softmax(`logits`/T)), the mean over cubes and parameters; both are logits.
+    """Return T · KL(softmax(`targets`/T) ‖ softmax(`logits`/T)), the mean over cubes and parameters;
+    both are logits.
 
-    For logits of a Gaussian shape with SD s, softmax(z/T) is a Gaussian of SD s·√T, and two of them Δμ apart have
-    KL = Δμ²/(2 s² T). The factor T makes the term independent of T to first order: temperature and weight are then
-    separate directions of a search.
+    For logits of a Gaussian shape with SD s, softmax(z/T) is a Gaussian of SD s·√T, and two of them Δμ apart
+    have KL = Δμ²/(2 s² T). The factor T makes the term independent of T to first order:
+    temperature and weight are then separate directions of a search.
     """
     student = F.log_softmax(logits / temperature, dim=-1)
     teacher = F.softmax(targets / temperature, dim=-1)
@@ -42,17 +43,21 @@ def soft_targets(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
 
 
 def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean over cubes and positions of 1 - cos between channels of two feature maps (b, c, z, y, x)."""
+    """Return the mean over cubes and positions of 1 - cos between channels of two feature maps (b, c, z, y,
+    x).
+    """
     return (1 - F.cosine_similarity(student, teacher, dim=1)).mean()
 
 
 def relation_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean squared difference of the batch's two similarity matrices (cosines between cubes), 0 to 4."""
+    """Return the mean squared difference of the batch's two similarity matrices (cosines between cubes),
+    0 to 4.
+    """
     return ((similarities(student) - similarities(teacher)) ** 2).mean()
 
 
 def similarities(features: Tensor) -> Tensor:
-    """Return the cosines (b, b) between the features of each two cubes, after the batch mean is taken away."""
+    """Return the cosines (b, b) between the features of each two cubes, minus the batch mean."""
     flat = features.flatten(1)
     unit = F.normalize(flat - flat.mean(dim=0), dim=1)
     return unit @ unit.T
@@ -92,7 +97,9 @@ class StudentBatch:
             `teacher-missing`.
         """
         if self.teacher is None:
-            raise TrainingError("teacher-missing", "a term of the loss compares with a teacher, and there is none")
+            raise TrainingError(
+                "teacher-missing", "a term of the loss compares with a teacher, and there is none"
+            )
         return self.teacher
 
 
@@ -142,7 +149,9 @@ LOSS_TERMS: tuple[LossTerm, ...] = (
         weight=lambda hyper: hyper.kd_weight,
         value=lambda batch: soft_targets(batch.reading.logits, batch.guide.logits, batch.hyper.temperature),
     ),
-    LossTerm(name="features", weight=lambda hyper: hyper.feature_weight, value=_features, needs_adapters=True),
+    LossTerm(
+        name="features", weight=lambda hyper: hyper.feature_weight, value=_features, needs_adapters=True
+    ),
     LossTerm(
         name="relations",
         weight=lambda hyper: hyper.relation_weight,

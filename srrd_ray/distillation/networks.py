@@ -1,7 +1,7 @@
 """The teacher (MR) and the student (CT): one compact isotropic network at two scales, with a histogram head.
 
-GroupNorm only: nothing depends on the batch, and training and evaluation are the same function. Normalisation constants
-are buffers, so that weights carry them and a network reads raw input.
+GroupNorm only: nothing depends on the batch, and training and evaluation are the same function.
+Normalisation constants are buffers, so that weights carry them and a network reads raw input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.distillation.bins import BINS, centres, widths
+from srrd_ray.distillation.bins import BINS, bin_centres, bin_widths
 from srrd_ray.distillation.config import Architecture, NetworkConfig
 from srrd_ray.distillation.texture import masked_mean, texture
 
@@ -24,7 +24,9 @@ POOLED = 4
 
 
 class Reading(NamedTuple):
-    """What a network says about cubes: logits (b, parameter, BINS) and its features after each block, each pooled to 4³."""
+    """The output of a network: logits (b, parameter, BINS) and the features after each block,
+    each pooled to 4³.
+    """
 
     logits: Tensor
     features: tuple[Tensor, ...]
@@ -51,8 +53,9 @@ class ResidualBlock(nn.Module):
 class HistogramHead(nn.Module):
     """Logits of a histogram for each parameter: a Gaussian whose centre and log SD are linear in the features, and a linear residue.
 
-    The Gaussian makes few cubes enough: its centre is an ordinary regression. The residue, 0 at first, lets a histogram
-    take any other shape. The buffers `middle` and `unit` are mean and SD of the training targets.
+    The Gaussian makes few cubes enough: its centre is an ordinary regression.
+    The residue, 0 at first, lets a histogram take any other shape.
+    The buffers `middle` and `unit` are mean and SD of the training targets.
     """
 
     middle: Tensor
@@ -68,9 +71,9 @@ class HistogramHead(nn.Module):
         for layer in (self.centre, self.log_sd, self.residue):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.register_buffer("middle", centres().mean(dim=1))
-        self.register_buffer("unit", widths() * BINS / 6)
-        self.register_buffer("at", centres())
+        self.register_buffer("middle", bin_centres().mean(dim=1))
+        self.register_buffer("unit", bin_widths() * BINS / 6)
+        self.register_buffer("at", bin_centres())
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (b, parameter, BINS)."""
@@ -93,17 +96,19 @@ class PatchRegressor(nn.Module):
     texture_mean: Tensor
     texture_sd: Tensor
 
-    def __init__(self, config: NetworkConfig, block: Callable[[int, int, int], nn.Module] = ResidualBlock) -> None:
+    def __init__(
+        self, config: NetworkConfig, block: Callable[[int, int, int], nn.Module] = ResidualBlock
+    ) -> None:
         super().__init__()
         self.config = config
         kernel, stride = config.stem
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.stem = nn.Conv3d(2, config.width, kernel, stride=stride, padding=padding, bias=False)
-        widths = (config.width, *config.channels)
-        self.blocks = nn.ModuleList(block(a, b, config.groups) for a, b in pairwise(widths))
-        self.norm = nn.GroupNorm(config.groups, widths[-1])
+        bin_widths = (config.width, *config.channels)
+        self.blocks = nn.ModuleList(block(a, b, config.groups) for a, b in pairwise(bin_widths))
+        self.norm = nn.GroupNorm(config.groups, bin_widths[-1])
         statistics = 3 + len(config.lags)
-        self.head = HistogramHead(widths[-1] + statistics)
+        self.head = HistogramHead(bin_widths[-1] + statistics)
         self.register_buffer("input_mean", torch.zeros(()))
         self.register_buffer("input_sd", torch.ones(()))
         self.register_buffer("texture_mean", torch.zeros(statistics))
@@ -128,13 +133,13 @@ class PatchRegressor(nn.Module):
             features.append(F.adaptive_avg_pool3d(x, POOLED))
         weights = F.adaptive_avg_pool3d(mask, tuple(x.shape[2:]))
         pooled = masked_mean(F.relu(self.norm(x)), weights)
-        seen = (texture(shown, mask, self.config.lags) - self.texture_mean) / self.texture_sd
-        logits = self.head(torch.cat([seen.clamp(-5, 5), pooled], dim=1))
+        statistics = (texture(shown, mask, self.config.lags) - self.texture_mean) / self.texture_sd
+        logits = self.head(torch.cat([statistics.clamp(-5, 5), pooled], dim=1))
         return Reading(logits, tuple(features))
 
 
 class Adapters(nn.Module):
-    """1³ convolutions from the student's channels to the teacher's, one for each block."""
+    """1³ convolutions from the student's channels to the teacher's, one per block."""
 
     def __init__(self, student: NetworkConfig, teacher: NetworkConfig) -> None:
         super().__init__()
@@ -173,25 +178,27 @@ def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) ->
 
 @torch.no_grad()
 def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> None:
-    """Set the normalisation from training cubes, and start the head at the ridge regression of `targets` (n, parameter).
+    """Set the normalisation from training cubes, and start the head at the ridge regression of `targets` (n,
+    parameter).
 
-    The untrained network therefore predicts what the texture statistics alone can tell; training adds the rest.
+    The untrained network therefore predicts what the texture statistics alone can tell;
+    training adds the rest.
     """
     inside = image[mask > 0.5]
     network.input_mean.copy_(inside.mean())
     network.input_sd.copy_(inside.std().clamp_min(1e-6))
-    seen = network.statistics(image, mask)
-    network.texture_mean.copy_(seen.mean(dim=0))
-    network.texture_sd.copy_(seen.std(dim=0, correction=0).clamp_min(1e-3))
-    standard = ((seen - network.texture_mean) / network.texture_sd).clamp(-5, 5)
+    statistics = network.statistics(image, mask)
+    network.texture_mean.copy_(statistics.mean(dim=0))
+    network.texture_sd.copy_(statistics.std(dim=0, correction=0).clamp_min(1e-3))
+    standard = ((statistics - network.texture_mean) / network.texture_sd).clamp(-5, 5)
     head = network.head
     head.middle.copy_(targets.mean(dim=0))
-    head.unit.copy_(targets.std(dim=0, correction=0).clamp_min(widths() / 2))
+    head.unit.copy_(targets.std(dim=0, correction=0).clamp_min(bin_widths() / 2))
     wanted = (targets - head.middle) / head.unit
     weights = ridge(standard, wanted)
     head.centre.weight[:, : standard.shape[1]] = weights.T
-    left = (wanted - standard @ weights).std(dim=0, correction=0)
-    head.log_sd.bias.copy_(left.clamp_min(0.1).log())
+    residual = (wanted - standard @ weights).std(dim=0, correction=0)
+    head.log_sd.bias.copy_(residual.clamp_min(0.1).log())
 
 
 def ridge(features: Tensor, targets: Tensor, penalty: float = 0.01) -> Tensor:

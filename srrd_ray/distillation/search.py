@@ -1,4 +1,6 @@
-"""What one trial of the search does: train a student on some patients of a fold, score it on the others, epoch by epoch."""
+"""What one trial of the search does: train a student on some patients of a fold, score it on the others,
+epoch by epoch.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,17 @@ from srrd_ray.statistics.estimate import paired
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrialInputs:
-    """The cubes of the training patients of one fold, and what the fold's teacher says about them."""
+    """The cubes of the training patients of one fold, and the teacher's outputs on them."""
 
     data: DistillationData
     outputs: TeacherOutputs
 
 
-def drawn(search: SearchConfig, default: HyperParameters, trials: int, seed: int) -> tuple[HyperParameters, ...]:
-    """Return the settings of a search: no teacher, the default, and random draws; the same for the same seed.
+def sample_settings(
+    search: SearchConfig, default: HyperParameters, trials: int, seed: int
+) -> tuple[HyperParameters, ...]:
+    """Return the settings of a search: no teacher, the default, and random samples;
+    the same for the same seed.
 
     Learning rate and weight decay stay, so that baseline and distilled have the same optimisation.
     """
@@ -49,10 +54,13 @@ def drawn(search: SearchConfig, default: HyperParameters, trials: int, seed: int
     return tuple(settings[:trials])
 
 
-def trial(inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfig, seed: int) -> Iterator[float]:
+def trial(
+    inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfig, seed: int
+) -> Iterator[float]:
     """Yield the mean ICC(A,1) of the four parameters after each epoch, on inner validation patients.
 
-    The student never sees these patients; the fold's teacher did, so that scores of guided trials may be a little high.
+    The student never sees these patients;
+    the fold's teacher did, so that scores of guided trials may be a little high.
     The patients of the outer fold take no part.
 
     Raises
@@ -71,21 +79,23 @@ def trial(inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfi
 
 
 def validation_rows(patients: NDArray[np.str_], inner_folds: int, seed: int) -> NDArray[np.bool_]:
-    """Return which rows belong to the inner validation patients: one patient in `inner_folds`, one at least."""
+    """Return which rows belong to inner validation patients: one patient in `inner_folds`, at least one."""
     order = sorted({str(p) for p in patients}, key=lambda patient: seed_from(seed, "inner", patient))
     return np.isin(patients, order[: max(len(order) // inner_folds, 1)])
 
 
 def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
-    """Return the mean over parameters of ICC(A,1) between predicted and measured means of each patient's regions.
+    """Return the mean over parameters of ICC(A,1) between predicted and
+    measured means of each patient's regions.
 
-    A parameter without a value (fewer than three regions, or neither side tells them apart) counts as 0. Few regions give
-    scores far below -1.
+    A parameter without a value (fewer than three regions, or neither side tells them apart) counts as 0.
+    Few regions give scores far below -1.
 
     Raises
     ------
     TrainingError
-        `prediction-not-finite`: 0 would be better than the score of a student whose predictions are merely bad.
+        `prediction-not-finite`: 0 would be better than the score of a
+        student whose predictions are merely bad.
     """
     if not np.isfinite(predicted).all():
         raise TrainingError(
@@ -94,8 +104,10 @@ def agreement(predicted: NDArray[np.float32], data: DistillationData) -> float:
             got=f"{int(np.count_nonzero(~np.isfinite(predicted)))} of {predicted.size}",
             todo="Lower the learning rate or the loss weights.",
         )
-    mine, theirs = (region_means(values, data) for values in (predicted, data.targets))
-    return float(np.mean([_icc_or_zero(a, b) for a, b in zip(mine.T, theirs.T, strict=True)]))
+    predicted_means, measured_means = (region_means(values, data) for values in (predicted, data.targets))
+    return float(
+        np.mean([_icc_or_zero(a, b) for a, b in zip(predicted_means.T, measured_means.T, strict=True)])
+    )
 
 
 def _icc_or_zero(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -106,7 +118,7 @@ def _icc_or_zero(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def region_means(values: NDArray[np.float32], data: DistillationData) -> NDArray[np.float64]:
-    """Return the means of `values` (n, parameter) over the cubes of each patient's region, in sorted order."""
+    """Return the means of `values` (n, parameter) over the cubes of each patient's region, sorted."""
     keys = np.array([f"{p}/{r}" for p, r in zip(data.patients, data.regions, strict=True)])
     _, group = np.unique(keys, return_inverse=True)
     sums = np.zeros((group.max() + 1, values.shape[1]))

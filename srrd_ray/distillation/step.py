@@ -1,4 +1,4 @@
-"""One epoch of a teacher, and of a student with or without one; and what a trained network says about cubes."""
+"""The learners: one epoch of a teacher, and of a student with or without a teacher."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.optim import AdamW, Optimizer
 
 from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.learner import Shard, batches
-from srrd_ray.distillation.augmentation import drawn_flips, mirrored, varied
+from srrd_ray.distillation.augmentation import augment, mirror, sample_flips
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import start_guided
-from srrd_ray.distillation.inference import TeacherOutputs, cubes
+from srrd_ray.distillation.inference import TeacherOutputs, to_cubes
 from srrd_ray.distillation.losses import LOSS_TERMS, LossTerm, StudentBatch, histogram_loss
 from srrd_ray.distillation.networks import PatchRegressor, Reading, build, build_adapters, fit_constants
 
@@ -28,7 +28,7 @@ class TeacherLearner:
 
     def __init__(self, name: str, data: DistillationData, config: DistillationConfig, seed: int) -> None:
         self._name, self._config, self._seed = name, config, seed
-        self._images, self._masks = cubes(data.mr, data.mr_mask)
+        self._images, self._masks = to_cubes(data.mr, data.mr_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.teacher, seed)
         fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
@@ -55,11 +55,11 @@ class TeacherLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean ``loss``."""
         _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
-        flips = drawn_flips(len(self._targets), self._seed, epoch)
+        flips = sample_flips(len(self._targets), self._seed, epoch)
         losses, device = [], next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
-            images = varied(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
+            images = augment(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
             reading: Reading = wrapped["network"](images.to(device), masks.to(device))
             loss = histogram_loss(reading.logits, self._targets[rows].to(device))
             losses.append(_step(loss, self._optimizer, [self.network], self._name))
@@ -94,7 +94,7 @@ class StudentLearner:
         self._hyper = config.hyper if teacher else config.hyper.without_teacher()
         self._teacher = teacher
         self._terms = tuple(term for term in terms if term.counts(self._hyper, taught=teacher is not None))
-        self._images, self._masks = cubes(data.ct, data.ct_mask)
+        self._images, self._masks = to_cubes(data.ct, data.ct_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.student, seed, make)
         fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
@@ -117,8 +117,8 @@ class StudentLearner:
 
     def modules(self) -> Mapping[str, nn.Module]:
         """The student and, where features are compared, the adapters to the teacher's channels."""
-        own: dict[str, nn.Module] = {"network": self.network}
-        return own | {"adapters": self._adapters} if self._adapters else own
+        modules: dict[str, nn.Module] = {"network": self.network}
+        return modules | {"adapters": self._adapters} if self._adapters else modules
 
     def optimizers(self) -> Mapping[str, Optimizer]:
         """One optimizer for all of `modules`."""
@@ -127,23 +127,29 @@ class StudentLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
         _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
-        flips = drawn_flips(len(self._targets), self._seed, epoch)
+        flips = sample_flips(len(self._targets), self._seed, epoch)
         sums: dict[str, list[float]] = {}
         device = next(self.network.parameters()).device
         for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
             images, masks = _batch(self._images, self._masks, rows, flips)
-            images = varied(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
+            images = augment(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
             reading: Reading = wrapped["network"](images.to(device), masks.to(device))
             batch = self._compared(reading, rows, flips, wrapped)
             values = {term.name: term.value(batch) for term in self._terms}
-            weighed = torch.stack([term.weight(self._hyper) * values[term.name] for term in self._terms]).sum()
+            weighed = torch.stack(
+                [term.weight(self._hyper) * values[term.name] for term in self._terms]
+            ).sum()
             loss = _step(weighed, self._optimizer, list(self.modules().values()), self._name)
             for key, value in {**{k: float(v.detach()) for k, v in values.items()}, "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
         return {key: float(np.mean(values)) for key, values in sums.items()}
 
     def _compared(
-        self, reading: Reading, rows: NDArray[np.intp], flips: NDArray[np.intp], wrapped: Mapping[str, nn.Module]
+        self,
+        reading: Reading,
+        rows: NDArray[np.intp],
+        flips: NDArray[np.intp],
+        wrapped: Mapping[str, nn.Module],
     ) -> StudentBatch:
         """Return what the terms of the loss compare for the cubes `rows`, mirrored by `flips`."""
         device, teacher = reading.logits.device, self._teacher
@@ -160,8 +166,12 @@ class StudentLearner:
         )
 
 
-def _batch(images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-    shown = [torch.stack([mirrored(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)]
+def _batch(
+    images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]
+) -> tuple[Tensor, Tensor]:
+    shown = [
+        torch.stack([mirror(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)
+    ]
     return shown[0], shown[1]
 
 
@@ -183,7 +193,8 @@ def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: st
     Raises
     ------
     TrainingError
-        `loss-not-finite`. Gradients are shared by all ranks before they are checked, so that all of them stop together.
+        `loss-not-finite`. Gradients are shared by all ranks before they are checked,
+        so that all of them stop together.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

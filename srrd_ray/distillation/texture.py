@@ -1,4 +1,4 @@
-"""What a radiologist's ruler would read in a cube: mean, spread and how fast the signal changes with distance."""
+"""Texture statistics of a cube: mean, spread and how fast the signal changes with distance."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from srrd_ray.distillation.config import Lag
 
 
 def masked_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the means over space (b, c) of `values` (b, c, z, y, x), weighted by `weights` (b, 1, z, y, x)."""
+    """Return the means (b, c) over space of `values` (b, c, z, y, x), weights (b, 1, z, y, x)."""
     total = weights.sum(dim=(2, 3, 4)).clamp_min(1e-6)
     return (values * weights).sum(dim=(2, 3, 4)) / total
 
 
 def texture(image: Tensor, mask: Tensor, lags: tuple[Lag, ...]) -> Tensor:
-    """Return masked mean, log SD, skewness and, for each (axis, lag in voxels), half the log of the variogram.
+    """Return masked mean, log SD, skewness and, for each (axis, lag in voxels),
+    half the log of the variogram.
 
-    The variogram (mean squared difference of voxels a lag apart, both in the mask) carries the scale of the texture: the
-    ratio of two lags does not change with contrast. Shapes: `image` and `mask` (b, 1, z, y, x) -> (b, 3 + lags).
+    The variogram (mean squared difference of voxels a lag apart, both in the mask) carries the scale of the
+    texture: the ratio of two lags does not change with contrast. Shapes:
+    `image` and `mask` (b, 1, z, y, x) -> (b, 3 + lags).
     """
     mean = masked_mean(image, mask)
     centred = image - mean[:, :, None, None, None]

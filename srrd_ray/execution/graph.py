@@ -65,10 +65,14 @@ class StageGraph:
         """Carry out one stage for everything that remains."""
         items = self._items(stage)
         task = self._task(stage)
-        redo = frozenset(item.name for item in items if any(token in self.redone for token in self._needs(stage, item)))
+        redo = frozenset(
+            item.name for item in items if any(token in self.redone for token in self._needs(stage, item))
+        )
         lost: set[Knee] = set()
         total = len(self.remaining) if stage.scope != "cohort" else 1
-        for item, result, skipped in self.runner.carry_out(task, items, redo=redo, where=_where(stage), total=total):
+        for item, result, skipped in self.runner.carry_out(
+            task, items, redo=redo, where=_where(stage), total=total
+        ):
             token = stage.name, item.name
             if result.sidecar is not None:
                 self.hashes[token] = result.sidecar.output_hash
@@ -118,7 +122,9 @@ class StageGraph:
             inputs = [self.hashes[token] for token in self._needs(stage, item)]
             inputs += [knee.key for knee in knees]
             inputs += [self.inputs.hash_outside(kind, name) for kind in stage.outside]
-            items.append(self._completed(stage, replace(item, input_hash=input_hash(stage.name, settings, inputs))))
+            items.append(
+                self._completed(stage, replace(item, input_hash=input_hash(stage.name, settings, inputs)))
+            )
         return items
 
     def _completed(self, stage: AnyStage, item: WorkItem) -> WorkItem:
@@ -162,7 +168,9 @@ class StageGraph:
                 case "knee":
                     yield from ((need.name, knee.key) for knee in item.knees)
                 case "shard":
-                    yield from ((need.name, name) for name in sorted({self.shard_of[knee] for knee in item.knees}))
+                    yield from (
+                        (need.name, name) for name in sorted({self.shard_of[knee] for knee in item.knees})
+                    )
                 case "cohort":
                     yield need.name, COHORT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from srrd_ray.core.records import STATUSES, Outcome, Status
 from srrd_ray.execution.events import Event, ItemEnded, StageEnded
-from srrd_ray.storage.atomic import sweep
+from srrd_ray.storage.atomic import remove_partial_files
 from srrd_ray.storage.layout import RunLayout
 
 log = logging.getLogger("srrd_ray")
@@ -28,16 +28,26 @@ class ProgressLog:
                 self.counts[outcome.status] += 1
                 self._log(outcome, event.total)
         elif isinstance(event, StageEnded):
-            counts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status])
+            counts = ", ".join(
+                f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status]
+            )
             log.info("%-16s %s in %.1f s", event.stage, counts or "nothing to do", event.seconds)
             self.counts.clear()
 
     def _log(self, outcome: Outcome, total: int) -> None:
-        level = logging.WARNING if outcome.error else logging.DEBUG if outcome.status == "skipped" else logging.INFO
+        level = (
+            logging.WARNING
+            if outcome.error
+            else logging.DEBUG
+            if outcome.status == "skipped"
+            else logging.INFO
+        )
         name = outcome.knee.key if outcome.knee else "cohort"
         message = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
         number = self.counts.total()
-        log.log(level, "%-16s %3d/%d  %s  %s  %s", outcome.stage, number, total, name, outcome.status, message)
+        log.log(
+            level, "%-16s %3d/%d  %s  %s  %s", outcome.stage, number, total, name, outcome.status, message
+        )
 
 
 @dataclass(slots=True)
@@ -52,8 +62,10 @@ class Cleaner:
         if isinstance(event, ItemEnded) and not event.skipped:
             self.folders |= {self.layout.knee_folder(knee) for knee in event.item.knees}
             if event.result.sidecar is not None:
-                self.folders |= {(self.layout.root / output.path).parent for output in event.result.sidecar.outputs}
+                self.folders |= {
+                    (self.layout.root / output.path).parent for output in event.result.sidecar.outputs
+                }
         elif isinstance(event, StageEnded):
             for folder in sorted(self.folders):
-                sweep(folder)
+                remove_partial_files(folder)
             self.folders.clear()

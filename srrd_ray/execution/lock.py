@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from srrd_ray.core.errors import StoreError
-from srrd_ray.storage.places import create_text, touch
+from srrd_ray.storage.paths import create_text, touch
 
 HEARTBEAT_S = 20.0
 STALE_S = 180.0
@@ -107,7 +107,9 @@ def _take(path: Path) -> None:
             path.unlink(missing_ok=True)
         else:
             return
-    raise StoreError("output-locked", "another job took the output folder at this moment", where=path.parent.name)
+    raise StoreError(
+        "output-locked", "another job took the output folder at this moment", where=path.parent.name
+    )
 
 
 def _refuse_living(path: Path) -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 from srrd_ray import __version__
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Outcome
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.parallel import parallel_map
-from srrd_ray.storage.places import cached_listing, count_and_bytes
+from srrd_ray.storage.paths import cached_listing, count_and_bytes
 from srrd_ray.storage.schemas import validate
 
 BATCH = 1000
@@ -52,7 +52,7 @@ class Sidecar:
     @property
     def output_hash(self) -> str:
         """Hash of what the item produced; it enters the input hashes of all items that depend on it."""
-        return hash_of(self.stage, self.item, [(o.path, o.sha256) for o in self.outputs])
+        return hash_json(self.stage, self.item, [(o.path, o.sha256) for o in self.outputs])
 
     @property
     def size(self) -> int:
@@ -62,7 +62,7 @@ class Sidecar:
 
 def input_hash(stage: str, settings: str, inputs: Iterable[str]) -> str:
     """Return the input hash of a work item: of its stage, the settings as JSON and the hashes of its inputs, in any order."""
-    return hash_of(stage, __version__, settings, sorted(inputs))
+    return hash_json(stage, __version__, settings, sorted(inputs))
 
 
 def commit(layout: RunLayout, sidecar: Sidecar) -> None:
@@ -77,7 +77,9 @@ def describe(root: Path, paths: Sequence[Path]) -> tuple[Output, ...]:
     return tuple(_describe(root, path) for path in sorted(paths))
 
 
-def find_up_to_date(layout: RunLayout, stage: str, item: str, wanted: str, *, verify: bool = False) -> Sidecar | None:
+def find_up_to_date(
+    layout: RunLayout, stage: str, item: str, wanted: str, *, verify: bool = False
+) -> Sidecar | None:
     """Return the sidecar of an item that is up to date for the input hash `wanted`, else null.
 
     `verify` also compares every byte of the outputs with their hash: it finds a flipped bit that the size does not show.

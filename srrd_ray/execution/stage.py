@@ -126,5 +126,11 @@ class StageFunction(Generic[Settings]):
     def __call__(self, item: WorkItem) -> Produced:
         """Return what the stage wrote for one work item."""
         return self.stage_function(
-            Work(item=item, layout=self.layout, settings=self.settings, cohort=self.cohort, trainer=self.trainer)
+            Work(
+                item=item,
+                layout=self.layout,
+                settings=self.settings,
+                cohort=self.cohort,
+                trainer=self.trainer,
+            )
         )

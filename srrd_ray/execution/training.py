@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import TuneConfig
-from srrd_ray.storage.places import remove_tree
+from srrd_ray.storage.paths import remove_tree
 
 LearnerFactory: TypeAlias = Callable[[], Iterator[Learner]]
 """Yields the learners one after the other; each is trained before the next is asked for."""
@@ -88,7 +88,9 @@ class Trial(Generic[Setting]):
 
 def winner(trials: Sequence[Trial[Setting]]) -> Trial[Setting]:
     """Return the trial with the best last score; the earlier one where two are equal."""
-    return max((trial for trial in trials if trial.sound), key=lambda trial: (trial.scores[-1], -trial.number))
+    return max(
+        (trial for trial in trials if trial.sound), key=lambda trial: (trial.scores[-1], -trial.number)
+    )
 
 
 class Trainer(Protocol):

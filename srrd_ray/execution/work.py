@@ -89,7 +89,7 @@ def run_safely(task: Task, item: WorkItem) -> Result:
         sidecar = run(task, item)
     except Exception as error:  # the one place where a failure becomes an outcome
         log.debug("%s %s failed", task.stage, item.name, exc_info=True)
-        return failure(task.stage, item, Fault.of(error), time.monotonic() - started)
+        return failure(task.stage, item, Fault.from_error(error), time.monotonic() - started)
     return success(item, sidecar, time.monotonic() - started)
 
 
@@ -118,7 +118,9 @@ def run(task: Task, item: WorkItem) -> Sidecar:
 def failure(stage: str, item: WorkItem, fault: Fault, seconds: float) -> Result:
     """Return the result of a work item that produced nothing."""
     knees = item.knees or (None,)
-    outcomes = tuple(Outcome(knee=k, stage=stage, status="failed", seconds=seconds, error=fault) for k in knees)
+    outcomes = tuple(
+        Outcome(knee=k, stage=stage, status="failed", seconds=seconds, error=fault) for k in knees
+    )
     return Result(item=item.name, outcomes=outcomes)
 
 

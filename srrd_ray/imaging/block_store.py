@@ -1,4 +1,6 @@
-"""Volumes that are read and written window by window: any OME-Zarr in, our own sharded arrays out, one writer a shard."""
+"""Volumes that are read and written window by window:
+any OME-Zarr in, our own sharded arrays out, one writer a shard.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.geometry import Geometry, Shape
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.imaging import foreign_zarr
 from srrd_ray.storage import sharded
 from srrd_ray.storage.atomic import replacing
@@ -43,23 +45,27 @@ def read_grey(path: Path, window: Window) -> NDArray[np.float64]:
     return grey
 
 
-def listing_hash(path: Path) -> str:
-    """Return a hash of the names, sizes and times of all files of a store: cheap, and another one after any change."""
+def hash_listing(path: Path) -> str:
+    """Return a hash of the names, sizes and modification times of all files of a store:
+    cheap, changes with any write.
+    """
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    seen = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    return hash_of(path.name, seen)
+    entries = [(p.relative_to(path).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hash_json(path.name, entries)
 
 
-def create(path: Path, grid: Geometry, dtype: str, block: Shape, name: str) -> None:
-    """Create an OME-Zarr 0.5 of one level at `path` with one shard a block; one that is there with that form is kept."""
+def create_store(path: Path, grid: Geometry, dtype: str, block: Shape, name: str) -> None:
+    """Create an OME-Zarr 0.5 of one level at `path` with one shard a block;
+    an existing one of that form is kept.
+    """
     shape = grid.shape
-    if _stands(path, shape, dtype, block):
+    if _matches(path, shape, dtype, block):
         return
     chunk = next((n for n in CHUNKS if all(b % n == 0 for b in block)), None)
-    with replacing(path) as beside:
-        group = zarr.create_group(beside, zarr_format=3)
+    with replacing(path) as temporary:
+        group = zarr.create_group(temporary, zarr_format=3)
         sides = (chunk,) * 3 if chunk else block
-        sharded.create(group, "0", shape, np.dtype(dtype), chunk=sides, shard=block, axes=AXES)
+        sharded.create_array(group, "0", shape, np.dtype(dtype), chunk=sides, shard=block, axes=AXES)
         scale = [{"type": "scale", "scale": list(grid.spacing_mm)}]
         axes = [{"name": axis, "type": "space", "unit": "millimeter"} for axis in AXES]
         level = {"path": "0", "coordinateTransformations": scale}
@@ -67,7 +73,7 @@ def create(path: Path, grid: Geometry, dtype: str, block: Shape, name: str) -> N
         group.update_attributes({"ome": ome, "ijk_to_lps": [list(row) for row in grid.ijk_to_lps]})
 
 
-def _stands(path: Path, shape: Shape, dtype: str, block: Shape) -> bool:
+def _matches(path: Path, shape: Shape, dtype: str, block: Shape) -> bool:
     try:
         array = _array(path)
     except StoreError:
@@ -88,7 +94,8 @@ def write_block(path: Path, window: Window, values: NDArray[np.generic]) -> Path
     array = _array(path, "r+")
     shards = array.shards or array.chunks
     whole = all(
-        w.start % s == 0 and w.stop == min(w.start + s, n) for w, s, n in zip(window, shards, array.shape, strict=True)
+        w.start % s == 0 and w.stop == min(w.start + s, n)
+        for w, s, n in zip(window, shards, array.shape, strict=True)
     )
     if not whole:
         raise StoreError("block-unaligned", "a block is not a whole shard", where=path.name, got=str(window))
@@ -97,8 +104,10 @@ def write_block(path: Path, window: Window, values: NDArray[np.generic]) -> Path
 
 
 def read_block(path: Path, window: Window) -> sharded.Array:
-    """Return the values of any window of a store that `create` made; every shard of it has been written."""
-    return sharded.read(path, _array(path), window)
+    """Return the values of any window of a store that `create_store` made;
+    every shard of it has been written.
+    """
+    return sharded.read_window(path, _array(path), window)
 
 
 def _array(path: Path, mode: str = "r") -> sharded.ZarrArray:

@@ -1,4 +1,6 @@
-"""Both knees in one field of view: found by the gap between their bones (CT) or legs (MR), and cut apart by side."""
+"""Both knees in one field of view: separated at the gap between their bones (CT) or legs (MR),
+and cropped to one side.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ JOIN_MM = 12.0
 SHARE = 0.02
 
 
-def one_side(image: Image, modality: Modality, side: Side | None, where: str) -> tuple[Image, tuple[Note, ...]]:
+def crop_to_side(
+    image: Image, modality: Modality, side: Side | None, where: str
+) -> tuple[Image, tuple[Note, ...]]:
     """Return the part of `image` that shows the knee of `side`, and a note where there were two.
 
     The left knee is the one of larger LPS x. An image less than 180 mm wide is taken as one knee.
@@ -31,7 +35,7 @@ def one_side(image: Image, modality: Modality, side: Side | None, where: str) ->
     Raises
     ------
     InputError
-        `both-knees` where two knees are there and cannot be told apart, or no side is known.
+        `both-knees` where two knees cannot be separated, or no side is known.
     """
     axis, toward_left = _left_right(image)
     step = image.geometry.spacing_mm[axis]
@@ -39,11 +43,11 @@ def one_side(image: Image, modality: Modality, side: Side | None, where: str) ->
         return image, ()
     runs = _runs(_profile(image.array, modality, axis), step)
     if len(runs) == 1 and (runs[0][1] - runs[0][0]) * step > WIDEST_KNEE_MM:
-        raise _inseparable(where, "the bones of both sides touch in projection")
+        raise _inseparable_error(where, "the bones of both sides touch in projection")
     if len(runs) < 2:
         return image, ()
     if len(runs) > 2 or side is None:
-        raise _inseparable(where, f"{len(runs)} parts" if side else "no side is given")
+        raise _inseparable_error(where, f"{len(runs)} parts" if side else "no side is given")
     cut = (runs[0][1] + runs[1][0]) // 2
     upper = (side == "L") == toward_left
     part = _part(image, axis, cut, upper=upper)
@@ -52,13 +56,15 @@ def one_side(image: Image, modality: Modality, side: Side | None, where: str) ->
 
 
 def _left_right(image: Image) -> tuple[int, bool]:
-    """Return the array axis along the patient's left-right, and whether its index grows toward the left (+x)."""
+    """Return the array axis along left-right, and whether its index grows toward the left (+x)."""
     columns = image.geometry.affine[0, :3] / np.linalg.norm(image.geometry.affine[:3, :3], axis=0)
     i = int(np.argmax(np.abs(columns)))
     return 2 - i, bool(columns[i] > 0)
 
 
-def _profile(values: NDArray[np.int16] | NDArray[np.float32], modality: Modality, axis: int) -> NDArray[np.float64]:
+def _profile(
+    values: NDArray[np.int16] | NDArray[np.float32], modality: Modality, axis: int
+) -> NDArray[np.float64]:
     """Return the count of bone (CT) or tissue (MR) voxels in each plane across `axis`."""
     threshold = BONE_HU if modality == "ct" else 0.2 * float(np.percentile(values[::4, ::4, ::4], 95))
     others = tuple(a for a in range(3) if a != axis)
@@ -89,10 +95,10 @@ def _triple(values: list[int]) -> Shape:
     return z, y, x
 
 
-def _inseparable(where: str, got: str) -> InputError:
+def _inseparable_error(where: str, got: str) -> InputError:
     return InputError(
         "both-knees",
-        "both knees are in one image and cannot be told apart",
+        "both knees are in one image and cannot be separated",
         where=where,
         got=got,
         expected="one knee, or two with a gap between their bones",

@@ -1,4 +1,6 @@
-"""OME-Zarr 0.4 and 0.5 written by anybody; our own volumes are known by their block and keep their exact geometry."""
+"""OME-Zarr 0.4 and 0.5 written by anybody;
+our own volumes are known by their block and keep their exact geometry.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def is_group(path: Path) -> bool:
 
 
 def read_header(path: Path, rules: ReadRules) -> PlainHeader:
-    """Return the header of level 0; `oriented` for our own volumes only, as NGFF does not know left from right.
+    """Return the header of level 0; `oriented` for our own volumes only,
+    as NGFF does not know left from right.
 
     Raises
     ------
@@ -50,7 +53,8 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
 
 
 def open_image(path: Path) -> tuple[sharded.ZarrArray, Geometry]:
-    """Return level 0 of any OME-Zarr as a lazy array whose last three axes are (z, y, x), and its grid; however large.
+    """Return level 0 of any OME-Zarr as a lazy array whose last three axes are (z, y, x), and its grid;
+    however large.
 
     Raises
     ------
@@ -93,7 +97,9 @@ def _multiscale(path: Path, group: zarr.Group) -> Mapping[str, object]:
     ome = attributes.get("ome", attributes)
     scales = ome.get("multiscales") if isinstance(ome, Mapping) else None
     if not isinstance(scales, list) or not scales or not isinstance(scales[0], Mapping):
-        raise InputError("image-unreadable", "no multiscales block", where=path.name, expected="OME-Zarr 0.4 or 0.5")
+        raise InputError(
+            "image-unreadable", "no multiscales block", where=path.name, expected="OME-Zarr 0.4 or 0.5"
+        )
     return scales[0]
 
 
@@ -122,14 +128,18 @@ def _geometry(
             translation = np.asarray(transform["translation"][-3:], dtype=np.float64)
     axes = multiscale.get("axes")
     units = (
-        {str(axis.get("unit")) for axis in axes[-3:] if isinstance(axis, Mapping)} if isinstance(axes, list) else set()
+        {str(axis.get("unit")) for axis in axes[-3:] if isinstance(axis, Mapping)}
+        if isinstance(axes, list)
+        else set()
     )
     unit = units.pop() if len(units) == 1 else "None"
     factor = _TO_MM.get(unit, 1.0)
     notes: tuple[Note, ...] = ()
     if unit not in _TO_MM:
-        notes = (Note(severity="FLAG", code="zarr-units", message="spatial unit unknown, taken as millimetres"),)
+        notes = (
+            Note(severity="FLAG", code="zarr-units", message="spatial unit unknown, taken as millimetres"),
+        )
     elif factor != 1.0:
         notes = (Note(severity="FIX", code="zarr-units", message=f"{unit} converted to millimetres"),)
     z, y, x = shape
-    return Geometry.aligned((z, y, x), scale * factor, (translation * factor)[::-1]), notes
+    return Geometry.axis_aligned((z, y, x), scale * factor, (translation * factor)[::-1]), notes

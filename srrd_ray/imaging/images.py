@@ -1,7 +1,8 @@
-"""One door for foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM folder become a volume in LPS millimetres.
+"""The reader of foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM
+folder become a volume in LPS millimetres.
 
-What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed. Pickles and archives are
-never opened.
+What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed.
+Pickles and archives are never opened.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from srrd_ray.imaging.source import (
     SourceImage,
     check_grid,
 )
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 
 SHEAR = 1e-3
 _UNSAFE = (".pkl", ".pickle", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".joblib", ".mat")
@@ -61,7 +62,9 @@ def image_format(path: Path) -> Format:
             todo="Convert it where you trust it.",
         )
     if name.endswith(_ARCHIVES):
-        raise InputError("format-archive", "archives are not unpacked", where=path.name, todo="Unpack it yourself.")
+        raise InputError(
+            "format-archive", "archives are not unpacked", where=path.name, todo="Unpack it yourself."
+        )
     if name.endswith((".nii", ".nii.gz")):
         return "nifti"
     if name.endswith((".nrrd", ".nhdr")):
@@ -79,7 +82,11 @@ def image_format(path: Path) -> Format:
 
 
 def read_header(
-    path: Path, modality: Modality | None = None, *, side: Side | None = None, rules: ReadRules = DEFAULT_RULES
+    path: Path,
+    modality: Modality | None = None,
+    *,
+    side: Side | None = None,
+    rules: ReadRules = DEFAULT_RULES,
 ) -> SourceHeader:
     """Return what the headers of an image say, every check made that needs no voxel.
 
@@ -107,22 +114,27 @@ def _read_header(path: Path, modality: Modality | None, side: Side | None, rules
 
 
 def read_image(
-    path: Path, modality: Modality | None = None, *, side: Side | None = None, rules: ReadRules = DEFAULT_RULES
+    path: Path,
+    modality: Modality | None = None,
+    *,
+    side: Side | None = None,
+    rules: ReadRules = DEFAULT_RULES,
 ) -> SourceImage:
     """Return the image at `path` as int16 (where every value is a whole number that fits) or float32.
 
     Parameters
     ----------
     modality
-        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT; anatomy is then not asked for.
+        `ct` (HU), `mr` (arbitrary units), or none for any volume, e.g. of microCT;
+        anatomy is then not checked.
     side
         The side that knees.tsv states; a header that names the other one is refused.
 
     Raises
     ------
     InputError
-        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`, `image-air`,
-        `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
+        As `read_header`; also `image-truncated`, `dicom-pixels`, `voxels-not-finite`, `image-constant`,
+        `image-air`, `both-knees`, `wrong-modality` and, for a CT, `not-a-knee`.
     """
     with local_copy(path) as here:
         if image_format(here) == "dicom":
@@ -131,7 +143,7 @@ def read_image(
             image = _read_plain(here, modality, rules)
     if modality is None:
         return image
-    volume, notes = both_knees.one_side(image.volume, modality, side, path.name)
+    volume, notes = both_knees.crop_to_side(image.volume, modality, side, path.name)
     doubts = is_knee.check_anatomy(volume, modality, path.name, rules)
     return replace(image, volume=volume, notes=image.notes + notes + doubts)
 
@@ -139,11 +151,11 @@ def read_image(
 def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
     header = _read_header(path, modality, None, rules)
     geometry, _ = _plain_geometry(path, header.format, modality, rules)
-    values, notes = _finite(path, _plain_values(path, header.format, rules), modality)
+    values, notes = _replace_nonfinite(path, _plain_values(path, header.format, rules), modality)
     _check_content(path, values, modality)
     volume = _volume(values, geometry)
     if not geometry.matches(header.geometry):
-        volume = compact(volume.onto(header.geometry, fill=AIR_HU if modality == "ct" else 0.0))
+        volume = compact(volume.resample_onto(header.geometry, fill=AIR_HU if modality == "ct" else 0.0))
     return SourceImage(volume=volume, unit="HU" if modality == "ct" else "au", notes=header.notes + notes)
 
 
@@ -168,8 +180,8 @@ def read_mask(
     Raises
     ------
     InputError
-        `mask-grid` (another shape or affine than its image, both are named), `mask-values` (more than one label),
-        `mask-format` or `mask-empty`.
+        `mask-grid` (another shape or affine than its image, both are named),
+        `mask-values` (more than one label), `mask-format` or `mask-empty`.
     """
     with local_copy(path) as here:
         return _read_mask(here, like, label, rules)
@@ -179,40 +191,46 @@ def _read_mask(path: Path, like: Geometry | None, label: int | None, rules: Read
     kind = image_format(path)
     if kind == "dicom":
         if like is None:
-            raise InputError("mask-format", "a DICOM segmentation needs the image it was drawn on", where=path.name)
-        return _not_empty(path, dicom_seg.read_segmentation(path, like))
+            raise InputError(
+                "mask-format", "a DICOM segmentation needs the image it belongs to", where=path.name
+            )
+        return _require_not_empty(path, dicom_seg.read_segmentation(path, like))
     geometry, _ = _plain_geometry(path, kind, None, rules)
-    start = _inside(path, geometry, like) if like is not None else (0, 0, 0)
+    start = _offset_in_mask(path, geometry, like) if like is not None else (0, 0, 0)
     values = _plain_values(path, kind, rules)
-    found = np.unique(values)
-    if label is not None and len(found) > 2:
-        values, found = values == label, found[:0]
-    if len(found) > 2 or not np.isfinite(found.astype(np.float64)).all():
+    labels = np.unique(values)
+    if label is not None and len(labels) > 2:
+        values, labels = values == label, labels[:0]
+    if len(labels) > 2 or not np.isfinite(labels.astype(np.float64)).all():
         raise InputError(
             "mask-values",
             "a mask has one label",
             where=path.name,
-            got=f"labels {found[:8].tolist()}",
+            got=f"labels {labels[:8].tolist()}",
             expected="0 and one other",
             todo="Split it into a mask for each bone.",
         )
     whole = Volume(array=values != 0, geometry=geometry)
     if like is None:
-        return _not_empty(path, whole)
-    return _not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
+        return _require_not_empty(path, whole)
+    return _require_not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
 
 
-def _not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
+def _require_not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
     if not mask.array.any():
         raise InputError("mask-empty", "the mask is empty", where=path.name, got=_grid_text(mask.geometry))
     return mask
 
 
-def _inside(path: Path, geometry: Geometry, like: Geometry) -> Shape:
-    """Return where `like` begins in a mask that covers it on the same lattice (both knees are masked in one file)."""
+def _offset_in_mask(path: Path, geometry: Geometry, like: Geometry) -> Shape:
+    """Return where `like` begins in a mask that covers it on the same
+    lattice (both knees are masked in one file).
+    """
     offset = geometry.lps_to_index(like.index_to_lps((0, 0, 0)))
     z, y, x = (int(v) for v in np.rint(offset))
-    fits = min(z, y, x) >= 0 and all(a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True))
+    fits = min(z, y, x) >= 0 and all(
+        a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True)
+    )
     if not fits or not geometry.crop((z, y, x), like.shape).matches(like, tolerance_mm=0.01):
         raise InputError(
             "mask-grid",
@@ -234,7 +252,11 @@ def _plain_geometry(
     if kind == "ome-zarr":
         plain = foreign_zarr.read_header(path, rules)
     else:
-        plain = nrrd_mha.read_nrrd_header(path, rules) if kind == "nrrd" else nrrd_mha.read_mha_header(path, rules)
+        plain = (
+            nrrd_mha.read_nrrd_header(path, rules)
+            if kind == "nrrd"
+            else nrrd_mha.read_mha_header(path, rules)
+        )
     if plain.oriented:
         return plain.geometry, plain.notes
     if modality is not None:
@@ -245,7 +267,9 @@ def _plain_geometry(
             expected="an orientation in LPS or RAS",
             todo="Convert it again from DICOM, keeping the orientation.",
         )
-    note = Note(severity="FLAG", code="image-no-orientation", message="orientation unknown: axes taken as LPS")
+    note = Note(
+        severity="FLAG", code="image-no-orientation", message="orientation unknown: axes taken as LPS"
+    )
     return plain.geometry, (*plain.notes, note)
 
 
@@ -277,19 +301,19 @@ def _unshear(path: Path, geometry: Geometry, rules: ReadRules) -> tuple[Geometry
             todo="Set shear to resample, or write the image on an orthogonal grid.",
         )
     note = Note(severity="FIX", code="affine-sheared", message="sheared grid resampled to an orthogonal one")
-    straight = _square(geometry)
-    return dicom_series.orthogonal(straight), (note,)
+    straight = _orthogonalize_plane(geometry)
+    return dicom_series.orthogonalize(straight), (note,)
 
 
-def _square(geometry: Geometry) -> Geometry:
-    """Return `geometry` with its in-plane axes made orthogonal; the slices keep their shear for `orthogonal`."""
+def _orthogonalize_plane(geometry: Geometry) -> Geometry:
+    """Return `geometry` with orthogonal in-plane axes; the slices keep their shear for `orthogonalize`."""
     affine = geometry.affine
     x, y = affine[:3, 0], affine[:3, 1]
     affine[:3, 1] = y - x * np.dot(x, y) / np.dot(x, x)
-    return Geometry.make(geometry.shape, affine)
+    return Geometry.from_affine(geometry.shape, affine)
 
 
-def _finite(
+def _replace_nonfinite(
     path: Path, values: NDArray[np.generic], modality: Modality | None
 ) -> tuple[NDArray[np.int16] | NDArray[np.float32], tuple[Note, ...]]:
     """Return values with NaN and infinities set to air, refusing them where they touch tissue."""
@@ -306,14 +330,18 @@ def _finite(
     if inside or count == bad.size:
         raise InputError(
             "voxels-not-finite",
-            "NaN or infinite voxels in or beside tissue",
+            "NaN or infinite voxels in or next to tissue",
             where=path.name,
-            got=f"{count} such voxels, {inside} of them beside tissue",
+            got=f"{count} such voxels, {inside} of them next to tissue",
             expected="finite values",
             todo="Export the image again; they are only corrected in air.",
         )
     return numbers, (
-        Note(severity="FIX", code="voxels-not-finite", message=f"{count} voxels that were no numbers set to air"),
+        Note(
+            severity="FIX",
+            code="voxels-not-finite",
+            message=f"{count} voxels that were no numbers set to air",
+        ),
     )
 
 
@@ -323,7 +351,9 @@ def _near_tissue(numbers: NDArray[np.float32], modality: Modality | None) -> NDA
     return near
 
 
-def _check_content(path: Path, values: NDArray[np.int16] | NDArray[np.float32], modality: Modality | None) -> None:
+def _check_content(
+    path: Path, values: NDArray[np.int16] | NDArray[np.float32], modality: Modality | None
+) -> None:
     low, high = float(values.min()), float(values.max())
     if low == high:
         raise InputError("image-constant", "every voxel has one value", where=path.name, got=f"{low:g}")

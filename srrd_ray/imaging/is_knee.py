@@ -1,8 +1,8 @@
-"""Whether voxels are those of a knee and of the modality that is stated, though no header says otherwise.
+"""Whether an image shows a knee in the stated modality, judged by its voxels alone.
 
-In CT a knee has one place where bone is as wide as condyles or a plateau; shafts and hands have none, and a trunk has more body
-around it than a leg. An MR has no units by which bone could be told: of it only header, extent and the sign of its values are
-judged.
+In CT a knee has one level where bone is as wide as condyles or a plateau; shafts and hands have none, and a
+trunk has more body around it than a leg. An MR has no absolute unit that identifies bone:
+only its header, extent and the sign of its values are checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COARSE_MM, PLANE_MM = 2.0, 4.0
 """Edge of a pixel, and distance of the planes that are looked at."""
 BONE_HU, TISSUE_HU = 150.0, -300.0
 ACROSS_MM, ALONG_MM = 80.0, 30.0
-"""Least field of view that shows condyles or plateau whole; a smaller one is not judged."""
+"""Least field of view that shows condyles or plateau whole; a smaller one is not checked."""
 LEAST_BONE_CM2, MOST_BONE_CM2 = 12.0, 90.0
 """Widest section of bone: shafts stay below, a skull or a pelvis is above."""
 MOST_BODY_CM2 = 450.0
@@ -41,8 +41,10 @@ AIR_LIKE, AIR_SHARE = -500.0, 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Looks:
-    """What the planes across the leg show: widest section of one bone, bones in the median plane, body at the widest bone."""
+class Sections:
+    """What the planes across the leg show: widest section of one bone, bones in the median plane,
+    body at the widest bone.
+    """
 
     bone_cm2: float
     bones: int
@@ -58,17 +60,18 @@ class Looks:
 
 
 def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules) -> tuple[Note, ...]:
-    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an image may show something else than one knee.
+    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an
+    image may show something else than one knee.
 
-    A field of view too small to show condyles or plateau whole is not judged.
+    A field of view too small to show condyles or plateau whole is not checked.
 
     Raises
     ------
     InputError
         `wrong-modality` or, for a CT, `not-a-knee`, where the rules refuse that.
     """
-    metal = _metal(image) if modality == "ct" else ()
-    if not _wide_enough(image):
+    metal = _flag_metal(image) if modality == "ct" else ()
+    if not _is_wide_enough(image):
         return metal
     wrong = _other_modality(image, modality, where)
     if wrong is not None and rules.not_a_knee == "refuse":
@@ -78,18 +81,20 @@ def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules
     return () if wrong is None else (Note(severity="FLAG", code="knee-doubtful", message=wrong.what),)
 
 
-def _metal(ct: Image) -> tuple[Note, ...]:
+def _flag_metal(ct: Image) -> tuple[Note, ...]:
     if ct.array.max() < METAL_HU:
         return ()
     cm3 = float(np.count_nonzero(ct.array >= METAL_HU)) * ct.geometry.voxel_mm3 / 1000.0
     if cm3 < METAL_CM3:
         return ()
-    text = f"{cm3:.2f} cm3 at {METAL_HU:g} HU or more: metal, whose streaks spoil what is measured beside it"
+    text = f"{cm3:.2f} cm3 at {METAL_HU:g} HU or more: metal, whose streaks spoil measures nearby"
     return (Note(severity="FLAG", code="ct-metal", message=text),)
 
 
 def _other_modality(image: Image, modality: Modality, where: str) -> InputError | None:
-    """Return the refusal of a CT without one value below 0, and of an MR with much that is as dark as air in a CT."""
+    """Return the refusal of a CT without one value below 0,
+    and of an MR with much that is as dark as air in a CT.
+    """
     if modality == "ct" and image.array.min() >= 0:
         return InputError(
             "wrong-modality", "no value is below 0, so these are no Hounsfield units", where=where,
@@ -113,50 +118,51 @@ def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
     Raises
     ------
     InputError
-        `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg, and the rules refuse that.
+        `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg,
+        and the rules refuse that.
     """
-    looks = look(ct)
-    wrong = _wrong(looks)
+    sections = measure_sections(ct)
+    wrong = _refusal_reasons(sections)
     if wrong and rules.not_a_knee == "refuse":
-        raise _refusal(wrong[0], looks, where)
-    doubts = [*wrong, *_doubts(looks)]
+        raise _refusal(wrong[0], sections, where)
+    doubts = [*wrong, *_doubt_reasons(sections)]
     if not doubts:
         return ()
-    return (Note(severity="FLAG", code="knee-doubtful", message=f"{'; '.join(doubts)}: {looks}"),)
+    return (Note(severity="FLAG", code="knee-doubtful", message=f"{'; '.join(doubts)}: {sections}"),)
 
 
-def _wrong(looks: Looks) -> list[str]:
-    """Return what no knee shows."""
-    found = []
-    if looks.bone_cm2 < LEAST_BONE_CM2:
-        found.append("no bone in the image is as wide as a knee")
-    if looks.body_cm2 > MOST_BODY_CM2:
-        found.append("the image shows a trunk, not a leg")
-    return found
+def _refusal_reasons(sections: Sections) -> list[str]:
+    """Return why this cannot be a knee."""
+    reasons = []
+    if sections.bone_cm2 < LEAST_BONE_CM2:
+        reasons.append("no bone in the image is as wide as a knee")
+    if sections.body_cm2 > MOST_BODY_CM2:
+        reasons.append("the image shows a trunk, not a leg")
+    return reasons
 
 
-def _doubts(looks: Looks) -> list[str]:
-    """Return what few knees show: a cast, a phantom under the knee or a narrow field of view explain it too."""
-    found = []
-    if looks.bone_cm2 > MOST_BONE_CM2:
-        found.append("bone wider than a knee (pelvis, skull or a cast)")
-    if looks.bones > MOST_BONES:
-        found.append("more bones than a knee has (hand, foot, chest or a phantom beside it)")
-    if looks.body_share > NO_OUTLINE and looks.across_mm >= OUTLINE_MM:
-        found.append("no outline of a leg")
-    return found
+def _doubt_reasons(sections: Sections) -> list[str]:
+    """Return what few knees show, but also a cast, a phantom under the knee or a narrow field of view."""
+    reasons = []
+    if sections.bone_cm2 > MOST_BONE_CM2:
+        reasons.append("bone wider than a knee (pelvis, skull or a cast)")
+    if sections.bones > MOST_BONES:
+        reasons.append("more bones than a knee has (hand, foot, chest or a phantom beside it)")
+    if sections.body_share > NO_OUTLINE and sections.across_mm >= OUTLINE_MM:
+        reasons.append("no outline of a leg")
+    return reasons
 
 
-def look(ct: Image) -> Looks:
+def measure_sections(ct: Image) -> Sections:
     """Return what the planes across the leg of a CT in HU show."""
-    planes, pixel = _coarse(ct)
+    planes, pixel = _coarsen(ct)
     cm2 = pixel[0] * pixel[1] / 100.0
-    sections = [_sections(plane > BONE_HU, cm2) for plane in planes]
-    widest = [float(found.max(initial=0.0)) for found in sections]
+    sections = [_bone_areas(plane > BONE_HU, cm2) for plane in planes]
+    widest = [float(areas.max(initial=0.0)) for areas in sections]
     body = planes[int(np.argmax(widest))] > TISSUE_HU
-    return Looks(
+    return Sections(
         bone_cm2=max(widest),
-        bones=int(np.median([(found >= PART_CM2).sum() for found in sections])),
+        bones=int(np.median([(areas >= PART_CM2).sum() for areas in sections])),
         body_cm2=float(_sizes(body, cm2).max(initial=0.0)),
         body_share=float(body.mean()),
         across_mm=min(n * mm for n, mm in zip(planes.shape[1:], pixel, strict=True)),
@@ -171,13 +177,15 @@ def _axes(image: Image) -> tuple[int, int, int]:
     return along, first, second
 
 
-def _wide_enough(image: Image) -> bool:
+def _is_wide_enough(image: Image) -> bool:
     along, *across = (image.geometry.shape[a] * image.geometry.spacing_mm[a] for a in _axes(image))
     return min(across) >= ACROSS_MM and along >= ALONG_MM
 
 
-def _coarse(ct: Image) -> Grid:
-    """Return planes across the leg of about 2 mm a pixel, and the pixel's edges; in-plane means take the noise off."""
+def _coarsen(ct: Image) -> Grid:
+    """Return planes across the leg of about 2 mm a pixel, and the pixel's edges;
+    in-plane means take the noise off.
+    """
     axes = _axes(ct)
     every, rows, cols = (
         max(int(mm / ct.geometry.spacing_mm[a]), 1)
@@ -190,8 +198,10 @@ def _coarse(ct: Image) -> Grid:
     return coarse, (ct.geometry.spacing_mm[axes[1]] * rows, ct.geometry.spacing_mm[axes[2]] * cols)
 
 
-def _sections(bone: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:
-    """Return the areas (cm²) of the bones in a plane, marrow included where the cortex closes but for a pixel or two."""
+def _bone_areas(bone: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:
+    """Return the areas (cm²) of the bones in a plane, marrow included where
+    the cortex closes but for a pixel or two.
+    """
     closed = ndimage.binary_closing(np.pad(bone, 2, mode="edge"))[2:-2, 2:-2]
     return _sizes(ndimage.binary_fill_holes(closed), cm2)
 
@@ -201,12 +211,15 @@ def _sizes(mask: NDArray[np.bool_], cm2: float) -> NDArray[np.float64]:
     return np.asarray(np.bincount(parts.ravel())[1:] * cm2, dtype=np.float64)
 
 
-def _refusal(what: str, looks: Looks, where: str) -> InputError:
+def _refusal(what: str, sections: Sections, where: str) -> InputError:
     return InputError(
         "not-a-knee",
         what,
         where=where,
-        got=str(looks),
-        expected=f"a bone of {LEAST_BONE_CM2:g} cm2 or more across the leg, and at most {MOST_BODY_CM2:g} cm2 of body",
+        got=str(sections),
+        expected=(
+            f"a bone of {LEAST_BONE_CM2:g} cm2 or more across the leg, and at most {MOST_BODY_CM2:g} cm2 of "
+            f"body"
+        ),
         todo="Check that this is the CT of this knee, in Hounsfield units; if it is, set not_a_knee to flag.",
     )

@@ -45,11 +45,12 @@ def read_header(path: Path, rules: ReadRules) -> NiftiHeader:
     check_memory(shape, 4, rules, path.name)
     _check_size(path, image)
     affine, notes = _affine(path, image, rules)
-    return NiftiHeader(geometry=Geometry.make(shape, affine), notes=notes)
+    return NiftiHeader(geometry=Geometry.from_affine(shape, affine), notes=notes)
 
 
 def read_values(path: Path) -> NDArray[np.generic]:
-    """Return the (z, y, x) values with slope and intercept applied: stored integers where there is no scaling, else float32.
+    """Return the (z, y, x) values with slope and intercept applied:
+    stored integers where there is no scaling, else float32.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
     try:
         stored: NDArray[np.generic] = np.asarray(proxy.get_unscaled())
     except _BROKEN as error:
-        raise _truncated(path, type(error).__name__) from error
+        raise _truncated_error(path, type(error).__name__) from error
     stored = stored.reshape(_shape(path, image)[::-1]).T
     if (slope, inter) == (1.0, 0.0):
         return stored
@@ -81,7 +82,9 @@ def _open(path: Path) -> nib.Nifti1Image:
             todo="Export it again from its source.",
         ) from error
     if not isinstance(image, nib.Nifti1Image):
-        raise InputError("image-unreadable", "not a single-file NIfTI", where=path.name, got=type(image).__name__)
+        raise InputError(
+            "image-unreadable", "not a single-file NIfTI", where=path.name, got=type(image).__name__
+        )
     return image
 
 
@@ -118,14 +121,16 @@ def _shape(path: Path, image: nib.Nifti1Image) -> Shape:
 def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     """Refuse a plain file that cannot hold its voxels (a gzip file shows it only when it is read)."""
     offset = int(_proxy(image).offset)
-    need = offset + int(np.prod(image.header.get_data_shape(), dtype=np.int64)) * image.get_data_dtype().itemsize
+    need = (
+        offset + int(np.prod(image.header.get_data_shape(), dtype=np.int64)) * image.get_data_dtype().itemsize
+    )
     if path.suffix != ".gz":
-        found = path.stat().st_size
-        if found < need:
-            raise _truncated(path, f"{found} bytes", f"{need} bytes")
+        size = path.stat().st_size
+        if size < need:
+            raise _truncated_error(path, f"{size} bytes", f"{need} bytes")
 
 
-def _truncated(path: Path, got: str, expected: str = "") -> InputError:
+def _truncated_error(path: Path, got: str, expected: str = "") -> InputError:
     return InputError(
         "image-truncated",
         "the file ends before its voxels do",
@@ -136,7 +141,9 @@ def _truncated(path: Path, got: str, expected: str = "") -> InputError:
     )
 
 
-def _affine(path: Path, image: nib.Nifti1Image, rules: ReadRules) -> tuple[NDArray[np.float64], tuple[Note, ...]]:
+def _affine(
+    path: Path, image: nib.Nifti1Image, rules: ReadRules
+) -> tuple[NDArray[np.float64], tuple[Note, ...]]:
     header = image.header
     sform = header.get_sform() if int(header["sform_code"]) > 0 else None
     qform = _qform(path, header) if int(header["qform_code"]) > 0 else None
@@ -181,7 +188,9 @@ def _choose(
             todo="Find out which is right and set nifti_form to sform or qform.",
         )
     note = Note(
-        severity="FIX", code="nifti-forms-disagree", message=f"qform and sform disagree; {rules.nifti_form} used"
+        severity="FIX",
+        code="nifti-forms-disagree",
+        message=f"qform and sform disagree; {rules.nifti_form} used",
     )
     return (sform if rules.nifti_form == "sform" else qform), (note,)
 
@@ -206,6 +215,10 @@ def _millimetres(header: nib.Nifti1Header) -> tuple[float, tuple[Note, ...]]:
     if unit == "mm":
         return 1.0, ()
     if unit in _TO_MM:
-        note = Note(severity="FIX", code="nifti-units", message=f"spatial unit {unit} converted to millimetres")
+        note = Note(
+            severity="FIX", code="nifti-units", message=f"spatial unit {unit} converted to millimetres"
+        )
         return _TO_MM[unit], (note,)
-    return 1.0, (Note(severity="FLAG", code="nifti-units", message="spatial unit unknown, taken as millimetres"),)
+    return 1.0, (
+        Note(severity="FLAG", code="nifti-units", message="spatial unit unknown, taken as millimetres"),
+    )

@@ -22,10 +22,10 @@ def nifti_affine(geometry: Geometry) -> NDArray[np.float64]:
 
 
 def write_nifti(path: Path, volume: Volume[Scalar]) -> None:
-    """Write a volume as NIfTI-1, axes (i, j, k) = array (x, y, z), world RAS, qform and sform alike, in mm."""
+    """Write a volume as NIfTI-1: axes (i, j, k) = array (x, y, z), world RAS, mm, qform equal to sform."""
     image = nib.Nifti1Image(volume.array.transpose(2, 1, 0), nifti_affine(volume.geometry))
     image.set_qform(image.affine, code=1)
     image.set_sform(image.affine, code=1)
     image.header.set_xyzt_units("mm")
-    with replacing(path) as beside:
-        beside.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))

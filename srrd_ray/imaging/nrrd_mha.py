@@ -1,4 +1,6 @@
-"""NRRD and MetaImage files: headers parsed strictly, detached data refused, sizes checked before anything is allocated."""
+"""NRRD and MetaImage files: headers parsed strictly, detached data refused,
+sizes checked before anything is allocated.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ _SPACES = {
     "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
 }  # fmt: skip
 _MHA_TYPES = {
-    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
+    "MET_UINT": "u4",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
 _LONGEST_HEADER = 64 * 1024
@@ -29,7 +32,7 @@ _LONGEST_HEADER = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlainHeader:
-    """A parsed header; `oriented` is false where the file says nothing about the patient's axes."""
+    """A parsed header; `oriented` is false where the file does not give the patient's axes."""
 
     geometry: Geometry
     oriented: bool
@@ -45,17 +48,18 @@ def read_nrrd_header(path: Path, rules: ReadRules) -> PlainHeader:
     Raises
     ------
     InputError
-        `image-unreadable`, `image-detached`, `image-dimensions`, `image-datatype`, `image-too-large` or `spacing-invalid`.
+        `image-unreadable`, `image-detached`, `image-dimensions`, `image-datatype`,
+        `image-too-large` or `spacing-invalid`.
     """
     try:
         header = nrrd.read_header(str(path))
         dtype = np.dtype(nrrd.reader._determine_datatype(header))
     except (nrrd.NRRDError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(path, "NRRD", error) from error
+        raise _unreadable_error(path, "NRRD", error) from error
     if any(key in header for key in ("data file", "datafile")):
-        raise _detached(path)
+        raise _detached_error(path)
     sizes = tuple(int(n) for n in header["sizes"])
-    shape = _three(path, sizes, dtype)
+    shape = _require_three_axes(path, sizes, dtype)
     check_memory(shape, dtype.itemsize, rules, path.name)
     geometry, oriented = _nrrd_geometry(path, header, shape)
     return PlainHeader(geometry=geometry, oriented=oriented, dtype=dtype)
@@ -66,7 +70,7 @@ def read_nrrd_values(path: Path, header: PlainHeader) -> NDArray[np.generic]:
     try:
         values = nrrd.read(str(path), index_order="C")[0]
     except (nrrd.NRRDError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise _truncated(path, type(error).__name__) from error
+        raise _truncated_error(path, type(error).__name__) from error
     return np.asarray(values).reshape(header.geometry.shape)
 
 
@@ -80,22 +84,22 @@ def read_mha_header(path: Path, rules: ReadRules) -> PlainHeader:
     """
     fields, offset = _mha_fields(path)
     if fields.get("ElementDataFile", "") != "LOCAL":
-        raise _detached(path)
+        raise _detached_error(path)
     try:
         sizes = tuple(int(n) for n in fields["DimSize"].split())
         kind = _MHA_TYPES[fields["ElementType"]]
         channels = int(fields.get("ElementNumberOfChannels", "1"))
         numbers = {name: _numbers(fields, name) for name in ("TransformMatrix", "Offset", "ElementSpacing")}
     except (KeyError, ValueError) as error:
-        raise _unreadable(path, "MetaImage", error) from error
+        raise _unreadable_error(path, "MetaImage", error) from error
     order = ">" if fields.get("BinaryDataByteOrderMSB", "False").lower() == "true" else "<"
     dtype = np.dtype(order + kind)
-    shape = _three(path, sizes if channels == 1 else (channels, *sizes), dtype)
+    shape = _require_three_axes(path, sizes if channels == 1 else (channels, *sizes), dtype)
     check_memory(shape, dtype.itemsize, rules, path.name)
     compressed = fields.get("CompressedData", "False").lower() == "true"
     need, found = int(np.prod(shape)) * dtype.itemsize, path.stat().st_size - offset
     if not compressed and found < need:
-        raise _truncated(path, f"{found} bytes", f"{need} bytes")
+        raise _truncated_error(path, f"{found} bytes", f"{need} bytes")
     return PlainHeader(
         geometry=_mha_geometry(path, numbers, shape),
         oriented="TransformMatrix" in fields,
@@ -115,9 +119,9 @@ def read_mha_values(path: Path, header: PlainHeader) -> NDArray[np.generic]:
         try:
             raw = zlib.decompressobj().decompress(raw, need)
         except zlib.error as error:
-            raise _truncated(path, type(error).__name__) from error
+            raise _truncated_error(path, type(error).__name__) from error
     if len(raw) < need:
-        raise _truncated(path, f"{len(raw)} bytes", f"{need} bytes")
+        raise _truncated_error(path, f"{len(raw)} bytes", f"{need} bytes")
     return np.frombuffer(raw[:need], dtype=header.dtype).reshape(header.geometry.shape)
 
 
@@ -131,7 +135,7 @@ def _mha_fields(path: Path) -> tuple[dict[str, str], int]:
             fields[name.strip()] = value.strip()
             if name.strip() == "ElementDataFile":
                 return fields, file.tell()
-    raise _unreadable(path, "MetaImage", ValueError("no ElementDataFile"))
+    raise _unreadable_error(path, "MetaImage", ValueError("no ElementDataFile"))
 
 
 def _numbers(fields: Mapping[str, str], name: str) -> NDArray[np.float64] | None:
@@ -143,14 +147,14 @@ def _mha_geometry(path: Path, numbers: Mapping[str, NDArray[np.float64] | None],
     affine = np.eye(4)
     try:
         axes = np.eye(3) if matrix is None else matrix.reshape(3, 3).T
-        steps = _positive(path, np.ones(3) if spacing is None else spacing)
+        steps = _require_positive(path, np.ones(3) if spacing is None else spacing)
         affine[:3, :3] = axes * steps
         affine[:3, 3] = 0.0 if offset is None else offset
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise _unreadable(path, "MetaImage", error) from error
-    return Geometry.make(shape, affine)
+        raise _unreadable_error(path, "MetaImage", error) from error
+    return Geometry.from_affine(shape, affine)
 
 
 def _nrrd_geometry(path: Path, header: Mapping[str, object], shape: Shape) -> tuple[Geometry, bool]:
@@ -163,19 +167,19 @@ def _nrrd_geometry(path: Path, header: Mapping[str, object], shape: Shape) -> tu
         affine[:3, 3] = np.nan_to_num(np.asarray(header.get("space origin", np.zeros(3)), dtype=np.float64))
     else:
         spacings = np.asarray(header.get("spacings", np.ones(3)), dtype=np.float64)[:3]
-        affine[:3, :3] = np.diag(_positive(path, np.where(np.isnan(spacings), 1.0, spacings)))
-    _positive(path, np.linalg.norm(affine[:3, :3], axis=0))
+        affine[:3, :3] = np.diag(_require_positive(path, np.where(np.isnan(spacings), 1.0, spacings)))
+    _require_positive(path, np.linalg.norm(affine[:3, :3], axis=0))
     affine = np.diag([*(signs or (1, 1, 1)), 1.0]) @ affine
-    return Geometry.make(shape, affine), signs is not None and directions.shape == (3, 3)
+    return Geometry.from_affine(shape, affine), signs is not None and directions.shape == (3, 3)
 
 
-def _positive(path: Path, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+def _require_positive(path: Path, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
     if spacing.shape != (3,) or not (np.isfinite(spacing).all() and (spacing > 0).all()):
         raise spacing_error(path.name, spacing.tolist())
     return spacing
 
 
-def _three(path: Path, sizes: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shape:
+def _require_three_axes(path: Path, sizes: tuple[int, ...], dtype: np.dtype[np.generic]) -> Shape:
     kept = sizes[:3] + tuple(n for n in sizes[3:] if n != 1)
     if len(kept) != 3 or min(kept) < 1:
         raise InputError(
@@ -190,14 +194,14 @@ def _three(path: Path, sizes: tuple[int, ...], dtype: np.dtype[np.generic]) -> S
     return kept[2], kept[1], kept[0]
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> InputError:
+def _unreadable_error(path: Path, kind: str, error: Exception) -> InputError:
     return InputError(
         "image-unreadable", f"not a readable {kind} file", where=path.name, got=type(error).__name__,
         todo="Export it again from its source.",
     )  # fmt: skip
 
 
-def _detached(path: Path) -> InputError:
+def _detached_error(path: Path) -> InputError:
     return InputError(
         "image-detached",
         "the header points to another file for its voxels",
@@ -207,7 +211,7 @@ def _detached(path: Path) -> InputError:
     )
 
 
-def _truncated(path: Path, got: str, expected: str = "") -> InputError:
+def _truncated_error(path: Path, got: str, expected: str = "") -> InputError:
     return InputError(
         "image-truncated", "the file ends before its voxels do", where=path.name, got=got, expected=expected,
         todo="Copy it again from its source.",

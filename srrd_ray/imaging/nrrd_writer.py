@@ -15,7 +15,7 @@ from srrd_ray.storage.atomic import replacing
 
 def write_nrrd(path: Path, grid: Geometry, slabs: Iterable[NDArray[np.floating]]) -> None:
     """Write a float32 map on `grid`, whole or not at all; `slabs` are its planes in order, (z, y, x) each."""
-    with replacing(path) as beside, beside.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(_header(grid).encode("ascii"))
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0, filename="") as packed:
             for slab in slabs:

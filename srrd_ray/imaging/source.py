@@ -1,4 +1,4 @@
-"""What a reader of foreign images hands over: the header, the image, what was corrected or flagged, and the rules it obeys."""
+"""What a reader of foreign images returns (header, image, notes), and the rules it follows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ MIN_SLICES = 8
 MAX_SPACING_MM = 10.0
 LEAST_EXTENT_MM, MOST_EXTENT_MM = 12.0, 1500.0
 _HARMLESS = re.compile(
-    r"(?:image|img|im|slice|dicom|dcm|ct|mr|series|ser|se|frame|file|axial|sagittal|coronal|[eisz]|\d{1,5}|[-_.])+",
+    r"(?:image|img|im|slice|dicom|dcm|ct|mr|series|ser|se|frame|file"
+    r"|axial|sagittal|coronal|[eisz]|\d{1,5}|[-_.])+",
     re.I,
 )
 
@@ -51,7 +52,7 @@ class ReadRules:
     Parameters
     ----------
     max_gib
-        Largest decoded image, GiB; a header that asks for more is refused before anything is allocated.
+        Largest decoded image, GiB; a larger one is refused from its header, before anything is allocated.
     gantry_tilt
         A stack that is not perpendicular to its slices: resample to an orthogonal grid, or refuse.
     irregular_spacing
@@ -80,7 +81,9 @@ DEFAULT_RULES = ReadRules()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceHeader:
-    """What is known of an image before its pixels are read. `technique` holds allow-listed acquisition values only."""
+    """What is known of an image before its pixels are read.
+    `technique` holds allow-listed acquisition values only.
+    """
 
     format: Format
     geometry: Geometry
@@ -99,7 +102,9 @@ class SourceImage:
 
 
 def safe_name(path: Path, listing: list[Path]) -> str:
-    """Return the name of a file inside a series where it cannot carry a person's name, date or UID, else its ordinal."""
+    """Return the name of a file inside a series where it cannot carry a person's name, date or UID,
+    else its ordinal.
+    """
     if _HARMLESS.fullmatch(path.stem) and len(path.stem) <= 24 and path.stem.count(".") < 3:
         return path.name[:32]
     return f"file {listing.index(path) + 1} of {len(listing)} in order of name"
@@ -111,7 +116,7 @@ def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, rules: ReadRules,
     if gib > rules.max_gib:
         raise InputError(
             "image-too-large",
-            "the header asks for more memory than is allowed",
+            "the image needs more memory than is allowed",
             where=where,
             got=f"shape {shape}, {gib:.1f} GiB",
             expected=f"at most {rules.max_gib:g} GiB",

@@ -1,7 +1,9 @@
-"""One block of a volume that is measured in blocks: windows of stores in, a shard and the block's sums out. No Ray.
+"""One block of a volume that is measured in blocks:
+reads windows of stores, writes a shard and the block's sums. No Ray.
 
-The passes, in order: `extrema` and `histogram` of the smoothed grey values (Otsu), `field` (where the image was scanned),
-`phases` (bone, field and region as bits), `distance`, `painting`, `structure`, then `ridge-distance` and `ridge-painting`.
+The passes, in order: `extrema` and `histogram` of the smoothed grey values (Otsu), `field` (where the image
+was scanned), `phases` (bone, field and region as bits), `distance`, `painting`, `structure`,
+then `ridge-distance` and `ridge-painting`.
 """
 
 from __future__ import annotations
@@ -19,14 +21,22 @@ from srrd_ray.imaging import block_store
 from srrd_ray.morphometry import blocks
 from srrd_ray.morphometry.binarize import smooth_one_voxel
 from srrd_ray.morphometry.blocks import BONE, FIELD, REGION, Bits, Shape, Window
-from srrd_ray.morphometry.field import hull_of_planes
-from srrd_ray.morphometry.structure import BlockStructure, block_structure, outer_of
+from srrd_ray.morphometry.field import fill_hulls
+from srrd_ray.morphometry.structure import BlockStructure, block_structure, window_with_halo
 from srrd_ray.morphometry.tally import Tally
 from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.storage.atomic import write_text
 
 Pass: TypeAlias = Literal[
-    "extrema", "histogram", "field", "phases", "distance", "painting", "structure", "ridge-distance", "ridge-painting"
+    "extrema",
+    "histogram",
+    "field",
+    "phases",
+    "distance",
+    "painting",
+    "structure",
+    "ridge-distance",
+    "ridge-painting",
 ]
 GAUSSIAN_REACH = 4
 """Voxels that a Gaussian of one voxel reaches (scipy cuts it at four standard deviations)."""
@@ -37,7 +47,7 @@ BINS = 256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlockJob:
-    """A volume to be measured in blocks, and what the passes before have found.
+    """A volume to be measured in blocks, and the results of the passes before.
 
     Parameters
     ----------
@@ -74,21 +84,21 @@ class BlockJob:
 
     @property
     def work(self) -> Path:
-        """Folder of all that is not kept."""
+        """Folder of the intermediate files."""
         return self.root / ".work"
 
     @property
     def maps(self) -> tuple[Path, Path]:
         """The stores of thickness and spacing."""
-        return maps_below(self.root)
+        return map_paths(self.root)
 
     def store(self, name: str) -> Path:
         """Return the path of an intermediate store."""
         return self.work / f"{name}.ome.zarr"
 
-    def part(self, name: str, unit: str) -> Path:
+    def part(self, name: str, block: str) -> Path:
         """Return the path of the sums of one block."""
-        return self.work / "parts" / name / f"{unit}.json"
+        return self.work / "parts" / name / f"{block}.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,38 +155,38 @@ class MeasureBlock:
 
     def __call__(self, item: WorkItem) -> Produced:
         """Return what was written for the block: its sums and its shards."""
-        core = window_of(item.name)
-        part, written = _carried_out(self.name, self.job, core)
+        core = parse_block_name(item.name)
+        part, written = _run_pass(self.name, self.job, core)
         path = self.job.part(self.name, item.name)
         write_text(path, serial.to_json(part))
         return Produced(paths=(path, *written))
 
 
-def maps_below(root: Path) -> tuple[Path, Path]:
-    """Return where the maps of thickness and spacing lie in the folder of a volume."""
+def map_paths(root: Path) -> tuple[Path, Path]:
+    """Return the paths of the maps of thickness and spacing in the folder of a volume."""
     return root / "thickness.ome.zarr", root / "spacing.ome.zarr"
 
 
-def name_of(core: Window) -> str:
+def block_name(core: Window) -> str:
     """Return the name of a block: first and last index along z, y and x."""
     return "_".join(f"{axis.start:06d}-{axis.stop:06d}" for axis in core)
 
 
-def window_of(name: str) -> Window:
-    """Return the block of a name."""
+def parse_block_name(name: str) -> Window:
+    """Return the window of the block of that name."""
     z, y, x = (slice(*(int(n) for n in axis.split("-"))) for axis in name.split("_"))
     return z, y, x
 
 
-def windows(name: Pass, job: BlockJob) -> tuple[Window, ...]:
+def iterate_windows(name: Pass, job: BlockJob) -> tuple[Window, ...]:
     """Return the windows that a pass works on: slabs of whole planes for `field`, blocks for all others."""
     if name != "field":
-        return blocks.blocks_of(job.shape, job.edge)
+        return blocks.iterate_blocks(job.shape, job.edge)
     nz, ny, nx = job.shape
     return tuple((slice(z, min(z + SLAB, nz)), slice(0, ny), slice(0, nx)) for z in range(0, nz, SLAB))
 
 
-def _carried_out(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Path]]:
+def _run_pass(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Path]]:
     match name:
         case "extrema":
             smooth = _smooth(job, core)
@@ -185,8 +195,10 @@ def _carried_out(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Pa
             counts = np.histogram(_smooth(job, core), BINS, (job.low, job.high))[0]
             return Counts(counts=tuple(int(n) for n in counts)), []
         case "field":
-            field = hull_of_planes(block_store.read_grey(job.image, core))
-            return Counts(counts=(int(field.sum()),)), [block_store.write_block(job.store("field"), core, field)]
+            field = fill_hulls(block_store.read_grey(job.image, core))
+            return Counts(counts=(int(field.sum()),)), [
+                block_store.write_block(job.store("field"), core, field)
+            ]
         case "phases":
             return _phases(job, core)
         case "distance" | "ridge-distance":
@@ -196,15 +208,15 @@ def _carried_out(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Pa
         case "ridge-painting":
             return _ridge_painting(job, core)
         case "structure":
-            outer = outer_of(core, job.shape)
+            outer = window_with_halo(core, job.shape)
             bits = _bits(job, "phases", outer)
             return block_structure(bits, outer, core, job.shape, job.spacing_mm), []
 
 
 def _smooth(job: BlockJob, core: Window) -> NDArray[np.float64]:
-    """Return the grey values of a block after a Gaussian of one voxel, as in the whole image to the last bit."""
-    outer = blocks.grown(core, (GAUSSIAN_REACH,) * 3, job.shape)
-    return smooth_one_voxel(block_store.read_grey(job.image, outer))[blocks.within(core, outer)]
+    """Return the grey values of a block after a Gaussian of one voxel, bit for bit as in the whole image."""
+    outer = blocks.add_halo(core, (GAUSSIAN_REACH,) * 3, job.shape)
+    return smooth_one_voxel(block_store.read_grey(job.image, outer))[blocks.locate_within(core, outer)]
 
 
 def _phases(job: BlockJob, core: Window) -> tuple[PhaseCounts, list[Path]]:
@@ -213,13 +225,13 @@ def _phases(job: BlockJob, core: Window) -> tuple[PhaseCounts, list[Path]]:
     field = _mask(job.store("field") if job.field else None, core)
     region = field if job.roi is None else _mask(job.roi, core)
     bits = np.asarray(bone * BONE + field * FIELD + region * REGION, dtype=np.uint8)
-    found = PhaseCounts(
+    counts = PhaseCounts(
         bone=int(bone.sum()),
         marrow=int((~bone).sum()),
         region=int(region.sum()),
         region_bone=int((region & bone).sum()),
     )
-    return found, [block_store.write_block(job.store("phases"), core, bits)]
+    return counts, [block_store.write_block(job.store("phases"), core, bits)]
 
 
 def _mask(path: Path | None, core: Window) -> NDArray[np.bool_]:
@@ -232,10 +244,16 @@ def _bits(job: BlockJob, store: str, window: Window) -> Bits:
     return block_store.read_block(job.store(store), window).astype(np.uint8, copy=False)
 
 
+def _read_distances(job: BlockJob, store: str, window: Window) -> blocks.Signed:
+    return block_store.read_block(job.store(store), window)  # type: ignore[return-value]  # as it was written
+
+
 def _distance(job: BlockJob, core: Window, of: str) -> tuple[Radii, list[Path]]:
     signed = blocks.block_distances(lambda window: _bits(job, of, window), core, job.shape, job.spacing_mm)
-    bone, marrow = blocks.squared_radii_of(signed)
-    return Radii(bone=bone, marrow=marrow), [block_store.write_block(job.store(f"{of}-distance"), core, signed)]
+    bone, marrow = blocks.largest_squared_radii(signed)
+    return Radii(bone=bone, marrow=marrow), [
+        block_store.write_block(job.store(f"{of}-distance"), core, signed)
+    ]
 
 
 def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
@@ -243,14 +261,16 @@ def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     region, bone = (bits & REGION) != 0, (bits & BONE) != 0
     thickness = _thickness(job, core, "phases-distance", "bone") * bone
     spacing = _thickness(job, core, "phases-distance", "marrow") * ~bone
-    signed = block_store.read_block(job.store("phases-distance"), core)
-    ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)  # type: ignore[arg-type]  # as it was written
+    signed = _read_distances(job, "phases-distance", core)
+    ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)
     ridge |= bone & ((bits & FIELD) == 0)
-    found = Painted(
-        bone=Tally.of(thickness[region & bone]), marrow=Tally.of(spacing[region & ~bone]), ridge=int(ridge.sum())
+    painted = Painted(
+        bone=Tally.from_values(thickness[region & bone]),
+        marrow=Tally.from_values(spacing[region & ~bone]),
+        ridge=int(ridge.sum()),
     )
     ridged = np.asarray((bits & (FIELD | REGION)) + ridge * BONE, dtype=np.uint8)
-    return found, [
+    return painted, [
         block_store.write_block(job.store("ridge"), core, ridged),
         block_store.write_block(job.maps[0], core, thickness),
         block_store.write_block(job.maps[1], core, spacing),
@@ -261,16 +281,16 @@ def _ridge_painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     bits = _bits(job, "ridge", core)
     between = _thickness(replace(job, mode="exact"), core, "ridge-distance", "marrow")
     used = ((bits & REGION) != 0) & ((bits & BONE) == 0)
-    return Painted(bone=Tally(), marrow=Tally.of(between[used])), []
+    return Painted(bone=Tally(), marrow=Tally.from_values(between[used])), []
 
 
 def _thickness(job: BlockJob, core: Window, store: str, phase: blocks.Phase) -> blocks.Map:
     radius = float(np.sqrt(job.radii[0 if phase == "bone" else 1]))
     beyond = job.mode == "bonej"
-    wanted = blocks.grown(core, blocks.TRIM, job.shape) if beyond else core
-    outer = blocks.grown(wanted, blocks.halo_of(radius, job.spacing_mm), job.shape)
+    wanted = blocks.add_halo(core, blocks.TRIM, job.shape) if beyond else core
+    outer = blocks.add_halo(wanted, blocks.halo_voxels(radius, job.spacing_mm), job.shape)
     blocks.refuse_large(outer, job.spacing_mm)
-    signed = block_store.read_block(job.store(store), outer)
-    inner = blocks.within(wanted, outer)
-    painted = blocks.block_thickness(signed, inner, job.spacing_mm, phase, beyond=beyond)  # type: ignore[arg-type]  # as it was written
-    return blocks.trimmed(painted, core, wanted) if beyond else painted
+    signed = _read_distances(job, store, outer)
+    inner = blocks.locate_within(wanted, outer)
+    painted = blocks.block_thickness(signed, inner, job.spacing_mm, phase, beyond=beyond)
+    return blocks.trim_painted(painted, core, wanted) if beyond else painted

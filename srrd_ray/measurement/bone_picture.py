@@ -18,35 +18,40 @@ from srrd_ray.storage.atomic import replacing
 Planes = tuple[Plane, Plane, Plane]
 
 
-def of_image(title: str, found: Mapped) -> BonePicture:
+def picture_from_maps(title: str, mapped: Mapped) -> BonePicture:
     """Return the picture of a volume that was measured in one piece."""
-    maps = found.maps
+    maps = mapped.maps
     return BonePicture(
         title=title,
         thickness=_middle(maps.thickness_mm),
         spacing=_middle(maps.separation_mm),
         steps_mm=maps.spacing_mm,
-        bone=Tally.of(maps.diameter_mm[found.region & maps.bone]),
-        marrow=Tally.of(maps.diameter_mm[found.region & ~maps.bone]),
+        bone=Tally.from_values(maps.diameter_mm[mapped.region & maps.bone]),
+        marrow=Tally.from_values(maps.diameter_mm[mapped.region & ~maps.bone]),
     )
 
 
-def of_stores(
+def picture_from_stores(
     title: str, maps: tuple[Path, Path], steps_mm: tuple[float, float, float], tallies: tuple[Tally, Tally]
 ) -> BonePicture:
-    """Return the picture of a volume whose maps of thickness and spacing lie in stores; three planes of each are read."""
+    """Return the picture of a volume from the stores of its maps; three planes of each are read."""
     thickness, spacing = (_stored_middle(path) for path in maps)
     return BonePicture(
-        title=title, thickness=thickness, spacing=spacing, steps_mm=steps_mm, bone=tallies[0], marrow=tallies[1]
+        title=title,
+        thickness=thickness,
+        spacing=spacing,
+        steps_mm=steps_mm,
+        bone=tallies[0],
+        marrow=tallies[1],
     )
 
 
-def write(path: Path, picture: BonePicture) -> None:
+def write_picture(path: Path, picture: BonePicture) -> None:
     """Write the picture as a PNG, whole or not at all."""
     with styled():
         image = png_bytes(bone_figure(picture), dpi=130)
-    with replacing(path) as beside:
-        beside.write_bytes(image)
+    with replacing(path) as temporary:
+        temporary.write_bytes(image)
 
 
 def _middle(values: NDArray[np.floating]) -> Planes:

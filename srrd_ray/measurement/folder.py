@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.row import MeasureRow, failed_row, images_below, read_row
+from srrd_ray.measurement.row import MeasureRow, failed_row, find_images, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import remove_tree
+from srrd_ray.storage.paths import remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def measure_folder(
         `folder-empty`, `table-format`.
     """
     require_table(out)
-    images = {hash_of(name)[:16]: name for name in images_below(folder)}
+    images = {hash_json(name)[:16]: name for name in find_images(folder)}
     if not images:
         raise ConfigError(
             "folder-empty", "no image in the folder", where=folder.name,
@@ -73,7 +73,9 @@ def measure_folder(
     with locked(root):
         _keep_known(out, function)
         for number, row in enumerate(_rows(function, root, executor or PlainLoop()), start=1):
-            log.info("measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], _words(row))
+            log.info(
+                "measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], _words(row)
+            )
         rows = [_row(function, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
     remove_tree(root)
@@ -82,7 +84,9 @@ def measure_folder(
 
 def _words(row: Row) -> str:
     """Return what a row says in the log: its message, or the first of its values."""
-    shown = [f"{name} {value:.4g}" for name in ("BV/TV", "Tb.Th", "Tb.Sp") if isinstance(value := row[name], float)]
+    shown = [
+        f"{name} {value:.4g}" for name in ("BV/TV", "Tb.Th", "Tb.Sp") if isinstance(value := row[name], float)
+    ]
     return str(row["message"] or ", ".join(shown))
 
 
@@ -91,7 +95,7 @@ def _keep_known(out: Path, function: MeasureRow) -> None:
     if not out.is_file():
         return
     for row in read_rows(out):
-        path = function.rows / f"{hash_of(row['image'])[:16]}.json"
+        path = function.rows / f"{hash_json(row['image'])[:16]}.json"
         if row["input_sha256"] and not path.exists():
             write_text(path, json.dumps(row, ensure_ascii=False))
 

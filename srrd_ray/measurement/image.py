@@ -1,4 +1,4 @@
-"""Measure one image of bone: `srrd measure`. Any format that is read here; a flat object of numbers out."""
+"""Measures of one image of bone (`srrd measure`): any readable format in, a flat object of numbers out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image, read_mask
 from srrd_ray.imaging.source import ReadRules
-from srrd_ray.measurement.joint import measured_ct, measured_mr
+from srrd_ray.measurement.joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe, grey_value
-from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage, binarization_of, write_maps
+from srrd_ray.measurement.result import (
+    Binarization,
+    Flat,
+    Mapped,
+    MeasuredImage,
+    describe_binarization,
+    write_maps,
+)
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
 from srrd_ray.morphometry.field import scanned_field
 from srrd_ray.morphometry.maps import bone_maps
@@ -29,10 +36,11 @@ ANY_BONE = ReadRules(not_a_knee="flag")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Binary:
-    """Bone of an image, how it was told from marrow, and where the image was scanned (null: everywhere).
+class BinaryBone:
+    """The bone of an image, how it was binarized, and where the image was scanned (null: everywhere).
 
-    `grey` is the image over the threshold, positive in bone; null for a binary image, and where it was not asked for.
+    `grey` is the image minus the threshold, positive in bone;
+    null for a binary image, and where it is not needed.
     """
 
     bone: Mask
@@ -52,15 +60,15 @@ def measure_image(
 ) -> Flat:
     """Return the measures of the image at `path` under the symbols of the field.
 
-    `maps` is a folder for maps (`write_maps`), which open in 3D Slicer; the rest as in `measured`.
+    `maps` is a folder for maps (`write_maps`), which open in 3D Slicer; the rest as in `measure_with_maps`.
     """
-    found = measured(path, recipe, roi=roi, bone_mask=bone_mask, threads=threads)
+    measured = measure_with_maps(path, recipe, roi=roi, bone_mask=bone_mask, threads=threads)
     if maps is not None:
-        write_maps(maps, found)
-    return found.flat
+        write_maps(maps, measured)
+    return measured.flat
 
 
-def measured(
+def measure_with_maps(
     path: Path,
     recipe: Recipe = DEFAULT,
     *,
@@ -75,12 +83,14 @@ def measured(
     path
         NIfTI, NRRD, MHA, OME-Zarr, or a folder of DICOM files.
     recipe
-        How it is measured; the border is open. A sub-voxel surface comes from the grey image, or from the smoothed mask of
-        a binary one.
+        How it is measured; the border is open.
+        A sub-voxel surface comes from the grey image, or from the smoothed mask of a binary one.
     roi
-        Mask on the same grid; it restricts averaging and is never a wall. Null: all that was scanned, or the bone.
+        Mask on the same grid; it restricts averaging and is never a wall. Null:
+        all that was scanned, or the bone.
     bone_mask
-        Inside of one bone, cortex and marrow included, on the same grid; of several labels that of the recipe's bone.
+        Inside of one bone, cortex and marrow included, on the same grid;
+        of several labels that of the recipe's bone.
     threads
         0 for all cores.
 
@@ -95,17 +105,17 @@ def measured(
     inside = None if bone_mask is None else read_mask(bone_mask, image.geometry, label=label).array
     match recipe.source:
         case "mr":
-            return measured_mr(image, recipe, inside, region, threads=threads)
+            return measure_mr(image, recipe, inside, region, threads=threads)
         case "ct":
-            return measured_ct(image, recipe, inside, region, threads=threads)
+            return measure_ct(image, recipe, inside, region, threads=threads)
         case "bone":
-            return _measured_bone(image, recipe, inside, region, threads=threads)
+            return _measure_bone(image, recipe, inside, region, threads=threads)
 
 
-def _measured_bone(
+def _measure_bone(
     image: Volume[np.generic], recipe: Recipe, inside: Mask | None, roi: Mask | None, *, threads: int
 ) -> MeasuredImage:
-    binary = binarized(image.array, recipe.threshold, keep_grey=recipe.surface == "subvoxel")
+    binary = binarize(image.array, recipe.threshold, keep_grey=recipe.surface == "subvoxel")
     maps = bone_maps(
         binary.bone,
         nominal(image.geometry.spacing_mm),
@@ -129,14 +139,17 @@ def _region(grid: Geometry, known: tuple[Mask | None, ...]) -> Mask:
     return next((mask for mask in known if mask is not None), np.ones(grid.shape, dtype=np.bool_))
 
 
-def binarized(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = False) -> Binary:
-    """Return the bone of a grey or binary image; `keep_grey`: with what the threshold cut.
+def binarize(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = False) -> BinaryBone:
+    """Return the bone of a grey or binary image; `keep_grey`: with the grey image minus the threshold.
 
     A grey image with zeros round a scanned cylinder ends at that cylinder (`scanned_field`).
     """
     if threshold == "binary":
-        return Binary(
-            bone=image != 0, grey=None, field=None, binarization=binarization_of(threshold, None, field=False)
+        return BinaryBone(
+            bone=image != 0,
+            grey=None,
+            field=None,
+            binarization=describe_binarization(threshold, None, field=False),
         )
     field = scanned_field(image)
     if threshold == "auto":
@@ -144,8 +157,10 @@ def binarized(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = F
         level = otsu_threshold(grey)
     else:
         grey, level = image.astype(np.float64), grey_value(threshold)
-    binarization = binarization_of(threshold, level, field=field is not None)
-    return Binary(bone=grey > level, grey=grey - level if keep_grey else None, field=field, binarization=binarization)
+    binarization = describe_binarization(threshold, level, field=field is not None)
+    return BinaryBone(
+        bone=grey > level, grey=grey - level if keep_grey else None, field=field, binarization=binarization
+    )
 
 
 def nominal(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:

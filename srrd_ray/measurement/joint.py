@@ -1,4 +1,6 @@
-"""One bone of a joint in MR or CT: its bone fraction on the native grid, and its trabeculae where the voxels show them."""
+"""One bone of a joint in MR or CT: its bone fraction on the native grid,
+and its trabeculae where the voxels show them.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,22 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage
-from srrd_ray.morphometry.apparent import Apparent, apparent_of, values_of
+from srrd_ray.morphometry.apparent import Apparent, apparent_measures, super_resolve_trabecular
 from srrd_ray.morphometry.calibration import MARROW_HU, MINERAL_HU, ct_bone, ct_bone_fraction
-from srrd_ray.morphometry.maps import BoneMaps, bone_maps, region_measures
-from srrd_ray.morphometry.marrow import given_reference, marrow_reference, mr_bone_fraction, require_bright
+from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, bone_maps, region_measures
+from srrd_ray.morphometry.marrow import marrow_reference, mr_bone_fraction, require_bright, uniform_reference
 from srrd_ray.morphometry.measures import BoneMeasures, measure_maps
 from srrd_ray.morphometry.paper import paper_measures
-from srrd_ray.morphometry.resolve import MorphometryConfig, conserving_level, super_resolve, trabecular
+from srrd_ray.morphometry.resolve import MorphometryConfig, conserving_level, super_resolve, trabecular_mask
 from srrd_ray.registration.bones import find_knee
 
 Mask: TypeAlias = NDArray[np.bool_]
 Image: TypeAlias = Volume[np.float32]
 
 RESOLVED_MM = {"mr": 0.35, "ct": 0.3}
-"""Largest voxel that shows trabeculae: in the plane of MR, along any axis of CT. Above it there is no thickness."""
+"""Largest voxel that shows trabeculae: in the plane of MR, along any axis of CT.
+Above it there is no thickness.
+"""
 SOLID = 0.5
 """Bone fraction above which a voxel belongs to the plate."""
 MOST_VOXELS = 300_000_000
@@ -36,7 +40,9 @@ MOST_VOXELS = 300_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Bone:
-    """The bone of an image: its fraction, where it lies, where it is averaged, how it was found, and what goes into the row."""
+    """The bone of an image: its fraction, its mask, the region that is averaged, how it was binarized,
+    and facts for the row.
+    """
 
     fraction: Image
     inside: Mask
@@ -45,10 +51,11 @@ class _Bone:
     about: Flat
 
 
-def measured_mr(
+def measure_mr(
     image: Volume[np.generic], recipe: Recipe, inside: Mask | None, roi: Mask | None, *, threads: int
 ) -> MeasuredImage:
-    """Return the measures of one bone of an MR with bright marrow; `inside` is the bone, `roi` what is averaged.
+    """Return the measures of one bone of an MR with bright marrow;
+    `inside` is the bone, `roi` what is averaged.
 
     Raises
     ------
@@ -67,9 +74,9 @@ def measured_mr(
     grey = Volume(array=image.array.astype(np.float32), geometry=image.geometry)
     region = inside if roi is None else inside & roi
     if recipe.method == "paper":
-        return _measured_paper(grey, region)
+        return _measure_paper(grey, region)
     spacing = grey.geometry.spacing_mm
-    known = None if recipe.marrow is None else given_reference(grey.array, spacing, recipe.marrow)
+    known = None if recipe.marrow is None else uniform_reference(grey.array, spacing, recipe.marrow)
     reference = known or marrow_reference(grey.array, inside, spacing)
     require_bright(grey.array, inside, spacing, reference)
     about: Flat = {
@@ -80,7 +87,7 @@ def measured_mr(
         "noise": reference.noise,
     }
     fraction = mr_bone_fraction(grey.array, inside, spacing, reference=reference)
-    found = _Bone(
+    bone = _Bone(
         fraction=replace(grey, array=fraction),
         inside=inside,
         roi=region,
@@ -88,11 +95,11 @@ def measured_mr(
         about=about | plate_row(fraction > SOLID, inside, grey.geometry, recipe.bone),
     )
     if sorted(spacing)[1] > RESOLVED_MM["mr"]:
-        return _unresolved(found)
-    return _apparent(found, threads)
+        return _measure_fraction_alone(bone)
+    return _measure_apparent(bone, threads)
 
 
-def measured_ct(
+def measure_ct(
     image: Volume[np.generic], recipe: Recipe, inside: Mask | None, roi: Mask | None, *, threads: int
 ) -> MeasuredImage:
     """Return the measures of one bone of a CT in HU; where `inside` is null the recipe's bone is found in it.
@@ -104,15 +111,17 @@ def measured_ct(
     InputError
         `bone-not-found`, `references-equal`.
     """
-    bone = _found_in_ct(image, recipe) if inside is None else inside
+    bone = _find_in_ct(image, recipe) if inside is None else inside
     grey = Volume(array=image.array.astype(np.float32), geometry=image.geometry)
     found = _ct_bone(grey, recipe, bone, bone if roi is None else bone & roi)
     binary = recipe.threshold != "auto"
     if not binary and max(grey.geometry.spacing_mm) > RESOLVED_MM["ct"]:
-        return _unresolved(found)
-    region = found.roi & trabecular(found.fraction, bone, MorphometryConfig())
+        return _measure_fraction_alone(found)
+    region = found.roi & trabecular_mask(found.fraction, bone, MorphometryConfig())
     level = SOLID if binary else conserving_level(found.fraction.array, region)
-    maps = bone_maps((found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads)
+    maps = bone_maps(
+        (found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads
+    )
     return MeasuredImage(
         measures=measure_maps(maps, region, threads=threads),
         binarization=found.binarization,
@@ -122,10 +131,12 @@ def measured_ct(
     )
 
 
-def _found_in_ct(image: Volume[np.generic], recipe: Recipe) -> Mask:
+def _find_in_ct(image: Volume[np.generic], recipe: Recipe) -> Mask:
     if recipe.bone is None:
         raise ConfigError(
-            "bone-mask-missing", "which bone of the CT?", expected=f"--bone {' or '.join(BONES)}, or --bone-mask MASK"
+            "bone-mask-missing",
+            "which bone of the CT?",
+            expected=f"--bone {' or '.join(BONES)}, or --bone-mask MASK",
         )
     labels: Mask = find_knee(image)[1].array == BONE_LABELS[recipe.bone]
     return labels
@@ -147,8 +158,14 @@ def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:
         fraction = ct_bone_fraction(grey.array, everywhere, spacing, mineral_hu=mineral, marrow_hu=marrow)
         plate = plate_row(fraction, inside, grey.geometry, recipe.bone)
         fraction[~inside] = 0
-        binarization = Binarization(method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None)
-        about |= {"marrow": marrow, "marrow_from": "usual" if recipe.marrow is None else "given", "mineral": mineral}
+        binarization = Binarization(
+            method="CT bone fraction, (HU - marrow)/(mineral - marrow)", threshold=None
+        )
+        about |= {
+            "marrow": marrow,
+            "marrow_from": "usual" if recipe.marrow is None else "given",
+            "mineral": mineral,
+        }
     return _Bone(
         fraction=replace(grey, array=fraction),
         inside=inside,
@@ -158,32 +175,39 @@ def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:
     )
 
 
-def _apparent(found: _Bone, threads: int) -> MeasuredImage:
+def _measure_apparent(bone: _Bone, threads: int) -> MeasuredImage:
     """Return the measures of MR on an isotropic grid: Tb.N from the maps, Tb.Th from BV/TV and Tb.N."""
     config = MorphometryConfig(threads=threads)
-    window, shape = _box(found.roi, found.fraction, config)
-    near = found.fraction.crop(window, shape)
+    window, shape = _box(bone.roi, bone.fraction, config)
+    near = bone.fraction.crop(window, shape)
     inside, roi = (
-        Volume(array=mask.astype(np.float32), geometry=found.fraction.geometry).crop(window, shape)
-        for mask in (found.inside, found.roi)
+        Volume(array=mask.astype(np.float32), geometry=bone.fraction.geometry).crop(window, shape)
+        for mask in (bone.inside, bone.roi)
     )
-    apparent = apparent_of(near, inside.array > 0, config)
-    region = apparent.seen & (super_resolve(roi, config.target_mm).array > 0.5)
+    apparent = super_resolve_trabecular(near, inside.array > 0, config)
+    region = apparent.trabecular & (super_resolve(roi, config.target_mm).array > 0.5)
     step = config.target_mm
-    words = f"{found.binarization.method}; apparent, Tb.Th = (BV/TV)/Tb.N, Tb.N = 1/(Tb.Th + Tb.Sp) of maps at {step:g} mm, open border"
+    method = (
+        f"{bone.binarization.method}; apparent, Tb.Th = (BV/TV)/Tb.N, Tb.N = 1/(Tb.Th + Tb.Sp) of maps at "
+        f"{step:g} mm, open border"
+    )
     maps = apparent.maps(region, threads) if region.any() else None
     grid = apparent.fraction.geometry
     return MeasuredImage(
-        measures=_four(apparent, maps, region, config),
-        binarization=Binarization(method=words, threshold=None, maps=False),
+        measures=_apparent_measures(apparent, maps, region, config),
+        binarization=Binarization(method=method, threshold=None, maps=False),
         mapped=Mapped(maps=maps, region=region, grid=grid) if maps else None,
-        fraction=found.fraction,
-        about=found.about,
+        fraction=bone.fraction,
+        about=bone.about,
     )
 
 
-def _four(apparent: Apparent, maps: BoneMaps | None, region: Mask, config: MorphometryConfig) -> BoneMeasures:
-    """Return BV/TV, Tb.Th, Tb.Sp and Tb.N; surface, connectivity and anisotropy would be those of the voxels' blur."""
+def _apparent_measures(
+    apparent: Apparent, maps: BoneMaps | None, region: Mask, config: MorphometryConfig
+) -> BoneMeasures:
+    """Return BV/TV, Tb.Th, Tb.Sp and Tb.N; surface, connectivity and
+    anisotropy would reflect the blur of the voxels.
+    """
     total = int(np.count_nonzero(region))
     about = BoneMeasures(
         status="empty-roi", n_voxels=total, coverage=total / region.size, spacing_mm=(config.target_mm,) * 3,
@@ -191,12 +215,12 @@ def _four(apparent: Apparent, maps: BoneMaps | None, region: Mask, config: Morph
     )  # fmt: skip
     if maps is None:
         return about
-    found = region_measures(maps, region)
-    bvtv, thickness, separation = values_of(apparent.share(region), found, config)
-    spread = found.separation
+    measured = region_measures(maps, region)
+    bvtv, thickness, separation = apparent_measures(apparent.mean_fraction(region), measured, config)
+    spread = measured.separation
     return replace(
         about,
-        status=found.status,
+        status=measured.status,
         bvtv=bvtv,
         tb_th_mm=thickness,
         tb_sp_mm=separation,
@@ -206,7 +230,9 @@ def _four(apparent: Apparent, maps: BoneMaps | None, region: Mask, config: Morph
     )
 
 
-def _box(roi: Mask, image: Image, config: MorphometryConfig) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _box(
+    roi: Mask, image: Image, config: MorphometryConfig
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return start and shape of the box round the region with its halo.
 
     Raises
@@ -216,7 +242,9 @@ def _box(roi: Mask, image: Image, config: MorphometryConfig) -> tuple[tuple[int,
     """
     where = np.argwhere(roi)
     if len(where) == 0:
-        raise InputError("mask-empty", "the region lies outside the bone", todo="Check --roi and --bone-mask.")
+        raise InputError(
+            "mask-empty", "the region lies outside the bone", todo="Check --roi and --bone-mask."
+        )
     halo = np.ceil(config.halo_mm / np.asarray(image.geometry.spacing_mm)).astype(int)
     low = np.maximum(where.min(axis=0) - halo, 0)
     high = np.minimum(where.max(axis=0) + 1 + halo, image.array.shape)
@@ -231,17 +259,17 @@ def _box(roi: Mask, image: Image, config: MorphometryConfig) -> tuple[tuple[int,
     return (a, b, c), (i, j, k)
 
 
-def _unresolved(found: _Bone) -> MeasuredImage:
+def _measure_fraction_alone(bone: _Bone) -> MeasuredImage:
     """Return the bone fraction alone: the voxels are too large for thickness."""
-    grid = found.fraction.geometry
-    region = found.roi & trabecular(found.fraction, found.inside, MorphometryConfig())
+    grid = bone.fraction.geometry
+    region = bone.roi & trabecular_mask(bone.fraction, bone.inside, MorphometryConfig())
     total = int(np.count_nonzero(region))
-    share = float(np.clip(found.fraction.array[region].mean(dtype=np.float64), 0.0, 1.0)) if total else None
+    share = float(np.clip(bone.fraction.array[region].mean(dtype=np.float64), 0.0, 1.0)) if total else None
     step = max(grid.spacing_mm)
-    words = f"{found.binarization.method}; voxels of {step:.3g} mm do not resolve trabeculae: no thickness"
+    method = f"{bone.binarization.method}; voxels of {step:.3g} mm do not resolve trabeculae: no thickness"
     return MeasuredImage(
         measures=BoneMeasures(
-            status="ok" if share else "no-bone" if total else "empty-roi",
+            status=_status(share, total),
             n_voxels=total,
             coverage=total / region.size,
             spacing_mm=grid.spacing_mm,
@@ -249,23 +277,36 @@ def _unresolved(found: _Bone) -> MeasuredImage:
             mode="exact",
             bvtv=share,
         ),
-        binarization=replace(found.binarization, method=words, maps=False),
-        fraction=found.fraction,
-        about=found.about,
+        binarization=replace(bone.binarization, method=method, maps=False),
+        fraction=bone.fraction,
+        about=bone.about,
     )
 
 
-def _measured_paper(grey: Image, region: Mask) -> MeasuredImage:
+def _status(share: float | None, total: int) -> RegionStatus:
+    if not total:
+        return "empty-roi"
+    return "ok" if share else "no-bone"
+
+
+def _measure_paper(grey: Image, region: Mask) -> MeasuredImage:
     """Return the four published parameters; all else is null."""
     spacing = grey.geometry.spacing_mm
-    found = paper_measures(grey.array, region, spacing)
+    published = paper_measures(grey.array, region, spacing)
     total = int(np.count_nonzero(region))
     measures = BoneMeasures(
-        status="ok", n_voxels=total, coverage=total / region.size, spacing_mm=spacing, border="open", mode="exact",
-        bvtv=found.bvtv, tb_th_mm=found.tb_th_mm, tb_sp_mm=found.tb_sp_mm, tb_n_per_mm=found.tb_n_per_mm,
+        status="ok", n_voxels=total, coverage=total / region.size, spacing_mm=spacing, border="open",
+        mode="exact",
+        bvtv=published.bvtv, tb_th_mm=published.tb_th_mm, tb_sp_mm=published.tb_sp_mm,
+        tb_n_per_mm=published.tb_n_per_mm,
     )  # fmt: skip
-    words = "published 2D algorithm, slices across the coarsest axis, local mean threshold"
-    about: Flat = {"modality": "mr", "polarity": "as published: bone bright", "marrow": None, "marrow_from": None}
+    method = "published 2D algorithm, slices across the coarsest axis, local mean threshold"
+    about: Flat = {
+        "modality": "mr",
+        "polarity": "as published: bone bright",
+        "marrow": None,
+        "marrow_from": None,
+    }
     return MeasuredImage(
-        measures=measures, binarization=Binarization(method=words, threshold=None, maps=False), about=about
+        measures=measures, binarization=Binarization(method=method, threshold=None, maps=False), about=about
     )

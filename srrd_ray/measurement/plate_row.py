@@ -1,4 +1,6 @@
-"""The thickness of the subchondral plate as part of a row of measures, where the bone and the side of its joint are known."""
+"""The thickness of the subchondral plate in a row of measures,
+where the bone and the side of its joint are known.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +19,31 @@ def plate_row(
 ) -> Flat:
     """Return Plate.Th (mm), its SD, points and how it was found; empty where bone or mask are not known.
 
-    `image` is binary bone (rays run to the first marrow), or the bone fraction also outside the bone (float: the mineral
-    along the rays). `inside` is the whole bone with its marrow. Null values where no plate can be seen.
+    `image` is binary bone (rays run to the first marrow), or the bone fraction also outside the bone (float:
+    the mineral along the rays). `inside` is the whole bone with its marrow.
+    Null values where no plate can be seen.
     """
     if bone is None or inside is None:
         return {}
     by_mass = image.dtype != np.bool_
-    row: Flat = {"Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"}
+    row: Flat = {
+        "Plate.method": "mineral along the normal" if by_mass else "along the normal to the first marrow"
+    }
     measure = plate_by_mass if by_mass else plate_thickness
     try:
-        found = measure(image, inside, grid.spacing_mm, toward(grid, BONE_OF[bone].joint_lps))
+        plate = measure(image, inside, grid.spacing_mm, to_array_axes(grid, BONE_OF[bone].joint_lps))
     except NotEstimableError:
         return {"Plate.Th": None, "Plate.Th.SD": None, "Plate.points": 0, "Plate.deep": None, **row}
     return {
-        "Plate.Th": found.mean_mm,
-        "Plate.Th.SD": found.sd_mm,
-        "Plate.points": found.n_points,
-        "Plate.deep": found.deep,
+        "Plate.Th": plate.mean_mm,
+        "Plate.Th.SD": plate.sd_mm,
+        "Plate.points": plate.n_points,
+        "Plate.deep": plate.deep,
         **row,
     }
 
 
-def toward(grid: Geometry, direction_lps: tuple[float, float, float]) -> NDArray[np.float64]:
+def to_array_axes(grid: Geometry, direction_lps: tuple[float, float, float]) -> NDArray[np.float64]:
     """Return a direction of the world along the axes (z, y, x) of a grid's arrays."""
     axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
     along: NDArray[np.float64] = np.asarray(direction_lps) @ axes

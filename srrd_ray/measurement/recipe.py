@@ -1,4 +1,4 @@
-"""How an image of bone is measured: what `srrd measure` is told beside its files, for one image as for a folder of them."""
+"""How an image of bone is measured: the options of `srrd measure` for one image or a folder of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from srrd_ray import __version__
 from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.morphometry.thickness import Mode, Wall
 
 Source: TypeAlias = Literal["bone", "mr", "ct"]
@@ -24,7 +24,8 @@ class Recipe:
     Parameters
     ----------
     source
-        What the image shows: ``bone`` (trabeculae resolved, as in microCT, or binary), ``mr`` or ``ct`` of a joint.
+        What the image shows: ``bone`` (trabeculae resolved, as in microCT, or binary),
+        ``mr`` or ``ct`` of a joint.
     threshold
         ``auto``, ``binary`` or a grey value; for CT ``auto`` (calibration) or HU; for MR ``auto``.
     mode, surface
@@ -32,8 +33,8 @@ class Recipe:
     method
         ``paper``: the published 2D algorithm, for MR.
     bone
-        Which bone: it names the label, finds the bone in CT where no mask is given, and says where the joint lies, for the
-        thickness of the plate.
+        Which bone: selects the label, the bone in CT where no mask is given, and the direction of the joint,
+        for the thickness of the plate.
     marrow
         Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
     mineral
@@ -69,22 +70,27 @@ class Recipe:
         if self.threshold not in ("auto", "binary"):
             grey_value(self.threshold)
             if self.source == "ct" and (self.marrow, self.mineral) != (None, None):
-                raise ConfigError("option-invalid", "a threshold needs no calibration", expected="one of the two")
+                raise ConfigError(
+                    "option-invalid", "a threshold needs no calibration", expected="one of the two"
+                )
 
     def _only(self, option: str, given: bool, *sources: Source) -> None:
         if given and self.source not in sources:
             expected = " or ".join(f"--from {source}" for source in sources)
             raise ConfigError(
-                "option-invalid", f"{option} has no meaning here", got=f"--from {self.source}", expected=expected
+                "option-invalid",
+                f"{option} has no meaning here",
+                got=f"--from {self.source}",
+                expected=expected,
             )
 
     def settings(self, *, roi: bool, bone_mask: bool) -> str:
-        """Return the hash of what the measures depend on beside the image and its masks."""
-        return hash_of(__version__, asdict(self), roi, bone_mask)
+        """Return the hash of all that the measures depend on except the image and its masks."""
+        return hash_json(__version__, asdict(self), roi, bone_mask)
 
 
 def grey_value(text: str) -> float:
-    """Return the grey value that a threshold given as text stands for.
+    """Return the grey value of a threshold given as text.
 
     Raises
     ------
@@ -97,6 +103,9 @@ def grey_value(text: str) -> float:
         level = np.nan
     if not np.isfinite(level):
         raise ConfigError(
-            "threshold-invalid", "no such threshold", got=repr(text[:32]), expected="auto, binary or a grey value"
+            "threshold-invalid",
+            "no such threshold",
+            got=repr(text[:32]),
+            expected="auto, binary or a grey value",
         )
     return level

@@ -1,4 +1,6 @@
-"""`srrd measure`: one volume in one piece or in blocks, or a folder of volumes; what is written, and with which exit code."""
+"""`srrd measure`: one volume in one piece or in blocks, or a folder of volumes;
+what is written, and with which exit code.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,21 @@ from srrd_ray.execution.executor import Executor
 from srrd_ray.imaging.foreign_zarr import is_group, open_image
 from srrd_ray.measurement import bone_picture
 from srrd_ray.measurement.folder import measure_folder
-from srrd_ray.measurement.image import measured
+from srrd_ray.measurement.image import measure_with_maps
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.result import Flat, flat, to_text, write_maps
-from srrd_ray.measurement.row import hash_of_inputs, is_one_image, row_of
+from srrd_ray.measurement.result import Flat, flatten, to_text, write_maps
+from srrd_ray.measurement.row import hash_inputs, is_one_image, make_row
 from srrd_ray.measurement.table import write_rows
 from srrd_ray.measurement.volume import clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.places import ObjectPath
+from srrd_ray.storage.paths import ObjectPath
 
 log = logging.getLogger(__name__)
 
 TABLES = (".parquet", ".csv")
 LARGE = 400_000_000
-"""Voxels above which an OME-Zarr is measured in blocks without being asked to: in one piece it would take some 8 GB."""
+"""Voxels above which an OME-Zarr is measured in blocks by default: in one piece it would take some 8 GB."""
 EDGE = 256
 BLOCK_MB = 3500
 DEFAULT = Recipe()
@@ -79,7 +81,12 @@ def _folder(request: Request, make_executor: Callable[[ClusterConfig], Executor]
         )
     executor = make_executor(ClusterConfig(cpus=request.cpus))
     rows = measure_folder(
-        request.image, request.out, request.recipe, roi=request.roi, bone_mask=request.bone_mask, executor=executor
+        request.image,
+        request.out,
+        request.recipe,
+        roi=request.roi,
+        bone_mask=request.bone_mask,
+        executor=executor,
     )
     bad = [row for row in rows if row["status"] != "ok"]
     log.info("measure: %d volumes in %s, %d of them without values", len(rows), request.out.name, len(bad))
@@ -106,13 +113,15 @@ def _wants_blocks(request: Request) -> bool:
         raise ConfigError("blocks-need-zarr", "only OME-Zarr can be read in blocks", where=request.image.name)
     wanted = bool(request.blocks) or (zarr and not remote and open_image(request.image)[0].size > LARGE)
     if wanted and request.roi is not None and not (request.roi.is_dir() and is_group(request.roi)):
-        raise ConfigError("blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name)
+        raise ConfigError(
+            "blocks-need-zarr", "in blocks the region is an OME-Zarr too", where=request.roi.name
+        )
     if wanted:
         _require_for_blocks(request)
     if wanted and request.out is None and request.maps is None:
         raise ConfigError(
             "blocks-need-out",
-            "measuring in blocks needs a place for what it keeps on the way",
+            "measuring in blocks needs a folder for its intermediate files",
             expected="--out or --maps",
         )
     return wanted
@@ -121,20 +130,26 @@ def _wants_blocks(request: Request) -> bool:
 def _require_for_blocks(request: Request) -> None:
     """Refuse (`option-invalid`) what is only known of a volume in one piece, with what to do instead."""
     recipe = request.recipe
-    places = (request.image, request.roi, request.out, request.maps)
-    if any(isinstance(place, ObjectPath) for place in places):
+    paths = (request.image, request.roi, request.out, request.maps)
+    if any(isinstance(path, ObjectPath) for path in paths):
         raise ConfigError(
             "option-invalid",
             "blocks are read and written on a file system",
             where=request.image.name,
-            todo="Copy the volume to storage that all nodes mount, or leave --blocks out: it is then fetched whole.",
+            todo=(
+                "Copy the volume to storage that all nodes mount, or leave --blocks out: it is then fetched "
+                "whole."
+            ),
         )
     if recipe.surface != "voxel":
         raise ConfigError(
             "option-invalid",
             "in blocks only the surface of voxels is known",
             got=f"--surface {recipe.surface}",
-            todo="Cut the region out and measure it in one piece (some 300 bytes a voxel), or use --surface voxel.",
+            todo=(
+                "Cut the region out and measure it in one piece (some 300 bytes a voxel), or use --surface "
+                "voxel."
+            ),
         )
     if recipe.source != "bone" or recipe.bone is not None or request.bone_mask is not None:
         raise ConfigError(
@@ -146,11 +161,13 @@ def _require_for_blocks(request: Request) -> None:
 
 
 def _in_one_piece(request: Request) -> Flat:
-    found = measured(request.image, request.recipe, roi=request.roi, bone_mask=request.bone_mask)
+    found = measure_with_maps(request.image, request.recipe, roi=request.roi, bone_mask=request.bone_mask)
     if request.maps is not None:
         write_maps(request.maps, found)
     if request.picture is not None:
-        bone_picture.write(request.picture, bone_picture.of_image(request.image.name, found.maps))
+        bone_picture.write_picture(
+            request.picture, bone_picture.picture_from_maps(request.image.name, found.maps)
+        )
     return found.flat
 
 
@@ -168,21 +185,23 @@ def _in_blocks(request: Request, make_executor: Callable[[ClusterConfig], Execut
         executor=make_executor(ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB)),
     )
     if request.picture is not None:
-        picture = bone_picture.of_stores(request.image.name, found.maps, found.measures.spacing_mm, found.tallies)
-        bone_picture.write(request.picture, picture)
+        picture = bone_picture.picture_from_stores(
+            request.image.name, found.maps, found.measures.spacing_mm, found.tallies
+        )
+        bone_picture.write_picture(request.picture, picture)
     if request.maps is None:
         shutil.rmtree(root)
     else:
         write_nrrds(found)
         clean(root)
-    return flat(found.measures, found.binarization)
+    return flatten(found.measures, found.binarization)
 
 
-def _write(request: Request, out: Path, found: Flat) -> None:
+def _write(request: Request, out: Path, measures: Flat) -> None:
     if out.suffix not in TABLES:
-        write_text(out, to_text(found))
+        write_text(out, to_text(measures))
         return
     roi, mask = request.roi, request.bone_mask
     settings = request.recipe.settings(roi=roi is not None, bone_mask=mask is not None)
-    inputs = hash_of_inputs(request.image, roi, mask)
-    write_rows(out, [row_of(request.image.name, inputs, settings, found)])
+    inputs = hash_inputs(request.image, roi, mask)
+    write_rows(out, [make_row(request.image.name, inputs, settings, measures)])

@@ -1,4 +1,6 @@
-"""One image of a folder becomes one row: measured, kept from an earlier run, or failed with what is wrong. No Ray."""
+"""One image of a folder becomes one row: measured, kept from an earlier run, or failed with what is wrong.
+No Ray.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.foreign_zarr import is_group
@@ -22,10 +24,15 @@ from srrd_ray.storage.schemas import validate
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SLICES = (".dcm", ".ima")
-AXES = (*(f"DA.eigenvalue{n}" for n in (1, 2, 3)), *(f"DA.axis{n}.{name}" for n in (1, 2, 3) for name in "zyx"))
+AXES = (
+    *(f"DA.eigenvalue{n}" for n in (1, 2, 3)),
+    *(f"DA.axis{n}.{name}" for n in (1, 2, 3) for name in "zyx"),
+)
 KEYS = (
-    "BV/TV", "Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Tb.N", "Tb.N(spacing)", "Tb.N(ridge)",
-    "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", *AXES, "SMI", "Tb.Pf", "FD", "n_voxels", "coverage",
+    "BV/TV", "Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Tb.N", "Tb.N(spacing)",
+    "Tb.N(ridge)",
+    "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", *AXES, "SMI", "Tb.Pf", "FD",
+    "n_voxels", "coverage",
     "threshold", "method", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
 
@@ -51,56 +58,70 @@ class MeasureRow:
         try:
             row = self._row(self.images[item.name], path)
         except Exception as error:  # a bad image becomes a row that says so, and the others go on
-            fault = Fault.of(error)
+            fault = Fault.from_error(error)
             row = failed_row(self.images[item.name], self.settings, fault.code, fault.message)
         write_text(path, json.dumps(dict(row), ensure_ascii=False))
         return Produced(paths=(path,))
 
     @property
     def settings(self) -> str:
-        """Hash of what the measures depend on beside the image."""
+        """Hash of all that the measures depend on except the image."""
         return self.recipe.settings(roi=self.roi is not None, bone_mask=self.bone_mask is not None)
 
     def _row(self, name: str, path: Path) -> Row:
         image = self.folder / name
-        roi, bone_mask = (_of_that_name(folder, name) for folder in (self.roi, self.bone_mask))
-        sha256 = hash_of_inputs(image, roi, bone_mask)
+        roi, bone_mask = (_find_by_name(folder, name) for folder in (self.roi, self.bone_mask))
+        sha256 = hash_inputs(image, roi, bone_mask)
         known = read_row(path)
-        if known and (known["input_sha256"], known["settings"], known["image"]) == (sha256, self.settings, name):
+        if known and (known["input_sha256"], known["settings"], known["image"]) == (
+            sha256,
+            self.settings,
+            name,
+        ):
             return known
         measures = measure_image(image, self.recipe, roi=roi, bone_mask=bone_mask, threads=1)
-        return row_of(name, sha256, self.settings, measures)
+        return make_row(name, sha256, self.settings, measures)
 
 
-def _of_that_name(folder: Path | None, name: str) -> Path | None:
+def _find_by_name(folder: Path | None, name: str) -> Path | None:
     if folder is None:
         return None
     if not (folder / name).exists():
         raise InputError(
-            "mask-missing", "no mask of this name", where=name, todo="Put one there, or leave the folder of masks out."
+            "mask-missing",
+            "no mask of this name",
+            where=name,
+            todo="Put one there, or leave the folder of masks out.",
         )
     return folder / name
 
 
-def hash_of_inputs(image: Path, *masks: Path | None) -> str:
+def hash_inputs(image: Path, *masks: Path | None) -> str:
     """Return the hash of the bytes of an image and its masks."""
-    return hash_of([hash_file(path) for path in (image, *masks) if path is not None])
+    return hash_json([hash_file(path) for path in (image, *masks) if path is not None])
 
 
-def row_of(name: str, sha256: str | None, settings: str, measures: Flat) -> Row:
+def make_row(name: str, sha256: str | None, settings: str, measures: Flat) -> Row:
     """Return the row of an image that was measured."""
     spacing = measures["spacing_mm"]
     z, y, x = spacing if isinstance(spacing, list) else (spacing,) * 3
     row: dict[str, float | int | str | None] = {"image": name, "status": str(measures["status"])}
     row |= {"code": None, "message": None}
-    row |= {k: v for k, v in measures.items() if k not in ("spacing_mm", "status") and not isinstance(v, list)}
+    row |= {
+        k: v for k, v in measures.items() if k not in ("spacing_mm", "status") and not isinstance(v, list)
+    }
     row |= {f"spacing_{axis}_mm": float(str(step)) for axis, step in zip("zyx", (z, y, x), strict=True)}
     return row | {"input_sha256": sha256, "settings": settings}
 
 
 def failed_row(name: str, settings: str, code: str, message: str) -> Row:
     """Return the row of an image that could not be measured."""
-    row: dict[str, float | int | str | None] = {"image": name, "status": "failed", "code": code, "message": message}
+    row: dict[str, float | int | str | None] = {
+        "image": name,
+        "status": "failed",
+        "code": code,
+        "message": message,
+    }
     return row | dict.fromkeys(KEYS) | {"input_sha256": None, "settings": settings}
 
 
@@ -116,9 +137,11 @@ def read_row(path: Path) -> dict[str, float | int | str | None] | None:
     return row if row["input_sha256"] else None
 
 
-def images_below(folder: Path) -> tuple[str, ...]:
-    """Return the images of a folder and its subfolders, relative, sorted: files by their name, OME-Zarr, DICOM folders."""
-    return tuple(sorted(path.relative_to(folder).as_posix() for path in _found(folder)))
+def find_images(folder: Path) -> tuple[str, ...]:
+    """Return the images of a folder and its subfolders, relative, sorted:
+    files by their name, OME-Zarr, DICOM folders.
+    """
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder)))
 
 
 def is_one_image(path: Path) -> bool:
@@ -126,12 +149,12 @@ def is_one_image(path: Path) -> bool:
     return not path.is_dir() or is_group(path) or _has_slices(path)
 
 
-def _found(folder: Path) -> Iterator[Path]:
+def _iterate_images(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from [path] if is_one_image(path) else _found(path)
+            yield from [path] if is_one_image(path) else _iterate_images(path)
         elif path.name.lower().endswith(VOLUMES):
             yield path
 

@@ -1,4 +1,6 @@
-"""Measures of many bone volumes as one table, Parquet or CSV: a row an image, checked when written and when read."""
+"""Measures of many bone volumes as one table, Parquet or CSV:
+a row an image, validated on writing and reading.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pandas as pd
 
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.storage.atomic import replacing
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 from srrd_ray.storage.schemas import validate
 from srrd_ray.storage.tables import read_table, write_table
 
@@ -19,14 +21,16 @@ Cell: TypeAlias = float | int | str | None
 Row: TypeAlias = Mapping[str, Cell]
 
 TEXT = (
-    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method", "input_sha256", "settings",
+    "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method",
+    "input_sha256", "settings",
 )  # fmt: skip
 WHOLE = ("n_voxels", "Euler", "Plate.points")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows to ``.parquet`` or ``.csv``; in CSV a text that a spreadsheet would run as a formula gets an apostrophe.
+    """Write rows to ``.parquet`` or ``.csv``;
+    in CSV a text that a spreadsheet would run as a formula gets an apostrophe.
 
     Raises
     ------
@@ -36,14 +40,14 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     require_table(path)
     for row in rows:
         validate("bone", dict(row), path.name)
-    table = _typed(pd.DataFrame(list(rows)))
+    table = _cast_columns(pd.DataFrame(list(rows)))
     if path.suffix == ".parquet":
         write_table(path, table)
         return
     for name in set(TEXT) & set(table.columns):
-        table[name] = table[name].map(_neutral, na_action="ignore")
-    with replacing(path) as beside:
-        table.to_csv(beside, index=False, lineterminator="\n")
+        table[name] = table[name].map(_escape_formula, na_action="ignore")
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_rows(path: Path) -> list[dict[str, Cell]]:
@@ -55,7 +59,7 @@ def read_rows(path: Path) -> list[dict[str, Cell]]:
         `table-unreadable`, or `schema-invalid` as in `write_rows`.
     """
     require_table(path)
-    table = _typed(read_table(path) if path.suffix == ".parquet" else _read_csv(path))
+    table = _cast_columns(read_table(path) if path.suffix == ".parquet" else _read_csv(path))
     rows: list[dict[str, Cell]] = json.loads(table.to_json(orient="records", double_precision=15))
     exact = table.to_dict("records")
     for row, cells in zip(rows, exact, strict=True):
@@ -83,11 +87,16 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return table
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    kinds = {n: "string" if n in TEXT else "Int64" if n in WHOLE else "float64" for n in table.columns}
-    return table.astype(kinds)
+def _cast_columns(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype({name: _column_type(name) for name in table.columns})
 
 
-def _neutral(cell: object) -> str:
+def _column_type(name: str) -> str:
+    if name in TEXT:
+        return "string"
+    return "Int64" if name in WHOLE else "float64"
+
+
+def _escape_formula(cell: object) -> str:
     text = str(cell)
     return f"'{text}" if text.startswith((*FORMULA, "'")) else text

@@ -18,7 +18,7 @@ import numpy as np
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ERRORS, InputError, SrrdError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
@@ -38,18 +38,18 @@ from srrd_ray.measurement.blocks import (
     Pass,
     PhaseCounts,
     Radii,
-    maps_below,
-    name_of,
-    windows,
+    block_name,
+    iterate_windows,
+    map_paths,
 )
 from srrd_ray.measurement.image import nominal
 from srrd_ray.measurement.recipe import grey_value
-from srrd_ray.measurement.result import Binarization, binarization_of
-from srrd_ray.morphometry.binarize import otsu_of_histogram
+from srrd_ray.measurement.result import Binarization, describe_binarization
+from srrd_ray.morphometry.binarize import otsu_from_histogram
 from srrd_ray.morphometry.field import leaves_out
 from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.morphometry.structure import BlockStructure, with_structure
-from srrd_ray.morphometry.tally import Tally, merged
+from srrd_ray.morphometry.tally import Tally, merge
 from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.storage.layout import RunLayout
 
@@ -72,7 +72,7 @@ class Measured:
     @property
     def maps(self) -> tuple[Path, Path]:
         """The stores of thickness and spacing."""
-        return maps_below(self.root)
+        return map_paths(self.root)
 
     @property
     def tallies(self) -> tuple[Tally, Tally]:
@@ -143,7 +143,7 @@ def clean(root: Path) -> None:
 
 
 def _inputs(image: Path, roi: Path | None) -> str:
-    return hash_of([block_store.listing_hash(p) if p is not None else "" for p in (image, roi)])
+    return hash_json([block_store.hash_listing(p) if p is not None else "" for p in (image, roi)])
 
 
 def _same_grid(roi: Path, grid: Geometry) -> None:
@@ -184,7 +184,7 @@ class _Volume:
 
     def _result(self, found: BoneMeasures, bone: Tally, marrow: Tally, job: BlockJob) -> Measured:
         threshold = "binary" if job.binary else "auto" if job.smooth else "value"
-        binarization = binarization_of(threshold, None if job.binary else job.level, field=job.field)
+        binarization = describe_binarization(threshold, None if job.binary else job.level, field=job.field)
         return Measured(
             measures=found, bone=bone, marrow=marrow, binarization=binarization, grid=self.grid, root=job.root
         )
@@ -199,24 +199,24 @@ class _Volume:
         if job.low == job.high:
             raise InputError("image-constant", "every voxel has one value", got=str(job.low))
         counts = np.sum([p.counts for p in self._parts("histogram", job, Counts)], axis=0)
-        return replace(job, level=otsu_of_histogram(counts, job.low, job.high))
+        return replace(job, level=otsu_from_histogram(counts, job.low, job.high))
 
     def _with_phases(self, job: BlockJob) -> BlockJob:
         block, dtype = (job.edge,) * 3, "<i4" if len(set(job.spacing_mm)) == 1 else "<f8"
         stores = {"phases": "<u1", "ridge": "<u1", "phases-distance": dtype, "ridge-distance": dtype}
         for name, kind in stores.items():
-            block_store.create(job.store(name), self.grid, kind, block, name)
+            block_store.create_store(job.store(name), self.grid, kind, block, name)
         self._create_maps(job)
         if job.binary:
             return job
         _, ny, nx = job.shape
-        block_store.create(job.store("field"), self.grid, "<u1", (SLAB, ny, nx), "field")
+        block_store.create_store(job.store("field"), self.grid, "<u1", (SLAB, ny, nx), "field")
         inside = sum(p.counts[0] for p in self._parts("field", job, Counts))
         return replace(job, field=leaves_out(inside, int(np.prod(job.shape))))
 
     def _create_maps(self, job: BlockJob) -> None:
         for path in job.maps:
-            block_store.create(path, self.grid, "<f4", (job.edge,) * 3, path.name.split(".")[0])
+            block_store.create_store(path, self.grid, "<f4", (job.edge,) * 3, path.name.split(".")[0])
 
     def _empty_maps(self, job: BlockJob) -> None:
         """Leave maps of nothing but zeros: without a wall there is no thickness."""
@@ -227,7 +227,13 @@ class _Volume:
     def _basic(self, counts: Sequence[PhaseCounts], job: BlockJob) -> BoneMeasures:
         region, bone = sum(c.region for c in counts), sum(c.region_bone for c in counts)
         return BoneMeasures(
-            status="empty-roi" if not region else "no-bone" if not bone else "all-bone" if bone == region else "ok",
+            status="empty-roi"
+            if not region
+            else "no-bone"
+            if not bone
+            else "all-bone"
+            if bone == region
+            else "ok",
             n_voxels=region,
             coverage=region / int(np.prod(job.shape)),
             spacing_mm=job.spacing_mm,
@@ -240,20 +246,23 @@ class _Volume:
         radii = self._parts("distance", job, Radii)
         job = replace(job, radii=(max(r.bone for r in radii), max(r.marrow for r in radii)))
         parts = self._parts("painting", job, Painted)
-        return job, merged(p.bone for p in parts), merged(p.marrow for p in parts), sum(p.ridge for p in parts)
+        return job, merge(p.bone for p in parts), merge(p.marrow for p in parts), sum(p.ridge for p in parts)
 
     def _between_ridges(self, job: BlockJob) -> Tally:
         radii = self._parts("ridge-distance", job, Radii)
         job = replace(job, radii=(0.0, max(r.marrow for r in radii)))
-        return merged(p.marrow for p in self._parts("ridge-painting", job, Painted))
+        return merge(p.marrow for p in self._parts("ridge-painting", job, Painted))
 
     def _parts(self, name: Pass, job: BlockJob, kind: type[PartT]) -> list[PartT]:
         """Return the sums of all blocks of a pass, after doing those that are not done."""
         hashed = input_hash(name, serial.to_json(job), [self.inputs])
-        items = [WorkItem(name=name_of(core), input_hash=hashed) for core in windows(name, job)]
+        items = [WorkItem(name=block_name(core), input_hash=hashed) for core in iterate_windows(name, job)]
         function = MeasureBlock(name=name, job=job)
         task = Task(
-            stage=name, layout=RunLayout(root=job.root), function=function, shared_storage_probe=job.root / LOCK
+            stage=name,
+            layout=RunLayout(root=job.root),
+            function=function,
+            shared_storage_probe=job.root / LOCK,
         )
         for number, (_, result, skipped) in enumerate(self.runner.carry_out(task, items), start=1):
             for outcome in result.outcomes:

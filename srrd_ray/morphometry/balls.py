@@ -21,14 +21,16 @@ Reach: TypeAlias = NDArray[np.int32]
 Steps: TypeAlias = tuple[float, float, float]
 
 TIE = 1e-12
-"""Relative tolerance within which two float distances are one: equal distances by different sums are ties, and count."""
+"""Relative tolerance of float distances: the same distance by different sums is a tie, and counts."""
 
 SIDE = 4
 """Planes that belong together: slabs of threads begin at multiples of it."""
 
 
-def over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> None:
-    """Call `work(first, last)` on slabs of z planes that share no block, one a thread; 0 threads: all cores of this process."""
+def run_over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> None:
+    """Call `work(first, last)` on disjoint slabs of z planes, one per thread; 0 threads:
+    all cores of this process.
+    """
     count = max(1, min(threads or len(os.sched_getaffinity(0)), planes))
     edges = sorted({0, planes} | {planes * i // count // SIDE * SIDE for i in range(1, count)})
     if len(edges) == 2:
@@ -39,20 +41,25 @@ def over_slabs(work: Callable[[int, int], None], planes: int, threads: int) -> N
             done.result()
 
 
-def kept_centres(squared: Squared, steps: Steps, bins: int, width: float, threads: int) -> NDArray[np.uint8]:
-    """Return 1 for the centres whose ball is not covered by that of a 26-neighbour, for radii in `bins` of `width`."""
+def find_uncovered_centres(
+    squared: Squared, steps: Steps, bins: int, width: float, threads: int
+) -> NDArray[np.uint8]:
+    """Return 1 for centres whose ball is not covered by a 26-neighbour's ball,
+    for radii in `bins` of `width`.
+    """
     keep = np.zeros(squared.shape, dtype=np.uint8)
     cover = np.zeros((8, bins), dtype=squared.dtype)
     _fill_cover(cover, np.asarray(steps), width)
     np.maximum.accumulate(cover, axis=1, out=cover)
     scale = (1 + 1e-10) / width
-    over_slabs(lambda a, b: _mark(squared, cover, scale, keep, a, b), squared.shape[0], threads)
+    run_over_slabs(lambda a, b: _mark(squared, cover, scale, keep, a, b), squared.shape[0], threads)
     return keep
 
 
 @compiled
 def _fill_cover(cover: Squared, steps: NDArray[np.float64], width: float) -> None:
-    """Set cover[n, bin] to the largest squared distance from a neighbour of a ball's centre to a voxel of the ball in that bin.
+    """Set cover[n, bin] to the largest squared distance from a centre's
+    neighbour to a voxel of the ball in that bin.
 
     The neighbour is one step away along the axes that the bits 4, 2, 1 of n name (z, y, x).
     """
@@ -68,13 +75,18 @@ def _fill_cover(cover: Squared, steps: NDArray[np.float64], width: float) -> Non
                     break
                 for n in range(1, 8):
                     away = (
-                        own + (n >> 2) * (2 * a + 1) * sz + (n >> 1 & 1) * (2 * b + 1) * sy + (n & 1) * (2 * c + 1) * sx
+                        own
+                        + (n >> 2) * (2 * a + 1) * sz
+                        + (n >> 1 & 1) * (2 * b + 1) * sy
+                        + (n & 1) * (2 * c + 1) * sx
                     )
                     cover[n, at] = max(cover[n, at], away)
 
 
 @compiled
-def _mark(squared: Squared, cover: Squared, scale: float, keep: NDArray[np.uint8], first: int, last: int) -> None:
+def _mark(
+    squared: Squared, cover: Squared, scale: float, keep: NDArray[np.uint8], first: int, last: int
+) -> None:
     nz, ny, nx = squared.shape
     best = np.zeros((8, nx), squared.dtype)
     for z in range(first, last):
@@ -95,19 +107,21 @@ def _mark(squared: Squared, cover: Squared, scale: float, keep: NDArray[np.uint8
 
 
 @inlined
-def _raise_row(level: Squared, beside: Squared, row: Squared) -> None:
-    """Raise `level` to `row`, and `beside` to its neighbours along x."""
+def _raise_row(level: Squared, neighbours: Squared, row: Squared) -> None:
+    """Raise `level` to `row`, and `neighbours` to its neighbours along x."""
     for x in range(row.shape[0]):
         level[x] = max(level[x], row[x])
     for x in range(row.shape[0] - 1):
-        beside[x] = max(beside[x], row[x + 1])
+        neighbours[x] = max(neighbours[x], row[x + 1])
     for x in range(1, row.shape[0]):
-        beside[x] = max(beside[x], row[x - 1])
+        neighbours[x] = max(neighbours[x], row[x - 1])
 
 
 @compiled
-def shape_of(squared: float, steps: NDArray[np.float64], half: Reach, reach: Reach) -> int:
-    """Set the half widths of a ball's rows (dz, dy >= 0) and its reach along y in each plane; return that along z."""
+def set_ball_shape(squared: float, steps: NDArray[np.float64], half: Reach, reach: Reach) -> int:
+    """Set the half widths of a ball's rows (dz, dy >= 0) and its reach along y in each plane;
+    return that along z.
+    """
     sz, sy, sx = steps
     top = int(np.sqrt(squared) / sz)
     for z in range(top + 1):

@@ -28,13 +28,17 @@ def otsu_threshold(smooth: ArrayLike) -> float:
     """
     values = np.asarray(smooth, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise InputError("image-not-finite", "the image has NaN or infinite voxels", todo="Repair or crop the image.")
+        raise InputError(
+            "image-not-finite", "the image has NaN or infinite voxels", todo="Repair or crop the image."
+        )
     if values.min() == values.max():
         raise InputError("image-constant", "every voxel has one value", got=str(values.flat[0]))
     return float(threshold_otsu(values))
 
 
-def otsu_of_histogram(counts: ArrayLike, low: float, high: float) -> float:
-    """Return the threshold of Otsu from counts in equal bins between `low` and `high`; that of `otsu_threshold`, to all digits."""
+def otsu_from_histogram(counts: ArrayLike, low: float, high: float) -> float:
+    """Return the threshold of Otsu from counts in equal bins between `low` and `high`:
+    exactly that of `otsu_threshold`.
+    """
     edges = np.linspace(low, high, np.size(counts) + 1)
     return float(threshold_otsu(hist=(np.asarray(counts), (edges[:-1] + edges[1:]) / 2)))

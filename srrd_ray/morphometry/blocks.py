@@ -1,10 +1,12 @@
 """Local thickness of a volume of any size, block by block, bit for bit the map of the whole.
 
-Two passes. Distances: a block is read with a halo that grows until it is at least as long as the longest distance found in
-the block, which then is exact. Painting: a block is read with a halo of the largest radius of the whole volume, so that
-every ball that reaches it is there; centres whose ball does not reach it are dropped. Memory is that of one block and halo.
+Two passes. Distances: a block is read with a halo that grows until it is at least as long as the longest
+distance found in the block, which then is exact. Painting: a block is read with a halo of the largest radius
+of the whole volume, so that every ball that reaches it is there;
+centres whose ball does not reach it are dropped. Memory is that of one block and halo.
 
-Both phases lie in one array: squared distances to the other phase, positive in bone, negative in marrow, 0 outside the field.
+Both phases lie in one array: squared distances to the other phase, positive in bone, negative in marrow,
+0 outside the field.
 """
 
 from __future__ import annotations
@@ -41,9 +43,13 @@ BYTES = {"cubic": 14, "other": 24}
 """Bytes a voxel of a block with its halo takes at the peak of either pass."""
 
 
-def blocks_of(shape: Shape, edge: int) -> tuple[Window, ...]:
-    """Return the windows of `edge` voxels that tile a volume, in C order; those at the far faces are cut short."""
-    return tuple(window_at((z, y, x), shape, edge) for z, y, x in product(*(range(0, n, edge) for n in shape)))
+def iterate_blocks(shape: Shape, edge: int) -> tuple[Window, ...]:
+    """Return the windows of `edge` voxels that tile a volume, in C order;
+    those at the far faces are cut short.
+    """
+    return tuple(
+        window_at((z, y, x), shape, edge) for z, y, x in product(*(range(0, n, edge) for n in shape))
+    )
 
 
 def window_at(start: Shape, shape: Shape, edge: int) -> Window:
@@ -52,25 +58,27 @@ def window_at(start: Shape, shape: Shape, edge: int) -> Window:
     return z, y, x
 
 
-def grown(core: Window, halo: Shape, shape: Shape) -> Window:
+def add_halo(core: Window, halo: Shape, shape: Shape) -> Window:
     """Return `core` with a halo on every side, cut to the volume."""
-    z, y, x = (slice(max(c.start - h, 0), min(c.stop + h, n)) for c, h, n in zip(core, halo, shape, strict=True))
+    z, y, x = (
+        slice(max(c.start - h, 0), min(c.stop + h, n)) for c, h, n in zip(core, halo, shape, strict=True)
+    )
     return z, y, x
 
 
-def within(core: Window, outer: Window) -> Window:
+def locate_within(core: Window, outer: Window) -> Window:
     """Return where `core` lies in an array that holds `outer`."""
     z, y, x = (slice(c.start - o.start, c.stop - o.start) for c, o in zip(core, outer, strict=True))
     return z, y, x
 
 
-def halo_of(reach: float, spacing_mm: Spacing) -> Shape:
-    """Return the voxels along each axis that hold `reach`, in voxels for cubic voxels and in mm otherwise (see `unit_of`)."""
-    z, y, x = (math.ceil(reach / s * (1 + 1e-9)) for s in unit_of(spacing_mm))
+def halo_voxels(reach: float, spacing_mm: Spacing) -> Shape:
+    """Return the voxels along each axis that cover `reach` (voxels or mm, see `distance_unit`)."""
+    z, y, x = (math.ceil(reach / s * (1 + 1e-9)) for s in distance_unit(spacing_mm))
     return z, y, x
 
 
-def unit_of(spacing_mm: Spacing) -> Spacing:
+def distance_unit(spacing_mm: Spacing) -> Spacing:
     """Return the voxel size in the unit of the distances: voxels where voxels are cubes, else mm."""
     return (1.0, 1.0, 1.0) if is_isotropic(spacing_mm) else spacing_mm
 
@@ -92,27 +100,31 @@ def block_distances(
     InputError
         `block-too-large` where a distance is so long that its halo would not fit into memory.
     """
-    reach = FIRST_HALO * max(unit_of(spacing_mm))
+    reach = FIRST_HALO * max(distance_unit(spacing_mm))
     while True:
-        outer = grown(core, halo_of(reach, spacing_mm), shape)
+        outer = add_halo(core, halo_voxels(reach, spacing_mm), shape)
         refuse_large(outer, spacing_mm)
-        signed: Signed = _signed(read(outer), outer, shape, spacing_mm, border)[within(core, outer)]
+        signed: Signed = _signed_distances(read(outer), outer, shape, spacing_mm, border)[
+            locate_within(core, outer)
+        ]
         longest = float(np.sqrt(np.abs(signed).max(initial=0)))
-        clear = _clear(core, outer, shape, spacing_mm)
+        clear = _clearance(core, outer, shape, spacing_mm)
         if longest < clear or clear == math.inf:
             return signed.copy()
         reach = max(min(longest * (1 + 1e-9), 2 * reach), reach + 1e-6)
 
 
-def _signed(bits: Bits, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
+def _signed_distances(bits: Bits, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
     bone, field = (bits & BONE) != 0, (bits & FIELD) != 0
-    signed: Signed = _squared(bone, outer, shape, spacing_mm, border)
-    np.subtract(signed, _squared(~bone, outer, shape, spacing_mm, border), out=signed)
+    signed: Signed = _squared_distances(bone, outer, shape, spacing_mm, border)
+    np.subtract(signed, _squared_distances(~bone, outer, shape, spacing_mm, border), out=signed)
     signed[~field] = 0
     return signed
 
 
-def _squared(phase: Mask, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
+def _squared_distances(
+    phase: Mask, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border
+) -> Signed:
     wall = [
         (int(border == "closed" and o.start == 0), int(border == "closed" and o.stop == n))
         for o, n in zip(outer, shape, strict=True)
@@ -124,10 +136,12 @@ def _squared(phase: Mask, outer: Window, shape: Shape, spacing_mm: Spacing, bord
     return np.ascontiguousarray(squared_distance_mm(padded, spacing_mm)[inner])
 
 
-def _clear(core: Window, outer: Window, shape: Shape, spacing_mm: Spacing) -> float:
-    """Return the distance from `core` to the nearest voxel of the volume outside `outer`; inf where there is none."""
+def _clearance(core: Window, outer: Window, shape: Shape, spacing_mm: Spacing) -> float:
+    """Return the distance from `core` to the nearest voxel of the volume outside `outer`;
+    inf where there is none.
+    """
     gaps = [math.inf]
-    for c, o, n, s in zip(core, outer, shape, unit_of(spacing_mm), strict=True):
+    for c, o, n, s in zip(core, outer, shape, distance_unit(spacing_mm), strict=True):
         gaps += [(c.start - o.start + 1) * s] if o.start > 0 else []
         gaps += [(o.stop - c.stop + 1) * s] if o.stop < n else []
     return min(gaps)
@@ -143,26 +157,36 @@ def refuse_large(outer: Window, spacing_mm: Spacing) -> None:
             "a ball is so large that a block with its halo does not fit into memory",
             got=f"{gib:.1f} GiB",
             expected=f"at most {LARGEST_GIB} GiB",
-            todo="Check the threshold: large empty or solid parts are seldom trabecular bone; or give smaller --blocks.",
+            todo=(
+                "Check the threshold: large empty or solid parts are seldom trabecular bone; or give smaller "
+                "--blocks."
+            ),
         )
 
 
 def block_thickness(
-    signed: Signed, inner: Window, spacing_mm: Spacing, phase: Phase, *, beyond: bool = False, threads: int = 1
+    signed: Signed,
+    inner: Window,
+    spacing_mm: Spacing,
+    phase: Phase,
+    *,
+    beyond: bool = False,
+    threads: int = 1,
 ) -> Map:
     """Return the local thickness of one phase in a block, mm, 0 outside the phase.
 
     Parameters
     ----------
     signed
-        Signed squared distances of the block and a halo of the largest radius of this phase in the whole volume.
+        Signed squared distances of the block and a halo of the largest
+        radius of this phase in the whole volume.
     inner
         Where the block lies in them.
     beyond
-        Balls also paint the voxels of the other phase that they reach: for BoneJ's rule, see `trimmed`.
+        Balls also paint the voxels of the other phase that they reach: for BoneJ's rule, see `trim_painted`.
     """
     squared = np.maximum(signed if phase == "bone" else -signed, 0)
-    unit = unit_of(spacing_mm)
+    unit = distance_unit(spacing_mm)
     ends = [(axis.start, axis.stop - 1) for axis in inner]
     _drop_far(squared, np.array(ends, dtype=np.int64), np.array(unit))
     if is_isotropic(spacing_mm):
@@ -178,18 +202,21 @@ def block_thickness(
     return out
 
 
-def trimmed(painted: Map, core: Window, round_it: Window) -> Map:
-    """Return BoneJ's map in `core` from balls painted beyond their phase in `round_it`, `core` with `TRIM` voxels round it.
+def trim_painted(painted: Map, core: Window, round_it: Window) -> Map:
+    """Return BoneJ's map in `core` from balls painted beyond their phase in `round_it`,
+    `core` with `TRIM` voxels round it.
 
     It still holds what lies outside the phase.
     """
-    out: Map = trim_surface(painted)[within(core, round_it)]
+    out: Map = trim_surface(painted)[locate_within(core, round_it)]
     return out
 
 
 @compiled
 def _drop_far(squared: Signed, ends: NDArray[np.int64], unit: NDArray[np.float64]) -> None:
-    """Set to 0 the voxels whose ball does not reach the block between `ends` (first and last index of each axis)."""
+    """Set to 0 the voxels whose ball does not reach the block between
+    `ends` (first and last index of each axis).
+    """
     nz, ny, nx = squared.shape
     for z in range(nz):
         dz = max(ends[0, 0] - z, z - ends[0, 1], 0) * unit[0]
@@ -202,12 +229,12 @@ def _drop_far(squared: Signed, ends: NDArray[np.int64], unit: NDArray[np.float64
 
 
 def ridge_of_block(signed: Signed, thickness: Map, spacing_mm: Spacing) -> Mask:
-    """Return the ridge of bone in a block: the voxels that lie in no larger ball than the one round themselves."""
+    """Return the ridge of bone in a block: the voxels whose own ball is the largest that covers them."""
     factor = 2.0 * spacing_mm[0] if is_isotropic(spacing_mm) else 2.0
-    own: NDArray[np.float64] = factor * np.sqrt(np.maximum(signed, 0), dtype=np.float64)
-    return (signed > 0) & (own >= thickness * (1 - 1e-5))
+    own_diameter: NDArray[np.float64] = factor * np.sqrt(np.maximum(signed, 0), dtype=np.float64)
+    return (signed > 0) & (own_diameter >= thickness * (1 - 1e-5))
 
 
-def squared_radii_of(signed: Signed) -> tuple[float, float]:
+def largest_squared_radii(signed: Signed) -> tuple[float, float]:
     """Return the largest squared radius in bone and in marrow, in the unit of the distances."""
     return max(float(signed.max(initial=0)), 0.0), max(-float(signed.min(initial=0)), 0.0)

@@ -1,7 +1,8 @@
 """Painting the many small balls: the voxels not yet painted as bricks of 4x4x4, one 64-bit word each.
 
-A ball is a short list of bricks and masks, the same for all centres with one radius and one place within their brick, so
-that the common answer 'nothing left to paint' takes one AND a brick and no branch: a third of the time that rows take.
+A ball is a short list of bricks and masks, the same for all centres with one radius and one position in their
+brick. The common case 'all painted already' costs one AND per brick and no branch:
+a third of the time of rows.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.morphometry.balls import SIDE, TIE, Reach, Squared, shape_of
+from srrd_ray.morphometry.balls import SIDE, TIE, Reach, Squared, set_ball_shape
 from srrd_ray.morphometry.compiled import compiled, inlined, trailing_zeros
 
 Words: TypeAlias = NDArray[np.uint64]
@@ -38,7 +39,7 @@ def paint_bricks(
     _, ny, nx = out.shape
     tz, ty, tx = (np.sqrt(radii[0] * (1 + TIE)) / steps).astype(np.int64)
     margin = ((2 * tz) // SIDE + 2, ty // SIDE + 2, tx // SIDE + 2)
-    bricks = _bricks_of(rows, first, last, margin, nx)
+    bricks = _pack_bricks(rows, first, last, margin, nx)
     _, by, bx = bricks.shape
     flat = bricks.ravel()
     most = ((2 * tz) // SIDE + 2) * ((2 * ty) // SIDE + 2) * ((2 * tx) // SIDE + 2)
@@ -49,34 +50,47 @@ def paint_bricks(
     for i in range(order.shape[0]):
         if radii[i] != value:
             value = radii[i]
-            top = shape_of(value * (1 + TIE), steps, half, reach)
+            top = set_ball_shape(value * (1 + TIE), steps, half, reach)
             counts[:] = 0
         row, cx = divmod(order[i], nx)
         cz, cy = divmod(row, ny)
         if cz + top < first or cz - top >= last:
             continue
-        place = (cz & 3) << 4 | (cy & 3) << 2 | (cx & 3)
-        if counts[place] == 0:
-            counts[place] = _list(place, half, reach, (top, by * bx, bx), offsets[place], masks[place])
-        base = (((cz - first) >> 2) + margin[0]) * by * bx + ((cy >> 2) + margin[1]) * bx + (cx >> 2) + margin[2]
-        left = np.uint64(0)
-        for j in range(counts[place]):
-            left |= flat[base + offsets[place, j]] & masks[place, j]
-        if left == 0:
+        position = (cz & 3) << 4 | (cy & 3) << 2 | (cx & 3)
+        if counts[position] == 0:
+            counts[position] = _list_bricks(
+                position, half, reach, (top, by * bx, bx), offsets[position], masks[position]
+            )
+        base = (
+            (((cz - first) >> 2) + margin[0]) * by * bx + ((cy >> 2) + margin[1]) * bx + (cx >> 2) + margin[2]
+        )
+        unpainted = np.uint64(0)
+        for j in range(counts[position]):
+            unpainted |= flat[base + offsets[position, j]] & masks[position, j]
+        if unpainted == 0:
             continue
-        for j in range(counts[place]):
-            at = base + offsets[place, j]
-            bits = flat[at] & masks[place, j]
+        for j in range(counts[position]):
+            at = base + offsets[position, j]
+            bits = flat[at] & masks[position, j]
             if bits != 0:
                 flat[at] ^= bits
                 z, rest = divmod(at, by * bx)
                 y, x = divmod(rest, bx)
-                _write(out, first + (z - margin[0]) * SIDE, (y - margin[1]) * SIDE, (x - margin[2]) * SIDE, bits, value)
+                _write(
+                    out,
+                    first + (z - margin[0]) * SIDE,
+                    (y - margin[1]) * SIDE,
+                    (x - margin[2]) * SIDE,
+                    bits,
+                    value,
+                )
 
 
 @compiled
-def _bricks_of(rows: Words, first: int, last: int, margin: tuple[int, int, int], nx: int) -> Words:
-    """Return the bricks of a slab, bit ``16 z + 4 y + x`` of each, with `margin` empty bricks before and after each axis."""
+def _pack_bricks(rows: Words, first: int, last: int, margin: tuple[int, int, int], nx: int) -> Words:
+    """Return the bricks of a slab, bit ``16 z + 4 y + x`` of each,
+    with `margin` empty bricks before and after each axis.
+    """
     mz, my, mx = margin
     ny = rows.shape[1]
     across = (nx + SIDE - 1) // SIDE
@@ -93,15 +107,21 @@ def _bricks_of(rows: Words, first: int, last: int, margin: tuple[int, int, int],
 
 
 @compiled
-def _list(
-    place: int, half: Reach, reach: Reach, sizes: tuple[int, int, int], offsets: NDArray[np.int32], masks: Words
+def _list_bricks(
+    position: int,
+    half: Reach,
+    reach: Reach,
+    sizes: tuple[int, int, int],
+    offsets: NDArray[np.int32],
+    masks: Words,
 ) -> int:
-    """Set the flat offsets and masks of the bricks of a ball whose centre lies at `place` in its brick; return their number.
+    """Set flat offsets and masks of the bricks of a ball with its centre at `position` in its brick;
+    return their number.
 
     `sizes`: reach of the ball along z, bricks a plane, bricks a row.
     """
     top, plane, line = sizes
-    cz, cy, cx = place >> 4, place >> 2 & 3, place & 3
+    cz, cy, cx = position >> 4, position >> 2 & 3, position & 3
     count = 0
     for z in range((cz - top) >> 2, ((cz + top) >> 2) + 1):
         for y in range((cy - reach[0]) >> 2, ((cy + reach[0]) >> 2) + 1):

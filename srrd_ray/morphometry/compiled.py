@@ -1,4 +1,6 @@
-"""How kernels are compiled: cached on disk, free of the interpreter lock, and one bit operation that numba lacks."""
+"""Compilation of kernels: cached on disk, without the interpreter lock;
+and one bit operation that numba lacks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def compiled(function: Function) -> Function:
-    """Return `function` compiled on first use; a second process loads the machine code from ``__pycache__``."""
+    """Return `function` compiled on first use; later processes load the code from ``__pycache__``."""
     return cast(
         "Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     )  # numba types it otherwise
@@ -23,7 +25,9 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Return `function` for use inside other kernels only."""
-    return cast("Function", numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")(function))
+    return cast(
+        "Function", numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")(function)
+    )
 
 
 def _trailing_zeros(_context: object, _value: object) -> tuple[object, object]:

@@ -1,8 +1,8 @@
 """Squared Euclidean distance from every voxel of a phase to the nearest voxel centre of the other phase.
 
-Separable: the distance along x, then for each of y and z the minimum over k of ``f(i ± k) + (k·spacing)²``, taken over whole
-rows at once and stopped where k² alone exceeds every value of the row. Integers (in voxels²) for isotropic spacing, so
-that the result is exact; float64 (mm²) otherwise.
+Separable: the distance along x, then for each of y and z the minimum over k of ``f(i ± k) + (k·spacing)²``,
+taken over whole rows at once and stopped where k² alone exceeds every value of the row.
+Integers (in voxels²) for isotropic spacing, so that the result is exact; float64 (mm²) otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ FAR = 2**30
 
 
 def squared_distance_voxels(mask: Mask) -> NDArray[np.int32]:
-    """Return the squared distance in voxels² (z, y, x): 0 outside `mask`; `FAR` where the other phase is empty."""
+    """Return the squared distance in voxels² (z, y, x): 0 outside `mask`;
+    `FAR` where the other phase is empty.
+    """
     out = np.empty(mask.shape, dtype=np.int32)
     if mask.all():
         out.fill(FAR)

@@ -1,4 +1,4 @@
-"""The part of an image that was scanned, where a scanner writes zeros round it (the cylinder of a microCT)."""
+"""The scanned part of an image where the scanner writes zeros around it (the cylinder of a microCT)."""
 
 from __future__ import annotations
 
@@ -13,35 +13,38 @@ LEAST_EMPTY = 0.05
 
 
 def scanned_field(image: ArrayLike) -> Mask | None:
-    """Return the convex hull of the non-zero voxels of every plane; null where it leaves out less than `LEAST_EMPTY`.
+    """Return the convex hull of the non-zero voxels of every plane;
+    null where it leaves out less than `LEAST_EMPTY`.
 
     Outside this field there is no marrow and no wall: the image ends there, as it does at the faces of a box.
     """
-    field = hull_of_planes(image)
+    field = fill_hulls(image)
     return field if leaves_out(int(np.count_nonzero(field)), field.size) else None
 
 
 def leaves_out(inside: int, total: int) -> bool:
-    """Return whether a hull of `inside` voxels leaves out so much of an image that its zeros were not scanned."""
+    """Return whether a hull of `inside` voxels leaves out so much of
+    an image that its zeros were not scanned.
+    """
     return inside > 0 and 1.0 - inside / total > LEAST_EMPTY
 
 
-def hull_of_planes(image: ArrayLike) -> Mask:
+def fill_hulls(image: ArrayLike) -> Mask:
     """Return the convex hull of the non-zero voxels of every plane (z), of any number of planes."""
-    seen: Mask = np.asarray(image) != 0
-    field = np.zeros(seen.shape, dtype=np.bool_)
-    for plane, source in zip(field, seen, strict=True):
+    nonzero: Mask = np.asarray(image) != 0
+    field = np.zeros(nonzero.shape, dtype=np.bool_)
+    for plane, source in zip(field, nonzero, strict=True):
         _fill_hull(plane, source)
     return field
 
 
-def _fill_hull(plane: Mask, seen: Mask) -> None:
-    rows = np.flatnonzero(seen.any(axis=1))
+def _fill_hull(plane: Mask, nonzero: Mask) -> None:
+    rows = np.flatnonzero(nonzero.any(axis=1))
     if rows.size == 0:
         return
-    width = seen.shape[1]
-    first = seen[rows].argmax(axis=1).astype(np.float64)
-    last = width - 1.0 - seen[rows, ::-1].argmax(axis=1)
+    width = nonzero.shape[1]
+    first = nonzero[rows].argmax(axis=1).astype(np.float64)
+    last = width - 1.0 - nonzero[rows, ::-1].argmax(axis=1)
     spanned = np.arange(rows[0], rows[-1] + 1)
     left = np.ceil(_convex_below(rows, first, spanned) - 1e-9)
     right = np.floor(-_convex_below(rows, -last, spanned) + 1e-9)
@@ -50,7 +53,9 @@ def _fill_hull(plane: Mask, seen: Mask) -> None:
 
 
 def _convex_below(at: NDArray[np.intp], values: Real, spanned: NDArray[np.intp]) -> Real:
-    """Return the greatest convex function below the points (`at`, `values`), at `spanned` (Andrew's monotone chain)."""
+    """Return the greatest convex function below the points (`at`, `values`),
+    at `spanned` (Andrew's monotone chain).
+    """
     chain: list[tuple[float, float]] = []
     for p in zip(at.tolist(), values.tolist(), strict=True):
         while len(chain) > 1 and _turn(chain[-2], chain[-1], p) <= 0:

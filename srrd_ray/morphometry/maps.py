@@ -1,7 +1,7 @@
 """Thickness and spacing maps of a volume, and their means over regions of it.
 
-One map serves many regions: distances and balls see the whole image, a region only restricts the averaging, so the mean
-over a patch is that of the volume it was cut from, and the patch edge is no wall.
+One map serves many regions: distances and balls see the whole image, a region only restricts the averaging,
+so the mean over a patch is that of the volume it was cut from, and the patch edge is no wall.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ RegionStatus: TypeAlias = Literal["ok", "no-bone", "all-bone", "empty-roi"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BoneMaps:
-    """Local thickness of bone and of marrow in one array (mm, float32), as every voxel belongs to one of the two.
+    """Local thickness of bone and of marrow in one array (mm, float32),
+    as every voxel belongs to one of the two.
 
     `field` is where the image was scanned; null for everywhere.
     """
@@ -54,9 +55,11 @@ class BoneMaps:
         return np.where(self.bone, 0, self.diameter_mm)
 
     def crop(self, window: tuple[slice, slice, slice]) -> BoneMaps:
-        """Return views of the maps in a window: its `region_measures` are those of that region of the volume, at its cost alone."""
-        seen = None if self.field is None else self.field[window]
-        return replace(self, bone=self.bone[window], diameter_mm=self.diameter_mm[window], field=seen)
+        """Return views of the maps in a window;
+        `region_measures` of it equal those of the same region of the volume.
+        """
+        field = None if self.field is None else self.field[window]
+        return replace(self, bone=self.bone[window], diameter_mm=self.diameter_mm[window], field=field)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +73,9 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionMeasures:
-    """What one region of the maps holds. `thickness` and `separation` are null where `status` says that they have no value."""
+    """The measures of one region of the maps.
+    `thickness` and `separation` are null where they have no value (`status`).
+    """
 
     status: RegionStatus
     n_voxels: int
@@ -95,9 +100,11 @@ def bone_maps(
     field: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMaps:
-    """Return the maps of bone and of marrow of a whole volume (z, y, x); arguments as in `local_thickness`, `grey` positive in bone."""
+    """Return the maps of a whole volume (z, y, x);
+    arguments as in `local_thickness`, `grey` positive in bone.
+    """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
-    seen = None if field is None else parse_region(field, phase.shape)
+    scanned = None if field is None else parse_region(field, phase.shape)
     walls = (None, None) if grey is None else (np.asarray(grey), np.negative(grey))
     diameter, marrow = (
         local_thickness(
@@ -107,7 +114,7 @@ def bone_maps(
             mode=mode,
             surface=surface,
             grey=wall,
-            field=seen,
+            field=scanned,
             dtype=np.float32,
             threads=threads,
         )
@@ -115,8 +122,20 @@ def bone_maps(
     )
     np.copyto(diameter, marrow, where=~phase)
     return BoneMaps(
-        bone=phase, diameter_mm=diameter, spacing_mm=steps, border=border, mode=mode, field=seen, surface=surface
+        bone=phase,
+        diameter_mm=diameter,
+        spacing_mm=steps,
+        border=border,
+        mode=mode,
+        field=scanned,
+        surface=surface,
     )
+
+
+def _status(bone: int, total: int) -> RegionStatus:
+    if bone == 0:
+        return "no-bone"
+    return "all-bone" if bone == total else "ok"
 
 
 def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:
@@ -126,17 +145,16 @@ def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasu
     inside = maps.diameter_mm[region & maps.bone]
     if total == 0:
         return RegionMeasures(status="empty-roi", n_voxels=0, bvtv=None, thickness=None, separation=None)
-    status: RegionStatus = "no-bone" if inside.size == 0 else "all-bone" if inside.size == total else "ok"
     return RegionMeasures(
-        status=status,
+        status=_status(inside.size, total),
         n_voxels=total,
         bvtv=inside.size / total,
-        thickness=spread(inside),
-        separation=spread(maps.diameter_mm[region & ~maps.bone]),
+        thickness=summarize_spread(inside),
+        separation=summarize_spread(maps.diameter_mm[region & ~maps.bone]),
     )
 
 
-def spread(values: Map) -> Spread | None:
+def summarize_spread(values: Map) -> Spread | None:
     """Return mean, SD and maximum in double precision; null where there is no value or no wall (infinite)."""
     if values.size == 0 or not np.isfinite(values).all():
         return None

@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, Vector, anisotropy
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
-from srrd_ray.morphometry.maps import BoneMaps, RegionStatus, Spread, bone_maps, region_measures, spread
+from srrd_ray.morphometry.maps import (
+    BoneMaps,
+    RegionStatus,
+    Spread,
+    bone_maps,
+    region_measures,
+    summarize_spread,
+)
 from srrd_ray.morphometry.surface import Surface
 from srrd_ray.morphometry.surface import surface as surface_of
 from srrd_ray.morphometry.thickness import (
@@ -35,7 +42,8 @@ Number: TypeAlias = float | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoneMeasures:
-    """Trabecular parameters of a region. A field is null where it has no value on this input; `status` says why.
+    """Trabecular parameters of a region. A field is null where it has no value on this input,
+    for the reason in `status`.
 
     Parameters
     ----------
@@ -55,7 +63,8 @@ class BoneMeasures:
     bs_mm2, bs_bv_per_mm, bs_tv_per_mm
         Bone surface by marching cubes, without faces on the image border, and its ratios.
     euler, euler_corrected, conn_d_per_mm3
-        χ (26-connected) of the bone in the region; the region's share of the whole structure's χ; (1 - that)/TV.
+        χ (26-connected) of the bone in the region; the region's share of the whole structure's χ;
+        (1 - that)/TV.
     da, da_eigenvalues_per_mm2, da_axes
         Degree of anisotropy by mean intercept length, 1 - λmin/λmax; see `anisotropy.Anisotropy`.
     smi, tb_pf_per_mm, fractal_dimension
@@ -116,8 +125,8 @@ def measure(
     spacing_mm
         Voxel size along (z, y, x), mm, or one number.
     border, mode, surface, grey, field, threads
-        As in `local_thickness`; `grey` is positive in bone. The surface of thickness and spacing alone: BS, SMI and DA have
-        a mesh of their own.
+        As in `local_thickness`; `grey` is positive in bone. `surface` affects thickness and spacing alone:
+        BS, SMI and DA use a separate mesh.
 
     Raises
     ------
@@ -126,12 +135,14 @@ def measure(
     """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
     region = parse_region(roi, phase.shape)
-    maps = bone_maps(phase, steps, border=border, mode=mode, surface=surface, grey=grey, field=field, threads=threads)
+    maps = bone_maps(
+        phase, steps, border=border, mode=mode, surface=surface, grey=grey, field=field, threads=threads
+    )
     return measure_maps(maps, region, threads=threads)
 
 
 def measure_maps(maps: BoneMaps, roi: Mask, *, threads: int = 1) -> BoneMeasures:
-    """Return all measures of a region of maps already made."""
+    """Return all measures of a region of existing maps."""
     basic = region_measures(maps, roi)
     about = BoneMeasures(
         status=basic.status,
@@ -149,16 +160,16 @@ def measure_maps(maps: BoneMaps, roi: Mask, *, threads: int = 1) -> BoneMeasures
     return _with_topology(_with_ridges(with_surface, maps, roi, threads), maps, roi)
 
 
-def ridge_of(maps: BoneMaps) -> Mask:
-    """Return the ridge of bone: the voxels that lie in no larger ball than the one round themselves."""
+def find_ridge(maps: BoneMaps) -> Mask:
+    """Return the ridge of bone: the voxels whose own ball is the largest that covers them."""
     steps = maps.spacing_mm
     if maps.bone.all():
         return np.zeros_like(maps.bone)
     if is_isotropic(steps):
-        own: NDArray[np.float64] = 2.0 * steps[0] * np.sqrt(squared_distance_voxels(maps.bone))
+        own_diameter: NDArray[np.float64] = 2.0 * steps[0] * np.sqrt(squared_distance_voxels(maps.bone))
     else:
-        own = 2.0 * np.sqrt(squared_distance_mm(maps.bone, steps))
-    return maps.bone & (own >= maps.diameter_mm * (1 - 1e-5))
+        own_diameter = 2.0 * np.sqrt(squared_distance_mm(maps.bone, steps))
+    return maps.bone & (own_diameter >= maps.diameter_mm * (1 - 1e-5))
 
 
 def _with_thickness(about: BoneMeasures, bone: Spread | None, marrow: Spread | None) -> BoneMeasures:
@@ -175,14 +186,14 @@ def _with_thickness(about: BoneMeasures, bone: Spread | None, marrow: Spread | N
 def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -> BoneMeasures:
     if about.status != "ok" or maps.surface == "subvoxel":
         return about
-    ridge = ridge_of(maps)
+    ridge = find_ridge(maps)
     if not ridge.any():
         return about
     between = local_thickness(
         ~ridge, maps.spacing_mm, border=maps.border, field=maps.field, dtype=np.float32, threads=threads
     )
-    found = spread(between[roi & ~ridge])
-    return replace(about, tb_n_ridge_per_mm=1.0 / found.mean) if found else about
+    ridge_spacing = summarize_spread(between[roi & ~ridge])
+    return replace(about, tb_n_ridge_per_mm=1.0 / ridge_spacing.mean) if ridge_spacing else about
 
 
 def _with_surface(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasures:
@@ -191,17 +202,17 @@ def _with_surface(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasure
     return with_surface_measures(about, about.bvtv, surface_of(maps.bone, roi, maps.spacing_mm, DIRECTIONS))
 
 
-def with_surface_measures(about: BoneMeasures, bvtv: float, found: Surface) -> BoneMeasures:
+def with_surface_measures(about: BoneMeasures, bvtv: float, surface_sums: Surface) -> BoneMeasures:
     """Return `about` with what follows from the surface of the bone in its region; `bvtv` is positive."""
     total = about.n_voxels * float(np.prod(about.spacing_mm))
-    axes = anisotropy(found.orientation, total)
+    axes = anisotropy(surface_sums.orientation, total)
     return replace(
         about,
-        bs_mm2=found.bs_mm2,
-        bs_bv_per_mm=found.bs_mm2 / (bvtv * total),
-        bs_tv_per_mm=found.bs_mm2 / total,
-        smi=found.smi,
-        tb_pf_per_mm=found.tb_pf_per_mm,
+        bs_mm2=surface_sums.bs_mm2,
+        bs_bv_per_mm=surface_sums.bs_mm2 / (bvtv * total),
+        bs_tv_per_mm=surface_sums.bs_mm2 / total,
+        smi=surface_sums.smi,
+        tb_pf_per_mm=surface_sums.tb_pf_per_mm,
         da=axes.da if axes else None,
         da_eigenvalues_per_mm2=axes.eigenvalues if axes else None,
         da_axes=axes.axes if axes else None,
@@ -209,12 +220,12 @@ def with_surface_measures(about: BoneMeasures, bvtv: float, found: Surface) -> B
 
 
 def _with_topology(about: BoneMeasures, maps: BoneMaps, roi: Mask) -> BoneMeasures:
-    found = topology(maps.bone, roi)
+    euler_numbers = topology(maps.bone, roi)
     total = about.n_voxels * float(np.prod(maps.spacing_mm))
     return replace(
         about,
-        euler=found.euler,
-        euler_corrected=found.corrected,
-        conn_d_per_mm3=found.connectivity_density(total) if about.status != "no-bone" else None,
+        euler=euler_numbers.euler,
+        euler_corrected=euler_numbers.corrected,
+        conn_d_per_mm3=euler_numbers.connectivity_density(total) if about.status != "no-bone" else None,
         fractal_dimension=fractal_dimension(maps.bone, roi) if about.status != "no-bone" else None,
     )

@@ -1,9 +1,10 @@
 """Painting balls: every voxel of a phase gets the largest squared radius of the balls that cover it.
 
-Balls are painted in descending radius over a bit mask of the voxels not yet painted, one 64-bit word a row of 64 voxels,
-so that each voxel is written once. Most balls find nothing left to paint: the unions of four rows, and of four planes of
-these, tell so in few tests. Threads own z planes, so there are no locks and the result does not depend on their number.
-The radii are painted over the distances themselves: after the sort these are no longer read.
+Balls are painted in descending radius over a bit mask of the voxels not yet painted, one 64-bit word a row of
+64 voxels, so that each voxel is written once. Most balls are painted already: the unions of four rows, and of
+four planes of these, show it in few tests. Threads own z planes, so there are no locks and the result does
+not depend on their number. The radii are painted over the distances themselves:
+after the sort these are no longer read.
 
 One kernel serves both units: squared voxels (int32, exact) and mm² (float64).
 """
@@ -13,7 +14,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.morphometry.balls import SIDE, TIE, Squared, Steps, kept_centres, over_slabs, shape_of
+from srrd_ray.morphometry.balls import (
+    SIDE,
+    TIE,
+    Squared,
+    Steps,
+    find_uncovered_centres,
+    run_over_slabs,
+    set_ball_shape,
+)
 from srrd_ray.morphometry.bricks import Index, Words, first_small, paint_bricks
 from srrd_ray.morphometry.compiled import compiled, inlined, trailing_zeros
 
@@ -21,30 +30,38 @@ SHIFT = 2
 """Rows and planes are united by SIDE = 2**SHIFT: four pay more than eight on the fields of the benchmark."""
 
 _BINS = 1 << 14
-"""Bins of squared float radius in the table of covered balls; the upper edge of a bin counts, so that none is dropped wrongly."""
+"""Bins of squared float radius in the table of covered balls;
+upper edges count, so that no ball is dropped wrongly.
+"""
 
 
 def paint_voxels(squared: NDArray[np.int32], *, beyond: bool, threads: int) -> None:
-    """Replace integer squared distances by the largest squared radius that covers each voxel of the phase (> 0).
+    """Replace integer squared distances by the largest squared radius
+    that covers each voxel of the phase (> 0).
 
-    `beyond`: balls also paint the voxels of the other phase that they reach (their rim, at a distance of just D).
+    `beyond`: balls also paint the voxels of the other phase that they reach (their rim,
+    at a distance of just D).
     """
     limit = int(squared.max(initial=0))
     if limit == 0:
         return
-    keep = kept_centres(squared, (1.0, 1.0, 1.0), limit + 1, 1.0, threads)
+    keep = find_uncovered_centres(squared, (1.0, 1.0, 1.0), limit + 1, 1.0, threads)
     order, radii = _descending(squared, keep, limit)
     del keep
     _paint(squared, order, radii, (1.0, 1.0, 1.0), beyond=beyond, threads=threads)
 
 
 def paint_mm(squared: NDArray[np.float64], spacing_mm: Steps, *, beyond: bool, threads: int) -> None:
-    """Replace squared distances in mm² by the largest squared radius that covers each voxel; see `paint_voxels`."""
+    """Replace squared distances in mm² by the largest squared radius that covers each voxel;
+    see `paint_voxels`.
+    """
     limit = float(squared.max(initial=0.0))
     if limit == 0.0:
         return
     bins = min(_BINS, squared.size)
-    kept = np.flatnonzero(kept_centres(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads))
+    kept = np.flatnonzero(
+        find_uncovered_centres(squared, spacing_mm, bins, limit * (1 + 1e-9) / bins, threads)
+    )
     order = kept[np.argsort(-squared.ravel()[kept], kind="stable")]
     _paint(squared, order, squared.ravel()[order], spacing_mm, beyond=beyond, threads=threads)
 
@@ -54,8 +71,8 @@ def _paint(out: Squared, order: Index, radii: Squared, steps: Steps, *, beyond: 
     sizes = np.asarray(steps)
     small = first_small(radii, min(steps))
     rows = pack(out, beyond=beyond)
-    united = unite(rows, 1)
-    blocks = unite(united, 0)
+    united = unite_words(rows, 1)
+    blocks = unite_words(united, 0)
 
     def slab(first: int, last: int) -> None:
         if small > 0:
@@ -63,16 +80,22 @@ def _paint(out: Squared, order: Index, radii: Squared, steps: Steps, *, beyond: 
         if small < len(order):
             paint_bricks(order[small:], radii[small:], rows, sizes, out, first, last)
 
-    over_slabs(slab, out.shape[0], threads)
+    run_over_slabs(slab, out.shape[0], threads)
 
 
-def _descending(squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int) -> tuple[Index, NDArray[np.int32]]:
-    """Return flat indices of the kept centres by descending squared radius (raster order within one), and those radii."""
+def _descending(
+    squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int
+) -> tuple[Index, NDArray[np.int32]]:
+    """Return flat indices of the kept centres by descending squared radius (raster order within one),
+    and those radii.
+    """
     starts = np.zeros(limit + 2, dtype=np.int64)
-    _count(squared.ravel(), keep.ravel(), starts)
+    _count_centres(squared.ravel(), keep.ravel(), starts)
     np.cumsum(starts, out=starts)
     order: Index = (
-        np.zeros(int(starts[-1]), dtype=np.int32) if squared.size < 2**31 else np.zeros(int(starts[-1]), dtype=np.int64)
+        np.zeros(int(starts[-1]), dtype=np.int32)
+        if squared.size < 2**31
+        else np.zeros(int(starts[-1]), dtype=np.int64)
     )
     radii = np.repeat(np.arange(limit, -1, -1, dtype=np.int32), np.diff(starts))
     _fill(squared.ravel(), keep.ravel(), starts[:-1].copy(), order)
@@ -80,7 +103,7 @@ def _descending(squared: NDArray[np.int32], keep: NDArray[np.uint8], limit: int)
 
 
 @compiled
-def _count(squared: NDArray[np.int32], keep: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
+def _count_centres(squared: NDArray[np.int32], keep: NDArray[np.uint8], starts: NDArray[np.int64]) -> None:
     limit = starts.shape[0] - 2
     for i in range(squared.shape[0]):
         if keep[i]:
@@ -88,7 +111,9 @@ def _count(squared: NDArray[np.int32], keep: NDArray[np.uint8], starts: NDArray[
 
 
 @compiled
-def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[np.int64], order: Index) -> None:
+def _fill(
+    squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[np.int64], order: Index
+) -> None:
     limit = cursor.shape[0] - 1
     for i in range(squared.shape[0]):
         if keep[i]:
@@ -98,7 +123,9 @@ def _fill(squared: NDArray[np.int32], keep: NDArray[np.uint8], cursor: NDArray[n
 
 
 def pack(squared: Squared, *, beyond: bool = False) -> Words:
-    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive; on the whole grid where `beyond`."""
+    """Return (z, y, ceil(x/64)) words whose bit x%64 is set where `squared` is positive;
+    on the whole grid where `beyond`.
+    """
     nz, ny, nx = squared.shape
     words = np.zeros((nz, ny, (nx + 63) // 64), dtype=np.uint64)
     if beyond:
@@ -162,7 +189,7 @@ def _unite(rows: Words, block: Words, first: int, last: int) -> None:
         block[w] = bits
 
 
-def unite(words: Words, axis: int) -> Words:
+def unite_words(words: Words, axis: int) -> Words:
     """Return the union of every `SIDE` rows (axis 1) or planes (axis 0)."""
     united: Words = np.bitwise_or.reduceat(words, np.arange(0, words.shape[axis], SIDE), axis=axis)
     return united
@@ -188,7 +215,7 @@ def _paint_balls(
     for i in range(order.shape[0]):
         if radii[i] != value:
             value = radii[i]
-            top = shape_of(value * (1 + TIE), steps, half, reach)
+            top = set_ball_shape(value * (1 + TIE), steps, half, reach)
         row, cx = divmod(order[i], nx)
         cz, cy = divmod(row, ny)
         low, high = max(cz - top, first), min(cz + top, last - 1)
@@ -208,7 +235,8 @@ def _paint_balls(
                     if not _any_left(united[z, yb], left, right):
                         continue
                     for y in range(
-                        max(cy - reach[away], yb * SIDE), min(cy + reach[away], yb * SIDE + SIDE - 1, ny - 1) + 1
+                        max(cy - reach[away], yb * SIDE),
+                        min(cy + reach[away], yb * SIDE + SIDE - 1, ny - 1) + 1,
                     ):
                         wide = half[away, abs(y - cy)]
                         paint_row(rows[z, y], out[z, y], max(cx - wide, 0), min(cx + wide, nx - 1), value)

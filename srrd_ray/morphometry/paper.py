@@ -1,8 +1,10 @@
-"""The trabecular parameters as the paper's released code computes them, so that anyone can compare. Not recommended.
+"""The trabecular parameters as the paper's released code computes them, so that anyone can compare.
+Not recommended.
 
-Slice by slice: in-plane resampling to 0.1 mm, local mean threshold (bright = bone), removal of specks, 2D distance along the
-2D skeleton of bone and of space; radii as thickness, three radii as spacing; BV/TV from the two (`method.md` A2, step 3;
-its defects: A3, rows 1-6). One departure: distances are not cut to whole pixels.
+Slice by slice: in-plane resampling to 0.1 mm, local mean threshold (bright = bone), removal of specks, 2D
+distance along the 2D skeleton of bone and of space; radii as thickness, three radii as spacing; BV/TV from
+the two (`method.md` A2, step 3; its defects: A3, rows 1-6). One departure:
+distances are not cut to whole pixels.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class PaperMeasures:
     tb_n_per_mm: float
 
 
-def paper_measures(image: NDArray[np.float32], roi: Mask, spacing_mm: tuple[float, float, float]) -> PaperMeasures:
+def paper_measures(
+    image: NDArray[np.float32], roi: Mask, spacing_mm: tuple[float, float, float]
+) -> PaperMeasures:
     """Return the published parameters of `roi`, over the slices across the coarsest axis.
 
     Raises
@@ -55,10 +59,14 @@ def paper_measures(image: NDArray[np.float32], roi: Mask, spacing_mm: tuple[floa
     bone_mm, space_mm = np.mean(both, axis=0).tolist()
     thickness, spacing = bone_mm, 3.0 * space_mm
     total = thickness + spacing
-    return PaperMeasures(bvtv=thickness / total, tb_th_mm=thickness, tb_sp_mm=spacing, tb_n_per_mm=1.0 / total)
+    return PaperMeasures(
+        bvtv=thickness / total, tb_th_mm=thickness, tb_sp_mm=spacing, tb_n_per_mm=1.0 / total
+    )
 
 
-def _slice_radii(plane: NDArray[np.float32], roi: Mask, spacing_mm: list[float]) -> tuple[float, float] | None:
+def _slice_radii(
+    plane: NDArray[np.float32], roi: Mask, spacing_mm: list[float]
+) -> tuple[float, float] | None:
     """Return the mean skeleton radius of bone and of space in one slice, mm; null where one is absent."""
     factors = [s / PIXEL_MM for s in spacing_mm]
     fine: NDArray[np.float32] = ndimage.zoom(plane, factors, order=1)

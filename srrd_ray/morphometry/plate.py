@@ -1,7 +1,8 @@
 """Thickness of the subchondral plate: how deep compact bone reaches under a joint surface.
 
-From every point of the articular surface a ray runs inwards along the surface's normal, to the first marrow. Trabeculae that
-stand on the plate are averaged with the marrow round them first, so that they do not count as plate.
+From every point of the articular surface a ray runs inwards along the surface's normal, to the first marrow.
+Trabeculae that touch the plate are averaged with the marrow round them first,
+so that they do not count as plate.
 """
 
 from __future__ import annotations
@@ -19,19 +20,24 @@ Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]
 
 FACING = 0.7
-"""Least cosine between a surface normal and the direction of the joint for a point to be articular (45 degrees)."""
+"""Least cosine between a surface normal and the direction of the joint
+for a point to be articular (45 degrees).
+"""
 SOFT_MM, PLATE_MM, DEEP_MM = 3.0, 3.0, 5.0
 """Of a profile: soft tissue outside, the plate with its blur, and trabecular bone down to `DEEP_MM`, mm."""
 NORMAL_SD = 2.0
-"""SD of the Gaussian before normals, in voxels of the coarsest axis; nearer to the image border they tilt towards it."""
+"""SD of the Gaussian before normals, in voxels of the coarsest axis;
+nearer to the image border they tilt towards it.
+"""
 STEP = 0.1
 """Step along a ray, in voxels of the finest axis; crossings are interpolated between steps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlateThickness:
-    """Mean and population SD over the articular surface, mm; the points measured, and the share of them under which compact
-    bone reaches deeper than was looked (`deep`, left out of the mean). A point without plate counts as 0.
+    """Mean and population SD over the articular surface, mm; the points measured, and the share of them under
+    which compact bone reaches deeper than was looked (`deep`, left out of the mean).
+    A point without plate counts as 0.
     """
 
     mean_mm: float
@@ -60,9 +66,11 @@ def plate_thickness(
     spacing_mm
         Voxel size along (z, y, x), mm, or one number.
     joint
-        The direction of the joint (z, y, x), of any length; or a mask of the same shape that holds the articular surface.
+        The direction of the joint (z, y, x), of any length;
+        or a mask of the same shape that holds the articular surface.
     lateral_mm
-        SD of the Gaussian that averages trabeculae with marrow; 0 for the mask as it is. Plates below twice it read low.
+        SD of the Gaussian that averages trabeculae with marrow; 0 for the mask as it is.
+        Plates below twice it read low.
     deepest_mm
         How far a ray looks for marrow, mm.
 
@@ -79,16 +87,20 @@ def plate_thickness(
     if len(points) == 0:
         raise NotEstimableError("plate-unknown", "no surface of the bone faces the joint")
     depth = _depth(
-        _averaged(compact, label, steps, lateral_mm), label, points, normals[tuple(points.T)], (steps, deepest_mm)
+        _average_share(compact, label, steps, lateral_mm),
+        label,
+        points,
+        normals[tuple(points.T)],
+        (steps, deepest_mm),
     )
-    found = depth[np.isfinite(depth)]
-    if len(found) == 0:
+    finite = depth[np.isfinite(depth)]
+    if len(finite) == 0:
         raise NotEstimableError("plate-unknown", f"no marrow within {deepest_mm:g} mm of the joint surface")
     return PlateThickness(
-        mean_mm=float(found.mean()),
-        sd_mm=float(found.std()),
+        mean_mm=float(finite.mean()),
+        sd_mm=float(finite.std()),
         n_points=len(depth),
-        deep=1.0 - len(found) / len(depth),
+        deep=1.0 - len(finite) / len(depth),
     )
 
 
@@ -97,8 +109,9 @@ def plate_by_mass(
 ) -> PlateThickness:
     """Return the thickness of a plate that blur has thinned out: that of solid bone of the same mineral.
 
-    Along each normal the profile is taken for soft tissue, solid plate, trabecular bone, blurred: its integral does not
-    depend on the blur, and hardly on where the surface was drawn (after Treece et al., Med. Image Anal. 14:276, 2010).
+    Along each normal the profile is taken for soft tissue, solid plate, trabecular bone, blurred: its
+    integral does not depend on the blur, and hardly on the position of the surface (after Treece et al., Med.
+    Image Anal. 14:276, 2010).
 
     Parameters
     ----------
@@ -123,12 +136,19 @@ def plate_by_mass(
     image = np.asarray(fraction, dtype=np.float32)
     points = _within(points, normals[tuple(points.T)], steps, label.shape)
     out = normals[tuple(points.T)] / np.asarray(steps)
-    profile = np.stack([ndimage.map_coordinates(image, (points - s * out).T, order=1, mode="nearest") for s in along])
-    soft, deep = profile[along < 0.5 * step - SOFT_MM / 2].mean(axis=0), profile[along > PLATE_MM].mean(axis=0)
+    profile = np.stack(
+        [ndimage.map_coordinates(image, (points - s * out).T, order=1, mode="nearest") for s in along]
+    )
+    soft, deep = (
+        profile[along < 0.5 * step - SOFT_MM / 2].mean(axis=0),
+        profile[along > PLATE_MM].mean(axis=0),
+    )
     near = profile[along <= PLATE_MM].sum(axis=0, dtype=np.float64) * step
     depth = (near - SOFT_MM * soft - PLATE_MM * deep) / np.maximum(1.0 - deep, 0.1)
     depth = np.maximum(depth, 0.0)
-    return PlateThickness(mean_mm=float(depth.mean()), sd_mm=float(depth.std()), n_points=len(depth), deep=0.0)
+    return PlateThickness(
+        mean_mm=float(depth.mean()), sd_mm=float(depth.std()), n_points=len(depth), deep=0.0
+    )
 
 
 def _outward(label: Mask, steps: Spacing) -> Real:
@@ -152,18 +172,20 @@ def _articular(label: Mask, normals: Real, joint: NDArray[np.generic], steps: Sp
     else:
         toward = joint.astype(np.float64) / np.linalg.norm(joint.astype(np.float64))
         surface &= normals @ toward > FACING
-    far = _off_border(surface, tuple(int(np.ceil(NORMAL_SD * max(steps) / s)) for s in steps))
-    return far if far.any() else _off_border(surface, (1, 1, 1))
+    far = _drop_border(surface, tuple(int(np.ceil(NORMAL_SD * max(steps) / s)) for s in steps))
+    return far if far.any() else _drop_border(surface, (1, 1, 1))
 
 
-def _within(points: NDArray[np.intp], normals: Real, steps: Spacing, shape: tuple[int, ...]) -> NDArray[np.intp]:
+def _within(
+    points: NDArray[np.intp], normals: Real, steps: Spacing, shape: tuple[int, ...]
+) -> NDArray[np.intp]:
     """Return the points under which the image reaches `DEEP_MM` down the normal; all where there are none."""
     end = points - DEEP_MM * normals / np.asarray(steps)
     held = ((end >= 0) & (end <= np.array(shape) - 1)).all(axis=1)
     return points[held] if held.any() else points
 
 
-def _off_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
+def _drop_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
     """Return what of `surface` is at least `margin` voxels (z, y, x) off the border of the image."""
     middle = tuple(slice(m, max(n - m, m)) for m, n in zip(margin, surface.shape, strict=True))
     out = np.zeros_like(surface)
@@ -171,8 +193,8 @@ def _off_border(surface: Mask, margin: tuple[int, ...]) -> Mask:
     return out
 
 
-def _averaged(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> Real:
-    """Return the share of bone round each place, of what lies inside; the nearest inside value outside."""
+def _average_share(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> Real:
+    """Return the local mean of bone over the voxels inside; outside, the nearest inside value."""
     if lateral_mm > 0:
         sigma = [lateral_mm / s for s in steps]
         part: Real = ndimage.gaussian_filter(compact.astype(np.float64), sigma, mode="nearest")
@@ -187,8 +209,12 @@ def _averaged(compact: Mask, label: Mask, steps: Spacing, lateral_mm: float) -> 
     return filled
 
 
-def _depth(share: Real, label: Mask, points: NDArray[np.intp], normals: Real, reach: tuple[Spacing, float]) -> Real:
-    """Return mm from where each ray enters the bone to the first place with less than half bone; inf where there is none."""
+def _depth(
+    share: Real, label: Mask, points: NDArray[np.intp], normals: Real, reach: tuple[Spacing, float]
+) -> Real:
+    """Return mm from the entry of each ray into the bone to the first point with less than half bone;
+    inf where none.
+    """
     steps, deepest_mm = reach
     step = STEP * min(steps)
     along = np.arange(-2.0 * max(steps), deepest_mm + step, step)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.morphometry.anisotropy import DIRECTIONS
-from srrd_ray.morphometry.blocks import BONE, REGION, Bits, Shape, Window, grown, within
+from srrd_ray.morphometry.blocks import BONE, REGION, Bits, Shape, Window, add_halo, locate_within
 from srrd_ray.morphometry.measures import BoneMeasures, with_surface_measures
 from srrd_ray.morphometry.surface import MARGIN, Surface, surface
 from srrd_ray.morphometry.thickness import Spacing, is_isotropic
@@ -28,8 +28,9 @@ SMALL_BOXES = (2, 4, 8, 16, 32)
 class BlockStructure:
     """What one block adds to the structure of its volume; areas are mm².
 
-    `boxes` are the counts of boxes of `SMALL_BOXES` voxels that the bone outline meets; `occupied` are the boxes of `BOX`
-    voxels among them, as (z, y, x) in boxes from the first voxel of the volume.
+    `boxes` are the counts of boxes of `SMALL_BOXES` voxels that the bone outline meets;
+    `occupied` are the boxes of `BOX` voxels among them, as (z, y,
+    x) in boxes from the first voxel of the volume.
     """
 
     bs: float
@@ -43,21 +44,23 @@ class BlockStructure:
     occupied: tuple[tuple[int, int, int], ...]
 
 
-def block_structure(bits: Bits, outer: Window, core: Window, shape: Shape, spacing_mm: Spacing) -> BlockStructure:
+def block_structure(
+    bits: Bits, outer: Window, core: Window, shape: Shape, spacing_mm: Spacing
+) -> BlockStructure:
     """Return the structure of the block `core`; `bits` holds `outer`, the block with `HALO`."""
     bone = (bits & BONE) != 0
-    mine = np.zeros(bone.shape, dtype=np.bool_)
-    mine[within(core, outer)] = True
-    region = mine & ((bits & REGION) != 0)
-    found = _surface(bone, region, spacing_mm)
+    own_region = np.zeros(bone.shape, dtype=np.bool_)
+    own_region[locate_within(core, outer)] = True
+    region = own_region & ((bits & REGION) != 0)
+    surface_sums = _surface(bone, region, spacing_mm)
     counts, occupied = _box_counts(bone, outer, core, region)
     return BlockStructure(
-        bs=found.bs_mm2,
-        smooth=found.smooth_mm2,
-        growth_mm=found.growth_mm,
-        bone_mm3=found.smooth_bv_mm3,
-        orientation=found.orientation,
-        euler=_euler_alone(bone & ((bits & REGION) != 0), mine, outer, shape),
+        bs=surface_sums.bs_mm2,
+        smooth=surface_sums.smooth_mm2,
+        growth_mm=surface_sums.growth_mm,
+        bone_mm3=surface_sums.smooth_bv_mm3,
+        orientation=surface_sums.orientation,
+        euler=_euler_alone(bone & ((bits & REGION) != 0), own_region, outer, shape),
         euler_corrected=euler_share(bone, region),
         boxes=counts,
         occupied=occupied,
@@ -65,30 +68,34 @@ def block_structure(bits: Bits, outer: Window, core: Window, shape: Shape, spaci
 
 
 def _surface(bone: Mask, region: Mask, spacing_mm: Spacing) -> Surface:
-    """Return the surface in `region`; cubes are measured in voxels, whose halves are exact, so that blocks agree on ties."""
+    """Return the surface in `region`; cubes are measured in voxels, whose halves are exact,
+    so that blocks agree on ties.
+    """
     if not is_isotropic(spacing_mm):
         return surface(bone, region, spacing_mm, DIRECTIONS)
     s = spacing_mm[0]
-    found = surface(bone, region, (1.0, 1.0, 1.0), DIRECTIONS)
+    sums = surface(bone, region, (1.0, 1.0, 1.0), DIRECTIONS)
     return Surface(
-        bs_mm2=found.bs_mm2 * s**2,
-        smooth_mm2=found.smooth_mm2 * s**2,
-        smooth_bv_mm3=found.smooth_bv_mm3 * s**3,
-        growth_mm=found.growth_mm * s,
-        orientation=tuple(v * s**2 for v in found.orientation),
+        bs_mm2=sums.bs_mm2 * s**2,
+        smooth_mm2=sums.smooth_mm2 * s**2,
+        smooth_bv_mm3=sums.smooth_bv_mm3 * s**3,
+        growth_mm=sums.growth_mm * s,
+        orientation=tuple(v * s**2 for v in sums.orientation),
     )
 
 
-def _euler_alone(bone: Mask, mine: Mask, outer: Window, shape: Shape) -> float:
-    """Return the block's share of the Euler number of the bone of the region alone, with nothing round the volume."""
+def _euler_alone(bone: Mask, own_region: Mask, outer: Window, shape: Shape) -> float:
+    """Return the block's share of the Euler number of the bone of the region alone,
+    with nothing round the volume.
+    """
     ends = [(int(o.start == 0), int(o.stop == n)) for o, n in zip(outer, shape, strict=True)]
-    return euler_share(np.pad(bone, ends), np.pad(mine, ends, mode="edge"))
+    return euler_share(np.pad(bone, ends), np.pad(own_region, ends, mode="edge"))
 
 
 def _box_counts(
     bone: Mask, outer: Window, core: Window, region: Mask
 ) -> tuple[tuple[int, ...], tuple[tuple[int, int, int], ...]]:
-    outline = (_outline(bone) & region)[within(core, outer)]
+    outline = (_outline(bone) & region)[locate_within(core, outer)]
     grids = [_boxes(outline, size) for size in SMALL_BOXES]
     first = np.array([axis.start // BOX for axis in core])
     occupied = tuple((int(z), int(y), int(x)) for z, y, x in np.argwhere(grids[-1]) + first)
@@ -111,15 +118,19 @@ def _boxes(outline: Mask, size: int) -> Mask:
     return np.asarray(padded.reshape(z, size, y, size, x, size).any(axis=(1, 3, 5)))
 
 
-def outer_of(core: Window, shape: Shape) -> Window:
+def window_with_halo(core: Window, shape: Shape) -> Window:
     """Return the window that `block_structure` needs for the block `core`."""
-    return grown(core, HALO, shape)
+    return add_halo(core, HALO, shape)
 
 
 def with_structure(about: BoneMeasures, parts: Sequence[BlockStructure], shape: Shape) -> BoneMeasures:
-    """Return `about` with what the structures of all blocks of a volume of `shape` add up to; as `measure_maps` does it."""
+    """Return `about` with what the structures of all blocks of a volume of `shape` add up to;
+    as `measure_maps` does it.
+    """
     total = about.n_voxels * float(np.prod(about.spacing_mm))
-    whole = Topology(euler=round(sum(p.euler for p in parts)), corrected=sum(p.euler_corrected for p in parts))
+    whole = Topology(
+        euler=round(sum(p.euler for p in parts)), corrected=sum(p.euler_corrected for p in parts)
+    )
     about = replace(about, euler=whole.euler, euler_corrected=whole.corrected)
     if about.status == "no-bone" or not about.bvtv:
         return replace(about, bs_mm2=0.0, bs_tv_per_mm=0.0)

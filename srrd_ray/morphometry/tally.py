@@ -1,4 +1,4 @@
-"""How often each value of a map occurs: sums over parts of a volume that add up exactly, whatever the parts."""
+"""Counts of the distinct values of a map, which add up exactly over any parts of a volume."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from srrd_ray.morphometry.maps import Spread
 class Tally:
     """Distinct values, rising, and their counts.
 
-    Distances on a lattice take few values, so that a map of 10⁹ voxels has some thousands. Counts are whole numbers: merged
-    in any order they give one result, to the last bit.
+    Distances on a lattice take few values, so that a map of 10⁹ voxels has some thousands.
+    Counts are whole numbers: merged in any order they give one result, to the last bit.
     """
 
     values: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, values: NDArray[np.floating]) -> Tally:
+    def from_values(cls, values: NDArray[np.floating]) -> Tally:
         """Return the tally of an array."""
         found, counts = np.unique(values, return_counts=True)
         return cls(values=tuple(found.astype(np.float64).tolist()), counts=tuple(counts.tolist()))
@@ -50,7 +50,7 @@ class Tally:
         return counted
 
 
-def merged(parts: Iterable[Tally]) -> Tally:
+def merge(parts: Iterable[Tally]) -> Tally:
     """Return the tally of all parts together."""
     known = list(parts)
     values = np.array([v for part in known for v in part.values])

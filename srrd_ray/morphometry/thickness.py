@@ -1,7 +1,8 @@
 """Exact local thickness: the diameter of the largest ball inside a phase that covers each voxel.
 
-Hildebrand & Rüegsegger, J. Microsc. 185:67 (1997): T(x) = 2·max{ D(c) : |x - c| ≤ D(c) }, with c and x voxel centres of
-the phase and D(c) the distance from c to the nearest voxel centre of the other phase.
+Hildebrand & Rüegsegger, J. Microsc. 185:67 (1997): T(x) = 2·max{ D(c) :
+|x - c| ≤ D(c) }, with c and x voxel centres of the phase and D(c) the distance from c to the nearest voxel
+centre of the other phase.
 """
 
 from __future__ import annotations
@@ -47,17 +48,19 @@ def local_thickness(
     border
         ``open``: the image edge is no wall. ``closed``: as if padded with one voxel of the other phase.
     mode
-        ``exact``, or ``bonej``: balls reach over the phase, every voxel on the surface of what they cover takes the mean
-        of its interior 26-neighbours, and the map is masked last, as BoneJ2 does; it reads 0-5 % higher.
+        ``exact``, or ``bonej``: balls reach over the phase, every voxel on the surface of what they cover
+        takes the mean of its interior 26-neighbours, and the map is masked last, as BoneJ2 does;
+        it reads 0-5 % higher.
     surface
-        ``voxel``: the wall is the nearest voxel centre of the other phase, as defined. ``subvoxel``: it runs between the
-        voxels, where `grey` is zero or, without it, where the smoothed mask crosses one half (`subvoxel.py`, with its bias);
-        for mode ``exact`` only.
+        ``voxel``: the wall is the nearest voxel centre of the other phase, as defined. ``subvoxel``: it runs
+        between the voxels, where `grey` is zero or, without it,
+        where the smoothed mask crosses one half (`subvoxel.py`, with its bias); for mode ``exact`` only.
     grey
         Grey image less its threshold: positive in the phase, negative outside. Used for ``subvoxel`` only.
     field
-        Where the image was scanned, of the same shape; null for everywhere. Outside there are no balls' centres and no
-        thickness, and its edge is no wall either: an image edge of any shape.
+        Where the image was scanned, of the same shape; null for everywhere.
+        Outside there are no balls' centres and no thickness, and its edge is no wall either:
+        an image edge of any shape.
     dtype
         float64, or float32 to halve the memory.
     threads
@@ -66,8 +69,8 @@ def local_thickness(
     Returns
     -------
     NDArray
-        Exact for isotropic spacing (integer arithmetic; one rounding at the end); to 1e-9 mm otherwise. Where the other
-        phase is empty and the border open there is no wall: the thickness is inf.
+        Exact for isotropic spacing (integer arithmetic; one rounding at the end); to 1e-9 mm otherwise.
+        Where the other phase is empty and the border open there is no wall: the thickness is inf.
 
     Raises
     ------
@@ -88,16 +91,18 @@ def local_thickness(
     False
     """
     phase, steps = parse_phase(mask), parse_spacing(spacing_mm)
-    seen = None if field is None else parse_region(field, phase.shape)
+    scanned = None if field is None else parse_region(field, phase.shape)
     inner = np.pad(phase, 1) if border == "closed" else phase
-    if border == "closed" and seen is not None:
-        seen = np.pad(seen, 1)
+    if border == "closed" and scanned is not None:
+        scanned = np.pad(scanned, 1)
     if surface == "subvoxel":
         if mode == "bonej":
-            raise InputError("surface-mode", "BoneJ's definition has no sub-voxel surface", expected="mode 'exact'")
-        diameter = _subvoxel(phase, inner, steps, seen, grey).astype(dtype)
+            raise InputError(
+                "surface-mode", "BoneJ's definition has no sub-voxel surface", expected="mode 'exact'"
+            )
+        diameter = _subvoxel(phase, inner, steps, scanned, grey).astype(dtype)
         return np.ascontiguousarray(diameter[1:-1, 1:-1, 1:-1]) if border == "closed" else diameter
-    squared, factor = squared_radii(inner, steps, seen, beyond=mode == "bonej", threads=threads)
+    squared, factor = squared_radii(inner, steps, scanned, beyond=mode == "bonej", threads=threads)
     diameter = _diameter(squared, 2.0 * factor, dtype)
     if mode == "bonej":
         diameter = trim_surface(diameter) * inner
@@ -108,17 +113,18 @@ def _subvoxel(
     phase: NDArray[np.bool_],
     inner: NDArray[np.bool_],
     steps: Spacing,
-    seen: NDArray[np.bool_] | None,
+    scanned: NDArray[np.bool_] | None,
     grey: ArrayLike | None,
 ) -> Map:
-    """Return the sub-voxel thickness of `inner`: the phase, or the phase with a closed border of one voxel."""
-    from srrd_ray.morphometry.subvoxel import subvoxel_diameter, wall_level  # here: its tree takes long to import
+    """Return the sub-voxel thickness of `inner`: the phase, maybe with a closed border of one voxel."""
+    # here: its tree takes long to import
+    from srrd_ray.morphometry.subvoxel import subvoxel_diameter, wall_level
 
     if inner.shape == phase.shape or grey is None:
-        return subvoxel_diameter(wall_level(inner, grey), steps, seen, from_mask=grey is None)
+        return subvoxel_diameter(wall_level(inner, grey), steps, scanned, from_mask=grey is None)
     level = wall_level(phase, grey)
     walled = np.pad(level, 1, constant_values=-float(np.abs(level).max()))
-    return subvoxel_diameter(walled, steps, seen, from_mask=False)
+    return subvoxel_diameter(walled, steps, scanned, from_mask=False)
 
 
 def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:
@@ -145,7 +151,10 @@ def parse_region(roi: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bo
     region: NDArray[np.bool_] = given if given.dtype == np.bool_ else given != 0
     if region.shape != shape:
         raise InputError(
-            "roi-mismatch", "the region and the image differ in shape", got=str(region.shape), expected=str(shape)
+            "roi-mismatch",
+            "the region and the image differ in shape",
+            got=str(region.shape),
+            expected=str(shape),
         )
     return region
 
@@ -162,9 +171,11 @@ def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
 
 
 def trim_surface(diameter: Real) -> Real:
-    """Return the map with each surface voxel replaced by the mean of its interior 26-neighbours (kept where it has none).
+    """Return the map with each surface voxel replaced by the mean of its interior
+    26-neighbours (kept where it has none).
 
-    The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it; the image edge is no surface.
+    The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it;
+    the image edge is no surface.
     """
     out = diameter.copy()
     surface = np.zeros(diameter.shape, dtype=np.bool_)
@@ -181,7 +192,9 @@ def _mark_surface(diameter: Real, surface: NDArray[np.bool_]) -> None:
             for x in range(nx):
                 if diameter[z, y, x] > 0:
                     near = diameter[
-                        max(z - 1, 0) : min(z + 2, nz), max(y - 1, 0) : min(y + 2, ny), max(x - 1, 0) : min(x + 2, nx)
+                        max(z - 1, 0) : min(z + 2, nz),
+                        max(y - 1, 0) : min(y + 2, ny),
+                        max(x - 1, 0) : min(x + 2, nx),
                     ]
                     surface[z, y, x] = near.min() == 0
 
@@ -206,20 +219,22 @@ def _trim(diameter: Real, surface: NDArray[np.bool_], out: Real) -> None:
 
 
 def squared_radii(
-    phase: NDArray[np.bool_], steps: Spacing, seen: NDArray[np.bool_] | None, *, beyond: bool, threads: int
+    phase: NDArray[np.bool_], steps: Spacing, scanned: NDArray[np.bool_] | None, *, beyond: bool, threads: int
 ) -> tuple[NDArray[np.int32] | NDArray[np.float64], float]:
-    """Return the largest squared radius that covers each voxel, and the mm of its unit; inf where there is no wall."""
+    """Return the largest squared radius that covers each voxel, and the mm of its unit;
+    inf where there is no wall.
+    """
     if phase.all():
-        return np.where(phase if seen is None else seen, np.inf, 0.0), 1.0
+        return np.where(phase if scanned is None else scanned, np.inf, 0.0), 1.0
     if is_isotropic(steps):
         voxels = squared_distance_voxels(phase)
-        if seen is not None:
-            np.copyto(voxels, 0, where=~seen)
+        if scanned is not None:
+            np.copyto(voxels, 0, where=~scanned)
         paint_voxels(voxels, beyond=beyond, threads=threads)
         return voxels, steps[0]
     squared = squared_distance_mm(phase, steps)
-    if seen is not None:
-        np.copyto(squared, 0, where=~seen)
+    if scanned is not None:
+        np.copyto(squared, 0, where=~scanned)
     paint_mm(squared, steps, beyond=beyond, threads=threads)
     return squared, 1.0
 
@@ -230,7 +245,9 @@ def is_isotropic(steps: Spacing) -> bool:
 
 
 def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, dtype: DTypeLike) -> Map:
-    """Return ``factor·√squared``; whole squares are looked up, others taken plane by plane, so that no second float64 volume is made."""
+    """Return ``factor·√squared``; whole squares are looked up, others taken plane by plane,
+    so that no second float64 volume is made.
+    """
     out: Map = np.empty(squared.shape, dtype=dtype)
     whole = squared.dtype == np.int32 and int(squared.max()) < squared.size
     roots = factor * np.sqrt(np.arange(int(squared.max()) + 1 if whole else 0), dtype=np.float64)

@@ -1,8 +1,9 @@
 """Euler number and connectivity of bone, 26-connected, and its box-counting dimension.
 
-Bone is the union of closed voxels: χ = vertices - edges + faces - voxels. For a region that is a part of a larger structure
-each vertex, edge and face counts by the share of the voxels around it that lie in the region (1/2 on a face of a box, 1/4
-on its edge, 1/8 at its corner: the correction of Odgaard & Gundersen, Bone 14:173, 1993, for regions of any shape).
+Bone is the union of closed voxels: χ = vertices - edges + faces - voxels. For a region that is a part of a
+larger structure each vertex, edge and face counts by the share of the voxels around it that lie in the region
+(1/2 on a face of a box, 1/4 on its edge, 1/8 at its corner:
+the correction of Odgaard & Gundersen, Bone 14:173, 1993, for regions of any shape).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Topology:
-    """Euler number of the bone inside the region alone (`euler`), and its share of the whole structure's (`corrected`)."""
+    """Euler number of the bone inside the region alone (`euler`),
+    and its share of the whole structure's (`corrected`).
+    """
 
     euler: int
     corrected: float
@@ -39,19 +42,25 @@ def topology(bone: Mask, roi: Mask) -> Topology:
 
 
 def euler_share(bone: Mask, roi: Mask) -> float:
-    """Return what the voxels of `roi` add to the Euler number of `bone`: shares of parts add up to the whole."""
+    """Return the contribution of the voxels of `roi` to the Euler number of `bone`;
+    contributions of parts add up.
+    """
     return float(_euler(np.pad(bone, 1), np.pad(roi, 1), True))
 
 
 def _cells() -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Return the 27 cells that meet in a vertex: the voxels round each (bit 4z + 2y + x of the eight), and its signed share.
+    """Return the 27 cells that meet in a vertex:
+    the voxels round each (bit 4z + 2y + x of the eight), and its signed share.
 
     Along an axis a cell lies across the vertex, below or above it; a cell of n axes has 2ⁿ vertices.
     """
     octants = np.indices((2, 2, 2)).reshape(3, 8)
     voxels, shares = [], []
     for cell in product((None, 0, 1), repeat=3):
-        around = [all(side is None or side == o for side, o in zip(cell, octant, strict=True)) for octant in octants.T]
+        around = [
+            all(side is None or side == o for side, o in zip(cell, octant, strict=True))
+            for octant in octants.T
+        ]
         axes = sum(side is not None for side in cell)
         voxels.append(sum(1 << bit for bit, inside in enumerate(around) if inside))
         shares.append((-0.5) ** axes)
@@ -59,7 +68,9 @@ def _cells() -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
 
 
 def _tables() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
-    """Return the vertex's sum for each of 256 neighbourhoods of bone, each cell's share of a voxel, and each cell's voxels."""
+    """Return the vertex's sum for each of 256 neighbourhoods of bone, each cell's share of a voxel,
+    and each cell's voxels.
+    """
     voxels, shares = _cells()
     touched = (np.arange(256)[:, None] & voxels) != 0
     around = np.array([int(v).bit_count() for v in voxels])
@@ -71,9 +82,11 @@ WHOLE, SHARES, VOXELS = _tables()
 
 @compiled
 def _euler(bone: Mask, roi: Mask, weighted: bool) -> float:
-    """Return Σ ± (cell touches bone) · (share of the voxels round it in `roi`, or 1), for volumes padded by one voxel.
+    """Return Σ ± (cell touches bone) · (share of the voxels round it in `roi`, or 1),
+    for volumes padded by one voxel.
 
-    Vertex by vertex, each with its share of the cells that meet there: all terms are whole numbers of 1/64, so exact.
+    Vertex by vertex, each with its share of the cells that meet there:
+    all terms are whole numbers of 1/64, so exact.
     """
     nz, ny, nx = bone.shape
     total = 0.0

@@ -10,12 +10,17 @@ from srrd_ray.core.volume import Volume
 
 
 def paint(
-    centers_lps_mm: NDArray[np.float64], values: NDArray[np.float64], mask: Volume[np.bool_], *, reach_mm: float = 6.0
+    centers_lps_mm: NDArray[np.float64],
+    values: NDArray[np.float64],
+    mask: Volume[np.bool_],
+    *,
+    reach_mm: float = 6.0,
 ) -> Volume[np.float32]:
-    """Return a map on the grid of `mask`: inside it, the mean of `values` (n,) of all centres (n, 3) within `reach_mm`.
+    """Return a map on the grid of `mask`: inside it, the mean of `values` (n,) of all centres (n,
+    3) within `reach_mm`.
 
-    Means are weighted by a Gaussian of SD `reach_mm` / 2, so that neighbouring cubes blend. NaN outside the mask and
-    where no centre is near.
+    Means are weighted by a Gaussian of SD `reach_mm` / 2, so that neighbouring cubes blend.
+    NaN outside the mask and where no centre is near.
     """
     geometry = mask.geometry
     total, weight = (np.zeros(geometry.shape, dtype=np.float64) for _ in range(2))
@@ -25,8 +30,8 @@ def paint(
         total[window] += share * value
         weight[window] += share
     painted = np.full(geometry.shape, np.nan, dtype=np.float32)
-    seen = (weight > 0) & mask.array
-    painted[seen] = total[seen] / weight[seen]
+    covered = (weight > 0) & mask.array
+    painted[covered] = total[covered] / weight[covered]
     return Volume(array=painted, geometry=geometry)
 
 

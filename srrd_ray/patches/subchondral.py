@@ -70,7 +70,9 @@ class SubchondralPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JointSurface:
-    """The joint-facing surface of one bone: height (LPS z, mm; NaN where there is no bone) of each 1 mm column (y, x)."""
+    """The joint-facing surface of one bone: height (LPS z, mm;
+    NaN where there is no bone) of each 1 mm column (y, x).
+    """
 
     bone: BoneName
     z_mm: Heights
@@ -83,7 +85,7 @@ class JointSurface:
         return -BONE_OF[self.bone].joint_lps[2]
 
     def height_at(self, x: float, y: float) -> float:
-        """Return the surface height (mm) of the column at (x, y); NaN beside the bone."""
+        """Return the surface height (mm) of the column at (x, y); NaN outside the bone."""
         ix, iy = round((x - self.x_mm[0]) / _COLUMN_MM), round((y - self.y_mm[0]) / _COLUMN_MM)
         inside = 0 <= ix < self.x_mm.size and 0 <= iy < self.y_mm.size
         return float(self.z_mm[iy, ix]) if inside else float("nan")
@@ -117,7 +119,7 @@ def joint_surface(bones: Volume[np.uint8], bone: BoneName) -> JointSurface:
     if not mask.any():
         raise InputError("bone-missing", "the label volume holds no such bone", where=bone)
     grid = _column_grid(Volume(array=mask, geometry=bones.geometry))
-    solid = Volume(array=mask, geometry=bones.geometry).onto(grid, order=1).array >= 0.5
+    solid = Volume(array=mask, geometry=bones.geometry).resample_onto(grid, order=1).array >= 0.5
     top = grid.shape[0] - 1 - np.argmax(solid[::-1], axis=0)
     first = top if BONE_OF[bone].joint_lps[2] > 0 else np.argmax(solid, axis=0)
     z = grid.affine[2, 3] + first * _STEP_MM
@@ -126,8 +128,11 @@ def joint_surface(bones: Volume[np.uint8], bone: BoneName) -> JointSurface:
     return JointSurface(bone=bone, z_mm=np.where(solid.any(axis=0), z, np.nan), x_mm=x, y_mm=y)
 
 
-def subchondral_points(bones: Volume[np.uint8], side: Side, config: PatchConfig) -> tuple[SubchondralPoint, ...]:
-    """Return the candidate centres of every region, within a region nearest to the weight-bearing centre first.
+def subchondral_points(
+    bones: Volume[np.uint8], side: Side, config: PatchConfig
+) -> tuple[SubchondralPoint, ...]:
+    """Return the candidate centres of every region, within a region
+    nearest to the weight-bearing centre first.
 
     Raises
     ------
@@ -141,8 +146,8 @@ def subchondral_points(bones: Volume[np.uint8], side: Side, config: PatchConfig)
         for compartment in COMPARTMENTS:
             centre = weight_bearing_centre(tibia, plateau, compartment, side)
             if surface.bone == "femur":
-                centre = facing(surface, centre, plateau.normal)
-            points += _under(surface, compartment, (centre, plateau.normal), config)
+                centre = facing_point(surface, centre, plateau.normal)
+            points += _candidates_under(surface, compartment, (centre, plateau.normal), config)
     return tuple(points)
 
 
@@ -166,8 +171,8 @@ def weight_bearing_centre(
 ) -> tuple[float, float, float]:
     """Return the LPS point (mm) on the tibial surface in the middle of a compartment's load-bearing area.
 
-    ML: 0.28 of the plateau's width to either side of its middle (half the plateau without the spines, halved). AP: the
-    middle of the plateau there. Medial is +x in a right knee and -x in a left one.
+    ML: 0.28 of the plateau's width to either side of its middle (half the plateau without the spines,
+    halved). AP: the middle of the plateau there. Medial is +x in a right knee and -x in a left one.
     """
     across = tibia.x_mm[plateau.columns.any(axis=0)]
     towards = 1.0 if (compartment == "medial") == (side == "R") else -1.0
@@ -179,10 +184,12 @@ def weight_bearing_centre(
     return x, y, float(np.median(tibia.z_mm[near]))
 
 
-def facing(
+def facing_point(
     femur: JointSurface, point: tuple[float, float, float], normal: NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Return the point on the femur that `point` of the tibia faces along `normal`, within 30 mm; else `point` itself."""
+    """Return the point on the femur that `point` of the tibia faces along `normal`, within 30 mm;
+    else `point` itself.
+    """
     for step in np.arange(0.0, 30.0, 0.5):
         x, y, z = (float(v) for v in np.asarray(point) + step * normal)
         height = femur.height_at(x, y)
@@ -198,16 +205,18 @@ def _column_grid(mask: Volume[np.bool_]) -> Geometry:
     corners = mask.geometry.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2])).corners_lps()
     low, extent = corners.min(axis=0) - 2.0, np.ptp(corners, axis=0) + 4.0
     nx, ny, nz = (int(n) for n in np.ceil(extent / (_COLUMN_MM, _COLUMN_MM, _STEP_MM)) + 1)
-    return Geometry.aligned((nz, ny, nx), (_STEP_MM, _COLUMN_MM, _COLUMN_MM), low)
+    return Geometry.axis_aligned((nz, ny, nx), (_STEP_MM, _COLUMN_MM, _COLUMN_MM), low)
 
 
-def _under(
+def _candidates_under(
     surface: JointSurface,
     compartment: Compartment,
     frame: tuple[tuple[float, float, float], NDArray[np.float64]],
     config: PatchConfig,
 ) -> list[SubchondralPoint]:
-    """Return the candidates of one region: a lattice round the centre, each at its depth under its own column's surface."""
+    """Return the candidates of one region: a lattice round the centre,
+    each at its depth under its own column's surface.
+    """
     centre, normal = frame
     points = []
     for depth in (config.depth_mm + layer * config.pitch_mm for layer in range(config.layers)):
@@ -217,7 +226,9 @@ def _under(
             if np.isfinite(inside).all():
                 at = (float(inside[0]), float(inside[1]), float(inside[2]))
                 points.append(
-                    SubchondralPoint(bone=surface.bone, compartment=compartment, center_lps_mm=at, depth_mm=depth)
+                    SubchondralPoint(
+                        bone=surface.bone, compartment=compartment, center_lps_mm=at, depth_mm=depth
+                    )
                 )
     return points
 

@@ -51,5 +51,7 @@ def read_config(path: Path | None) -> RunConfig:
     if path is None:
         return RunConfig()
     if not path.is_file():
-        raise ConfigError("config-missing", "no such configuration file", where=path.name, todo="Check --config.")
+        raise ConfigError(
+            "config-missing", "no such configuration file", where=path.name, todo="Check --config."
+        )
     return serial.from_yaml(RunConfig, path)

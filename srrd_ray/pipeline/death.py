@@ -34,11 +34,15 @@ def death_of(root: Path, how: str, lines: Sequence[str], *, told: bool) -> Clust
     layout = RunLayout(root=root)
     manifest = _open_manifest(layout)
     stage = None if manifest is None else _stage_of(manifest)
-    people = {outcome.knee.participant for outcome in manifest.outcomes if outcome.knee is not None} if manifest else ()
+    people = (
+        {outcome.knee.participant for outcome in manifest.outcomes if outcome.knee is not None}
+        if manifest
+        else ()
+    )
     error = told_to_stop(stage, how) if told else _died(stage, how, _last_words(lines, people))
     if stage is not None:
         with suppress(SrrdError), locked(root):
-            _record(layout, stage, Fault.of(error))
+            _record(layout, stage, Fault.from_error(error))
     return error
 
 
@@ -54,7 +58,9 @@ def _died(stage: str | None, how: str, words: str) -> ClusterError:
 
 def _error(code: str, what: str, stage: str | None, got: str) -> ClusterError:
     where = f"stage {stage}" if stage else ""
-    return ClusterError(code, what, where=where, got=got, todo="Run the same command again: finished work is kept.")
+    return ClusterError(
+        code, what, where=where, got=got, todo="Run the same command again: finished work is kept."
+    )
 
 
 def _open_manifest(layout: RunLayout) -> Manifest | None:
@@ -83,5 +89,5 @@ def _last_words(lines: Sequence[str], participants: Iterable[str]) -> str:
     """Return what was said after the last line of our own log, scrubbed."""
     ours = [number for number, line in enumerate(lines) if OURS.match(line)]
     said = lines[ours[-1] + 1 if ours else 0 :][-QUOTED:]
-    scrubber = Scrubber.of(sorted(participants))
-    return " / ".join(scrubber.text(line.strip()) for line in said)
+    scrubber = Scrubber.for_participants(sorted(participants))
+    return " / ".join(scrubber.scrub_text(line.strip()) for line in said)

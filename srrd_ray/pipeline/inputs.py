@@ -8,7 +8,7 @@ from functools import cached_property
 
 from srrd_ray.cohort.tables import Cohort
 from srrd_ray.core import serial
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import CohortKnee
 from srrd_ray.execution.graph import Inputs
 from srrd_ray.execution.stage import CohortInputs, Outside
@@ -16,7 +16,7 @@ from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
 from srrd_ray.stages.truth import truth_root
 from srrd_ray.storage.parallel import parallel_map
-from srrd_ray.storage.places import cached_listing, sizes
+from srrd_ray.storage.paths import cached_listing, list_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,15 @@ class OutsideInputs:
             case "images":
                 return self._images[item]
             case "diagnoses":
-                return hash_of([diagnosis_of(knee) for knee in self.cohort.knees])
+                return hash_json([diagnosis_of(knee) for knee in self.cohort.knees])
             case "truth":
                 folder = truth_root(self.cohort.root)
-                return hash_of(sizes(folder) if folder.is_dir() else None)
+                return hash_json(list_sizes(folder) if folder.is_dir() else None)
             case "manifest":
-                failed = [(o.knee and o.knee.key, o.stage, o.error and o.error.code) for o in self.manifest.failed()]
-                return hash_of(json.loads(serial.to_json(self.manifest.config)), failed)
+                failed = [
+                    (o.knee and o.knee.key, o.stage, o.error and o.error.code) for o in self.manifest.failed()
+                ]
+                return hash_json(json.loads(serial.to_json(self.manifest.config)), failed)
 
     @cached_property
     def _images(self) -> dict[str, str]:
@@ -68,4 +70,4 @@ def diagnosis_of(knee: CohortKnee) -> tuple[object, ...]:
 def _hash_images(knee: CohortKnee) -> str:
     paths = [series.path for series in (knee.ct, knee.mr) if series is not None]
     paths += [path for *_, path in knee.masks]
-    return hash_of([file for path in paths for file in sizes(path)])
+    return hash_json([file for path in paths for file in list_sizes(path)])

@@ -108,5 +108,7 @@ def _head(text: str) -> str:
 
 def _version_of(data: object) -> str:
     """Return schema and software version that a run.json of any version names."""
-    names = [str(data.get(key, "?"))[:32] for key in ("schema", "software")] if isinstance(data, dict) else ["?"]
+    names = (
+        [str(data.get(key, "?"))[:32] for key in ("schema", "software")] if isinstance(data, dict) else ["?"]
+    )
     return ", ".join(names)

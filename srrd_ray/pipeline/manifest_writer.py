@@ -18,7 +18,14 @@ from srrd_ray.core.records import Fault, Outcome, RunState, StageTime
 from srrd_ray.execution.events import Event, ItemEnded, StageEnded
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import RunConfig
-from srrd_ray.pipeline.manifest import SCHEMA, Manifest, PlannedStage, outcome_line, read_manifest, write_manifest
+from srrd_ray.pipeline.manifest import (
+    SCHEMA,
+    Manifest,
+    PlannedStage,
+    outcome_line,
+    read_manifest,
+    write_manifest,
+)
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.schemas import validate
 
@@ -60,7 +67,9 @@ class ManifestWriter:
 
     def record_stop(self, stage: str, error: BaseException) -> None:
         """Record why the run cannot go on after a stage."""
-        self.record([Outcome(knee=None, stage=stage, status="failed", seconds=0.0, error=Fault.of(error))])
+        self.record(
+            [Outcome(knee=None, stage=stage, status="failed", seconds=0.0, error=Fault.from_error(error))]
+        )
 
     def close_stage(self, stage: str, seconds: float) -> None:
         """Record the wall time of a stage and write the file."""
@@ -123,7 +132,9 @@ def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overw
 def _warn_of_other_arithmetic(found: Manifest) -> None:
     """Warn once of what the last bits depend on and has changed: this run writes its own arithmetic into `run.json`."""
     now = _versions()
-    versions = [f"{name} {old}, now {now[name]}" for name, old in found.libraries.items() if now.get(name, old) != old]
+    versions = [
+        f"{name} {old}, now {now[name]}" for name, old in found.libraries.items() if now.get(name, old) != old
+    ]
     changed = (*found.arithmetic.differences(_arithmetic()), *versions)
     if changed:
         log.warning(
@@ -188,4 +199,6 @@ def _flatten(data: object, prefix: str = "") -> dict[str, object]:
     """Return nested settings with dotted names."""
     if not isinstance(data, dict):
         return {prefix.rstrip("."): data}
-    return {name: value for key, part in data.items() for name, value in _flatten(part, f"{prefix}{key}.").items()}
+    return {
+        name: value for key, part in data.items() for name, value in _flatten(part, f"{prefix}{key}.").items()
+    }

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from srrd_ray.cohort.pseudonyms import pseudonymised, read_key
+from srrd_ray.cohort.pseudonyms import pseudonymise, read_key
 from srrd_ray.cohort.tables import Cohort, read_cohort
 from srrd_ray.core.errors import ConfigError, SrrdError, exit_code
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
 from srrd_ray.execution.graph import StageGraph
@@ -64,12 +64,14 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     stages = stages_until(request.until, request.stages)
     out, root = request.out.resolve(), request.cohort.resolve()  # a job leaves its working directory
     if out.is_relative_to(root):
-        raise ConfigError("output-in-input", "the run would lie inside the cohort", todo="Choose another --out.")
+        raise ConfigError(
+            "output-in-input", "the run would lie inside the cohort", todo="Choose another --out."
+        )
     cohort = read_cohort(root)
     if request.pseudonym_key is not None:
-        cohort = pseudonymised(cohort, read_key(request.pseudonym_key))
+        cohort = pseudonymise(cohort, read_key(request.pseudonym_key))
     layout = RunLayout(root=out)
-    identity = hash_of([diagnosis_of(knee) for knee in cohort.knees])
+    identity = hash_json([diagnosis_of(knee) for knee in cohort.knees])
     with locked(layout.root):
         refuse_other_run(layout, config, identity, overwrite=request.overwrite)
         manifest = ManifestWriter(
@@ -83,7 +85,12 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
 
 
 def _carry_out(
-    stages: tuple[AnyStage, ...], cohort: Cohort, manifest: ManifestWriter, executor: Executor, *, verify: bool
+    stages: tuple[AnyStage, ...],
+    cohort: Cohort,
+    manifest: ManifestWriter,
+    executor: Executor,
+    *,
+    verify: bool,
 ) -> int:
     manifest.write("running", None)
     listeners = (ProgressLog(), Cleaner(layout=manifest.layout), manifest)
@@ -98,7 +105,9 @@ def _carry_out(
         for stage in stages:
             try:
                 graph.carry_out(stage)
-            except Exception as error:  # also a defect of ours ends the run on record, with a report of what there is
+            except (
+                Exception
+            ) as error:  # also a defect of ours ends the run on record, with a report of what there is
                 return _stop(stage, manifest, error)
             except (KeyboardInterrupt, SystemExit) as ended:  # SIGTERM is the latter where Ray is connected
                 how = "signal SIGINT" if isinstance(ended, KeyboardInterrupt) else "signal SIGTERM"

@@ -49,5 +49,7 @@ def stages_until(name: str, stages: tuple[AnyStage, ...] = STAGES) -> tuple[AnyS
     """
     names = [stage.name for stage in stages]
     if name not in names:
-        raise ConfigError("stage-unknown", "no such stage", where="--until", got=name[:64], expected=", ".join(names))
+        raise ConfigError(
+            "stage-unknown", "no such stage", where="--until", got=name[:64], expected=", ".join(names)
+        )
     return stages[: names.index(name) + 1]

@@ -18,7 +18,7 @@ from srrd_ray.core.records import STATUSES, Outcome, Scope, Status
 from srrd_ray.execution.lock import Owner, owner_of
 from srrd_ray.pipeline.manifest import Manifest, PlannedStage, read_manifest
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import modified_times, sizes
+from srrd_ray.storage.paths import list_sizes, modified_times
 
 Phase: TypeAlias = Literal["running", "interrupted", "finished", "stopped"]
 StageState: TypeAlias = Literal["ended", "running", "interrupted", "stopped", "waiting", "not asked"]
@@ -123,7 +123,9 @@ class RunFiles:
     def remaining(self, name: str) -> int | None:
         """Return the knees that did not fail before a stage."""
         before = self.names[: self.names.index(name)]
-        failed = {o.knee for o in self.manifest.outcomes if o.status == "failed" and o.stage in before} - {None}
+        failed = {o.knee for o in self.manifest.outcomes if o.status == "failed" and o.stage in before} - {
+            None
+        }
         return None if self.knees is None else self.knees - len(failed)
 
     @property
@@ -183,7 +185,7 @@ def read_files(layout: RunLayout) -> RunFiles:
         if error.code != "run-torn":
             raise
         found = Manifest()
-    changed_ns = 0 if found is None else sizes(layout.run_json)[0][2]
+    changed_ns = 0 if found is None else list_sizes(layout.run_json)[0][2]
     return RunFiles(layout=layout, manifest=found or Manifest(), changed_ns=changed_ns)
 
 
@@ -196,7 +198,9 @@ def _phase(manifest: Manifest, owner: Owner | None) -> Phase:
 def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
     """Return the stages in their order; the first that has not ended goes on, or is where the run stopped."""
     times = {one.stage: one.seconds for one in files.manifest.stages}
-    ended = [name for name in files.names if name in times] if files.manifest.software else _ended_before(files)
+    ended = (
+        [name for name in files.names if name in times] if files.manifest.software else _ended_before(files)
+    )
     current = next((name for name in files.asked if name not in ended), None)
     counts = _counts(files)
 
@@ -209,7 +213,9 @@ def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
             return _empty(files, name, "not asked", left=0)
         if name != current:
             return _empty(files, name, "waiting", left=files.items(name))
-        recorded = any(stage == name for stage, _ in counts)  # a driver that died recorded nothing of its stage
+        recorded = any(
+            stage == name for stage, _ in counts
+        )  # a driver that died recorded nothing of its stage
         if phase == "stopped" and recorded:
             return _stopped(files, name, counts)
         return _by_sidecars(files, name, phase)
@@ -221,7 +227,9 @@ def _counts(files: RunFiles) -> Counts:
     """Return the outcomes by stage and status; a stage over knees or shards may also have one for the whole cohort."""
     scopes = {planned.stage: planned.scope for planned in files.plan}
     outcomes = files.manifest.outcomes
-    return Counter((o.stage, o.status) for o in outcomes if o.knee is not None or scopes.get(o.stage) == "cohort")
+    return Counter(
+        (o.stage, o.status) for o in outcomes if o.knee is not None or scopes.get(o.stage) == "cohort"
+    )
 
 
 def _ended_before(files: RunFiles) -> list[str]:
@@ -237,13 +245,22 @@ def _status(
     done, skipped, failed = (counts[name, status] for status in STATUSES)
     counted: Counted = "cohort" if files.scope(name) == "cohort" else "knees"
     return StageStatus(
-        stage=name, state=state, of=counted, done=done, skipped=skipped, failed=failed, left=left, seconds=seconds
+        stage=name,
+        state=state,
+        of=counted,
+        done=done,
+        skipped=skipped,
+        failed=failed,
+        left=left,
+        seconds=seconds,
     )
 
 
 def _empty(files: RunFiles, name: str, state: StageState, *, left: int | None) -> StageStatus:
     counted = COUNTED[files.scope(name)]
-    return StageStatus(stage=name, state=state, of=counted, done=0, skipped=0, failed=0, left=left, seconds=None)
+    return StageStatus(
+        stage=name, state=state, of=counted, done=0, skipped=0, failed=0, left=left, seconds=None
+    )
 
 
 def _stopped(files: RunFiles, name: str, counts: Counts) -> StageStatus:

@@ -41,7 +41,9 @@ def _state(status: RunStatus) -> str:
         case "interrupted":
             return "interrupted: no job works on it. Run the same command again: finished units are kept."
         case _:
-            return f"{status.phase} with exit code {'unknown' if status.exit_code is None else status.exit_code}"
+            return (
+                f"{status.phase} with exit code {'unknown' if status.exit_code is None else status.exit_code}"
+            )
 
 
 def _table(status: RunStatus) -> Iterator[str]:

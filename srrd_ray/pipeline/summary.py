@@ -40,7 +40,9 @@ def _figures(layout: RunLayout) -> Iterator[str]:
     for bone in BONES:
         yield f"registration error, {bone}: {_number(metrics, f'registration/tre_mm/{bone}/median')} mm (median)"
     for model in ("teacher", "distilled", "baseline"):
-        values = [f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)]
+        values = [
+            f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)
+        ]
         yield f"ICC(A,1) with MR, {model}: " + ", ".join(value.replace("|", "/") for value in values)
     for model in ("distilled", "baseline"):
         yield f"AUC of osteoarthritis, {model}: {_number(metrics, f'diagnosis/{model}/auc')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srrd_ray.execution.supervision import child
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 
 if TYPE_CHECKING:
     from srrd_ray.pipeline.run import RunRequest

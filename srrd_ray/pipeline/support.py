@@ -25,7 +25,7 @@ from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.pipeline.status import RunFiles, RunStatus, read_files, read_status
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import ObjectPath, modified_times, sizes
+from srrd_ray.storage.paths import ObjectPath, list_sizes, modified_times
 
 KNOWN = frozenset(stage.name for stage in STAGES)
 """Names of stages that may stand in a bundle."""
@@ -68,10 +68,12 @@ def write_bundle(layout: RunLayout, out: Path) -> Path:
         `not-a-zip` where `out` does not end in .zip, `not-a-run` where the folder holds no run.
     """
     if out.suffix != ".zip":
-        raise ConfigError("not-a-zip", "the bundle is a zip file", got=out.suffix, expected=".zip", todo="Name it so.")
+        raise ConfigError(
+            "not-a-zip", "the bundle is a zip file", got=out.suffix, expected=".zip", todo="Name it so."
+        )
     status, files = read_status(layout), read_files(layout)
     manifest = files.manifest
-    scrubber = Scrubber.of(_participants(files))
+    scrubber = Scrubber.for_participants(_participants(files))
     status = scrubbed_status(status, scrubber)
     members = {
         "README.txt": WHAT,
@@ -93,7 +95,7 @@ def scrubbed_status(status: RunStatus, scrubber: Scrubber) -> RunStatus:
     return replace(
         status,
         run="run",
-        software=scrubber.text(status.software) if status.software != __version__ else __version__,
+        software=scrubber.scrub_text(status.software) if status.software != __version__ else __version__,
         owner=status.owner and replace(status.owner, host="<host>", pid=0, since=""),
         failed=tuple(_outcome(outcome, scrubber) for outcome in status.failed),
         report=status.report and "report.html",
@@ -104,9 +106,10 @@ def _outcome(outcome: Outcome, scrubber: Scrubber) -> Outcome:
     knee, error = outcome.knee, outcome.error
     return replace(
         outcome,
-        knee=knee and Knee(participant=scrubber.number(knee.participant), side=knee.side),
+        knee=knee and Knee(participant=scrubber.running_number(knee.participant), side=knee.side),
         stage=outcome.stage if outcome.stage in KNOWN else "<stage>",
-        error=error and Fault(code=scrubber.code(error.code), message=scrubber.text(error.message)),
+        error=error
+        and Fault(code=scrubber.scrub_code(error.code), message=scrubber.scrub_text(error.message)),
     )
 
 
@@ -126,14 +129,16 @@ def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
         "schema": SCHEMA,
         "software": _version(found.software),
         "python": _version(found.python),
-        "libraries": {scrubber.text(name): _version(one) for name, one in found.libraries.items()},
+        "libraries": {scrubber.scrub_text(name): _version(one) for name, one in found.libraries.items()},
         "arithmetic": _arithmetic(found, scrubber),
         "cohort": "0" * 64,
-        "config": scrubber.data(found.config),
+        "config": scrubber.scrub_data(found.config),
         "state": found.state,
         "exit_code": found.exit_code,
         "plan": [{"stage": one.stage, "scope": one.scope} for one in files.plan if one.stage in KNOWN],
-        "stages": [{"stage": one.stage, "seconds": one.seconds} for one in found.stages if one.stage in KNOWN],
+        "stages": [
+            {"stage": one.stage, "seconds": one.seconds} for one in found.stages if one.stage in KNOWN
+        ],
         "outcomes": json.loads(serial.to_json([_outcome(one, scrubber) for one in found.outcomes])),
         "knees": found.knees,
         "until": found.until,
@@ -143,7 +148,9 @@ def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
 def _arithmetic(manifest: Manifest, scrubber: Scrubber) -> dict[str, object]:
     """Return what the driver calculated with: what is the same on this machine is plain, the rest is scrubbed."""
     found, mine = (json.loads(serial.to_json(one)) for one in (manifest.arithmetic, here()))
-    return {name: value if value == mine[name] else scrubber.data(value) for name, value in found.items()}
+    return {
+        name: value if value == mine[name] else scrubber.scrub_data(value) for name, value in found.items()
+    }
 
 
 def _environment(manifest: Manifest) -> dict[str, object]:
@@ -195,14 +202,15 @@ def _files(root: Path) -> list[dict[str, object]]:
             files[kind] += 1
             total[kind] += size
     return [
-        {"part": part, "ending": end, "files": n, "bytes": total[part, end]} for (part, end), n in sorted(files.items())
+        {"part": part, "ending": end, "files": n, "bytes": total[part, end]}
+        for (part, end), n in sorted(files.items())
     ]
 
 
 def _names_and_sizes(path: Path) -> Iterator[tuple[str, int]]:
     """Yield the files of a run that may go on meanwhile: what vanishes is left out."""
     if isinstance(path, ObjectPath) or path.is_file():
-        yield from ((name, size) for name, size, _ in sizes(path))
+        yield from ((name, size) for name, size, _ in list_sizes(path))
         return
     for folder, _, names in os.walk(path):
         for name in names:
@@ -215,7 +223,7 @@ def _tail(path: Path, scrubber: Scrubber) -> Iterator[str]:
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - LOG_BYTES, 0))
         lines = file.read(LOG_BYTES).decode("utf-8", errors="replace").splitlines()
-    yield from (f"{scrubber.line(line)}\n" for line in lines[-LOG_LINES:])
+    yield from (f"{scrubber.scrub_line(line)}\n" for line in lines[-LOG_LINES:])
 
 
 def _text(data: object) -> str:

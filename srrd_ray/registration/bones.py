@@ -1,7 +1,8 @@
 """Femur and tibia in a CT (or synthetic CT) of a knee, also where the field of view cuts the bones.
 
-Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the bone
-extraction of the paper (`Registration/`: HU threshold, opening, largest components), without its slice-wise circles.
+Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the
+bone extraction of the paper (`Registration/`:
+HU threshold, opening, largest components), without its slice-wise circles.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Side
 from srrd_ray.core.settings import Count, Hounsfield, NonNegative, NotEmpty, Positive, Share, validate_fields
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.registration.grids import on_working_grid
+from srrd_ray.registration.grids import resample_to_working_grid
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
@@ -84,10 +85,11 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     Raises
     ------
     InputError
-        `bone-not-found` where no femur lies above a tibia; `side-mismatch` where the fibula lies on the medial side.
+        `bone-not-found` where no femur lies above a tibia;
+        `side-mismatch` where the fibula lies on the medial side.
     """
     config = config or BoneConfig()
-    work = _around_bone(on_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
+    work = _around_bone(resample_to_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
     bone = _bone(work.array, config)
     open_bone = bone & ~_joint_space(work.array, config)
     depth = ndimage.distance_transform_edt(open_bone, sampling=config.spacing_mm).astype(np.float32)
@@ -100,12 +102,12 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
         basins = np.where(basins == 2, lower, basins)
     _check_side(basins, side, config)
     others = basins * ~_thin_rim(bone, work.array, config)
-    solid = [_solid(others == label, others, label, config) for label in BONE_LABELS.values()]
+    solid = [_fill_bone(others == label, others, label, config) for label in BONE_LABELS.values()]
     return _on_grid(solid, work, ct)
 
 
 def find_knee(ct: Volume[Scalar]) -> tuple[Side, Volume[np.uint8]]:
-    """Return the side on which the bones are found (R where the fibula does not tell), and their labels.
+    """Return the side on which the bones are found (R where the fibula does not show it), and their labels.
 
     Raises
     ------
@@ -136,12 +138,13 @@ def _bone(array: NDArray[np.float32], config: BoneConfig) -> Mask:
     bone: Mask = array > config.threshold_hu
     cm3 = float(bone.sum()) * config.spacing_mm**3 / 1000.0
     if not np.isfinite(array).all() or cm3 < 2.0 * config.minimum_cm3:
-        raise _not_found(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
+        raise _not_found_error(f"{cm3:.1f} cm3 above {config.threshold_hu:.0f} HU")
     return bone | _marrow(bone, config.gap_mm / config.spacing_mm) | _sealed_marrow(array, config)
 
 
 def _marrow(bone: Mask, radius: float) -> Mask:
-    """Return the interiors of axial slices of `bone` whose outlines are closed but for gaps of twice `radius` voxels.
+    """Return the interiors of axial slices of `bone` whose outlines are
+    closed but for gaps of twice `radius` voxels.
 
     Only axial planes are closed: the joint space lies along them and stays open.
     """
@@ -150,29 +153,33 @@ def _marrow(bone: Mask, radius: float) -> Mask:
     disk = (y**2 + x**2 <= radius**2)[None]
     pad = ((0, 0), (reach, reach), (reach, reach))
     closed = ndimage.binary_closing(np.pad(bone, pad, mode="edge"), disk)[:, reach:-reach, reach:-reach]
-    holes = _filled(closed, axes=(0,)) & ~closed
+    holes = _fill_slices(closed, axes=(0,)) & ~closed
     inner: Mask = closed & ndimage.binary_dilation(holes, disk) | holes
     return inner
 
 
 def _sealed_marrow(array: NDArray[np.float32], config: BoneConfig) -> Mask:
-    """Return sparse interiors, also where the edge of the image lays them open: what a wall of cortex seals off.
+    """Return sparse interiors, also where the edge of the image lays them open:
+    what a wall of cortex seals off.
 
-    What is darker than a wall falls apart where the wall leaves no gap too wide. A part that is even is trabecular bone where it
-    is brighter than soft tissue, or where the cortex of one bone stands on both sides of it; soft tissue is one large part of
-    fat, muscle and fluid. No one height of the wall serves dense and sparse bone alike.
+    What is darker than a wall falls apart where the wall leaves no gap too wide. A part that is even is
+    trabecular bone where it is brighter than soft tissue, or where the cortex of one bone lies on both sides
+    of it; soft tissue is one large part of fat, muscle and fluid.
+    No one height of the wall serves dense and sparse bone alike.
     """
     inner = np.zeros(array.shape, dtype=np.bool_)
     for wall in config.walls_hu:
         low = array < wall
-        beside, stacked = _between_walls(low, axis=2), _between_walls(low, axis=0)
+        lateral, stacked = _between_walls(low, axis=2), _between_walls(low, axis=0)
         for gap in config.gaps:
             parts, count = ndimage.label(ndimage.binary_erosion(low, border_value=1, iterations=gap))
             if count == 0:
                 continue
             index = np.arange(1, count + 1)
-            mean, sd = (np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation))
-            within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (beside, stacked))
+            mean, sd = (
+                np.asarray(of(array, parts, index)) for of in (ndimage.mean, ndimage.standard_deviation)
+            )
+            within, under = (np.asarray(ndimage.mean(mask, parts, index)) for mask in (lateral, stacked))
             cm3 = np.bincount(parts.ravel(), minlength=count + 1)[1:] * config.spacing_mm**3 / 1000.0
             fatty = (mean > config.fatty_hu) & (cm3 > config.fatty_cm3)
             fatty &= (within > config.between) & (under < config.between)
@@ -190,10 +197,14 @@ def _between_walls(low: Mask, axis: int) -> Mask:
 
 
 def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
-    """Return the voxels between two bright plates, one above and one below: a joint space too narrow to be dark."""
+    """Return the voxels between two bright plates, one above and one below:
+    a joint space too narrow to be dark.
+    """
     reach = max(round(config.reach_mm / config.spacing_mm), 1)
     both = [
-        ndimage.maximum_filter1d(array, 2 * (reach // 2) + 1, axis=0, origin=sign * (reach // 2), mode="nearest")
+        ndimage.maximum_filter1d(
+            array, 2 * (reach // 2) + 1, axis=0, origin=sign * (reach // 2), mode="nearest"
+        )
         for sign in (1, -1)
     ]
     dark: Mask = array < config.dip * np.minimum(*both)
@@ -206,19 +217,20 @@ def _joint_space(array: NDArray[np.float32], config: BoneConfig) -> Mask:
 
 
 def _markers(bone: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels:
-    """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia are apart."""
+    """Return the cores: femur 1, tibia 2, others 3; tries deeper cores until femur and tibia separate."""
     for least in config.core_depths_mm:
-        named = _named(depth >= least, bone, config.spacing_mm)
+        named = _name_cores(depth >= least, bone, config.spacing_mm)
         if named is not None:
             return named
-    raise _not_found("no separation at any depth")
+    raise _not_found_error("no separation at any depth")
 
 
 def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig) -> Labels | None:
     """Return cores of tibia (2) and of a fibula that clings to it (3); None where there is none.
 
-    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late. Only a long part is
-    taken for a fibula: in a small field of view its head cannot be told from a corner of the tibia, and stays with it.
+    At some depth under the surface a fibula parts from the tibia: its shaft early, its head late. Only a long
+    part is taken for a fibula: in a small field of view its head cannot be separated from a corner of the
+    tibia, and stays with it.
     """
     cores = np.zeros(tibia.shape, dtype=np.int32)
     for least in config.core_depths_mm[:-1]:
@@ -227,7 +239,11 @@ def _without_fibula(tibia: Mask, depth: NDArray[np.float32], config: BoneConfig)
         sizes: NDArray[np.float64] = counts * config.spacing_mm**3
         sizes[0] = 0.0
         main = int(sizes.argmax())
-        behind = [n for n in range(1, count + 1) if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)]
+        behind = [
+            n
+            for n in range(1, count + 1)
+            if sizes[n] > 100.0 and _is_behind(parts, n, main, config.spacing_mm)
+        ]
         if behind:
             cores[cores == 2] = 0
             cores[parts == main] = 2
@@ -246,8 +262,8 @@ def _is_behind(parts: Labels, part: int, main: int, spacing: float) -> bool:
     return len(small) < 0.3 * len(large) and back > 8.0 and below > 5.0
 
 
-def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
-    """Return the named cores, or None where this depth does not part a tibia from a femur above it."""
+def _name_cores(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
+    """Return the named cores, or None where this depth does not separate a tibia from a femur above it."""
     parts, count = ndimage.label(cores)
     sizes: NDArray[np.int64] = np.bincount(parts.ravel(), minlength=count + 1)
     kept = [n for n in range(1, count + 1) if sizes[n] * spacing**3 >= 50.0]
@@ -259,19 +275,21 @@ def _named(cores: Mask, bone: Mask, spacing: float) -> Labels | None:
     tibia = max(low, key=lambda n: int(sizes[n]))
     if (rows[-1] + 1 - boxes[tibia - 1][0].stop) * spacing <= 2.0:
         return None
-    femur = _upper(parts, tibia, [n for n in kept if n != tibia], sizes)
+    femur = _femur_cores(parts, tibia, [n for n in kept if n != tibia], sizes)
     if not femur:
         return None
     names = np.zeros(count + 1, dtype=np.int32)
     others = [
-        n for n in kept if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5
+        n
+        for n in kept
+        if sizes[n] * spacing**3 >= OTHER_MM3 or boxes[n - 1][0].start > boxes[tibia - 1][0].stop - 5
     ]
     names[others], names[femur], names[tibia] = 3, 1, 2
     named: Labels = names[parts]
     return named
 
 
-def _upper(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:
+def _femur_cores(parts: Labels, tibia: int, others: list[int], sizes: NDArray[np.int64]) -> list[int]:
     """Return the cores of the femur: above the plateau; a small one in front of the tibia is the patella."""
     where = np.argwhere(parts == tibia)
     top = np.percentile(where[:, 0], 90)
@@ -291,7 +309,7 @@ def _thin_rim(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mas
 
 
 def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
-    """Refuse a fibula on the medial side: a long part behind the tibia, seen only in a large field of view."""
+    """Refuse a fibula on the medial side: a long part behind the tibia, in a large field of view only."""
     parts, count = ndimage.label(markers == 3)
     tibia = np.argwhere(markers == 2).mean(axis=0)
     lateral = 1.0 if side == "L" else -1.0
@@ -309,17 +327,17 @@ def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
             )
 
 
-def _solid(region: Mask, basins: Labels, label: int, config: BoneConfig) -> Mask:
+def _fill_bone(region: Mask, basins: Labels, label: int, config: BoneConfig) -> Mask:
     """Return the bone without holes, not reaching into other bones; smaller than `minimum_cm3` is refused."""
-    closed = _closed(region, 2.5 / config.spacing_mm)
-    solid: Mask = _filled(closed, axes=(0, 1, 2)) & ((basins == 0) | (basins == label))
+    closed = _close(region, 2.5 / config.spacing_mm)
+    solid: Mask = _fill_slices(closed, axes=(0, 1, 2)) & ((basins == 0) | (basins == label))
     cm3 = float(solid.sum()) * config.spacing_mm**3 / 1000.0
     if cm3 < config.minimum_cm3:
-        raise _not_found(f"bone {label} of {cm3:.1f} cm3")
+        raise _not_found_error(f"bone {label} of {cm3:.1f} cm3")
     return solid
 
 
-def _closed(mask: Mask, radius: float) -> Mask:
+def _close(mask: Mask, radius: float) -> Mask:
     """Return `mask` closed by a ball of `radius` voxels; beyond the edge it continues."""
     pad = int(np.ceil(radius)) + 1
     wide = np.pad(mask, pad, mode="edge")
@@ -329,7 +347,7 @@ def _closed(mask: Mask, radius: float) -> Mask:
     return inner
 
 
-def _filled(mask: Mask, axes: tuple[int, ...]) -> Mask:
+def _fill_slices(mask: Mask, axes: tuple[int, ...]) -> Mask:
     """Return `mask` with the holes of its slices across each of `axes` filled."""
     filled = mask.copy()
     for axis in axes:
@@ -345,20 +363,20 @@ def _on_grid(solid: list[Mask], work: Volume[np.float32], ct: Volume[Scalar]) ->
     best = np.full(ct.geometry.shape, 0.5, dtype=np.float32)
     for label, mask in zip(BONE_LABELS.values(), solid, strict=True):
         soft: NDArray[np.float32] = ndimage.gaussian_filter(mask.astype(np.float32), 0.6, mode="nearest")
-        share = _continued(Volume(array=soft, geometry=work.geometry), ct)
+        share = _extend_edge(Volume(array=soft, geometry=work.geometry), ct)
         labels[share > best] = label
         np.maximum(best, share, out=best)
     return Volume(array=labels, geometry=ct.geometry)
 
 
-def _continued(soft: Volume[np.float32], ct: Volume[Scalar]) -> NDArray[np.float32]:
+def _extend_edge(soft: Volume[np.float32], ct: Volume[Scalar]) -> NDArray[np.float32]:
     """Return `soft` on the grid of `ct`; the half voxel beyond the working grid repeats its edge."""
     wide = np.pad(soft.array, 2, mode="edge")
     grid = soft.geometry.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))
-    return Volume(array=wide, geometry=grid).onto(ct.geometry).array
+    return Volume(array=wide, geometry=grid).resample_onto(ct.geometry).array
 
 
-def _not_found(got: str) -> InputError:
+def _not_found_error(got: str) -> InputError:
     return InputError(
         "bone-not-found",
         "no femur above a tibia in the image",

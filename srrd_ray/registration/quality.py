@@ -1,8 +1,8 @@
-"""Whether the pose of a bone may be used: shape, place and inner structure have to agree (fault 49).
+"""Acceptance of the pose of a bone: shape, position and inner structure have to agree (fault 49).
 
-A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair Dice, above
-all where the field of view shows little of it; but its trabecular structure does not follow. So the correlation of the
-inner structure, free of the outline, is part of every judgement.
+A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair
+Dice, above all where the field of view shows little of it; but its trabecular structure does not follow.
+So the correlation of the inner structure, without the outline, is part of every assessment.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.core.geometry import Matrix4, apply
+from srrd_ray.core.geometry import Matrix4, transform_points
 from srrd_ray.core.records import RegistrationQuality
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.registration.grids import inside, on_working_grid
+from srrd_ray.registration.grids import inside, resample_to_working_grid
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult
 from srrd_ray.registration.surfaces import signed_distance_mm
 
@@ -27,8 +27,9 @@ FLOOR_MM = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Agreement:
-    """How two images of a bone agree under a pose: share of the bone seen by both, Dice and mean surface distance (mm)
-    in the common field of view, correlation in bone and surround, correlation of the inner structure of the bone.
+    """How two images of a bone agree under a pose: share of the bone seen by both, Dice and mean surface
+    distance (mm) in the common field of view, correlation in bone and surround,
+    correlation of the inner structure of the bone.
     """
 
     overlap: float
@@ -45,7 +46,7 @@ def assess(
     result: RigidResult,
     config: RegistrationConfig,
 ) -> RegistrationQuality:
-    """Return the judgement of a pose, with its reason where it is refused.
+    """Return the quality of a pose, with the reason where it is refused.
 
     Parameters
     ----------
@@ -60,38 +61,46 @@ def assess(
         return RegistrationQuality(
             accepted=False, reason="metric-not-finite", dice=0.0, surface_mm=0.0, correlation=0.0
         )
-    seen = agreement(fixed, moving, masks, result.matrix, config)
-    reason = _bounds(fixed, masks[0], result, config) or _doubts(seen, config)
+    agreement = measure_agreement(fixed, moving, masks, result.matrix, config)
+    reason = _pose_refusal(fixed, masks[0], result, config) or _agreement_refusal(agreement, config)
     return RegistrationQuality(
         accepted=not reason,
         reason=reason,
-        dice=seen.dice,
-        surface_mm=seen.surface_mm if np.isfinite(seen.surface_mm) else 0.0,  # as of every bone without one to look at
-        correlation=seen.correlation,
+        dice=agreement.dice,
+        # as for every bone without a surface in both images
+        surface_mm=agreement.surface_mm if np.isfinite(agreement.surface_mm) else 0.0,
+        correlation=agreement.correlation,
     )
 
 
-def refused(reason: str) -> RegistrationQuality:
-    """Return the judgement of a bone for which there is no pose to look at."""
+def refuse(reason: str) -> RegistrationQuality:
+    """Return the quality of a bone without a pose."""
     return RegistrationQuality(accepted=False, reason=reason, dice=0.0, surface_mm=0.0, correlation=0.0)
 
 
-def agreement(
+def measure_agreement(
     fixed: Volume[Scalar],
     moving: Volume[np.float32],
     masks: tuple[Mask, Mask],
     matrix: Matrix4,
     config: RegistrationConfig,
 ) -> Agreement:
-    """Return how the two images of the bone agree under the pose `matrix`, on an isotropic grid of the fixed image."""
+    """Return how the two images of the bone agree under the pose `matrix`,
+    on an isotropic grid of the fixed image.
+    """
     spacing = config.surface_mm
-    soft = on_working_grid(Volume(array=masks[0], geometry=fixed.geometry), spacing, 0.3)
+    soft = resample_to_working_grid(Volume(array=masks[0], geometry=fixed.geometry), spacing, 0.3)
     bone: Mask = soft.array > 0.5
     pose = np.array(matrix)
-    other = Volume(array=masks[1].astype(np.float32), geometry=moving.geometry).onto(soft.geometry, pose).array > 0.5
+    other = (
+        Volume(array=masks[1].astype(np.float32), geometry=moving.geometry)
+        .resample_onto(soft.geometry, pose)
+        .array
+        > 0.5
+    )
     common = inside(soft.geometry, fixed.geometry) & inside(soft.geometry, moving.geometry, pose)
-    still = on_working_grid(fixed, spacing, 0.7).array
-    there = on_working_grid(moving, spacing, 0.7).onto(soft.geometry, pose).array
+    still = resample_to_working_grid(fixed, spacing, 0.7).array
+    there = resample_to_working_grid(moving, spacing, 0.7).resample_onto(soft.geometry, pose).array
     near = signed_distance_mm(bone, spacing)
     around = common & (near <= config.surround_mm)
     within = common & (near <= -FLOOR_MM) & ndimage.binary_erosion(common, iterations=2)
@@ -110,7 +119,7 @@ def _dice(first: Mask, second: Mask) -> float:
 
 
 def _surface_mm(first: Mask, second: Mask, common: Mask, spacing: float) -> float:
-    """Return the mean distance between two surfaces, both ways, where both images see, away from their edges."""
+    """Return the mean distance between two surfaces, both ways, in the common field of view."""
     common = ndimage.binary_erosion(common, iterations=3)
     if not (first & common).any() or not (second & common).any():
         return float("inf")
@@ -137,35 +146,41 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], where:
     return float(a @ b) / norm if norm > 0 and np.isfinite(norm) else 0.0
 
 
-def _bounds(fixed: Volume[Scalar], mask: Mask, result: RigidResult, config: RegistrationConfig) -> str:
+def _pose_refusal(fixed: Volume[Scalar], mask: Mask, result: RigidResult, config: RegistrationConfig) -> str:
     """Return why the pose itself is out of bounds or no better than another, or nothing."""
     matrix = np.array(result.matrix)
     degrees = np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude())
     centre = fixed.geometry.index_to_lps(np.argwhere(mask).mean(axis=0))
-    shift = float(np.linalg.norm(apply(matrix, centre) - centre))
+    shift = float(np.linalg.norm(transform_points(matrix, centre) - centre))
     if degrees > config.bound_deg:
         return f"rotation-out-of-bounds: {degrees:.0f} deg"
     if shift > config.bound_mm:
         return f"shift-out-of-bounds: {shift:.0f} mm"
     if result.rival > config.maximum_rival:
-        return f"pose-ambiguous: another has {result.rival:.2f} of its information, at most {config.maximum_rival:.2f}"
+        return (
+            f"pose-ambiguous: another has {result.rival:.2f} of its information, at most "
+            f"{config.maximum_rival:.2f}"
+        )
     if result.trace[-1] > result.initial + 0.02 * abs(result.initial):
         return f"metric-not-improving: {result.initial:.3f} to {result.trace[-1]:.3f}"
     return ""
 
 
-def _doubts(seen: Agreement, config: RegistrationConfig) -> str:
+def _agreement_refusal(agreement: Agreement, config: RegistrationConfig) -> str:
     """Return the first measure of agreement that is too poor, or nothing."""
-    if seen.overlap < config.minimum_overlap:
-        return f"no-overlap: {seen.overlap:.2f} of the bone seen, at least {config.minimum_overlap:.2f}"
-    if not np.isfinite(seen.surface_mm):
+    if agreement.overlap < config.minimum_overlap:
+        return f"no-overlap: {agreement.overlap:.2f} of the bone seen, at least {config.minimum_overlap:.2f}"
+    if not np.isfinite(agreement.surface_mm):
         return "no-surface: no surface of the bone lies where both images see"
-    if seen.dice < config.minimum_dice:
-        return f"dice-low: {seen.dice:.2f}, at least {config.minimum_dice:.2f}"
-    if seen.surface_mm > config.maximum_surface_mm:
-        return f"surface-far: {seen.surface_mm:.2f} mm, at most {config.maximum_surface_mm:.2f}"
-    if seen.correlation < config.minimum_correlation:
-        return f"correlation-low: {seen.correlation:.2f}, at least {config.minimum_correlation:.2f}"
-    if seen.texture < config.minimum_texture:
-        return f"structure-differs: {seen.texture:.2f}, at least {config.minimum_texture:.2f}; another side or bone"
+    if agreement.dice < config.minimum_dice:
+        return f"dice-low: {agreement.dice:.2f}, at least {config.minimum_dice:.2f}"
+    if agreement.surface_mm > config.maximum_surface_mm:
+        return f"surface-far: {agreement.surface_mm:.2f} mm, at most {config.maximum_surface_mm:.2f}"
+    if agreement.correlation < config.minimum_correlation:
+        return f"correlation-low: {agreement.correlation:.2f}, at least {config.minimum_correlation:.2f}"
+    if agreement.texture < config.minimum_texture:
+        return (
+            f"structure-differs: {agreement.texture:.2f}, at least {config.minimum_texture:.2f}; another "
+            f"side or bone"
+        )
     return ""

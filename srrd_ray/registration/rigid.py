@@ -1,10 +1,11 @@
-"""The rigid pose of one bone: by its surfaces from many starts, then by grey values inside the bone and just around it.
+"""The rigid pose of one bone: by its surfaces from many starts,
+then by grey values inside the bone and just around it.
 
-Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT and
-synthetic CT share their grey values, so that correlation is the metric. It brings the pose near, but what the synthesis
-gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes mutual information with the MR itself
-decides between the poses and finishes. SimpleITK, one thread, every voxel of the mask: the same input gives the same
-matrix.
+Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT
+and synthetic CT share their grey values, so that correlation is the metric. It brings the pose near, but what
+the synthesis gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes mutual information
+with the MR itself decides between the poses and finishes. SimpleITK, one thread, every voxel of the mask:
+the same input gives the same matrix.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from srrd_ray.core.errors import RegistrationError
-from srrd_ray.core.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.geometry import Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.settings import (
     Correlation,
     Count,
@@ -34,8 +35,8 @@ from srrd_ray.core.settings import (
 )
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.bones import BoneConfig
-from srrd_ray.registration.grids import on_working_grid
-from srrd_ray.registration.surfaces import Surface, align_surfaces, surface_of
+from srrd_ray.registration.grids import resample_to_working_grid
+from srrd_ray.registration.surfaces import Surface, align_surfaces, extract_surface
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -43,7 +44,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegistrationConfig:
-    """How bones are found, aligned and judged."""
+    """How bones are found, aligned and assessed."""
 
     bones: BoneConfig = field(default_factory=BoneConfig)
     """How femur and tibia are found in CT and synthetic CT."""
@@ -98,8 +99,9 @@ class RegistrationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RigidResult:
-    """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is better),
-    and the metric before it; `rival` is the share of the information that the best other pose has (0 without any).
+    """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is
+    better), and the metric before it; `rival` is the share of the information that
+    the best other pose has (0 without any).
     """
 
     matrix: Matrix4
@@ -117,7 +119,8 @@ def register_bone(
     *,
     mr: Volume[np.float32] | None = None,
 ) -> RigidResult:
-    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`), and to the MR that it was made from.
+    """Return the pose of one bone from CT (`fixed`) to synthetic CT (`moving`),
+    and to the MR that it was made from.
 
     Parameters
     ----------
@@ -134,53 +137,67 @@ def register_bone(
         `surface-not-seen` where one image shows no surface of the bone away from its edges.
     """
     config = config or RegistrationConfig()
-    starts = surface_starts(fixed, moving, fixed_mask, moving_mask, config)
+    starts = fit_surfaces(fixed, moving, fixed_mask, moving_mask, config)
     coarse = refine_all(fixed, moving, fixed_mask, starts, config, spacing_mm=config.levels_mm[0])
     if mr is not None:
-        return by_information(fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config)
+        return choose_by_information(
+            fixed, mr, fixed_mask, [*(end.matrix for end in coarse), starts[0]], config
+        )
     best = min(coarse, key=lambda result: result.trace[-1])
     for level in config.levels_mm[1:]:
         best = refine(fixed, moving, fixed_mask, best.matrix, level, config=config)
     return best
 
 
-def by_information(
+def choose_by_information(
     fixed: Volume[Scalar],
     mr: Volume[np.float32],
     mask: Mask,
     starts: Sequence[Matrix4],
     config: RegistrationConfig,
 ) -> RigidResult:
-    """Return the pose of most information with the MR among those reached from `starts`, and how near a rival came."""
+    """Return the pose of most information with the MR among those reached from `starts`,
+    and the best rival's share of it.
+    """
     points = fixed.geometry.index_to_lps(np.argwhere(mask)[::1000])
-    apart = distinct(starts, points, config.same_mm / 2)
+    apart = drop_duplicate_poses(starts, points, config.same_mm / 2)
     ends = refine_all(fixed, mr, mask, apart, config, spacing_mm=config.search_mm, metric="information")
     best, *others = sorted(ends, key=lambda end: end.trace[-1])
-    rival = next((end for end in others if apart_mm(end.matrix, best.matrix, points) > config.same_mm), None)
+    rival = next(
+        (end for end in others if pose_difference_mm(end.matrix, best.matrix, points) > config.same_mm), None
+    )
     if rival is not None:  # it may have been stopped on its way to the same pose, or to a better one
         rival = refine(fixed, mr, mask, rival.matrix, config.search_mm, config=config, metric="information")
         best, rival = sorted((best, rival), key=lambda end: end.trace[-1])
     final = refine(fixed, mr, mask, best.matrix, config.refine_mm, config=config, metric="information")
-    if rival is None or apart_mm(rival.matrix, best.matrix, points) <= config.same_mm or best.trace[-1] >= 0:
+    if (
+        rival is None
+        or pose_difference_mm(rival.matrix, best.matrix, points) <= config.same_mm
+        or best.trace[-1] >= 0
+    ):
         return final
     return replace(final, rival=max(rival.trace[-1] / best.trace[-1], 0.0))
 
 
-def distinct(poses: Sequence[Matrix4], points: Points, same_mm: float) -> list[Matrix4]:
-    """Return the poses, in order, without those that lie within `same_mm` of an earlier one everywhere in `points`."""
+def drop_duplicate_poses(poses: Sequence[Matrix4], points: Points, same_mm: float) -> list[Matrix4]:
+    """Return the poses, in order, without those that lie within `same_mm`
+    of an earlier one everywhere in `points`.
+    """
     kept: list[Matrix4] = []
     for pose in poses:
-        if all(apart_mm(pose, other, points) > same_mm for other in kept):
+        if all(pose_difference_mm(pose, other, points) > same_mm for other in kept):
             kept.append(pose)
     return kept
 
 
-def apart_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
-    """Return how far apart two poses lay that one of the points on which they differ most, mm."""
-    return float(np.linalg.norm(apply(first, points) - apply(second, points), axis=1).max())
+def pose_difference_mm(first: Matrix4, second: Matrix4, points: Points) -> float:
+    """Return the largest distance between the images of a point under two poses, mm."""
+    return float(
+        np.linalg.norm(transform_points(first, points) - transform_points(second, points), axis=1).max()
+    )
 
 
-def surface_starts(
+def fit_surfaces(
     fixed: Volume[Scalar],
     moving: Volume[np.float32],
     fixed_mask: Mask,
@@ -192,12 +209,12 @@ def surface_starts(
     here = _surface(Volume(array=moving_mask, geometry=moving.geometry), config)
     fits = [align_surfaces(there, here, start) for start in _starts(there, here, config)]
     ranked = [matrix4(matrix) for matrix, _ in sorted(fits, key=lambda fit: fit[1])]
-    return distinct(ranked, there.points, config.same_mm)[: config.candidates]
+    return drop_duplicate_poses(ranked, there.points, config.same_mm)[: config.candidates]
 
 
 def _surface(mask: Volume[np.bool_], config: RegistrationConfig) -> Surface:
-    soft = on_working_grid(mask, config.surface_mm, 0.4 * config.surface_mm)
-    surface = surface_of(Volume(array=soft.array > 0.5, geometry=soft.geometry), mask.geometry)
+    soft = resample_to_working_grid(mask, config.surface_mm, 0.4 * config.surface_mm)
+    surface = extract_surface(Volume(array=soft.array > 0.5, geometry=soft.geometry), mask.geometry)
     if len(surface.points) < 50:
         raise RegistrationError(
             "surface-not-seen",
@@ -231,8 +248,8 @@ def refine(
 ) -> RigidResult:
     """Return the pose nearest `start` that the grey values agree on, on a grid of `spacing_mm`.
 
-    `metric` is ``correlation`` (CT with synthetic CT) or ``information`` (CT with MR). Only voxels of the bone and its
-    surround take part, `surround_mm` wide.
+    `metric` is ``correlation`` (CT with synthetic CT) or ``information`` (CT with MR).
+    Only voxels of the bone and its surround take part, `surround_mm` wide.
     """
     return refine_all(fixed, moving, fixed_mask, [start], config, spacing_mm=spacing_mm, metric=metric)[0]
 
@@ -247,19 +264,23 @@ def refine_all(
     spacing_mm: float,
     metric: str = "correlation",
 ) -> list[RigidResult]:
-    """Return what `refine` returns for each of `starts`; the images are brought onto the grid once."""
+    """Return `refine` of each of `starts`; the images are resampled once."""
     still, region = _fixed_side(fixed, fixed_mask, spacing_mm, config.surround_mm)
-    other = _image(on_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
-    with _one_thread():
+    other = _image(resample_to_working_grid(moving, spacing_mm, 0.45 * spacing_mm))
+    with _single_threaded():
         return [
-            _descended((still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm))
+            _descend(
+                (still, other), _pose(start, region), _method(region, metric, config.iterations, spacing_mm)
+            )
             for start in starts
         ]
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Hold ITK to one thread: Mattes information ignores the method's own setting, and its sums then vary in order."""
+def _single_threaded() -> Iterator[None]:
+    """Limit ITK to one thread: Mattes information ignores the method's setting,
+    and its sums then vary in order.
+    """
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -268,8 +289,10 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _descended(
-    images: tuple[sitk.Image, sitk.Image], pose: sitk.VersorRigid3DTransform, method: sitk.ImageRegistrationMethod
+def _descend(
+    images: tuple[sitk.Image, sitk.Image],
+    pose: sitk.VersorRigid3DTransform,
+    method: sitk.ImageRegistrationMethod,
 ) -> RigidResult:
     method.SetInitialTransform(pose, inPlace=True)
     initial = float(method.MetricEvaluate(*images))
@@ -282,17 +305,17 @@ def _descended(
 
     method.AddCommand(sitk.sitkIterationEvent, note)
     method.Execute(*images)
-    return _best(method, images, pose, path, (initial, *trace))
+    return _best_on_path(method, images, pose, path, (initial, *trace))
 
 
-def _best(
+def _best_on_path(
     method: sitk.ImageRegistrationMethod,
     images: tuple[sitk.Image, sitk.Image],
     pose: sitk.VersorRigid3DTransform,
     path: list[tuple[float, ...]],
     values: tuple[float, ...],
 ) -> RigidResult:
-    """Return the end of the optimizer's path, or the best pose on it where the end is worse than the start."""
+    """Return the end of the optimizer's path, or its best pose where the end is worse than the start."""
     method.SetInitialTransform(pose, inPlace=True)
     final = float(method.MetricEvaluate(*images))
     best = min(range(len(values)), key=lambda n: values[n])
@@ -306,9 +329,9 @@ def _fixed_side(
     fixed: Volume[Scalar], mask: Mask, spacing_mm: float, surround_mm: float
 ) -> tuple[sitk.Image, sitk.Image]:
     """Return the fixed image around the bone, and the mask of bone and surround on the same grid."""
-    soft = on_working_grid(Volume(array=mask, geometry=fixed.geometry), spacing_mm, 0.3)
+    soft = resample_to_working_grid(Volume(array=mask, geometry=fixed.geometry), spacing_mm, 0.3)
     region: Mask = ndimage.distance_transform_edt(soft.array <= 0.5) * spacing_mm <= surround_mm
-    image = on_working_grid(fixed, spacing_mm, 0.45 * spacing_mm)
+    image = resample_to_working_grid(fixed, spacing_mm, 0.45 * spacing_mm)
     box = ndimage.find_objects(region.astype(np.int32))[0]
     start = (box[0].start, box[1].start, box[2].start)
     z, y, x = (s.stop - s.start for s in box)
@@ -325,7 +348,9 @@ def _image(volume: Volume[Scalar]) -> sitk.Image:
     return image
 
 
-def _method(region: sitk.Image, metric: str, iterations: int, spacing_mm: float) -> sitk.ImageRegistrationMethod:
+def _method(
+    region: sitk.Image, metric: str, iterations: int, spacing_mm: float
+) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     match metric:
@@ -354,7 +379,7 @@ def _pose(start: Matrix4, region: sitk.Image) -> sitk.VersorRigid3DTransform:
     pose = sitk.VersorRigid3DTransform()
     pose.SetCenter(tuple(centre))
     pose.SetMatrix(tuple(_orthonormal(matrix[:3, :3]).ravel()), 1e-6)
-    pose.SetTranslation(tuple(apply(matrix, centre) - centre))
+    pose.SetTranslation(tuple(transform_points(matrix, centre) - centre))
     return pose
 
 

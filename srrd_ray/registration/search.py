@@ -1,7 +1,9 @@
-"""The pose of a bone on CT, synthetic CT and MR, and a wider search where the inner structure does not bear it out.
+"""The pose of a bone on CT, synthetic CT and MR, and a wider search where
+the inner structure does not confirm it.
 
-A pose whose inner structure agrees well needs no more than the candidates of the surfaces. Where it agrees poorly, the
-descent may have ended in a wrong minimum: starts around the pose are tried too, and the information decides again.
+A pose whose inner structure agrees well needs no more than the candidates of the surfaces. Where it agrees
+poorly, the descent may have ended in a wrong minimum:
+starts around the pose are tried too, and the information decides again.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.core.geometry import Matrix4, Points, apply, matrix4
+from srrd_ray.core.geometry import Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.registration.quality import agreement
-from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, by_information, register_bone
+from srrd_ray.registration.quality import measure_agreement
+from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, choose_by_information, register_bone
 
 Mask = NDArray[np.bool_]
 
@@ -41,20 +43,20 @@ def find_pose(
     RegistrationError
         As `register_bone`.
     """
-    found = register_bone(fixed, moving, *masks, config, mr=mr)
-    if agreement(fixed, moving, masks, found.matrix, config).texture >= config.sure_texture:
-        return found
+    result = register_bone(fixed, moving, *masks, config, mr=mr)
+    if measure_agreement(fixed, moving, masks, result.matrix, config).texture >= config.sure_texture:
+        return result
     centre = fixed.geometry.index_to_lps(np.argwhere(masks[0]).mean(axis=0))
-    starts = [found.matrix, *starts_around(found.matrix, centre, config)]
-    return by_information(fixed, mr, masks[0], starts, config)
+    starts = [result.matrix, *starts_around(result.matrix, centre, config)]
+    return choose_by_information(fixed, mr, masks[0], starts, config)
 
 
 def starts_around(matrix: Matrix4, centre: Points, config: RegistrationConfig) -> list[Matrix4]:
-    """Return `matrix` shifted by `around_mm` along and turned by `around_deg` about each axis of the moving image, both
-    ways; it turns about the image of `centre`.
+    """Return `matrix` shifted by `around_mm` along and turned by `around_deg` about each axis of the moving
+    image, both ways; it turns about the image of `centre`.
     """
     starts = []
-    pivot = apply(matrix, centre)
+    pivot = transform_points(matrix, centre)
     for axis in np.vstack([np.eye(3), -np.eye(3)]):
         shift, turn = np.eye(4), np.eye(4)
         shift[:3, 3] = config.around_mm * axis

@@ -1,4 +1,6 @@
-"""One picture of a bone volume: its three middle slices coloured by local thickness and spacing, and the two histograms."""
+"""One picture of a bone volume: its three middle slices coloured by local thickness and spacing,
+and the two histograms.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ MOST_PIXELS = 900
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BonePicture:
-    """What is drawn: middle slices across z, y and x (mm, 0 outside the phase) of both maps, and their tallies.
+    """The content of a picture: middle slices across z, y and x (mm, 0 outside the phase) of both maps,
+    and their tallies.
 
     `steps_mm` is the voxel size (z, y, x).
     """
@@ -40,7 +43,9 @@ class BonePicture:
 
 
 def bone_figure(picture: BonePicture) -> Figure:
-    """Return the picture: Tb.Th above, Tb.Sp below; slices, colour bar and histogram share one scale in each row."""
+    """Return the picture: Tb.Th above, Tb.Sp below;
+    slices, colour bar and histogram share one scale in each row.
+    """
     shapes = [(plane.shape[0] * down, plane.shape[1] * across) for plane, (down, across) in _planes(picture)]
     widths = [across / max(down, across) for down, across in shapes]
     figure = Figure(figsize=(3.3 * sum(widths) + 4.4, 6.9), layout="constrained")
@@ -55,13 +60,14 @@ def _row(figure: Figure, row: list[Axes], picture: BonePicture, *, bone: bool) -
     planes, tally = (picture.thickness, picture.bone) if bone else (picture.spacing, picture.marrow)
     name, what, colours = ("Tb.Th", "bone", "viridis") if bone else ("Tb.Sp", "marrow", "plasma")
     top = _top(tally)
-    drawn = None
-    for axes, plane, words, steps in zip(row, planes, NAMES, _steps(picture), strict=False):
-        upright = plane if words == NAMES[0] else plane[::-1]  # the last plane on top, as the head is in most volumes
-        drawn = _slice(axes, upright, steps, colours, top)
-        axes.set_title(words, fontsize=9, fontweight="normal")
-    if drawn is not None:
-        figure.colorbar(drawn, ax=row[:3], location="left", shrink=0.8, pad=0.01, label=f"{name} (mm)")
+    image = None
+    for axes, plane, title, steps in zip(row, planes, NAMES, _steps(picture), strict=False):
+        # the last plane on top, as the head is in most volumes
+        upright = plane if title == NAMES[0] else plane[::-1]
+        image = _slice(axes, upright, steps, colours, top)
+        axes.set_title(title, fontsize=9, fontweight="normal")
+    if image is not None:
+        figure.colorbar(image, ax=row[:3], location="left", shrink=0.8, pad=0.01, label=f"{name} (mm)")
     _histogram(row[3], tally, f"{name} (mm)", what, top)
 
 
@@ -72,7 +78,13 @@ def _slice(axes: Axes, plane: Plane, steps: tuple[float, float], colours: str, t
     outlined = [withStroke(linewidth=3, foreground=GROUND)]
     height, width = plane.shape[0] * down, plane.shape[1] * across
     drawn = axes.imshow(
-        held, cmap=colours, vmin=0, vmax=top, extent=(0, width, height, 0), interpolation="nearest", aspect="equal"
+        held,
+        cmap=colours,
+        vmin=0,
+        vmax=top,
+        extent=(0, width, height, 0),
+        interpolation="nearest",
+        aspect="equal",
     )
     axes.set_facecolor(GROUND)
     axes.set(xticks=[], yticks=[])
@@ -87,7 +99,13 @@ def _slice(axes: Axes, plane: Plane, steps: tuple[float, float], colours: str, t
         path_effects=[withStroke(linewidth=5, foreground=GROUND)],
     )
     axes.text(
-        at[0], at[1] - 0.02 * height, f"{bar:g} mm", color="white", fontsize=8, va="bottom", path_effects=outlined
+        at[0],
+        at[1] - 0.02 * height,
+        f"{bar:g} mm",
+        color="white",
+        fontsize=8,
+        va="bottom",
+        path_effects=outlined,
     )
     return drawn
 
@@ -103,12 +121,16 @@ def _histogram(axes: Axes, tally: Tally, label: str, what: str, top: float) -> N
     colour = COLOURS["teacher"] if what == "bone" else COLOURS["vermillion"]
     axes.stairs(shares, edges, fill=True, color=colour, alpha=0.85)
     axes.axvline(found.mean, color=COLOURS["ink"], linewidth=1.4)
-    axes.set_title(f"{found.mean:.3g} ± {found.sd:.2g} mm, at most {found.max:.3g}", fontsize=9, fontweight="normal")
+    axes.set_title(
+        f"{found.mean:.3g} ± {found.sd:.2g} mm, at most {found.max:.3g}", fontsize=9, fontweight="normal"
+    )
     axes.set(xlim=(0, top), ylim=(0, None))
 
 
 def _top(tally: Tally) -> float:
-    """Return the end of the scale: where 99.5 % of the voxels lie below, so that one large ball does not dim all others."""
+    """Return the end of the scale: where 99.5 % of the voxels lie below,
+    so that one large ball does not dim all others.
+    """
     if not tally.counts or not np.isfinite(tally.values[-1]):
         return 1.0
     share = np.cumsum(tally.counts) / tally.n

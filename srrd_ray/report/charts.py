@@ -14,18 +14,30 @@ from srrd_ray.statistics import reliability, roc_band, roc_points
 FALSE_POSITIVES = np.linspace(0, 1, 51)
 
 
-def roc(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str], seed: int) -> Figure:
-    """Return ROC curves with 95 % bands over patients; `tables` hold label, probability, participant; `words` the legend."""
+def roc(tables: Mapping[str, pd.DataFrame], legend: Mapping[str, str], seed: int) -> Figure:
+    """Return ROC curves with 95 % bands over patients; `tables` hold label, probability, participant;
+    `legend` the entry of each.
+    """
     figure, [[axes]] = canvas(5.2, 4.6)
     for model, table in tables.items():
-        labels, scores = table["label"].to_numpy(dtype=np.int64), table["probability"].to_numpy(dtype=np.float64)
+        labels, scores = (
+            table["label"].to_numpy(dtype=np.int64),
+            table["probability"].to_numpy(dtype=np.float64),
+        )
         patients = table["participant"].to_numpy(dtype=str)
         low, high = roc_band(labels, scores, patients, grid=FALSE_POSITIVES, seed=seed)
         if model != "teacher":
             axes.fill_between(FALSE_POSITIVES, low, high, color=COLOURS[model], alpha=0.13, linewidth=0)
         fpr, tpr = roc_points(labels, scores)
         style = ":" if model == "teacher" else "-"
-        axes.plot(fpr, tpr, color=COLOURS[model], linewidth=2, linestyle=style, label=f"{NAMES[model]}: {words[model]}")
+        axes.plot(
+            fpr,
+            tpr,
+            color=COLOURS[model],
+            linewidth=2,
+            linestyle=style,
+            label=f"{NAMES[model]}: {legend[model]}",
+        )
     axes.plot([0, 1], [0, 1], color=COLOURS["pale"], linewidth=0.9, linestyle="--")
     axes.set(xlabel="1 − specificity (false positive rate)", ylabel="sensitivity (true positive rate)")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
@@ -34,7 +46,9 @@ def roc(tables: Mapping[str, pd.DataFrame], words: Mapping[str, str], seed: int)
 
 
 def probabilities(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Return the predicted probability of each knee by its grade; `tables` hold kl_grade, label and probability."""
+    """Return the predicted probability of each knee by its grade;
+    `tables` hold kl_grade, label and probability.
+    """
     figure, [row] = canvas(5.2, 4.6, columns=len(tables))
     for axes, (model, table) in zip(row, tables.items(), strict=True):
         for label, marker in ((0, "o"), (1, "D")):
@@ -43,7 +57,9 @@ def probabilities(tables: Mapping[str, pd.DataFrame]) -> Figure:
             grade = part["kl_grade"].to_numpy(dtype=np.float64)
             name = "osteoarthritis" if label else "none"
             colour = COLOURS["vermillion"] if label else COLOURS["plain"]
-            axes.scatter(grade + spread, part["probability"], c=colour, marker=marker, s=22, alpha=0.85, label=name)
+            axes.scatter(
+                grade + spread, part["probability"], c=colour, marker=marker, s=22, alpha=0.85, label=name
+            )
         axes.axhline(0.5, color=COLOURS["pale"], linewidth=0.8)
         axes.set(xlim=(-0.5, 4.5), ylim=(-0.02, 1.02), xlabel="KL grade", title=_short(model))
         axes.set_xticks(range(5))
@@ -54,21 +70,31 @@ def probabilities(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def calibration(tables: Mapping[str, pd.DataFrame], bins: int = 5) -> Figure:
-    """Return the observed share of osteoarthritis against the predicted probability, in bins of equal width."""
+    """Return the observed share of osteoarthritis against the predicted probability, in equal bins."""
     figure, [[axes]] = canvas(5.2, 4.2)
     for model, table in tables.items():
-        labels, scores = table["label"].to_numpy(dtype=np.int64), table["probability"].to_numpy(dtype=np.float64)
+        labels, scores = (
+            table["label"].to_numpy(dtype=np.int64),
+            table["probability"].to_numpy(dtype=np.float64),
+        )
         mean, observed, count = reliability(labels, scores, bins)
         axes.plot(mean, observed, color=COLOURS[model], linewidth=1.2, label=NAMES[model])
         axes.scatter(mean, observed, s=12 + 6 * count, c=COLOURS[model], alpha=0.8)
     axes.plot([0, 1], [0, 1], color=COLOURS["pale"], linewidth=0.9, linestyle="--")
-    axes.set(xlabel="predicted probability", ylabel="observed share of osteoarthritis", xlim=(0, 1), ylim=(-0.03, 1.03))
+    axes.set(
+        xlabel="predicted probability",
+        ylabel="observed share of osteoarthritis",
+        xlim=(0, 1),
+        ylim=(-0.03, 1.03),
+    )
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def search(table: pd.DataFrame) -> Figure:
-    """Return validation ICC by epoch of every trial, and best ICC against temperature; the winner stands out."""
+    """Return validation ICC by epoch of every trial, and best ICC against temperature;
+    the winner is highlighted.
+    """
     figure, [[curves, temperatures]] = canvas(10.5, 3.2, columns=2)
     styles = {
         "stopped": (COLOURS["pale"], 1.0, "stopped early"),

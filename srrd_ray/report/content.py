@@ -1,7 +1,10 @@
-"""What the report says: tables and metrics of a run to sections of a page. Numbers in, words and figures out."""
+"""The content of the report: tables and metrics of a run to sections of a page.
+Numbers in, text and figures out.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -25,7 +28,7 @@ def at(data: Json, *keys: str) -> Json:
 
 
 def number(value: Json, digits: int = 2, unit: str = "") -> str:
-    """Return a number in words, `MISSING` for null."""
+    """Return a number as text, `MISSING` for null."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return MISSING
     return f"{value:.{digits}f} {unit}".rstrip()
@@ -52,34 +55,41 @@ def cards(metrics: Json, outcomes: Sequence[Outcome]) -> tuple[Card, ...]:
 
 
 def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
-    lost = {outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None}
+    failed_knees = {
+        outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None
+    }
     broken = sum(outcome.status == "failed" and outcome.knee is None for outcome in outcomes)
     knees, patients = at(metrics, "cohort", "knees"), at(metrics, "cohort", "patients")
-    note = f"{len(lost)} failed in some stage" if lost else "none failed"
+    note = f"{len(failed_knees)} failed in some stage" if failed_knees else "none failed"
     note += f"; {broken} stages over the cohort failed" if broken else ""
     return Card(
         title="Knees",
         value="n/a" if knees is None else str(knees),
         interval="" if patients is None else f"of {patients} patients",
         note=note,
-        tone="warning" if lost or broken else "good",
+        tone="warning" if failed_knees or broken else "good",
     )
 
 
 def _registration(metrics: Json, bone: str) -> Card:
     one = at(metrics, "registration", "tre_mm", bone)
     median = at(one, "median")
-    tone: Tone = "plain"
-    if isinstance(median, float):
-        tone = "good" if median <= 0.5 else "warning" if median <= 1 else "bad"
     p95 = at(one, "p95")
     return Card(
         title=f"Registration error, {bone}",
         value=number(median, 2, "mm"),
         interval="" if p95 is None else f"median; 95th percentile {number(p95, 2, 'mm')}",
         note=_reason(one) or f"{at(one, 'landmarks')} landmarks, {at(one, 'refused')} knees refused",
-        tone=tone,
+        tone=_error_tone(median),
     )
+
+
+def _error_tone(median_mm: Json) -> Tone:
+    if not isinstance(median_mm, float):
+        return "plain"
+    if median_mm <= 0.5:
+        return "good"
+    return "warning" if median_mm <= 1 else "bad"
 
 
 def _synthesis(metrics: Json) -> Card:
@@ -97,7 +107,9 @@ def _agreement(metrics: Json) -> Card:
     means = at(metrics, "regression_comparison", "mean_icc")
     one = at(means, "distilled")
     others = [
-        f"{NAMES[m]} {number(at(means, m, 'icc'))}" for m in ("baseline", "teacher") if at(means, m, "icc") is not None
+        f"{NAMES[m]} {number(at(means, m, 'icc'))}"
+        for m in ("baseline", "teacher")
+        if at(means, m, "icc") is not None
     ]
     return Card(
         title="Mean ICC(A,1), CT against MR",
@@ -111,7 +123,10 @@ def _gain(metrics: Json) -> Card:
     one = at(metrics, "regression_comparison")
     delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
     clear = (
-        isinstance(bounds, Sequence) and not isinstance(bounds, str) and isinstance(bounds[0], float) and bounds[0] > 0
+        isinstance(bounds, Sequence)
+        and not isinstance(bounds, str)
+        and isinstance(bounds[0], float)
+        and bounds[0] > 0
     )
     note = "the interval excludes zero" if clear else "the interval includes zero: no gain shown"
     return Card(
@@ -137,14 +152,16 @@ def _area(metrics: Json, model: str) -> Card:
 
 
 def _reason(one: Json, key: str = "") -> str:
-    """Return why something is not estimable, without its code; only where `key` itself is null, if one is given."""
+    """Return why something is not estimable, without its code;
+    only where `key` itself is null, if one is given.
+    """
     reason = at(one, "reason")
     if not isinstance(reason, str) or (key and at(one, key) is not None):
         return ""
-    return plain(reason)
+    return strip_code(reason)
 
 
-def plain(reason: str) -> str:
+def strip_code(reason: str) -> str:
     """Return an error's text without the code in brackets."""
     return "; ".join(part.partition("] ")[2] or part for part in reason.split("; "))
 
@@ -187,7 +204,7 @@ def regression_table(models: Json, caption: str) -> Grid:
                     str(at(one, "patients")),
                 )
             )
-    return Grid(header=header, rows=tuple(rows), caption=caption, words=2)
+    return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2)
 
 
 def diagnosis_table(diagnosis: Json) -> Grid:
@@ -219,8 +236,8 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Grid:
     stages = list(dict.fromkeys(outcome.stage for outcome in outcomes))
     rows = []
     for stage in stages:
-        mine = [outcome.status for outcome in outcomes if outcome.stage == stage]
-        rows.append((str(stage), *(str(mine.count(status)) for status in ("done", "skipped", "failed"))))
+        statuses = [outcome.status for outcome in outcomes if outcome.stage == stage]
+        rows.append((str(stage), *(str(statuses.count(status)) for status in ("done", "skipped", "failed"))))
     return Grid(header=("Stage", "done", "skipped as done before", "failed"), rows=tuple(rows))
 
 
@@ -248,41 +265,68 @@ def limits(metrics: Json) -> tuple[Note, ...]:
     texts = []
     if simulated is True:
         texts.append(
-            "The cohort is simulated: every image comes from a model of bone, MR and CT physics, and figures say nothing about patients. Truth (poses, parameters) is known and is used for evaluation only."
+            "The cohort is simulated: every image comes from a model of bone, MR and CT physics, and figures "
+            "say nothing about patients. Truth (poses, parameters) is known and is used for evaluation only."
         )
     elif simulated is False:
         texts.append(
-            "The cohort has no truth: registration error at landmarks and agreement with true parameters cannot be given, and agreement is agreement with MR, which has an error of its own."
+            "The cohort has no truth: registration error at landmarks and agreement with true parameters "
+            "cannot be given, and agreement is agreement with MR, which has an error of its own."
         )
     if isinstance(patients, int) and patients < 80:
         texts.append(
-            f"With {patients} patients intervals are wide: an ICC of 0.74 has a 95 % interval of about 0.41 to 0.90 with 16 patients and 0.62 to 0.82 with 80. Differences inside the intervals are no findings."
+            f"With {patients} patients intervals are wide: an ICC of 0.74 has a 95 % interval of about 0.41 "
+            f"to 0.90 with 16 patients and 0.62 to 0.82 with 80. Differences inside the intervals are no "
+            f"findings."
         )
     texts.append(
-        "The four parameters depend on each other (Tb.N is computed from BV/TV and Tb.Th): their ICCs are not four independent pieces of evidence."
+        "The four parameters depend on each other (Tb.N is computed from BV/TV and Tb.Th): their ICCs are "
+        "not four independent pieces of evidence."
     )
     texts.append(
-        "Every prediction comes from a model that never saw its patient. The classifier learns from out-of-fold predictions; the regressors behind those of its training patients may have seen the MR values, never the diagnosis, of its test patients."
+        "Every prediction comes from a model that never saw its patient. The classifier learns from "
+        "out-of-fold predictions; the regressors behind those of its training patients may have seen the MR "
+        "values, never the diagnosis, of its test patients."
     )
     texts += [f"{name}: {reason}." for name, reason in _reasons(metrics)]
     return tuple(Note(text=text) for text in texts)
 
 
 def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """Return where in the metrics something is not estimable, and why; equal reasons of siblings are said once."""
+    """Return what in the metrics is not estimable, and why; siblings with the same reason share one line."""
     if not isinstance(data, Mapping):
         return []
-    found = []
+    reasons = []
     reason = data.get("reason")
     if isinstance(reason, str):
-        found.append((f"Not estimable in {' / '.join(path) or 'this run'}", plain(reason).rstrip(".")))
-    children = [one for key, value in data.items() if key != "reason" for one in _reasons(value, (*path, key))]
+        reasons.append((f"Not estimable in {' / '.join(path) or 'this run'}", strip_code(reason).rstrip(".")))
+    nested = {key: value for key, value in data.items() if key != "reason"}
+    children = [found for key, value in nested.items() for found in _reasons(value, (*path, key))]
     by_reason = {reason: name for name, reason in reversed(children)}
     kept = list(dict.fromkeys((by_reason[reason], reason) for _, reason in children))
-    return found + kept
+    return reasons + kept
 
 
 def _range(value: Json, digits: int) -> str:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return "–"
     return f"{number(value[0], digits)} to {number(value[1], digits)}"
+
+
+def provenance_table(manifest: Json) -> Grid:
+    """Return versions, arithmetic, hash of the cohort's tables, and every setting of a run."""
+    names = ("software", "python", "cohort", "schema")
+    rows = [(name, str(at(manifest, name))) for name in names if at(manifest, name) is not None]
+    libraries = at(manifest, "libraries")
+    if isinstance(libraries, Mapping):
+        rows += [(str(name), str(value)) for name, value in sorted(libraries.items())]
+    for part in ("arithmetic", "config"):
+        rows += _list_settings(at(manifest, part) or {}, part)
+    caption = "Versions, hash of the cohort's tables, what the driver calculates with, and every setting."
+    return Grid(header=("", ""), rows=tuple(rows), numeric=False, caption=caption)
+
+
+def _list_settings(data: Json, path: str) -> list[tuple[str, str]]:
+    if isinstance(data, Mapping):
+        return [row for key, value in sorted(data.items()) for row in _list_settings(value, f"{path}.{key}")]
+    return [(path, json.dumps(data))]

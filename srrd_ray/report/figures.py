@@ -19,7 +19,9 @@ from srrd_ray.statistics.regression import Pairs
 
 MANY = 3000
 ICC_FLOOR = -1.0
-"""Least ICC of the axis: the few that are lower (three patients or four) are arrows at its edge, with their number."""
+"""Least ICC of the axis: the few that are lower (three patients or four) are arrows at its edge,
+with their number.
+"""
 LABELS = {0: "no osteoarthritis", 1: "osteoarthritis"}
 CLASS_COLOURS = {0: COLOURS["plain"], 1: COLOURS["vermillion"]}
 
@@ -67,7 +69,9 @@ def target_errors(table: pd.DataFrame) -> Figure:
         values = table.loc[table["bone"] == bone, "error_mm"].to_numpy(dtype=np.float64)
         if values.size == 0:
             continue
-        label = f"{bone}: median {np.median(values):.2f} mm, 95th percentile {np.percentile(values, 95):.2f} mm"
+        label = (
+            f"{bone}: median {np.median(values):.2f} mm, 95th percentile {np.percentile(values, 95):.2f} mm"
+        )
         axes.hist(values, bins=bins, color=BONE_OF[bone].colour, alpha=0.55, label=label)
         axes.axvline(float(np.median(values)), color=BONE_OF[bone].colour, linewidth=1.6)
     axes.set(xlabel="target registration error (mm)", ylabel="landmarks", xlim=(0, top))
@@ -98,7 +102,9 @@ def registration_quality(table: pd.DataFrame) -> Figure:
 
 
 def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
-    """Return predicted against reference values: a row a model, a column a parameter; large dots are patients."""
+    """Return predicted against reference values: a row a model, a column a parameter;
+    large dots are patients.
+    """
     figure, grid = panels(len(tables), len(PARAMETERS), 2.75)
     limits = {name: _limits(list(tables.values()), name) for name in PARAMETERS}
     for row, (model, table) in zip(grid, tables.items(), strict=True):
@@ -107,7 +113,7 @@ def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
             axes.plot(limits[name], limits[name], color=COLOURS["ink"], linewidth=0.9, linestyle="--")
             axes.set(xlim=limits[name], ylim=limits[name], xlabel=f"{reference} {with_unit(name)}")
             axes.set_ylabel(f"{NAMES[model]}\n{name}" if name == PARAMETERS[0] else name)
-            axes.set_title(_icc_words(patient_pairs(table, name)), fontweight="normal", fontsize=9)
+            axes.set_title(_icc_label(patient_pairs(table, name)), fontweight="normal", fontsize=9)
             axes.set_aspect("equal")
     return figure
 
@@ -117,7 +123,13 @@ def _scatter(axes: Axes, table: pd.DataFrame, name: ParameterSymbol, colour: str
     many = regions.method.size > MANY
     axes.scatter(regions.reference, regions.method, s=7, c=colour, alpha=0.25, linewidths=0, rasterized=many)
     axes.scatter(
-        patients.reference, patients.method, s=26, c=colour, edgecolors="white", linewidths=0.6, rasterized=many
+        patients.reference,
+        patients.method,
+        s=26,
+        c=colour,
+        edgecolors="white",
+        linewidths=0.6,
+        rasterized=many,
     )
 
 
@@ -131,7 +143,7 @@ def _limits(tables: Sequence[pd.DataFrame], name: ParameterSymbol) -> tuple[floa
     return low - margin, high + margin
 
 
-def _icc_words(pairs: Pairs) -> str:
+def _icc_label(pairs: Pairs) -> str:
     try:
         found = icc(pairs.method, pairs.reference)
     except NotEstimableError:
@@ -140,7 +152,9 @@ def _icc_words(pairs: Pairs) -> str:
 
 
 def differences(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
-    """Return Bland-Altman plots of the patients: a row a model, a column a parameter, with bias and 95 % limits."""
+    """Return Bland-Altman plots of the patients:
+    a row a model, a column a parameter, with bias and 95 % limits.
+    """
     figure, grid = panels(len(tables), len(PARAMETERS), 2.5)
     for row, (model, table) in zip(grid, tables.items(), strict=True):
         for axes, name in zip(row, PARAMETERS, strict=True):
@@ -152,7 +166,9 @@ def differences(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
 
 def _bland_altman(axes: Axes, pairs: Pairs, colour: str) -> None:
     mean, difference = (pairs.method + pairs.reference) / 2, pairs.method - pairs.reference
-    axes.scatter(mean, difference, s=20, c=colour, edgecolors="white", linewidths=0.5, rasterized=mean.size > MANY)
+    axes.scatter(
+        mean, difference, s=20, c=colour, edgecolors="white", linewidths=0.5, rasterized=mean.size > MANY
+    )
     axes.axhline(0, color=COLOURS["pale"], linewidth=0.8)
     try:
         found = bland_altman(pairs.method, pairs.reference)
@@ -162,13 +178,17 @@ def _bland_altman(axes: Axes, pairs: Pairs, colour: str) -> None:
     axes.axhline(found.bias, color=COLOURS["ink"], linewidth=1.3)
     for limit in (found.low, found.high):
         axes.axhline(limit, color=COLOURS["ink"], linewidth=0.9, linestyle="--")
-        axes.axhspan(limit - 1.96 * found.se_limit, limit + 1.96 * found.se_limit, color=COLOURS["pale"], alpha=0.13)
+        axes.axhspan(
+            limit - 1.96 * found.se_limit, limit + 1.96 * found.se_limit, color=COLOURS["pale"], alpha=0.13
+        )
     half = (found.high - found.low) / 2
     axes.set_title(f"bias {found.bias:+.3f}, limits ±{half:.3f}", fontweight="normal", fontsize=9)
 
 
 def forest(references: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]]) -> Figure:
-    """Return ICC with interval by parameter and model: one panel a reference (reference -> model -> parameter)."""
+    """Return ICC with interval by parameter and model:
+    one panel a reference (reference -> model -> parameter).
+    """
     figure, [row] = canvas(5.3 * len(references), 3.1, columns=len(references))
     for axes, (reference, models) in zip(row, references.items(), strict=True):
         for offset, (model, values) in enumerate(models.items()):
@@ -190,7 +210,9 @@ def forest(references: Mapping[str, Mapping[str, Mapping[str, tuple[float, float
 
 
 def _whisker(axes: Axes, estimate: tuple[float, float, float], y: float, colour: str) -> None:
-    """Draw a value and its interval, the part below `ICC_FLOOR` as an arrow, and the number of a value that lies there."""
+    """Draw a value and its interval, the part below `ICC_FLOOR` as an arrow,
+    and the number of a value that lies there.
+    """
     value, low, high = estimate
     axes.plot([max(low, ICC_FLOOR), max(high, ICC_FLOOR)], [y, y], color=colour, linewidth=1.6)
     if low < ICC_FLOOR:

@@ -1,4 +1,4 @@
-"""The page of a simulated cohort: what its images look like, what its bone is made of, and how its scanners behave."""
+"""The page of a simulated cohort: its images, its bone parameters, and the properties of its scanners."""
 
 from __future__ import annotations
 
@@ -26,24 +26,39 @@ WIDTH_INCHES = 11.0
 PRIORS: dict[tuple[BoneName, Compartment], dict[ParameterSymbol, tuple[float, float]]] = {
     ("femur", "medial"): {"BV/TV": (0.24, 0.05), "Tb.Th": (0.18, 0.025)},
     ("femur", "lateral"): {"BV/TV": (0.21, 0.05), "Tb.Th": (0.18, 0.025)},
-    ("tibia", "medial"): {"BV/TV": (0.25, 0.06), "Tb.Th": (0.20, 0.03), "Tb.Sp": (0.60, 0.09), "Tb.N": (1.25, 0.15)},
-    ("tibia", "lateral"): {"BV/TV": (0.19, 0.05), "Tb.Th": (0.18, 0.025), "Tb.Sp": (0.70, 0.11), "Tb.N": (1.15, 0.15)},
+    ("tibia", "medial"): {
+        "BV/TV": (0.25, 0.06),
+        "Tb.Th": (0.20, 0.03),
+        "Tb.Sp": (0.60, 0.09),
+        "Tb.N": (1.25, 0.15),
+    },
+    ("tibia", "lateral"): {
+        "BV/TV": (0.19, 0.05),
+        "Tb.Th": (0.18, 0.025),
+        "Tb.Sp": (0.70, 0.11),
+        "Tb.N": (1.15, 0.15),
+    },
 }
 """Mean and SD of healthy weight-bearing bone at 0-6 mm of depth."""
 SOURCES = (
-    "Bands: healthy weight-bearing subchondral bone at 0-6 mm of depth, consistent with Patel 2003 (tibia above femur, medial above "
-    "lateral, loss with depth), Shiraishi and Holzer (medial gain in osteoarthritis), Ding 2000-2003 and Chen 2011 (age, early disease). "
-    "Tb.N is (BV/TV)/Tb.Th here and 1/(Tb.Th + Tb.Sp) in most of the literature, which reads higher. The simulated regions "
+    "Bands: healthy weight-bearing subchondral bone at 0-6 mm of depth, consistent with Patel 2003 (tibia "
+    "above femur, medial above "
+    "lateral, loss with depth), Shiraishi and Holzer (medial gain in osteoarthritis), Ding 2000-2003 and "
+    "Chen 2011 (age, early disease). "
+    "Tb.N is (BV/TV)/Tb.Th here and 1/(Tb.Th + Tb.Sp) in most of the literature, which reads higher. The "
+    "simulated regions "
     "reach from 1 to 13 mm of depth; deep bone is sparser."
 )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shown:
-    """A knee that the page shows: its images, and one small sagittal square as truth, MR and CT see it (rows from above)."""
+    """A knee that the page shows: its images, and one small sagittal square in truth,
+    MR and CT (rows from above).
+    """
 
     knee: Knee
-    words: str
+    title: str
     images: KneeImages
     zoom: Mapping[str, Plane]
     zoom_mm: float
@@ -60,16 +75,18 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Scanner:
-    """One hospital's CT: words for its protocol, noise power in the slice, and modulation transfer."""
+    """One hospital's CT: the title for its protocol, noise power in the slice, and modulation transfer."""
 
-    words: str
+    title: str
     noise_power: Curve
     transfer: Curve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Gallery:
-    """All that the page shows. `regions` has kl_grade, bone, compartment and the true parameters; `knees` the cohort's table."""
+    """All that the page shows. `regions` has kl_grade, bone, compartment and the true parameters;
+    `knees` the cohort's table.
+    """
 
     cohort: str
     constants_sha256: str
@@ -108,14 +125,22 @@ def _cards(gallery: Gallery) -> tuple[Card, ...]:
 def _images(gallery: Gallery) -> Section:
     blocks: list[Block] = []
     for one in gallery.shown:
-        name = f"{one.knee.key}: {one.words}"
+        name = f"{one.knee.key}: {one.title}"
         blocks += [
             _png(
-                native(one.images), f"CT and MR of {name}", f"{name}. As acquired: CT axial above, MR sagittal below."
+                draw_native(one.images),
+                f"CT and MR of {name}",
+                f"{name}. As acquired: CT axial above, MR sagittal below.",
             ),
-            _png(overlays.registration(one.images), f"CT and MR of {name}, aligned", "Through the true transforms."),
             _png(
-                zoom(one), f"Trabeculae of {name}", f"The same {one.zoom_mm:.0f} mm under the medial plateau, sagittal."
+                overlays.registration(one.images),
+                f"CT and MR of {name}, aligned",
+                "Through the true transforms.",
+            ),
+            _png(
+                draw_zoom(one),
+                f"Trabeculae of {name}",
+                f"The same {one.zoom_mm:.0f} mm under the medial plateau, sagittal.",
             ),
         ]
     return Section(
@@ -126,7 +151,7 @@ def _images(gallery: Gallery) -> Section:
     )
 
 
-def native(images: KneeImages) -> Figure:
+def draw_native(images: KneeImages) -> Figure:
     """Return slices as they were acquired: four axial ones of the CT, four sagittal ones of the MR."""
     rows = [(images.ct, CT_WINDOW, (0.22, 0.42, 0.58, 0.8))]
     if images.mr is not None:
@@ -137,7 +162,7 @@ def native(images: KneeImages) -> Figure:
     panels = figure.subplots(len(rows), 4, squeeze=False, height_ratios=tall)
     for drawn, (volume, window, shares) in zip(panels, rows, strict=True):
         for axes, share in zip(drawn, shares, strict=True):
-            _slice(axes, volume, share, window)
+            _draw_slice(axes, volume, share, window)
     return figure
 
 
@@ -147,7 +172,7 @@ def _height(volume: Volume[np.generic]) -> float:
     return float(rows * down / (columns * across))
 
 
-def _slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[float, float]) -> None:
+def _draw_slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[float, float]) -> None:
     """Draw the plane at `share` of the first array axis, the axis along which slices were acquired."""
     number = int(share * volume.array.shape[0])
     _, down, across = volume.geometry.spacing_mm
@@ -158,13 +183,18 @@ def _slice(axes: Axes, volume: Volume[np.generic], share: float, window: tuple[f
     axes.grid(visible=False)
 
 
-def zoom(one: Shown) -> Figure:
-    """Return the small square, side by side as truth, MR and CT see it."""
+def draw_zoom(one: Shown) -> Figure:
+    """Return the small square in truth, MR and CT, side by side."""
     figure, [row] = canvas(11.0, 3.9, columns=len(one.zoom))
     for axes, (title, values) in zip(row, one.zoom.items(), strict=True):
         low, high = np.percentile(values, [0.5, 99.5])
         axes.imshow(
-            values, cmap="gray", vmin=low, vmax=high, extent=(0, one.zoom_mm, 0, one.zoom_mm), interpolation="nearest"
+            values,
+            cmap="gray",
+            vmin=low,
+            vmax=high,
+            extent=(0, one.zoom_mm, 0, one.zoom_mm),
+            interpolation="nearest",
         )
         axes.set(title=title, xlabel="mm")
         axes.grid(visible=False)
@@ -176,21 +206,31 @@ def _bone(gallery: Gallery) -> Section:
         anchor="bone",
         title="Bone",
         intro="True parameters of the four weight-bearing regions by Kellgren-Lawrence grade.",
-        blocks=(_svg(parameters(gallery.regions), "True parameters by grade", SOURCES), _means(gallery.regions)),
+        blocks=(
+            _svg(parameters(gallery.regions), "True parameters by grade", SOURCES),
+            _means(gallery.regions),
+        ),
     )
 
 
 def parameters(regions: pd.DataFrame) -> Figure:
-    """Return each parameter by grade, a row a region; a band marks mean ± SD of healthy bone where the literature gives it."""
-    places = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
-    figure, rows = canvas(11.0, 8.6, len(places), len(PARAMETERS))
-    for row, (bone, compartment) in zip(rows, places, strict=True):
-        mine = regions[(regions["bone"] == bone) & (regions["compartment"] == compartment)]
+    """Return each parameter by grade, a row a region;
+    a band marks mean ± SD of healthy bone where the literature gives it.
+    """
+    regions_shown = [(bone, compartment) for bone in BONES for compartment in COMPARTMENTS]
+    figure, rows = canvas(11.0, 8.6, len(regions_shown), len(PARAMETERS))
+    for row, (bone, compartment) in zip(rows, regions_shown, strict=True):
+        of_region = regions[(regions["bone"] == bone) & (regions["compartment"] == compartment)]
         for axes, name in zip(row, PARAMETERS, strict=True):
-            groups = [mine.loc[mine["kl_grade"] == grade, name].to_numpy(dtype=np.float64) for grade in range(5)]
+            groups = [
+                of_region.loc[of_region["kl_grade"] == grade, name].to_numpy(dtype=np.float64)
+                for grade in range(5)
+            ]
             prior = PRIORS.get((bone, compartment), {}).get(name)
             if prior:
-                axes.axhspan(prior[0] - prior[1], prior[0] + prior[1], color=COLOURS["plain"], alpha=0.18, linewidth=0)
+                axes.axhspan(
+                    prior[0] - prior[1], prior[0] + prior[1], color=COLOURS["plain"], alpha=0.18, linewidth=0
+                )
             _strips(axes, groups)
             axes.set(ylabel=with_unit(name), xticks=range(5))
             if row is rows[-1]:
@@ -203,10 +243,16 @@ def _strips(axes: Axes, groups: Sequence[NDArray[np.float64]]) -> None:
     for grade, values in enumerate(groups):
         spread = (np.arange(values.size) % 7 - 3) * 0.05
         axes.scatter(
-            grade + spread, values, s=7, c=COLOURS["vermillion"] if grade >= 2 else COLOURS["blue"], alpha=0.55
+            grade + spread,
+            values,
+            s=7,
+            c=COLOURS["vermillion"] if grade >= 2 else COLOURS["blue"],
+            alpha=0.55,
         )
         if values.size:
-            axes.plot([grade - 0.28, grade + 0.28], [np.median(values)] * 2, color=COLOURS["ink"], linewidth=1.6)
+            axes.plot(
+                [grade - 0.28, grade + 0.28], [np.median(values)] * 2, color=COLOURS["ink"], linewidth=1.6
+            )
 
 
 def _means(regions: pd.DataFrame) -> Grid:
@@ -215,11 +261,14 @@ def _means(regions: pd.DataFrame) -> Grid:
         values = (f"{part[name].mean():.3f} ± {part[name].std():.3f}" for name in PARAMETERS)
         rows.append((str(bone), str(compartment), str(len(part)), *values))
     header = ("Bone", "Compartment", "knees", *(with_unit(name) for name in PARAMETERS))
-    return Grid(header=header, rows=tuple(rows), words=2, caption="Mean ± SD over knees.")
+    return Grid(header=header, rows=tuple(rows), text_columns=2, caption="Mean ± SD over knees.")
 
 
 def _people(gallery: Gallery) -> Section:
-    caption = "Half of the patients have osteoarthritis; age, sex and body mass shift with the grade, as in clinics."
+    caption = (
+        "Half of the patients have osteoarthritis; age, sex and body mass shift with the grade, as in "
+        "clinics."
+    )
     return Section(
         anchor="people",
         title="People",
@@ -230,7 +279,8 @@ def _people(gallery: Gallery) -> Section:
 
 def _scanners(gallery: Gallery) -> Section:
     caption = (
-        "Points: measured on simulated images (noise of an empty scan; a straight edge 3 degrees off the rows). Lines: what the protocol "
+        "Points: measured on simulated images (noise of an empty scan; a straight edge 3 degrees off the "
+        "rows). Lines: what the protocol "
         "prescribes: ramp times the square of the transfer, and the kernel's transfer."
     )
     return Section(
@@ -241,15 +291,15 @@ def _scanners(gallery: Gallery) -> Section:
     )
 
 
-def scanners(listed: Sequence[Scanner]) -> Figure:
+def scanners(hospitals: Sequence[Scanner]) -> Figure:
     """Return noise power and modulation transfer of each hospital, measured against prescribed."""
-    figure, [noise, transfer] = canvas(11.0, 5.6, 2, len(listed))
-    for column, scanner in enumerate(listed):
+    figure, [noise, transfer] = canvas(11.0, 5.6, 2, len(hospitals))
+    for column, scanner in enumerate(hospitals):
         for axes, curve in ((noise[column], scanner.noise_power), (transfer[column], scanner.transfer)):
             axes.plot(curve.frequency, curve.prescribed, color=COLOURS["ink"], linewidth=1.1)
             axes.scatter(curve.frequency, curve.measured, s=9, c=COLOURS["vermillion"], alpha=0.8)
             axes.set(xlabel="1/mm", xlim=(0, None), ylim=(0, None))
-        noise[column].set_title(scanner.words, fontsize=8)
+        noise[column].set_title(scanner.title, fontsize=8)
     noise[0].set_ylabel("noise power (HU² mm²)")
     transfer[0].set_ylabel("modulation transfer")
     return figure

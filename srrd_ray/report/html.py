@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,12 +19,15 @@ from srrd_ray.report.style import contour_words, png_uri, styled, svg_uri
 from srrd_ray.statistics.pairs import with_reference
 
 MODELS = ("teacher", "baseline", "distilled")
-SIMULATED = "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are not clinical results."
+SIMULATED = (
+    "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are "
+    "not clinical results."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What a report is made of. Tables by name, those of the run folder; overlays by the words over their picture."""
+    """The content of a report. Tables by name, those of the run folder; overlays by their title."""
 
     tables: Mapping[str, pd.DataFrame]
     metrics: Json
@@ -39,7 +41,8 @@ def run_page(run: Run) -> Page:
     """Return the page of a run; a part whose tables are missing says so instead."""
     simulated = at(run.metrics, "cohort", "simulated")
     with styled():
-        sections = (_cohort(run), _alignment(run), _parameters(run), _diagnosis(run), _search(run), _stages(run))
+        parts = (_cohort, _alignment, _parameters, _diagnosis, _search, _stages)
+        sections = tuple(part(run) for part in parts)
     return Page(
         title="SRRD-Ray: report of a run",
         subtitle="Subchondral trabecular bone of the knee from CT, learned from MR",
@@ -51,14 +54,17 @@ def run_page(run: Run) -> Page:
 
 
 def _cohort(run: Run) -> Section:
-    intro = "Who is in the cohort. A knee counts as osteoarthritic from Kellgren-Lawrence grade 2, unless the cohort's table says otherwise."
+    intro = (
+        "Who is in the cohort. A knee counts as osteoarthritic from Kellgren-Lawrence grade 2, unless the "
+        "cohort's table says otherwise."
+    )
     return Section(anchor="cohort", title="Cohort", intro=intro, blocks=_cohort_blocks(run))
 
 
 def _cohort_blocks(run: Run) -> tuple[Block, ...]:
     knees = run.tables.get("knees")
     if knees is None or knees.empty:
-        return (_lacking("knees"),)
+        return (_missing_note("knees"),)
     ages = knees["age"].dropna()
     rows = (
         ("knees", str(len(knees))),
@@ -73,7 +79,7 @@ def _cohort_blocks(run: Run) -> tuple[Block, ...]:
         ("folds (by patient)", str(knees["fold"].nunique())),
     )
     table = Grid(header=("", ""), rows=rows)
-    picture = _drawn(
+    picture = _draw_or_note(
         lambda: figures.cohort(knees),
         "Grades, ages and sexes of the knees",
         "Distribution of grade, age and sex over knees.",
@@ -87,60 +93,89 @@ def _classes(knees: pd.DataFrame) -> tuple[int, int, int]:
 
 def _alignment(run: Run) -> Section:
     intro = (
-        "Femur and tibia are registered apart: the MR is turned into a synthetic CT, which is aligned with the CT bone by bone. "
-        "Pictures show the knee that fits worst, a middle one and the best; contours are the bones segmented on CT."
+        "Femur and tibia are registered separately: the MR is turned into a synthetic CT, which is aligned "
+        "with "
+        "the CT bone by bone. "
+        "Pictures show the knee that fits worst, a middle one and the best; contours are the bones segmented "
+        "on CT."
     )
     blocks: list[Block] = []
     errors, quality = run.tables.get("target_errors"), run.tables.get("registration")
     if quality is None or quality.empty:
-        blocks.append(_lacking("registration"))
+        blocks.append(_missing_note("registration"))
     else:
         blocks.append(_quality(quality))
     if errors is not None and not errors.empty:
         used = errors[errors["accepted"].astype(bool)]
-        caption = "Distance between found and true position of landmarks spread over each bone, accepted transforms only. Lines are medians."
+        caption = (
+            "Distance between found and true position of landmarks spread over each bone, accepted "
+            "transforms only. Lines are medians."
+        )
         blocks.insert(
             0,
-            _drawn(lambda: figures.target_errors(used), "Histogram of target registration error", caption, wide=False),
+            _draw_or_note(
+                lambda: figures.target_errors(used),
+                "Histogram of target registration error",
+                caption,
+                wide=False,
+            ),
         )
-    blocks += [_overlay(words, images) for words, images in run.overlays.items()]
+    blocks += [_overlay(title, images) for title, images in run.overlays.items()]
     if not run.overlays:
-        blocks.append(Note(text="No registration can be drawn: volumes or transforms are not in the run folder."))
-    return Section(anchor="registration", title="Synthesis and registration", intro=intro, blocks=tuple(blocks))
+        blocks.append(
+            Note(text="No registration can be drawn: volumes or transforms are not in the run folder.")
+        )
+    return Section(
+        anchor="registration", title="Synthesis and registration", intro=intro, blocks=tuple(blocks)
+    )
 
 
 def _quality(quality: pd.DataFrame) -> Block:
     refused = int((~quality["accepted"].astype(bool)).sum())
-    caption = f"Overlap and surface distance of CT bone and registered synthetic-CT bone; {refused} of {len(quality)} bones refused and not used further."
-    return _drawn(lambda: figures.registration_quality(quality), "Dice against surface distance", caption, wide=False)
+    caption = (
+        f"Overlap and surface distance of CT bone and registered synthetic-CT bone; {refused} of "
+        f"{len(quality)} bones refused and not used further."
+    )
+    return _draw_or_note(
+        lambda: figures.registration_quality(quality), "Dice against surface distance", caption, wide=False
+    )
 
 
-def _overlay(words: str, images: KneeImages) -> Block:
+def _overlay(title: str, images: KneeImages) -> Block:
     source = png_uri(overlays.registration(images))
-    caption = f"{words}. Coronal above, sagittal (medial) below; contours: {contour_words()}; tiles of 6 mm."
-    return Picture(source=source, alt=f"Registration overlay, {words}", caption=caption)
+    caption = f"{title}. Coronal above, sagittal (medial) below; contours: {contour_words()}; tiles of 6 mm."
+    return Picture(source=source, alt=f"Registration overlay, {title}", caption=caption)
 
 
 def _parameters(run: Run) -> Section:
     intro = (
-        "Four parameters of trabecular bone, read from CT patches by the student trained with MR guidance (distilled) and without (baseline), "
-        "and from MR patches by the teacher. One value a patient is the mean over the regions of all his knees; predictions are out of fold."
+        "Four parameters of trabecular bone, read from CT patches by the student trained with MR guidance "
+        "(distilled) and without (baseline), "
+        "and from MR patches by the teacher. One value a patient is the mean over the regions of all his "
+        "knees; predictions are out of fold."
     )
     blocks: list[Block] = []
     panels = {name: _intervals(at(run.metrics, key)) for key, name in _REFERENCES.items()}
     panels = {name: models for name, models in panels.items() if models}
     if panels:
         blocks.append(
-            _drawn(
+            _draw_or_note(
                 lambda: figures.forest(panels),
                 "ICC by parameter and model",
-                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few patients may give.",
+                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few "
+                "patients may give.",
             )
         )
-    for key, (table, name) in {"regression": ("measures", "MR"), "regression_truth": ("truth", "true")}.items():
+    for key, (table, name) in {
+        "regression": ("measures", "MR"),
+        "regression_truth": ("truth", "true"),
+    }.items():
         blocks += _against(run, table, name, at(run.metrics, key))
     return Section(
-        anchor="parameters", title="Bone parameters", intro=intro, blocks=tuple(blocks) or (_lacking("predictions"),)
+        anchor="parameters",
+        title="Bone parameters",
+        intro=intro,
+        blocks=tuple(blocks) or (_missing_note("predictions"),),
     )
 
 
@@ -168,15 +203,21 @@ def _against(run: Run, reference: str, name: str, models: Json) -> list[Block]:
         return []
     what = "measured on MR" if name == "MR" else "known from the simulation"
     blocks: list[Block] = [
-        _drawn(
+        _draw_or_note(
             lambda: figures.agreement(held, name),
             f"Predicted against {name} values",
-            f"Predicted against the value {what}. Large dots: patients; small dots: regions of a knee; dashed: identity. ICC over patients with 95 % interval.",
+            f"Predicted against the value {what}. Large dots: patients; small dots: regions of a knee; "
+            f"dashed: identity. ICC over patients with 95 % interval.",
         )
     ]
     if students and name == "MR":
-        words = "Bland-Altman over patients: predicted minus MR. Solid: bias; dashed: 95 % limits of agreement with their intervals."
-        blocks.append(_drawn(lambda: figures.differences(students, name), "Bland-Altman plots", words))
+        caption = (
+            "Bland-Altman over patients: predicted minus MR. Solid: bias; dashed: 95 % limits of agreement "
+            "with their intervals."
+        )
+        blocks.append(
+            _draw_or_note(lambda: figures.differences(students, name), "Bland-Altman plots", caption)
+        )
     return [
         *blocks,
         content.regression_table(
@@ -186,37 +227,48 @@ def _against(run: Run, reference: str, name: str, models: Json) -> list[Block]:
 
 
 def _diagnosis(run: Run) -> Section:
-    intro = "Osteoarthritis from eight features a knee (mean and medial-lateral difference of each parameter) by ridge logistic regression, in nested cross-validation by patient."
+    intro = (
+        "Osteoarthritis from eight features a knee (mean and medial-lateral difference of each parameter) by "
+        "ridge logistic regression, in nested cross-validation by patient."
+    )
     table, knees = run.tables.get("diagnosis"), run.tables.get("knees")
     if table is None:
-        return Section(anchor="diagnosis", title="Diagnosis", intro=intro, blocks=(_lacking("diagnosis"),))
+        return Section(
+            anchor="diagnosis", title="Diagnosis", intro=intro, blocks=(_missing_note("diagnosis"),)
+        )
     known = table[table["label"].notna()]
     parts = {model: known[known["model"] == model] for model in MODELS if (known["model"] == model).any()}
-    words = {
-        m: _area_words(at(run.metrics, "diagnosis", m))
+    legend = {
+        m: _format_area(at(run.metrics, "diagnosis", m))
         for m in parts
         if at(run.metrics, "diagnosis", m, "auc") is not None
     }
     blocks: list[Block] = []
-    if words:
-        curves = {model: parts[model] for model in words}
-        caption = "ROC curves of out-of-fold probabilities; bands are pointwise 95 % intervals over resampled patients."
-        blocks.append(_drawn(lambda: charts.roc(curves, words, seed=0), "ROC curves", caption, wide=False))
+    if legend:
+        curves = {model: parts[model] for model in legend}
+        caption = (
+            "ROC curves of out-of-fold probabilities; bands are pointwise 95 % intervals over resampled "
+            "patients."
+        )
+        blocks.append(
+            _draw_or_note(lambda: charts.roc(curves, legend, seed=0), "ROC curves", caption, wide=False)
+        )
     if parts and knees is not None:
         graded = {
-            m: p.merge(knees[["participant", "side", "kl_grade"]], on=["participant", "side"]) for m, p in parts.items()
+            m: p.merge(knees[["participant", "side", "kl_grade"]], on=["participant", "side"])
+            for m, p in parts.items()
         }
         blocks.append(
-            _drawn(
+            _draw_or_note(
                 lambda: charts.probabilities(graded),
                 "Predicted probability by grade",
                 "Each dot is a knee, predicted by a model that never saw its patient.",
                 wide=False,
             )
         )
-    if words:
+    if legend:
         blocks.append(
-            _drawn(
+            _draw_or_note(
                 lambda: charts.calibration(parts),
                 "Calibration",
                 "Observed share against predicted probability in five bins; size of a dot: knees.",
@@ -224,11 +276,14 @@ def _diagnosis(run: Run) -> Section:
             )
         )
     if run.metrics is not None:
-        blocks += [content.diagnosis_table(at(run.metrics, "diagnosis")), *_comparison(at(run.metrics, "diagnosis"))]
+        blocks += [
+            content.diagnosis_table(at(run.metrics, "diagnosis")),
+            *_comparison(at(run.metrics, "diagnosis")),
+        ]
     return Section(anchor="diagnosis", title="Diagnosis", intro=intro, blocks=tuple(blocks))
 
 
-def _area_words(one: Json) -> str:
+def _format_area(one: Json) -> str:
     bounds = content.interval(at(one, "auc_ci")).removeprefix("95 % CI ")
     return f"AUC {content.number(at(one, 'auc'))}" + (f" ({bounds})" if bounds else "")
 
@@ -237,11 +292,18 @@ def _comparison(diagnosis: Json) -> list[Block]:
     p, delta = at(diagnosis, "delong_p"), at(diagnosis, "delta_auc")
     if isinstance(p, float) and isinstance(delta, float):
         return [
-            Note(text=f"Distilled minus baseline: AUC {delta:+.3f}, DeLong p = {p:.3f} (knees of a patient clustered).")
+            Note(
+                text=(
+                    f"Distilled minus baseline: AUC {delta:+.3f}, DeLong p = {p:.3f} (knees of a patient "
+                    f"clustered)."
+                )
+            )
         ]
-    reasons = {at(diagnosis, model, "reason") for model in ("distilled", "baseline")} | {at(diagnosis, "reason")}
+    reasons = {at(diagnosis, model, "reason") for model in ("distilled", "baseline")} | {
+        at(diagnosis, "reason")
+    }
     return [
-        Note(text=f"Not estimable: {content.plain(reason)}.", tone="warning")
+        Note(text=f"Not estimable: {content.strip_code(reason)}.", tone="warning")
         for reason in sorted(filter(None, map(_text, reasons)))
     ]
 
@@ -251,10 +313,13 @@ def _text(value: Json) -> str:
 
 
 def _search(run: Run) -> Section:
-    intro = "Temperature and loss weights of the distillation, searched for every fold on inner validation patients. The fold's winner trained its distilled student."
+    intro = (
+        "Temperature and loss weights of the distillation, searched for every fold on inner validation "
+        "patients. The fold's winner trained its distilled student."
+    )
     table = run.tables.get("tune")
     if table is None or table.empty:
-        return Section(anchor="tuning", title="Search", intro=intro, blocks=(_lacking("tune"),))
+        return Section(anchor="tuning", title="Search", intro=intro, blocks=(_missing_note("tune"),))
     names = ["temperature", "kd_weight", "feature_weight", "relation_weight", "lr"]
     best = table.groupby(["fold", "trial"], sort=True).agg(
         {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "last", "status": "first"}
@@ -271,30 +336,31 @@ def _search(run: Run) -> Section:
         for row in ranked.head(20).itertuples()
     )
     header = (
-        "Trial",
-        "temperature",
-        "KD weight",
-        "feature weight",
-        "relation weight",
-        "learning rate",
-        "epochs",
-        "mean ICC at its end",
-        "",
+        "Trial", "temperature", "KD weight", "feature weight", "relation weight", "learning rate", "epochs",
+        "mean ICC at its end", "",
+    )  # fmt: skip
+    caption = (
+        "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."
     )
-    caption = "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."
-    blocks = (_drawn(lambda: charts.search(table), "Trials of the search", caption), Grid(header=header, rows=rows))
+    blocks = (
+        _draw_or_note(lambda: charts.search(table), "Trials of the search", caption),
+        Grid(header=header, rows=rows),
+    )
     return Section(anchor="tuning", title="Search", intro=intro, blocks=blocks)
 
 
 def _stages(run: Run) -> Section:
-    blocks: list[Block] = [content.failure_table(run.outcomes)] if run.outcomes else [_lacking("outcomes (run.json)")]
-    listed = at(run.manifest, "stages")
-    times = (
-        [(str(at(one, "stage")), float(str(at(one, "seconds")))) for one in listed] if isinstance(listed, list) else []
-    )
+    missing = _missing_note("outcomes (run.json)")
+    blocks: list[Block] = [content.failure_table(run.outcomes) if run.outcomes else missing]
+    stages = at(run.manifest, "stages")
+    stages = stages if isinstance(stages, list) else []
+    times = [(str(at(stage, "stage")), float(str(at(stage, "seconds")))) for stage in stages]
     if times:
-        caption = "Wall time of each stage, all knees together, in the last call of the program (what was done before is skipped)."
-        blocks.append(_drawn(lambda: charts.times(times), "Time of each stage", caption, wide=False))
+        caption = (
+            "Wall time of each stage, all knees together, in the last call of the program (what was done "
+            "before is skipped)."
+        )
+        blocks.append(_draw_or_note(lambda: charts.times(times), "Time of each stage", caption, wide=False))
     if run.outcomes:
         blocks.append(content.outcome_table(run.outcomes))
     return Section(
@@ -307,43 +373,26 @@ def _stages(run: Run) -> Section:
 
 def _limits(run: Run) -> Section:
     return Section(
-        anchor="limits", title="Limits", intro="Read before quoting a figure.", blocks=content.limits(run.metrics)
+        anchor="limits",
+        title="Limits",
+        intro="Read before quoting a figure.",
+        blocks=content.limits(run.metrics),
     )
 
 
 def _provenance(run: Run) -> Section:
-    names = ("software", "python", "cohort", "schema")
-    rows = [(name, str(at(run.manifest, name))) for name in names if at(run.manifest, name) is not None]
-    libraries = at(run.manifest, "libraries")
-    rows += (
-        [(str(name), str(value)) for name, value in sorted(libraries.items())] if isinstance(libraries, Mapping) else []
-    )
-    for part in ("arithmetic", "config"):
-        rows += _flat(at(run.manifest, part) or {}, part)
-    grid = Grid(
-        header=("", ""),
-        rows=tuple(rows),
-        numeric=False,
-        caption="Versions, hash of the cohort's tables, what the driver calculates with, and every setting.",
-    )
-    return Section(
-        anchor="provenance", title="Provenance", intro="", blocks=(grid,) if rows else (_lacking("run.json"),)
-    )
+    table = content.provenance_table(run.manifest)
+    blocks: tuple[Block, ...] = (table,) if table.rows else (_missing_note("run.json"),)
+    return Section(anchor="provenance", title="Provenance", intro="", blocks=blocks)
 
 
-def _flat(data: Json, path: str) -> list[tuple[str, str]]:
-    if isinstance(data, Mapping):
-        return [row for key, value in sorted(data.items()) for row in _flat(value, f"{path}.{key}")]
-    return [(path, json.dumps(data))]
-
-
-def _drawn(draw: Callable[[], Figure], alt: str, caption: str, *, wide: bool = True) -> Block:
+def _draw_or_note(draw: Callable[[], Figure], alt: str, caption: str, *, wide: bool = True) -> Block:
     """Return the picture, or a note with the reason where its numbers do not exist."""
     try:
         return Picture(source=svg_uri(draw()), alt=alt, caption=caption, wide=wide)
     except NotEstimableError as error:
-        return Note(text=f"{alt}: not estimable, {content.plain(str(error))}.")
+        return Note(text=f"{alt}: not estimable, {content.strip_code(str(error))}.")
 
 
-def _lacking(name: str) -> Note:
+def _missing_note(name: str) -> Note:
     return Note(text=f"Nothing to show yet: the run has no table “{name}”.", tone="warning")

@@ -43,7 +43,7 @@ class Inference:
 
 
 def render_inference(inference: Inference) -> str:
-    """Return the page as HTML: headline, maps over the CT, table by region, and why not to trust it where so."""
+    """Return the page as HTML: headline, maps over the CT, table by region, and warnings."""
     record = inference.record
     sections = (
         Section(
@@ -52,7 +52,9 @@ def render_inference(inference: Inference) -> str:
             intro=f"Predicted parameters over the CT, each slice where the map holds most bone. Contours: {contour_words()}.",
             blocks=_maps(inference),
         ),
-        Section(anchor="regions", title="Regions", intro=_spread_words(), blocks=(_regions(inference.regions),)),
+        Section(
+            anchor="regions", title="Regions", intro=_explain_spread(), blocks=(_regions(inference.regions),)
+        ),
         Section(anchor="trust", title="Trust", intro="", blocks=_trust(record)),
     )
     page = Page(
@@ -80,7 +82,10 @@ def _maps(inference: Inference) -> tuple[Block, ...]:
     )
     with styled():
         source = png_uri(overlays.parameter_maps(images, inference.maps, known))
-    caption = "Coronal above, sagittal below. Each voxel blends the cubes (12.8 mm) round it: detail below that size is not real."
+    caption = (
+        "Coronal above, sagittal below. Each voxel blends the cubes (12.8 mm) round it: detail below that "
+        "size is not real."
+    )
     return (Picture(source=source, alt="Maps of the four parameters over the CT", caption=caption),)
 
 
@@ -103,7 +108,7 @@ def _regions(table: pd.DataFrame) -> Grid:
         )
         for row in table.to_dict("records")
     )
-    return Grid(header=header, rows=rows, words=2)
+    return Grid(header=header, rows=rows, text_columns=2)
 
 
 def _with_spread(row: Mapping[str, object], name: ParameterSymbol) -> str:
@@ -118,7 +123,10 @@ def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
     blocks: list[Block] = [Note(text=flag, tone="warning") for flag in flags]
     if not flags:
         blocks.append(
-            Note(text="No feature of the scan lies outside the images that the model was trained on.", tone="good")
+            Note(
+                text="No feature of the scan lies outside the images that the model was trained on.",
+                tone="good",
+            )
         )
     rows = [
         ("distance to the training images (largest feature, SD)", number(at(record, "distance"), 1)),
@@ -127,7 +135,11 @@ def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
         ("candidate cubes outside the bone", str(at(record, "cubes_outside_bone"))),
     ]
     hashes = at(record, "model_sha256")
-    rows += [(f"model {name}", str(value)) for name, value in hashes.items()] if isinstance(hashes, Mapping) else []
+    rows += (
+        [(f"model {name}", str(value)) for name, value in hashes.items()]
+        if isinstance(hashes, Mapping)
+        else []
+    )
     blocks.append(Grid(header=("", ""), rows=tuple(rows), numeric=False))
     return tuple(blocks)
 
@@ -136,7 +148,10 @@ def _banner(record: Mapping[str, Json]) -> Note | None:
     if at(record, "in_distribution") is True:
         return None
     return Note(
-        text="This scan lies outside the images that the model was trained on. The values below are extrapolations; do not use them without checking (see Trust).",
+        text=(
+            "This scan lies outside the images that the model was trained on. The values below are "
+            "extrapolations; do not use them without checking (see Trust)."
+        ),
         tone="bad",
     )
 
@@ -166,8 +181,11 @@ def _cards(record: Mapping[str, Json]) -> tuple[Card, ...]:
     )
 
 
-def _spread_words() -> str:
-    return "Mean ± SD over the cubes of each region. The SD is variation within the region, not the error of the method; for that see the report of the training run."
+def _explain_spread() -> str:
+    return (
+        "Mean ± SD over the cubes of each region. The SD is variation within the region, not the error of "
+        "the method; for that see the report of the training run."
+    )
 
 
 def _strings(value: Json) -> list[str]:

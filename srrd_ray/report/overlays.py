@@ -30,7 +30,8 @@ Slice: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KneeImages:
-    """What is drawn of a knee: CT (HU), its bone labels, and where there is one the MR with the transform of each bone.
+    """The images of a knee to draw: CT (HU), its bone labels,
+    and where there is one the MR with the transform of each bone.
 
     `synthetic` is the synthetic CT on the MR grid, drawn through the same transforms.
     """
@@ -44,16 +45,20 @@ class KneeImages:
 
 
 def registration(images: KneeImages) -> Figure:
-    """Return a coronal and a sagittal row: CT with bone contours, MR, synthetic CT, and CT against MR as a checkerboard."""
+    """Return a coronal and a sagittal row: CT with bone contours, MR, synthetic CT,
+    and CT against MR as a checkerboard.
+    """
     panels = ["CT", "MR, through the transforms", "synthetic CT from MR", "CT / MR checkerboard"]
     if images.synthetic is None:
         panels.remove("synthetic CT from MR")
     grids = [plane(images, name) for name in PLANES]
     widest = max(_size_mm(grid)[0] for grid in grids)
     panel = 11.0 / len(panels)
-    figure, rows = canvas(11.0, sum(panel * _size_mm(grid)[1] / widest for grid in grids) + 0.35, 2, len(panels))
+    figure, rows = canvas(
+        11.0, sum(panel * _size_mm(grid)[1] / widest for grid in grids) + 0.35, 2, len(panels)
+    )
     for row, name, grid in zip(rows, PLANES, grids, strict=True):
-        labels = _flat(images.bones.onto(grid, order=0))
+        labels = _as_plane(images.bones.resample_onto(grid, order=0))
         for axes, title in zip(row, panels, strict=True):
             _panel(axes, images, grid, title, labels)
             _contours(axes, grid, images.bones)
@@ -67,16 +72,18 @@ def parameter_maps(
     maps: Mapping[ParameterSymbol, Volume[np.float32]],
     limits: Mapping[ParameterSymbol, tuple[float, float]],
 ) -> Figure:
-    """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal, where it holds most."""
+    """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal,
+    where it holds most.
+    """
     figure, rows = canvas(11.5, 6.4, 2, len(PARAMETERS))
     for column, name in enumerate(PARAMETERS):
         drawn = None
         for row, view in zip(rows, PLANES, strict=True):
             grid = _fullest(images, maps[name], view)
             axes = row[column]
-            _image(axes, grid, _flat(images.ct.onto(grid, fill=-1000)), CT_WINDOW)
+            _image(axes, grid, _as_plane(images.ct.resample_onto(grid, fill=-1000)), CT_WINDOW)
             _contours(axes, grid, images.bones)
-            values = _flat(maps[name].onto(grid, order=0, fill=float("nan")))
+            values = _as_plane(maps[name].resample_onto(grid, order=0, fill=float("nan")))
             low, high = limits[name]
             drawn = axes.imshow(
                 values,
@@ -97,7 +104,9 @@ def parameter_maps(
 
 
 def plane(images: KneeImages, view: Plane) -> Geometry:
-    """Return the slice along LPS axes through the middle of the bones (coronal) or of the medial side (sagittal)."""
+    """Return the slice along LPS axes through the middle of the bones
+    (coronal) or of the medial side (sagittal).
+    """
     points = _bone_points(images.bones)
     x, y = float(np.median(points[:, 0])), float(np.median(points[:, 1]))
     if view == "coronal":
@@ -109,14 +118,16 @@ def plane(images: KneeImages, view: Plane) -> Geometry:
 def _grid(
     images: KneeImages, view: Plane, position_mm: float, around: Points, margin_mm: float = MARGIN_MM
 ) -> Geometry:
-    """Return the slice at `position_mm`, cut to the points `around` and a margin where the CT reaches further."""
+    """Return the slice at `position_mm`, cut to the points `around`
+    and a margin where the CT reaches further.
+    """
     corners = images.ct.geometry.corners_lps()
     low = np.maximum(corners.min(axis=0), around.min(axis=0) - margin_mm)
     high = np.minimum(corners.max(axis=0), around.max(axis=0) + margin_mm)
     nx, ny, nz = (np.floor((high - low) / PIXEL_MM).astype(int) + 1).tolist()
     shape: Shape = (nz, 1, nx) if view == "coronal" else (nz, ny, 1)
     low[1 if view == "coronal" else 0] = position_mm
-    return Geometry.aligned(shape, (PIXEL_MM,) * 3, low)
+    return Geometry.axis_aligned(shape, (PIXEL_MM,) * 3, low)
 
 
 def _bone_points(bones: Volume[np.uint8]) -> Points:
@@ -139,28 +150,28 @@ def _fullest(images: KneeImages, values: Volume[np.float32], view: Plane) -> Geo
 
 
 def _panel(axes: Axes, images: KneeImages, grid: Geometry, title: str, labels: Slice) -> None:
-    ct = _flat(images.ct.onto(grid, fill=-1000))
+    ct = _as_plane(images.ct.resample_onto(grid, fill=-1000))
     match title:
         case "CT":
             _image(axes, grid, ct, CT_WINDOW)
         case "synthetic CT from MR" if images.synthetic is not None:
-            _image(axes, grid, _through(images, images.synthetic, grid, labels), CT_WINDOW)
+            _image(axes, grid, _resample_through(images, images.synthetic, grid, labels), CT_WINDOW)
         case _ if images.mr is not None:
-            mr = _through(images, images.mr, grid, labels)
+            mr = _resample_through(images, images.mr, grid, labels)
             finite = mr[np.isfinite(mr)]
             window = tuple(np.percentile(finite, [1, 99.7])) if finite.size else (0.0, 1.0)
-            _image(axes, grid, _checkered(ct, mr, window) if title.startswith("CT /") else mr, window)
+            _image(axes, grid, _checkerboard(ct, mr, window) if title.startswith("CT /") else mr, window)
         case _:
             axes.text(0.5, 0.5, "no MR", ha="center", transform=axes.transAxes)
             _image(axes, grid, np.full_like(ct, np.nan), CT_WINDOW)
 
 
-def _through(images: KneeImages, moving: Volume[np.generic], grid: Geometry, labels: Slice) -> Slice:
+def _resample_through(images: KneeImages, moving: Volume[np.generic], grid: Geometry, labels: Slice) -> Slice:
     """Return `moving` on the slice, each pixel through the transform of the nearer bone; NaN outside its field of view."""
     nearest = _nearest_bone(labels)
     out = np.full(labels.shape, np.nan, dtype=np.float32)
     for bone, pose in images.poses.items():
-        mapped = _flat(moving.onto(grid, pose, fill=float("nan")))
+        mapped = _as_plane(moving.resample_onto(grid, pose, fill=float("nan")))
         mine = nearest == BONES.index(bone)
         out[mine] = mapped[mine]
     return out
@@ -175,11 +186,13 @@ def _nearest_bone(labels: Slice) -> NDArray[np.intp]:
     return nearest
 
 
-def _checkered(ct: Slice, mr: Slice, window: tuple[float, float]) -> Slice:
+def _checkerboard(ct: Slice, mr: Slice, window: tuple[float, float]) -> Slice:
     """Return tiles of CT and MR in turn, the CT scaled to the window of the MR."""
     rows, columns = np.indices(ct.shape) // round(TILE_MM / PIXEL_MM)
     share = np.clip((ct - CT_WINDOW[0]) / (CT_WINDOW[1] - CT_WINDOW[0]), 0, 1)
-    return np.where((rows + columns) % 2 == 0, share * (window[1] - window[0]) + window[0], mr).astype(np.float32)
+    return np.where((rows + columns) % 2 == 0, share * (window[1] - window[0]) + window[0], mr).astype(
+        np.float32
+    )
 
 
 def _image(axes: Axes, grid: Geometry, values: Slice, window: tuple[float, float]) -> None:
@@ -191,9 +204,11 @@ def _image(axes: Axes, grid: Geometry, values: Slice, window: tuple[float, float
 def _contours(axes: Axes, grid: Geometry, bones: Volume[np.uint8]) -> None:
     for bone in BONES:
         mask = Volume(array=(bones.array == BONE_LABELS[bone]).astype(np.float32), geometry=bones.geometry)
-        inside = _flat(mask.onto(grid))
+        inside = _as_plane(mask.resample_onto(grid))
         if inside.max() > 0.5 > inside.min():
-            axes.contour(inside, levels=[0.5], extent=_extent(grid), colors=[BONE_OF[bone].contour], linewidths=0.9)
+            axes.contour(
+                inside, levels=[0.5], extent=_extent(grid), colors=[BONE_OF[bone].contour], linewidths=0.9
+            )
 
 
 def _frame(axes: Axes, grid: Geometry) -> None:
@@ -216,6 +231,6 @@ def _size_mm(grid: Geometry) -> tuple[float, float]:
     return right - left, top - bottom
 
 
-def _flat(drawn: Volume[Scalar]) -> Slice:
+def _as_plane(drawn: Volume[Scalar]) -> Slice:
     array = drawn.array.astype(np.float32, copy=False)
     return array[:, 0, :] if drawn.geometry.shape[1] == 1 else array[:, :, 0]

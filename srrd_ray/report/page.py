@@ -1,4 +1,6 @@
-"""The parts of a page, and the page as one self-contained HTML file: no script, no network, everything escaped."""
+"""The parts of a page, and the page as one self-contained HTML file:
+no script, no network, everything escaped.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +36,18 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A table of strings; in a `numeric` one all columns after the first `words` are set to the right."""
+    """A table of strings; in a `numeric` one all columns after the first `text_columns` are right-aligned."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     numeric: bool = True
-    words: int = 1
+    text_columns: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
-    """A sentence that stands out: what is missing and why, or what has to be known to read the rest."""
+    """A highlighted sentence: what is missing and why, or what the reader has to know first."""
 
     text: str
     tone: Tone = "plain"

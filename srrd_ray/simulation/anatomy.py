@@ -1,8 +1,9 @@
 """The shapes of a knee as smooth implicit functions, in bone frames.
 
-The frame of every bone at rest (leg extended) is one anatomical frame, of a right knee in LPS mm: +x medial, +y posterior,
-+z superior, origin midway between the compartments on the joint line. A left knee is its mirror image. A depth is positive
-inside a body, in mm, and exact to some per cent near its surface.
+The frame of every bone at rest (leg extended) is one anatomical frame, of a right knee in LPS mm: +x medial,
++y posterior, +z superior, origin midway between the compartments on the joint line.
+A left knee is its mirror image. A depth is positive inside a body, in mm,
+and exact to some per cent near its surface.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Anatomy:
 
 
 def sample_anatomy(plan: SimulatedKnee) -> Anatomy:
-    """Return sizes drawn for the patient (size, cartilage) and the knee (joint space, osteophytes)."""
+    """Return sizes sampled for the patient (size, cartilage) and the knee (joint space, osteophytes)."""
     own, knee = plan.patient_generator("anatomy"), plan.generator("anatomy")
     male = plan.sex == "M"
     width = own.normal(82.7, 3.0) if male else own.normal(73.5, 2.6)
@@ -87,7 +88,9 @@ def sample_anatomy(plan: SimulatedKnee) -> Anatomy:
 
 
 def _cartilage(healthy: tuple[float, float], left: list[float], space: list[float]) -> tuple[float, float]:
-    """Return cartilage thickness: at least enough that the surfaces nearly touch, at most what the joint space holds."""
+    """Return cartilage thickness: at least enough that the surfaces nearly touch,
+    at most what the joint space holds.
+    """
     a, b = (float(np.clip(t * f, 0.42 * s, 0.47 * s)) for t, f, s in zip(healthy, left, space, strict=True))
     return a, b
 
@@ -112,8 +115,8 @@ def sigmoid(t: Field) -> Field:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Shape:
-    """A bone on a grid: depth under its surface, the side of its nearest surface (1 articular, 0 not), and how far
-    a point lies under the articular surface (mm, used for gradients with depth).
+    """A bone on a grid: depth under its surface, the side of its nearest surface (1 articular, 0 not),
+    and how far a point lies under the articular surface (mm, used for gradients with depth).
     """
 
     depth: Field
@@ -122,7 +125,9 @@ class Shape:
 
 
 def femur(a: Anatomy, x: Field, y: Field, z: Field) -> Shape:
-    """Return the distal femur: two condyles on a sagittal profile, trochlear bridge, intercondylar notch, metaphysis."""
+    """Return the distal femur: two condyles on a sagittal profile, trochlear bridge, intercondylar notch,
+    metaphysis.
+    """
     profiles = [_sagittal_profile(a, gap / 2, y, z) for gap in a.joint_space]
     condyles = [_condyle(a, side, profiles[side], (x, y, z)) for side in (0, 1)]
     middle = 0.5 * (profiles[0] + profiles[1])
@@ -135,7 +140,9 @@ def femur(a: Anatomy, x: Field, y: Field, z: Field) -> Shape:
     near = np.maximum(profiles[0] - 0.06 * np.abs(x), 0)
     lateral = sigmoid(-x / 4)
     profile = profiles[0] * (1 - lateral) + profiles[1] * lateral
-    articular = sigmoid((7 - near) / 1.5) * sigmoid((-notch - 1.5) / 0.8) * sigmoid((4 + depth - profile) / 1.5)
+    articular = (
+        sigmoid((7 - near) / 1.5) * sigmoid((-notch - 1.5) / 0.8) * sigmoid((4 + depth - profile) / 1.5)
+    )
     return Shape(depth=depth, articular=articular.astype(np.float32), under_joint=profile)
 
 
@@ -150,7 +157,9 @@ def _sagittal_profile(a: Anatomy, bottom: float, y: Field, z: Field) -> Field:
 
 
 def _condyle(a: Anatomy, side: int, profile: Field, xyz: tuple[Field, Field, Field]) -> Field:
-    """Depth inside one condyle: the profile, crowned in the frontal plane, between rounded side walls that meet in front."""
+    """Depth inside one condyle: the profile, crowned in the frontal plane,
+    between rounded side walls that meet in front.
+    """
     x, y, z = xyz
     off = (x - a.centers_x[side]) * (1 if side == 0 else -1)
     crowned = profile - (x - a.centers_x[side]) ** 2 / np.float32(2 * 32.0)
@@ -179,7 +188,9 @@ def _notch(a: Anatomy, x: Field, y: Field, z: Field) -> Field:
 
 
 def tibia(a: Anatomy, x: Field, y: Field, z: Field) -> Shape:
-    """Return the proximal tibia: two plateaus, the eminence between them, the flare below, the tuberosity in front."""
+    """Return the proximal tibia: two plateaus, the eminence between them, the flare below,
+    the tuberosity in front.
+    """
     top = plateau_height(a, x, y)
     under = (top - z) * np.float32(0.96)
     below = np.maximum(-z - 6, 0)
@@ -197,7 +208,9 @@ def tibia(a: Anatomy, x: Field, y: Field, z: Field) -> Shape:
 
 
 def plateau_height(a: Anatomy, x: Field, y: Field) -> Field:
-    """Return z of the tibial surface, mm: a hollow medial and a level lateral plateau, sloping backwards, two spines."""
+    """Return z of the tibial surface, mm: a hollow medial and a level lateral plateau, sloping backwards,
+    two spines.
+    """
     medial_r2 = ((x - a.centers_x[0]) / 15) ** 2 + (y / 19) ** 2
     lateral_r2 = ((x - a.centers_x[1]) / 14) ** 2 + (y / 17) ** 2
     medial = -a.joint_space[0] / 2 + 1.6 * np.minimum(medial_r2, 1.6)
@@ -218,12 +231,16 @@ def fibula(a: Anatomy, x: Field, y: Field, z: Field) -> Field:
 
 
 def patella(a: Anatomy, x: Field, y: Field, z: Field) -> Field:
-    """Return depth inside the patella: a lens in front of the trochlea, its apex below, its ridge towards the groove."""
+    """Return depth inside the patella: a lens in front of the trochlea, its apex below,
+    its ridge towards the groove.
+    """
     size = a.width / 78.0
     height = (z - 34 * size) / size
     half_x = size * np.clip(21 + 0.35 * np.minimum(height, 8), 8, 23)
     ridge = np.maximum(y - patella_front(a), 0) * (0.35 * np.abs(x) / half_x)
-    ring = np.sqrt((x / half_x) ** 2 + ((y + ridge - patella_front(a)) / (10.5 * size)) ** 2 + (height / 21) ** 2)
+    ring = np.sqrt(
+        (x / half_x) ** 2 + ((y + ridge - patella_front(a)) / (10.5 * size)) ** 2 + (height / 21) ** 2
+    )
     out: Field = ((1 - ring) * 10.5 * size).astype(np.float32)
     return out
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.geometry import Geometry, Matrix4, Points, apply, matrix4
+from srrd_ray.core.geometry import Geometry, Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import Modality
 from srrd_ray.core.volume import Volume
@@ -26,7 +26,9 @@ from srrd_ray.simulation.truth import Cell, landmarks, truth_cells
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What a profile images: fields of view (ML, AP, SI) in mm, their centre in the joint's frame, the truth's voxel."""
+    """What a profile images: fields of view (ML, AP, SI) in mm, their centre in the joint's frame,
+    the truth's voxel.
+    """
 
     ct_mm: tuple[float, float, float]
     mr_mm: tuple[float, float, float]
@@ -41,7 +43,9 @@ class View:
             for a, b in zip(self.ct_mm, self.mr_mm, strict=True)
         ]
         x, y, z = self.center_mm
-        return Extent(low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2]))
+        return Extent(
+            low=(x - half[0], y - half[1], z - half[2]), high=(x + half[0], y + half[1], z + half[2])
+        )
 
 
 TRUTH_VOXEL_MM = 0.06
@@ -50,7 +54,10 @@ VIEWS: dict[Profile, View] = {
         ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
     ),
     "paper": View(
-        ct_mm=(150.0, 150.0, 90.0), mr_mm=(90.0, 140.0, 110.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
+        ct_mm=(150.0, 150.0, 90.0),
+        mr_mm=(90.0, 140.0, 110.0),
+        center_mm=(0, 0, 0),
+        truth_voxel_mm=TRUTH_VOXEL_MM,
     ),
 }
 
@@ -77,21 +84,25 @@ class PosedKnee:
     sessions: dict[Modality, Session]
 
 
-def posed_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
+def pose_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
     """Return a knee of the plan, its tables covering `extent`."""
     a = sample_anatomy(plan)
     scene = build_scene(plan, a, sample_microstructure(plan, a), extent)
-    return PosedKnee(anatomy=a, scene=scene, sessions=sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space)))
+    return PosedKnee(
+        anatomy=a, scene=scene, sessions=sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
+    )
 
 
 def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequence = "bssfp") -> KneeImages:
-    """Return the images and the truth of one knee, all of it a function of plan and MR sequence (and of `view` where given)."""
+    """Return the images and the truth of one knee, all of it a function of plan and
+    MR sequence (and of `view` where given).
+    """
     view = view or VIEWS[plan.profile]
-    knee = posed_knee(plan, view.extent)
+    knee = pose_knee(plan, view.extent)
     scene, sessions = knee.scene, knee.sessions
     protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
     grids = image_grids(plan, view, sessions, mr_protocol)
-    ct_session, mr_session = ct_session_of(plan), _mr_session(plan)
+    ct_session, mr_session = sample_ct_session(plan), _sample_mr_session(plan)
     from_world = {m: s.bone_from_world() for m, s in sessions.items()}
     ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
     mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr_protocol, mr_session)
@@ -102,18 +113,21 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
         transforms={bone: matrix4(ct_to_mr(sessions, label - 1)) for bone, label in BONE_LABELS.items()},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
         cells=truth_cells(scene, sessions["ct"], knee.anatomy, view.truth_voxel_mm),
-        nuisance=_nuisance(sessions, protocol, ct_session, mr_session) | _mr_nuisance(mr_protocol, mr_session),
+        nuisance=_nuisance(sessions, protocol, ct_session, mr_session)
+        | _mr_nuisance(mr_protocol, mr_session),
     )
 
 
 def image_grids(
     plan: SimulatedKnee, view: View, sessions: dict[Modality, Session], mr_protocol: mr.MrProtocol
 ) -> dict[Modality, Geometry]:
-    """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee, both centred on the joint."""
+    """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee,
+    both centred on the joint.
+    """
     protocol = ct.PROTOCOLS[plan.hospital]
     spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
     counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
-    center = apply(sessions["ct"].joint_line(), np.array(view.center_mm))
+    center = transform_points(sessions["ct"].joint_line(), np.array(view.center_mm))
     axial = np.diag([*spacing[::-1], 1.0])
     return {
         "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
@@ -125,18 +139,22 @@ def _sagittal(plan: SimulatedKnee, view: View, session: Session, protocol: mr.Mr
     """Array axes (slice, row, column) run along (left to right, head to foot, front to back) of the knee."""
     joint = session.joint_line()
     axes = joint[:3, :3] * (1 if plan.knee.side == "R" else np.array([-1.0, 1.0, 1.0]))
-    counts = [round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)]
+    counts = [
+        round(v / s) for v, s in zip(view.mr_mm, (protocol.slice_mm, *[protocol.pixel_mm] * 2), strict=True)
+    ]
     linear = np.eye(4)
     linear[:3, 0] = axes[:, 1] * protocol.pixel_mm
     linear[:3, 1] = -axes[:, 2] * protocol.pixel_mm
     linear[:3, 2] = -axes[:, 0] * protocol.slice_mm
-    return _centered((counts[0], counts[2], counts[1]), linear, apply(joint, np.array(view.center_mm)))
+    return _centered(
+        (counts[0], counts[2], counts[1]), linear, transform_points(joint, np.array(view.center_mm))
+    )
 
 
 def _centered(shape: tuple[int, int, int], linear: NDArray[np.float64], center: Points) -> Geometry:
     affine = linear.copy()
     affine[:3, 3] = center - linear[:3, :3] @ ((np.array(shape[::-1]) - 1) / 2)
-    return Geometry.make(shape, affine)
+    return Geometry.from_affine(shape, affine)
 
 
 def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry) -> Volume[np.uint8]:
@@ -150,19 +168,21 @@ def bone_labels(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geome
 def _landmarks(
     scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]
 ) -> dict[BoneName, Points]:
-    found: dict[BoneName, Points] = {}
+    by_bone: dict[BoneName, Points] = {}
     for bone, label in BONE_LABELS.items():
         n = label - 1
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]
         points = landmarks(scene.bones[n], views)
         if len(points) < 12:
-            raise InputError("simulated-view", f"the {bone} leaves the field of view", got=f"{len(points)} landmarks")
-        found[bone] = apply(sessions["ct"].world_from_bone[n], points)
-    return found
+            raise InputError(
+                "simulated-view", f"the {bone} leaves the field of view", got=f"{len(points)} landmarks"
+            )
+        by_bone[bone] = transform_points(sessions["ct"].world_from_bone[n], points)
+    return by_bone
 
 
-def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
-    """Return what a patient and the day of the scan add to the hospital's CT protocol."""
+def sample_ct_session(plan: SimulatedKnee) -> ct.CtSession:
+    """Return the deviations of one scan (patient, day) from the hospital's CT protocol."""
     own, knee = plan.patient_generator("ct"), plan.generator("ct")
     return ct.CtSession(
         mineral_density=float(np.clip(own.normal(1, ct.MINERAL_SD), 0.7, 1.3)),
@@ -174,7 +194,7 @@ def ct_session_of(plan: SimulatedKnee) -> ct.CtSession:
     )
 
 
-def _mr_session(plan: SimulatedKnee) -> mr.MrSession:
+def _sample_mr_session(plan: SimulatedKnee) -> mr.MrSession:
     own, knee = plan.patient_generator("mr"), plan.generator("mr")
     return mr.MrSession(
         snr=float(np.clip(knee.normal(18, 4), 10, 25)),
@@ -184,18 +204,20 @@ def _mr_session(plan: SimulatedKnee) -> mr.MrSession:
         red_marrow=float(np.clip(own.normal(0.12, 0.06), 0, 0.35)),
         seed=seed_from(plan.seed, plan.knee.key, "mr noise"),
         scale=_gradient_scale(plan),
-        motion=_motion(plan),
+        motion=_sample_motion(plan),
     )
 
 
 def _gradient_scale(plan: SimulatedKnee) -> tuple[float, float, float]:
-    """Return the error of a scanner's gradients, the same for all knees of a hospital: SD 0.15 %, at most 0.3 %."""
+    """Return the error of a scanner's gradients, the same for all knees of a hospital:
+    SD 0.15 %, at most 0.3 %.
+    """
     rng = np.random.default_rng(seed_from(plan.seed, f"hospital {plan.hospital}", "mr gradients"))
     x, y, z = 1 + np.clip(rng.normal(0, 0.0015, 3), -0.003, 0.003)
     return float(x), float(y), float(z)
 
 
-def _motion(plan: SimulatedKnee) -> Motion | None:
+def _sample_motion(plan: SimulatedKnee) -> Motion | None:
     """Return the motion of one patient in ten: a start late in the scan, or a tremor that ghosts."""
     own, knee = plan.patient_generator("mr motion"), plan.generator("mr motion")
     if own.random() >= 0.1:
@@ -208,7 +230,10 @@ def _motion(plan: SimulatedKnee) -> Motion | None:
 
 
 def _nuisance(
-    sessions: dict[Modality, Session], protocol: ct.CtProtocol, ct_session: ct.CtSession, mr_session: mr.MrSession
+    sessions: dict[Modality, Session],
+    protocol: ct.CtProtocol,
+    ct_session: ct.CtSession,
+    mr_session: mr.MrSession,
 ) -> dict[str, float | str]:
     pose, base = sessions["mr"].joint, sessions["ct"].joint
     return {
@@ -225,7 +250,7 @@ def _nuisance(
 
 
 def _mr_nuisance(protocol: mr.MrProtocol, session: mr.MrSession) -> dict[str, float | str]:
-    """Return what disturbs the MR. The rigid truth knows nothing of `mr_scale_*`: see `mr.MrSession.scale`."""
+    """Return what disturbs the MR. `mr_scale_*` is not part of the rigid truth: see `mr.MrSession.scale`."""
     motion = session.motion or Motion(shift_mm=(0.0, 0.0))
     return {
         "mr_sequence": protocol.sequence,

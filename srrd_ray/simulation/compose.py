@@ -1,8 +1,9 @@
-"""What fills every point of a scene: the mineral fraction and the tissue beside it, on any grid and in any pose.
+"""The composition of a scene: mineral fraction and tissue label at every point, on any grid and in any pose.
 
-One compiled kernel serves MR, CT and truth: each asks for its own grid, all see the same continuous fields. Smooth fields
-(depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at the corners of bricks
-and interpolated between them; the trabecular fields are read from the tile at every point.
+One compiled kernel serves MR, CT and truth: each samples the same continuous fields on its own grid. Smooth
+fields (depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at
+the corners of bricks and interpolated between them;
+the trabecular fields are read from the tile at every point.
 """
 
 from __future__ import annotations
@@ -18,21 +19,37 @@ from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.simulation.compose_kernel import KNOT_MM, compose_bricks
 from srrd_ray.simulation.trabeculae import TILE_UNIT, threshold_table
 
-CHANNELS = ("depth", "cartilage", "compact", "fraction", "rod", "blend", "lesion", "cyst", "warp_x", "warp_y", "warp_z")
-"""Channels of a bone's table: depth under the surface mm (negative outside), cartilage and compact bone thickness mm,
-bone volume fraction, λ, angle that blends the medial (0) into the lateral texture (π/2), water fraction of a marrow lesion,
-depth inside a cyst mm (negative outside), and the warp of the texture mm."""
+CHANNELS = (
+    "depth",
+    "cartilage",
+    "compact",
+    "fraction",
+    "rod",
+    "blend",
+    "lesion",
+    "cyst",
+    "warp_x",
+    "warp_y",
+    "warp_z",
+)
+"""Channels of a bone's table: depth under the surface mm (negative outside), cartilage and compact bone
+thickness mm, bone volume fraction, λ, angle that blends the medial (0) into the lateral texture (π/2),
+water fraction of a marrow lesion, depth inside a cyst mm (negative outside), and the warp of the texture mm.
+"""
 SOFT_CHANNELS = ("meniscus", "ligament", "muscle", "limb")
 """Channels of the soft tissue table, positive inside."""
 
 AIR, FAT, MUSCLE, FLUID, CARTILAGE, MENISCUS, LIGAMENT, SKIN, CYST, COMPACT = range(10)
 MARROW = 64
-"""First marrow label: MARROW + 16 · (water of a lesion, eighths) + (bone volume fraction / 0.04, at most 15)."""
+"""First marrow label: MARROW + 16 · (water of a lesion, eighths) + (bone volume fraction / 0.04, at most 15).
+"""
 FRACTION_STEP = 0.04
 
 
 class Table(NamedTuple):
-    """Smooth fields in a body's frame: values (z, y, x, channel), the position of node (0, 0, 0), the step in mm."""
+    """Smooth fields in a body's frame: values (z, y, x, channel), the position of node (0, 0, 0),
+    the step in mm.
+    """
 
     values: NDArray[np.float32]
     origin_mm: NDArray[np.float64]
@@ -70,15 +87,26 @@ def compose(
     per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3], dtype=np.float32)
     roots = threshold_table() * TILE_UNIT
     compose_bricks(
-        mineral, label, scene.bones, scene.soft, maps, scene.tile, scene.tile_from_bone, per_index, roots, sharp
+        mineral,
+        label,
+        scene.bones,
+        scene.soft,
+        maps,
+        scene.tile,
+        scene.tile_from_bone,
+        per_index,
+        roots,
+        sharp,
     )
     return mineral, label
 
 
-def composed_planes(
+def compose_planes(
     scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry
 ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]:
-    """Yield number, mineral fraction and label (y, x) of every plane of `grid`, composed a brick's depth at a time."""
+    """Yield number, mineral fraction and label (y, x) of every plane of `grid`,
+    composed a brick's depth at a time.
+    """
     planes, rows, columns = grid.shape
     slab = max(int(KNOT_MM / grid.spacing_mm[0]), 1)
     for first in range(0, planes, slab):

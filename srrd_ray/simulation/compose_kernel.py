@@ -1,7 +1,7 @@
 """The compiled loop of `compose`: brick by brick, its corners first, then every point.
 
-A brick is about `KNOT_MM` wide: its points read neighbouring nodes of the texture's tile, which then stay in the cache,
-whatever the direction of the grid.
+A brick is about `KNOT_MM` wide: its points read neighbouring nodes of the texture's tile,
+which then stay in the cache, whatever the direction of the grid.
 """
 
 from __future__ import annotations
@@ -11,19 +11,24 @@ from numba import njit
 
 KNOT_MM = 1.25
 FAR_MM = np.float32(-5.0)
-"""A corner deeper outside a bone than this needs no channel but the depth: no cartilage reaches into its brick."""
+"""A corner deeper outside a bone than this needs no channel but the depth:
+no cartilage reaches into its brick.
+"""
 COMPACT_MINERAL = np.float32(0.93)
 """Mineralised part of compact bone."""
 CURVATURE = np.float32(1.15 * (2 * np.pi / 10.0) ** 2 / 72)
-"""Half of a third of k² times the mean square offset in a voxel, 1/12; k of a wave of ten nodes, 1.15 for the ring's width."""
+"""Half of a third of k² times the mean square offset in a voxel, 1/12;
+k of a wave of ten nodes, 1.15 for the ring's width.
+"""
 CYST_RIM_MM, SKIN_MM = np.float32(0.45), np.float32(1.6)
 NEAR_FEMUR_MM, NEAR_TIBIA_MM = np.float32(-3.5), np.float32(-4.5)
 """Between the bones, nearer than this to both, is synovial fluid."""
-HALF, QUARTER, ONE, ZERO, TINY = np.float32(0.5), np.float32(0.25), np.float32(1), np.float32(0), np.float32(1e-3)
+HALF, QUARTER, ONE, ZERO, TINY = (np.float32(value) for value in (0.5, 0.25, 1, 0, 1e-3))
 BLEND_EDGE, BLEND_FULL = np.float32(0.02), np.float32(np.pi / 2 - 0.02)
 
 _FLOATS = {"nnan", "ninf", "nsz"}
-# _nrt=False: these functions make no arrays, and counting references to those they are given costs more than a point
+# _nrt=False: these functions make no arrays, and counting references to
+# those they are given costs more than a point
 _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATS, _nrt=False)
 _compiled_outermost = njit(cache=True, nogil=True, error_model="numpy")
 _inlined = njit(cache=True, error_model="numpy", fastmath=_FLOATS, forceinline=True, _nrt=False)
@@ -63,7 +68,8 @@ def _corners(tile, c, k, j, i):  # type: ignore[no-untyped-def]
     f = np.float32
     return (
         f(tile[k, j, i, c]), f(tile[k, j, i + 1, c]), f(tile[k, j + 1, i, c]), f(tile[k, j + 1, i + 1, c]),
-        f(tile[k + 1, j, i, c]), f(tile[k + 1, j, i + 1, c]), f(tile[k + 1, j + 1, i, c]), f(tile[k + 1, j + 1, i + 1, c]),
+        f(tile[k + 1, j, i, c]), f(tile[k + 1, j, i + 1, c]),
+        f(tile[k + 1, j + 1, i, c]), f(tile[k + 1, j + 1, i + 1, c]),
     )  # fmt: skip
 
 
@@ -91,7 +97,9 @@ def _value_and_slope(tile, c, k, j, i, x, y, z):  # type: ignore[no-untyped-def]
 
 @_inlined
 def _cell(ends, side, w, n):  # type: ignore[no-untyped-def]
-    """Return the cell (k, j, i) of the periodic tile at `w` between two ends of a line, and the fraction in it."""
+    """Return the cell (k, j, i) of the periodic tile at `w` between two ends of a line,
+    and the fraction in it.
+    """
     x = _wrapped(ends[side, 0, 0] + w * ends[side, 1, 0], n)
     y = _wrapped(ends[side, 0, 1] + w * ends[side, 1, 1], n)
     z = _wrapped(ends[side, 0, 2] + w * ends[side, 1, 2], n)
@@ -116,7 +124,9 @@ def _values(tile, ends, side, w):  # type: ignore[no-untyped-def]
 
 @_inlined
 def _fields(tile, g, b, ends, side, w):  # type: ignore[no-untyped-def]
-    """Return f1, f2 and their derivatives along the grid's (i, j, k) for one compartment's texture: 8 numbers."""
+    """Return f1, f2 and their derivatives along the grid's (i, j, k) for one compartment's texture:
+    8 numbers.
+    """
     k, j, i, x, y, z = _cell(ends, side, w, np.float32(tile.shape[0] - 1))
     u, ux, uy, uz = _value_and_slope(tile, 0, k, j, i, x, y, z)
     v, vx, vy, vz = _value_and_slope(tile, 1, k, j, i, x, y, z)
@@ -155,10 +165,12 @@ def _trabecular_sharp(tile, ends, w, blend, rod, root_t):  # type: ignore[no-unt
 
 @_inlined
 def _trabecular(tile, g, bend, bone, ends, w, blend, rod, root_t):  # type: ignore[no-untyped-def]
-    """Return the part of a voxel that trabecular bone fills, by eighths: layers |f1| < √(t - λ²f2²) between two planes.
+    """Return the part of a voxel that trabecular bone fills, by eighths:
+    layers |f1| < √(t - λ²f2²) between two planes.
 
-    A layer thinner than the voxel counts by its thickness, and both fields fall towards zero around the centre as waves
-    do (∇²f = -k²f: `bend` for each bone), so that the mean is the volume fraction on any grid.
+    A layer thinner than the voxel counts by its thickness, and both fields fall towards zero around the
+    centre as waves do (∇²f = -k²f: `bend` for each bone),
+    so that the mean is the volume fraction on any grid.
     """
     u, ui, uj, uk, v, vi, vj, vk = _fields(tile, g, bone, ends, 1 if blend > BLEND_FULL else 0, w)
     if BLEND_EDGE <= blend <= BLEND_FULL:
@@ -177,7 +189,11 @@ def _trabecular(tile, g, bend, bone, ends, w, blend, rod, root_t):  # type: igno
     per_width = 2 / (np.sqrt(ui * ui + uj * uj + uk * uk) + TINY)
     total = ZERO
     for n in range(8):
-        a, b, c = QUARTER if n & 1 else -QUARTER, QUARTER if n & 2 else -QUARTER, QUARTER if n & 4 else -QUARTER
+        a, b, c = (
+            (QUARTER if n & 1 else -QUARTER),
+            (QUARTER if n & 2 else -QUARTER),
+            (QUARTER if n & 4 else -QUARTER),
+        )
         p, q = u + a * ui + b * uj + c * uk, v + a * vi + b * vj + c * vk
         half = np.sqrt(max(root_t * root_t - q * q, ZERO))
         total += min(max(HALF + (half - p) * per_width, ZERO), ONE)
@@ -234,8 +250,8 @@ def _bone(tile, g, bend, roots, ends, line, b, w, depth, per_voxel, sharp):  # t
 
 @_inlined
 def _bone_line(corners, bone, n, s, t, out) -> None:  # type: ignore[no-untyped-def]
-    """Fill `out` (bones, 2, channels) at `bone` with start and change along the line at (s, t) of the brick between the
-    knots n and n + 1; `corners` is (bones, 2 of k, 2 of j, knots, channels).
+    """Fill `out` (bones, 2, channels) at `bone` with start and change along the line at (s,
+    t) of the brick between the knots n and n + 1; `corners` is (bones, 2 of k, 2 of j, knots, channels).
     """
     p, q, r, u = (ONE - s) * (ONE - t), (ONE - s) * t, s * (ONE - t), s * t
     for c in range(out.shape[2]):
@@ -248,9 +264,11 @@ def _bone_line(corners, bone, n, s, t, out) -> None:  # type: ignore[no-untyped-
 
 @_inlined
 def _tile_ends(m, b, line, first, maps, ijk, stride, n, ends) -> None:  # type: ignore[no-untyped-def]
-    """Fill `ends` (2 sides, 2, 3): start and change in the tile of a line of bone `b`, its warp added, for both textures.
+    """Fill `ends` (2 sides, 2, 3): start and change in the tile of a line of bone `b`, its warp added,
+    for both textures.
 
-    `m` is (bones, 2, 3, 4), to the tile of `n` cells; `first` and `maps` give the position of (i, j, k) in the bone, mm.
+    `m` is (bones, 2, 3, 4), to the tile of `n` cells;
+    `first` and `maps` give the position of (i, j, k) in the bone, mm.
     """
     i, j, k = ijk
     for side in range(2):
@@ -280,7 +298,8 @@ def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[n
     """Fill `fields` (bones, knots, channels) and `softs` (knots, channels) along one row of knots."""
     for n in range(softs.shape[0]):
         for b in range(len(bones)):
-            x, y, z = (starts[b, 0] + n * steps[b, 0], starts[b, 1] + n * steps[b, 1], starts[b, 2] + n * steps[b, 2])
+            x, y = starts[b, 0] + n * steps[b, 0], starts[b, 1] + n * steps[b, 1]
+            z = starts[b, 2] + n * steps[b, 2]
             _sample(bones[b], x, y, z, fields[b, n])
         t = min(max(0.5 + (starts[1, 2] + n * steps[1, 2]) / 40.0, 0.0), 1.0)
         x = t * (starts[0, 0] + n * steps[0, 0]) + (1 - t) * (starts[1, 0] + n * steps[1, 0])
@@ -291,13 +310,14 @@ def _knots(bones, soft, starts, steps, fields, softs) -> None:  # type: ignore[n
 
 @_compiled
 def _beam(  # type: ignore[no-untyped-def]
-    mineral, label, tile, m, g, bend, roots, bricks, softs, first, maps, line, soft, ends, k0, j0, sizes, voxel, sharp
-) -> None:
+    mineral, label, tile, m, g, bend, roots, bricks, softs, first, maps, line, soft, ends, k0, j0,
+    sizes, voxel, sharp,
+) -> None:  # fmt: skip
     """Fill a row of bricks of `mineral` and `label` from plane `k0` and row `j0` on.
 
     `first` is the position of its first point in each bone's frame; `bricks` are the channels at its corners
-    (bones, 2, 2, knots, channel), `softs` (1, 2, 2, knots, channel) those of soft tissue; `line`, `soft` and `ends` are
-    room to work in.
+    (bones, 2, 2, knots, channel), `softs` (1, 2, 2, knots, channel) those of soft tissue;
+    `line`, `soft` and `ends` are room to work in.
     """
     stride, across, deep = sizes
     per_voxel, period = ONE / voxel, tile.shape[0] - 1
@@ -328,10 +348,13 @@ def _beam(  # type: ignore[no-untyped-def]
 
 
 @_compiled_outermost
-def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) -> None:  # type: ignore[no-untyped-def]
+def compose_bricks(  # type: ignore[no-untyped-def]
+    mineral, label, bones, soft, maps, tile, m, g, roots, sharp
+) -> None:
     """Fill `mineral` and `label` (z, y, x); `maps` (bones, 3, 4) from (i, j, k, 1) to each bone's frame.
 
-    Channels are read at the corners of bricks, `KNOT_MM` apart at most, and interpolated linearly between them.
+    Channels are read at the corners of bricks, `KNOT_MM` apart at most,
+    and interpolated linearly between them.
     """
     nk, nj, ni = mineral.shape
     nb, nc, ns = len(bones), bones[0].values.shape[3], soft.values.shape[3]
@@ -365,23 +388,7 @@ def compose_bricks(mineral, label, bones, soft, maps, tile, m, g, roots, sharp) 
                 first = maps[:, :, 1] * j + maps[:, :, 2] * k + maps[:, :, 3]
                 sizes = stride, across, deep
                 _beam(
-                    mineral,
-                    label,
-                    tile,
-                    m,
-                    g,
-                    bend,
-                    roots,
-                    bricks,
-                    softs,
-                    first,
-                    maps,
-                    line,
-                    around,
-                    ends,
-                    k,
-                    j,
-                    sizes,
-                    voxel,
-                    sharp,
-                )
+                    mineral, label, tile, m, g, bend, roots, bricks, softs, first, maps, line, around, ends,
+                    k, j,
+                    sizes, voxel, sharp,
+                )  # fmt: skip

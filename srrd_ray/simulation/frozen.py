@@ -1,4 +1,4 @@
-"""Which simulated cohort this is: a name, and the hash of every constant that a knee depends on."""
+"""The version of the simulated cohort: a name, and the hash of every constant that a knee depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 
 import numpy as np
 
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 
 MODULES = (
     "anatomy",
@@ -33,10 +33,11 @@ CONSTANTS_SHA256 = "bdadd86ea86625d28d0b6457377b7e9e11d201c7e088e1bc4d8a332f4d06
 
 def constants() -> dict[str, object]:
     """Return the module constants of the simulator, by ``module.NAME``, as plain data."""
-    found = {module: vars(import_module(f"srrd_ray.simulation.{module}")) for module in MODULES}
-    return {
-        f"{module}.{name}": _plain(v) for module, names in found.items() for name, v in names.items() if _public(name)
-    }
+    values: dict[str, object] = {}
+    for module in MODULES:
+        names = vars(import_module(f"srrd_ray.simulation.{module}"))
+        values |= {f"{module}.{name}": _plain(value) for name, value in names.items() if _public(name)}
+    return values
 
 
 def _public(name: str) -> bool:
@@ -46,7 +47,7 @@ def _public(name: str) -> bool:
 
 def constants_sha256() -> str:
     """Return the SHA-256 of `constants`."""
-    return hash_of(constants())
+    return hash_json(constants())
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,6 @@
-"""The trabecular priors of a knee: bone volume fraction, wavelength, plate or rod, fabric, lesions; healthy and diseased."""
+"""The trabecular priors of a knee: bone volume fraction, wavelength, plate or rod, fabric, lesions;
+healthy and diseased.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,25 @@ WAVELENGTH_TB_N = 1.42
 """Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.35, 0.45), (0.28, 0.45))
 GRADE_EFFECT = (0.0, 0.10, 1.10, 1.40, 1.70)
-"""A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v1.md); the spared one has `SPARED` of it."""
+"""A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v1.md);
+the spared one has `SPARED` of it.
+"""
 SPARED = 0.4
 ROD_LOSS = 0.10
 """How much more plate-like (λ) bone is for an effect A of one."""
 COARSENING = 0.08
-"""How much wider (ln of the wavelength) bone is spaced for an effect A of one (Patel 2003; FIESTA of mild osteoarthritis)."""
+"""How much wider (ln of the wavelength) bone is spaced for an effect A of one (Patel 2003;
+FIESTA of mild osteoarthritis).
+"""
 PATIENT_SD, REGION_SD = 0.15, 0.08
 """Random effects on ln BV/TV: of the patient, and of each region of a knee."""
 NUMBER_SD = (0.10, 0.06)
 """Random effects on ln Tb.N: of the patient, and of each region."""
 ROD_SD, STRETCH, STRETCH_SD = 0.20, 1.5, 0.25
 BANDWIDTHS = (0.12, 0.50)
-"""Disorder of a patient's bone: the relative width of the spectral ring, between an almost regular and a random structure."""
+"""Disorder of a patient's bone: the relative width of the spectral ring,
+between an almost regular and a random structure.
+"""
 TILT_SD_DEG = 25.0
 """How far the fabric of a region leans away from the axis of the bone."""
 LESION_PREVALENCE = (0.10, 0.25, 0.45, 0.65, 0.80)
@@ -41,7 +49,9 @@ Lesion = tuple[int, tuple[float, float, float], float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionTexture:
-    """One bone's compartment: BV/TV under the plate before disease, its depth effect A, wavelength mm, λ, stretch."""
+    """One bone's compartment: BV/TV under the plate before disease, its depth effect A, wavelength mm, λ,
+    stretch.
+    """
 
     fraction: float
     effect: float
@@ -61,13 +71,16 @@ class Microstructure:
 
 
 def sample_microstructure(plan: SimulatedKnee, a: Anatomy) -> Microstructure:
-    """Return the priors drawn for the patient (random effect, age, sex, BMI) and the knee (regions, disease, lesions)."""
+    """Return the priors sampled for the patient (random effect, age, sex, BMI) and the knee (regions,
+    disease, lesions).
+    """
     own, knee = plan.patient_generator("microstructure"), plan.generator("microstructure")
     base = own.normal(0, PATIENT_SD) - 0.005 * max(plan.age - 50, 0) + 0.006 * (plan.bmi - 26)
     base += 0.03 if plan.sex == "M" else -0.03
     number = own.normal(0, NUMBER_SD[0])
     femur, tibia = (
-        (_region(plan, knee, bone, 0, (base, number)), _region(plan, knee, bone, 1, (base, number))) for bone in (0, 1)
+        (_region(plan, knee, bone, 0, (base, number)), _region(plan, knee, bone, 1, (base, number)))
+        for bone in (0, 1)
     )
     return Microstructure(
         regions=(femur, tibia),
@@ -96,7 +109,11 @@ def _region(
 
 
 def _lesions(
-    plan: SimulatedKnee, rng: np.random.Generator, a: Anatomy, by_grade: tuple[float, ...], radius: tuple[float, float]
+    plan: SimulatedKnee,
+    rng: np.random.Generator,
+    a: Anatomy,
+    by_grade: tuple[float, ...],
+    radius: tuple[float, float],
 ) -> tuple[Lesion, ...]:
     """Return up to three lesions under the joint surfaces, mostly in the worn compartment."""
     if rng.random() > by_grade[plan.kl_grade]:
@@ -117,7 +134,8 @@ def _lesion(plan: SimulatedKnee, rng: np.random.Generator, a: Anatomy, radius: t
 def volume_fraction(
     rng: np.random.Generator, micro: Microstructure, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]
 ) -> Field:
-    """Return BV/TV at every node: falling with depth, changed by disease near and far from the joint, and uneven.
+    """Return BV/TV at every node: falling with depth, changed by disease near and far from the joint,
+    and uneven.
 
     Δ ln BV/TV = A · (e^(−d/2.5) − 0.6 (1 − e^(−d/5))), d the depth under the joint surface in mm.
     """

@@ -10,13 +10,15 @@ from scipy import fft
 
 Complex = NDArray[np.complex64]
 CENTRE = 0.08
-"""Part of the lines, around the middle of k-space, that a periodic motion leaves alone: it would blur, not ghost."""
+"""Part of the lines, around the middle of k-space, that a periodic motion leaves alone:
+it would blur, not ghost.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Motion:
-    """A shift of the knee by `shift_mm` (row, column), in force from the part `onset` of the lines on (above one half, so that the
-    middle of k-space shows the first pose), and in every `every`-th line (0: in none).
+    """A shift of the knee by `shift_mm` (row, column), in force from the part `onset` of the lines on (above
+    one half, so that the middle of k-space shows the first pose), and in every `every`-th line (0: in none).
     """
 
     shift_mm: tuple[float, float]
@@ -25,8 +27,8 @@ class Motion:
 
 
 def moved_lines(count: int, motion: Motion) -> NDArray[np.bool_]:
-    """Return which lines along the phase axis show the shifted knee, in the order of `numpy.fft.fftfreq`; acquired from the
-    lowest frequency to the highest.
+    """Return which lines along the phase axis show the shifted knee, in the order of `numpy.fft.fftfreq`;
+    acquired from the lowest frequency to the highest.
     """
     line = np.fft.fftfreq(count, 1 / count).round().astype(np.intp)
     late = (line + count // 2) >= motion.onset * count
@@ -35,8 +37,10 @@ def moved_lines(count: int, motion: Motion) -> NDArray[np.bool_]:
     return np.asarray(late | ((line % motion.every == 0) & (np.abs(line) > CENTRE / 2 * count)))
 
 
-def with_motion(image: Complex, pixel_mm: tuple[float, float], motion: Motion) -> Complex:
-    """Return `image` (slice, row, column) as acquired from a knee that moves; rows are the phase axis, the mean is kept."""
+def add_motion(image: Complex, pixel_mm: tuple[float, float], motion: Motion) -> Complex:
+    """Return `image` (slice, row, column) as acquired from a knee that moves;
+    rows are the phase axis, the mean is kept.
+    """
     ny, nx = image.shape[1:]
     fy, fx = (np.fft.fftfreq(n, mm) for n, mm in zip((ny, nx), pixel_mm, strict=True))
     turns = fy[:, None] * motion.shift_mm[0] + fx[None, :] * motion.shift_mm[1]

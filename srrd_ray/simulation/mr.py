@@ -1,4 +1,6 @@
-"""MR of a scene: tissue signal by sequence physics, sampled in k-space, with coil sensitivity and Rician noise."""
+"""MR of a scene: tissue signal by sequence physics, sampled in k-space,
+with coil sensitivity and Rician noise.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from numpy.typing import NDArray
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import compose as tissue
-from srrd_ray.simulation.compose import Scene, composed_planes
-from srrd_ray.simulation.motion import Motion, with_motion
-from srrd_ray.simulation.off_resonance import off_resonance, plane_of
-from srrd_ray.simulation.sampling import fourier_crop, inner, widened
+from srrd_ray.simulation.compose import Scene, compose_planes
+from srrd_ray.simulation.motion import Motion, add_motion
+from srrd_ray.simulation.off_resonance import interpolate_plane, off_resonance
+from srrd_ray.simulation.sampling import fourier_crop, inner, widen
 
 Sequence: TypeAlias = Literal["bssfp", "dess", "pd"]
 Complex = NDArray[np.complex64]
@@ -62,8 +64,9 @@ class MrProtocol:
     Parameters
     ----------
     bandwidth_hz
-        Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from water. None leaves
-        fat in its place: marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
+        Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from
+        water. None leaves fat at its position:
+        marrow is fat, and its shift would move what lies inside of bone against the rigid truth.
     """
 
     sequence: Sequence = "bssfp"
@@ -76,7 +79,7 @@ class MrProtocol:
 
     @property
     def fat_shift_px(self) -> float:
-        """Where fat lies along the readout, pixels from its place."""
+        """Displacement of fat along the readout, pixels."""
         return FAT_SHIFT_HZ / self.bandwidth_hz if self.bandwidth_hz else 0.0
 
 
@@ -92,19 +95,23 @@ SEQUENCE_CODES: dict[Sequence, tuple[str, str, str]] = {
     "dess": ("GR", "SS", "3D"),
     "pd": ("SE", "NONE", "2D"),
 }
-"""How DICOM names each: scanning sequence, its variant (SS: steady state), and whether slices are excited together."""
+"""How DICOM names each: scanning sequence, its variant (SS:
+steady state), and whether slices are excited together.
+"""
 FIELD_T = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MrSession:
-    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain, and the noise's generator seed.
+    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain,
+    and the noise's generator seed.
 
     Parameters
     ----------
     scale
-        Error of the gradients along the scanner's x, y, z: a voxel that the header places at p mm from the middle of the field
-        of view shows what lies at scale · p. The rigid truth knows nothing of it.
+        Error of the gradients along the scanner's x, y, z:
+        a voxel that the header places at p mm from the middle of the field of view shows what lies at scale ·
+        p. It is not part of the rigid truth.
     motion
         How the knee moves during the scan; none where it lies still.
     """
@@ -121,8 +128,9 @@ class MrSession:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Readout:
-    """What turns tissue into k-space: signal tables of water and fat (256, offsets) and how far fat is shifted along the
-    columns (pixels), off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
+    """What turns tissue into k-space: signal tables of water and fat (256,
+    offsets) and how far fat is shifted along the columns (pixels),
+    off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
     """
 
     tables: tuple[Complex, ...]
@@ -131,7 +139,9 @@ class Readout:
     motion: Motion | None
 
 
-def signal(protocol: MrProtocol, tissue_: Relaxation, offset_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
+def signal(
+    protocol: MrProtocol, tissue_: Relaxation, offset_hz: NDArray[np.float64]
+) -> NDArray[np.complex128]:
     """Return the complex steady-state signal of a tissue at off-resonances in Hz, for unit gain.
 
     bSSFP: Freeman-Hill with alternating pulses; DESS: the sum of squares of both echoes; PD: a spin echo.
@@ -183,58 +193,70 @@ def signal_tables(protocol: MrProtocol, red_marrow: float = 0.1) -> tuple[Comple
 
 
 def acquire(
-    scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, protocol: MrProtocol, session: MrSession
+    scene: Scene,
+    bones_from_world: NDArray[np.float64],
+    grid: Geometry,
+    protocol: MrProtocol,
+    session: MrSession,
 ) -> Volume[np.uint16]:
-    """Return the magnitude image on `grid`, (slice, row, column), scaled so that marrow is near 1000 · gain."""
+    """Return the magnitude image on `grid` (slice, row, column), scaled to marrow near 1000 · gain."""
     rng = np.random.default_rng(session.seed)
-    shim = shim_rest(rng, session.field_hz)
-    tables, seen = signal_tables(protocol, session.red_marrow), scaled(grid, session.scale)
+    shim = sample_shim_residual(rng, session.field_hz)
+    tables, stretched = signal_tables(protocol, session.red_marrow), stretch_grid(grid, session.scale)
     readout = Readout(
         tables=tables if protocol.fat_shift_px else (tables[0] + tables[1],),
         fat_shift_px=protocol.fat_shift_px,
-        field_hz=off_resonance(scene, bones_from_world, widened(seen, MARGIN), shim),
+        field_hz=off_resonance(scene, bones_from_world, widen(stretched, MARGIN), shim),
         motion=session.motion,
     )
-    image = k_space_sample(scene, bones_from_world, seen, readout)
-    image *= bias_field(rng, grid.shape, session.bias) * np.float32(1 / marrow_signal(tables))
-    magnitude = rician(rng, image, 1 / session.snr)
+    image = k_space_sample(scene, bones_from_world, stretched, readout)
+    image *= sample_bias_field(rng, grid.shape, session.bias) * np.float32(1 / marrow_signal(tables))
+    magnitude = add_rician_noise(rng, image, 1 / session.snr)
     whole = np.clip(np.rint(magnitude * 1000 * session.gain), 0, 65535).astype(np.uint16)
     return Volume(array=whole, geometry=grid)
 
 
 def marrow_signal(tables: tuple[Complex, Complex]) -> float:
-    """Return the magnitude, on resonance, of marrow between trabeculae of a volume fraction of 0.2: signal to noise refers to it."""
+    """Return the magnitude, on resonance, of marrow between trabeculae of a volume fraction of 0.2:
+    signal to noise refers to it.
+    """
     return float(np.abs(sum(table[tissue.MARROW + 5, len(OFFSETS_HZ) // 2] for table in tables)))
 
 
-def scaled(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
+def stretch_grid(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
     """Return the grid stretched by `scale` along world x, y, z about its middle."""
     middle = grid.index_to_lps((np.array(grid.shape) - 1) / 2)
     stretch = np.diag([*scale, 1.0])
     stretch[:3, 3] = middle - np.array(scale) * middle
-    return Geometry.make(grid.shape, stretch @ grid.affine)
+    return Geometry.from_affine(grid.shape, stretch @ grid.affine)
 
 
-def k_space_sample(scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout) -> Complex:
-    """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired one."""
-    acquired = widened(grid, MARGIN)
+def k_space_sample(
+    scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout
+) -> Complex:
+    """Return the noiseless complex image: the signal of a finer grid,
+    its spectrum cropped to the acquired one.
+    """
+    acquired = widen(grid, MARGIN)
     nz, ny, nx = acquired.shape
     fine = acquired.rescaled((nz * OVERSAMPLE_SLICE, ny * OVERSAMPLE_IN_PLANE, nx * OVERSAMPLE_IN_PLANE))
     planes = np.empty((fine.shape[0], ny, nx), np.complex64)
-    for k, mineral, label in composed_planes(scene, bones_from_world, fine):
-        planes[k] = _sampled_plane(mineral, label, readout, (k + 0.5) / fine.shape[0])
+    for k, mineral, label in compose_planes(scene, bones_from_world, fine):
+        planes[k] = _sample_plane(mineral, label, readout, (k + 0.5) / fine.shape[0])
     image = np.empty(acquired.shape, np.complex64)
     for j in range(ny):
         image[:, j] = fourier_crop(planes[:, j], 0, OVERSAMPLE_SLICE)
     if readout.motion:
-        image = with_motion(image, grid.spacing_mm[1:], readout.motion)
+        image = add_motion(image, grid.spacing_mm[1:], readout.motion)
     return np.ascontiguousarray(image[inner(grid.shape, image.shape)])
 
 
-def _sampled_plane(mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float) -> Complex:
+def _sample_plane(
+    mineral: NDArray[np.float32], label: NDArray[np.uint8], readout: Readout, along: float
+) -> Complex:
     """Return one plane sampled in both directions; fat, the second table, is shifted along the columns."""
     ny, nx = mineral.shape
-    offset = plane_of(readout.field_hz, along, (ny, nx))
+    offset = interpolate_plane(readout.field_hz, along, (ny, nx))
     index = np.rint((offset - np.float32(OFFSETS_HZ[0])) / np.float32(OFFSET_STEP_HZ)).astype(np.intp)
     np.clip(index, 0, len(OFFSETS_HZ) - 1, out=index)
     soft, phases = 1 - mineral, _shift_phases(nx // OVERSAMPLE_IN_PLANE, readout.fat_shift_px)
@@ -249,15 +271,21 @@ def _shift_phases(count: int, pixels: float) -> Complex:
     return np.asarray(np.exp(-2j * np.pi * np.fft.fftfreq(count) * pixels), np.complex64)
 
 
-def shim_rest(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
-    """Return the coefficients (3, 3, 3) of a smooth off-resonance, a quadratic in (z, y, x) ∈ [−1, 1], SD `field_hz`."""
+def sample_shim_residual(rng: np.random.Generator, field_hz: float) -> NDArray[np.float64]:
+    """Return the coefficients (3, 3, 3) of a smooth off-resonance, a quadratic in (z, y, x) ∈ [−1, 1],
+    SD `field_hz`.
+    """
     coefficients = rng.normal(0, 1, (3, 3, 3)) * field_hz * 0.6
     powers = np.indices((3, 3, 3)).sum(axis=0)
     return np.where(powers <= 2, coefficients, 0.0)
 
 
-def bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: float) -> NDArray[np.float32]:
-    """Return a receive sensitivity around 1: exp of a cubic in the coordinates whose largest excursion is log(1 + size)."""
+def sample_bias_field(
+    rng: np.random.Generator, shape: tuple[int, int, int], size: float
+) -> NDArray[np.float32]:
+    """Return a receive sensitivity around 1:
+    exp of a cubic in the coordinates whose largest excursion is log(1 + size).
+    """
     axes = [np.linspace(-1, 1, n) for n in shape]
     powers = np.indices((4, 4, 4)).sum(axis=0)
     coefficients = np.where((powers <= 3) & (powers > 0), rng.normal(0, 1, (4, 4, 4)) / (1 + powers), 0.0)
@@ -267,7 +295,7 @@ def bias_field(rng: np.random.Generator, shape: tuple[int, int, int], size: floa
     return out
 
 
-def rician(rng: np.random.Generator, image: Complex, sigma: float) -> NDArray[np.float32]:
+def add_rician_noise(rng: np.random.Generator, image: Complex, sigma: float) -> NDArray[np.float32]:
     """Return |image + n|, n complex Gaussian of SD `sigma` in each part."""
     real = image.real + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)
     imaginary = image.imag + np.float32(sigma) * rng.standard_normal(image.shape, np.float32)

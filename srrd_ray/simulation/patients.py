@@ -1,4 +1,4 @@
-"""Who is in a simulated cohort: covariates, disease and the anatomical sizes that follow from them."""
+"""The patients of a simulated cohort: covariates, disease and the anatomical sizes that follow from them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class SimulatedKnee:
 def simulate_cohort_plan(knees: int, seed: int, profile: Profile = "quick") -> tuple[SimulatedKnee, ...]:
     """Return the sampled knees of a cohort, sorted by participant and side.
 
-    Eight patients in nine knees: one patient in eight brings both sides, those with osteoarthritis first, which often
-    is bilateral. Kellgren-Lawrence grades are spread so that half of the patients have osteoarthritis (grade 2 or
-    more); age, sex and BMI shift with the grade, as in clinics.
+    Eight patients in nine knees: one patient in eight brings both sides, those with osteoarthritis first,
+    which often is bilateral. Kellgren-Lawrence grades are spread so that half of the patients have
+    osteoarthritis (grade 2 or more); age, sex and BMI shift with the grade, as in clinics.
 
     Raises
     ------
@@ -72,7 +72,10 @@ def simulate_cohort_plan(knees: int, seed: int, profile: Profile = "quick") -> t
 def _grades(patients: int) -> list[int]:
     """Return grades: half below two, half from two on, alternating so that every prefix is balanced."""
     healthy, diseased = (0, 1, 0, 0, 1), (2, 3, 4, 3, 2, 4)
-    return [healthy[n // 2 % len(healthy)] if n % 2 == 0 else diseased[n // 2 % len(diseased)] for n in range(patients)]
+    return [
+        healthy[n // 2 % len(healthy)] if n % 2 == 0 else diseased[n // 2 % len(diseased)]
+        for n in range(patients)
+    ]
 
 
 def _patient(participant: str, grade: int, seed: int, profile: Profile) -> SimulatedKnee:

@@ -1,4 +1,6 @@
-"""Scenes with a known answer: a body of one tissue, and a straight edge of compact bone. For tests and for the gallery."""
+"""Scenes with a known answer: a body of one tissue, and a straight edge of compact bone.
+For tests and for the gallery.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ WITHIN: dict[str, float] = {"limb": 90.0, "muscle": -9.0, "meniscus": -9.0, "lig
 """Inside of the limb: fat where nothing else is."""
 
 
-def body(label: int, fraction: float = 0.0) -> Scene:
+def body_scene(label: int, fraction: float = 0.0) -> Scene:
     """Return a scene that is filled with one tissue; marrow holds trabeculae of a volume `fraction`."""
     bone = dict(BONE_OF.get(label, OUTSIDE), fraction=fraction, rod=0.3)
     first = _table(CHANNELS, {name: np.full((2, 2, 2), value) for name, value in bone.items()})
@@ -42,7 +44,7 @@ def body(label: int, fraction: float = 0.0) -> Scene:
     return _scene((first, second), WITHIN | SOFT_OF.get(label, {}))
 
 
-def edge(normal: ArrayLike) -> Scene:
+def edge_scene(normal: ArrayLike) -> Scene:
     """Return compact bone where `normal` · r < 0, in the bones' frame, and fat beyond."""
     unit = np.asarray(normal, np.float64) / np.linalg.norm(normal)
     z, y, x = np.meshgrid(*[np.array([-HALF_MM, HALF_MM])] * 3, indexing="ij")
@@ -52,7 +54,7 @@ def edge(normal: ArrayLike) -> Scene:
     return _scene((_table(CHANNELS, channels), none), WITHIN)
 
 
-def at_rest() -> NDArray[np.float64]:
+def identity_poses() -> NDArray[np.float64]:
     """Return the maps from world to the frames of a phantom's bones: they lie where the world's origin is."""
     return np.stack([np.eye(4)] * BONES)
 

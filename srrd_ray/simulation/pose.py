@@ -1,4 +1,6 @@
-"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur, CT and MR apart."""
+"""Where the bones are in each session: rigid poses of the leg and of the tibia against the femur,
+for CT and MR separately.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.core.geometry import Points, Shape, apply
+from srrd_ray.core.geometry import Points, Shape, transform_points
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.simulation.anatomy import AXIS_Y_MM, AXIS_Z_MM
 from srrd_ray.simulation.compose import Table
@@ -21,7 +23,7 @@ FEMUR, TIBIA, FIBULA, PATELLA = range(4)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointPose:
-    """The tibia against the femur: flexion, internal axial rotation and varus in degrees, shift (x, y, z) mm."""
+    """The tibia against the femur: flexion, internal rotation and varus in degrees, shift (x, y, z) mm."""
 
     flexion: float
     axial: float
@@ -41,7 +43,9 @@ class Session:
         return np.asarray(np.linalg.inv(self.world_from_bone), np.float64)
 
     def joint_line(self) -> Matrix:
-        """Return the pose (4, 4) of the joint: halfway between femur and tibia; where a technician aims the scan."""
+        """Return the pose (4, 4) of the joint: halfway between femur and tibia;
+        where a technician aims the scan.
+        """
         femur, tibia = self.world_from_bone[FEMUR], self.world_from_bone[TIBIA]
         between = np.linalg.inv(femur) @ tibia
         half = Rotation.from_matrix(between[:3, :3]).as_rotvec() / 2
@@ -54,7 +58,8 @@ class Session:
 def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...], gap_mm: float) -> dict[Modality, Session]:
     """Return the CT and the MR session of a knee; differences as published (method notes C6).
 
-    `gap_mm` is the least distance of the bones at rest: cartilage keeps it in every pose, but for a little compression.
+    `gap_mm` is the least distance of the bones at rest:
+    cartilage keeps it in every pose, but for a little compression.
     """
     rng = plan.generator("pose")
     bent = float(np.clip(abs(rng.normal(2, 1.5)), 0, 5))
@@ -79,13 +84,15 @@ def _session(
     leg[:3, :3] = Rotation.from_euler("xyz", rng.normal(0, 6, 3), degrees=True).as_matrix()
     leg[:3, 3] = rng.normal(0, 15, 3)
     mirror = np.diag([1.0 if side == "R" else -1.0, 1.0, 1.0, 1.0])
-    femur_from_tibia = in_contact(tibia_pose(joint), bones, gap_mm)
+    femur_from_tibia = bring_into_contact(tibia_pose(joint), bones, gap_mm)
     world = [leg @ mirror @ m for m in (np.eye(4), femur_from_tibia, femur_from_tibia, patella_pose(joint))]
     return Session(joint=joint, world_from_bone=np.stack(world))
 
 
 def tibia_pose(joint: JointPose) -> Matrix:
-    """Return the map (4, 4) from the tibia's frame to the femur's: a turn about the condyles' axis, then the shift."""
+    """Return the map (4, 4) from the tibia's frame to the femur's:
+    a turn about the condyles' axis, then the shift.
+    """
     turn = Rotation.from_euler("zyx", [joint.axial, joint.varus, joint.flexion], degrees=True)
     axis = np.array([0.0, AXIS_Y_MM, AXIS_Z_MM])
     pose = np.eye(4)
@@ -95,16 +102,18 @@ def tibia_pose(joint: JointPose) -> Matrix:
 
 
 def patella_pose(joint: JointPose) -> Matrix:
-    """Return the map from the patella's frame to the femur's: 0.6 of the flexion about the trochlea's axis."""
+    """Return the map from the patella's frame to the femur's: 0.6 of the flexion, about the trochlea."""
     return tibia_pose(JointPose(flexion=0.6 * joint.flexion, axial=0.0, varus=0.0, shift=(0.0, 0.0, 0.0)))
 
 
-def in_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:
-    """Return `pose` with the tibia moved along z so that the bones' least distance at the plateaus is `gap_mm`."""
+def bring_into_contact(pose: Matrix, bones: tuple[Table, ...], gap_mm: float) -> Matrix:
+    """Return `pose` with the tibia moved along z so that the bones'
+    least distance at the plateaus is `gap_mm`.
+    """
     surface = _plateau_points(bones[TIBIA])
     moved = pose.copy()
     for _ in range(3):
-        moved[2, 3] += -float(depth_at(bones[FEMUR], apply(moved, surface)).max()) - gap_mm
+        moved[2, 3] += -float(depth_at(bones[FEMUR], transform_points(moved, surface)).max()) - gap_mm
     return moved
 
 
@@ -117,7 +126,9 @@ def _plateau_points(table: Table) -> Points:
 
 
 def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
-    """Return depth under the bone's surface at points (…, 3) of its frame, mm; the border value outside the table."""
+    """Return depth under the bone's surface at points (…, 3) of its frame, mm;
+    the border value outside the table.
+    """
     index = np.moveaxis((points - table.origin_mm) / table.step_mm, -1, 0)[::-1]
     out: NDArray[np.float32] = ndimage.map_coordinates(
         np.ascontiguousarray(table.values[..., 0]), index, order=1, mode="nearest"
@@ -126,7 +137,9 @@ def depth_at(table: Table, points: Points) -> NDArray[np.float32]:
 
 
 def depth_on(table: Table, bone_from_index: Matrix, shape: Shape) -> NDArray[np.float32]:
-    """Return `depth_at` the points of a grid (z, y, x), whose indices (i, j, k, 1) `bone_from_index` (4, 4) takes to the bone's frame."""
+    """Return `depth_at` the points of a grid (z, y, x), whose indices (i, j, k, 1) `bone_from_index` (4,
+    4) takes to the bone's frame.
+    """
     to_node = np.eye(4)
     to_node[:3, :3] = bone_from_index[:3, :3] / table.step_mm
     to_node[:3, 3] = (bone_from_index[:3, 3] - table.origin_mm) / table.step_mm

@@ -8,7 +8,9 @@ from srrd_ray.simulation.anatomy import Field
 
 
 def smooth_noise(rng: np.random.Generator, xyz: tuple[Field, Field, Field], length_mm: float) -> Field:
-    """Return a smooth random field of variance about 1 whose waves are about `length_mm` · 2 long: 12 plane waves."""
+    """Return a smooth random field of variance about 1 whose waves are about `length_mm` · 2 long:
+    12 plane waves.
+    """
     x, y, z = xyz
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), np.float32)
     for _ in range(12):

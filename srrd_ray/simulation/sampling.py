@@ -16,7 +16,8 @@ def fourier_crop(
 ) -> Complex:
     """Return `fine` with `factor` times fewer samples along `axis`: its spectrum, cropped.
 
-    A coarse voxel's centre is the middle of the `factor` fine samples that it covers; the mean over the axis is kept.
+    A coarse voxel's centre is the middle of the `factor` fine samples that it covers;
+    the mean over the axis is kept.
 
     Parameters
     ----------
@@ -39,17 +40,21 @@ def fourier_crop(
     return out
 
 
-def padded(count: int, margin: int) -> int:
-    """Return a transform length of at least `count` + 2 · `margin` that is fast, and even exactly where `count` is."""
+def padded_length(count: int, margin: int) -> int:
+    """Return a transform length of at least `count` + 2 · `margin` that is fast,
+    and even exactly where `count` is.
+    """
     length = count + 2 * margin
     while fft.next_fast_len(length) != length or (length - count) % 2:
         length += 1
     return length
 
 
-def widened(grid: Geometry, margin: int) -> Geometry:
-    """Return `grid` with at least `margin` voxels more on each side, which are acquired and cut off; see `padded`."""
-    shape = [padded(n, margin) for n in grid.shape]
+def widen(grid: Geometry, margin: int) -> Geometry:
+    """Return `grid` with at least `margin` voxels more on each side, which are acquired and cut off;
+    see `padded_length`.
+    """
+    shape = [padded_length(n, margin) for n in grid.shape]
     start = [(n - m) // 2 for n, m in zip(grid.shape, shape, strict=True)]
     return grid.crop((start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))
 

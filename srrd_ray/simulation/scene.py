@@ -1,4 +1,6 @@
-"""From a patient to a `compose.Scene`: shapes, bone volume fraction, lesions and texture on tables in each bone's frame."""
+"""From a patient to a `compose.Scene`: shapes, bone volume fraction,
+lesions and texture on tables in each bone's frame.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from srrd_ray.simulation.trabeculae import random_tile, tile_map
 NODE_MM = 0.7
 WARP_MM = 0.35
 AROUND_MM = 7.0
-"""Deeper outside of a bone nothing asks how deep: over `compose_kernel.FAR_MM`."""
+"""Farther outside of a bone the depth is not used: over `compose_kernel.FAR_MM`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +36,9 @@ class Extent:
         """Return open x, y, z node coordinates of the part of the box between z = `below` and z = `above`."""
         low = (*self.low[:2], max(self.low[2], below))
         high = (*self.high[:2], min(self.high[2], above))
-        x, y, z = (np.arange(a, b + NODE_MM, NODE_MM, dtype=np.float32) for a, b in zip(low, high, strict=True))
+        x, y, z = (
+            np.arange(a, b + NODE_MM, NODE_MM, dtype=np.float32) for a, b in zip(low, high, strict=True)
+        )
         return x[None, None, :], y[None, :, None], z[:, None, None]
 
 
@@ -51,7 +55,9 @@ def build_scene(plan: SimulatedKnee, a: Anatomy, micro: Microstructure, extent: 
     maps = np.concatenate([maps, maps[1:], maps[:1]])
     return Scene(
         bones=tables,
-        soft=_table(extent.nodes(-999.0, 999.0), soft_tissue(rng, a, extent.nodes(-999.0, 999.0)), SOFT_CHANNELS),
+        soft=_table(
+            extent.nodes(-999.0, 999.0), soft_tissue(rng, a, extent.nodes(-999.0, 999.0)), SOFT_CHANNELS
+        ),
         tile=random_tile(rng, micro.bandwidth),
         tile_from_bone=maps,
     )
@@ -70,10 +76,12 @@ def _table(xyz: tuple[Field, Field, Field], channels: dict[str, Field], names: t
     return Table(values, origin, NODE_MM)
 
 
-def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, extent: Extent, bone: int) -> Table:
+def _bone_table(
+    rng: np.random.Generator, a: Anatomy, micro: Microstructure, extent: Extent, bone: int
+) -> Table:
     xyz = extent.nodes(*((-14.0, 999.0) if bone == 0 else (-999.0, 14.0)))
     shape = (anatomy.femur if bone == 0 else anatomy.tibia)(a, *xyz)
-    shape = replace(shape, depth=distance(shape.depth))
+    shape = replace(shape, depth=to_distance(shape.depth))
     lateral = sigmoid(-xyz[0] / 2.5)
     fraction = volume_fraction(rng, micro, bone, shape, xyz)
     low, high = micro.regions[bone]
@@ -94,7 +102,9 @@ def _bone_table(rng: np.random.Generator, a: Anatomy, micro: Microstructure, ext
 
 
 def _around(bone: Table) -> Table:
-    """Return a bone's table without what lies farther than `AROUND_MM` outside of the bone: most of a limb's box."""
+    """Return a bone's table without what lies farther than `AROUND_MM` outside of the bone:
+    most of a limb's box.
+    """
     near = bone.values[..., 0] > -AROUND_MM
     spans = [np.flatnonzero(near.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     if not all(span.size for span in spans):
@@ -105,8 +115,10 @@ def _around(bone: Table) -> Table:
     return Table(np.ascontiguousarray(bone.values[box]), origin, bone.step_mm)
 
 
-def distance(depth: Field) -> Field:
-    """Return depths on nodes as distances from the surface: to first order, divided by the length of their gradient."""
+def to_distance(depth: Field) -> Field:
+    """Return depths on nodes as distances from the surface:
+    to first order, divided by the length of their gradient.
+    """
     gradient: list[Field] = list(np.gradient(depth, NODE_MM))
     slope = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2)
     out: Field = (depth / np.clip(slope, 0.5, 2.0)).astype(np.float32)
@@ -128,7 +140,9 @@ def _cartilage(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Fie
 
 
 def _compact(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]) -> Field:
-    """Thickness of compact bone: the subchondral plate under cartilage, the cortex elsewhere, thicker away from the joint."""
+    """Thickness of compact bone: the subchondral plate under cartilage, the cortex elsewhere,
+    thicker away from the joint.
+    """
     x, y, z = xyz
     plate = a.femoral_plate if bone == 0 else a.tibial_plate
     lateral = sigmoid(-x / 4)
@@ -166,10 +180,12 @@ def _small_bone(
     reach: tuple[float, float],
 ) -> Table:
     xyz = extent.nodes(*reach)
-    depth = distance(of(a, *xyz))
+    depth = to_distance(of(a, *xyz))
     everywhere = {"compact": 0.7, "fraction": 0.22, "rod": 0.4, "cyst": -9.0}
     channels = {name: np.full_like(depth, value) for name, value in everywhere.items()}
     if of is anatomy.patella:
-        channels["cartilage"] = 2.2 * sigmoid((xyz[1] - anatomy.patella_front(a) - 2) / 1.5) * np.ones_like(depth)
+        channels["cartilage"] = (
+            2.2 * sigmoid((xyz[1] - anatomy.patella_front(a) - 2) / 1.5) * np.ones_like(depth)
+        )
     channels |= {"depth": depth, "warp_x": WARP_MM * smooth_noise(rng, xyz, 9.0)}
     return _around(_table(xyz, channels, CHANNELS))

@@ -1,4 +1,4 @@
-"""What lies between and around the bones: menisci, ligaments and tendons, muscles, the limb's outline; depths inside each, mm."""
+"""Soft tissue as depths inside each, mm: menisci, ligaments and tendons, muscles, the limb's outline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ _OUTSIDE_MM, _MARGIN_MM = -9.0, 4.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Belly:
-    """A muscle or vessel: an upright spindle from `low` to `high` (x, y, z mm), its half axes across (x, y) in the middle."""
+    """A muscle or vessel: an upright spindle from `low` to `high` (x, y, z mm), its half axes across (x,
+    y) in the middle.
+    """
 
     low: Point
     high: Point
@@ -57,14 +59,24 @@ def soft_tissue(rng: np.random.Generator, a: Anatomy, xyz: Grid) -> dict[str, Fi
     for vessel in VESSELS.values():
         part, depth = _belly(vessel, size, xyz)
         muscle[part] = np.maximum(np.where(depth > -1.5, np.float32(-1), muscle[part]), depth)
-    return {"meniscus": _menisci(a, xyz), "ligament": _ligaments(a, size, xyz), "muscle": muscle, "limb": limb}
+    return {
+        "meniscus": _menisci(a, xyz),
+        "ligament": _ligaments(a, size, xyz),
+        "muscle": muscle,
+        "limb": limb,
+    }
 
 
 def _limb(a: Anatomy, xyz: Grid) -> tuple[Field, Field]:
-    """Return the depth under the skin, and that of the fascia: fat is thin in front of the knee, thick behind and inside."""
+    """Return the depth under the skin, and that of the fascia:
+    fat is thin in front of the knee, thick behind and inside.
+    """
     x, y, z = xyz
     swell = (
-        1 + 0.0016 * np.maximum(z - 10, 0) + 0.0010 * np.maximum(-z - 45, 0) - 0.06 * np.exp(-(((z + 35) / 22) ** 2))
+        1
+        + 0.0016 * np.maximum(z - 10, 0)
+        + 0.0010 * np.maximum(-z - 45, 0)
+        - 0.06 * np.exp(-(((z + 35) / 22) ** 2))
     )
     front, back = -patella_front(a) + 16.0, 0.62 * a.depth + 22.0 + 0.6 * a.fat
     middle = (back - front) / 2
@@ -82,7 +94,8 @@ def _belly(belly: Belly, size: float, xyz: Grid) -> tuple[tuple[slice, slice, sl
     reach = np.array([*belly.half, 0.0]) * size + _MARGIN_MM
     least, most = np.minimum(low, high) - reach, np.maximum(low, high) + reach
     sides = [
-        slice(*np.searchsorted(v.ravel(), ends)) for v, ends in zip(xyz, zip(least, most, strict=True), strict=True)
+        slice(*np.searchsorted(v.ravel(), ends))
+        for v, ends in zip(xyz, zip(least, most, strict=True), strict=True)
     ]
     x, y, z = xyz[0][:, :, sides[0]], xyz[1][:, sides[1]], xyz[2][sides[2]]
     along = (z - low[2]) / (high[2] - low[2])
@@ -116,14 +129,18 @@ def _ligaments(a: Anatomy, size: float, xyz: Grid) -> Field:
     posterior = 3.2 - np.hypot(x - 2.0 + 0.2 * z, y - 12.0 + 0.5 * z)
     inside = np.minimum(np.maximum(cruciate, posterior), 16.0 - np.abs(z - 2.0))
     wall = 0.5 * a.width * (1 - 0.004 * np.maximum(-z - 8, 0)) + 1.0
-    collateral = np.minimum(1.4 - np.abs(np.abs(x) - wall), np.minimum(6 - np.abs(y), np.minimum(z + 46, 26 - z)))
+    collateral = np.minimum(
+        1.4 - np.abs(np.abs(x) - wall), np.minimum(6 - np.abs(y), np.minimum(z + 46, 26 - z))
+    )
     patellar = _strap((0.0, front - 3, 16 * size), (-3.0, -34.0, -34 * size), (13 * size, 2.6), xyz)
     quadriceps = _strap((0.0, front + 12, 130 * size), (0.0, front - 2, 50 * size), (17 * size, 4.0), xyz)
     return smooth_max(np.maximum(inside, collateral), np.maximum(patellar, quadriceps), 1)
 
 
 def _strap(high: Point, low: Point, half: tuple[float, float], xyz: Grid) -> Field:
-    """Return depth inside a flat band between two points: `half` its half width along x and its half thickness along y."""
+    """Return depth inside a flat band between two points:
+    `half` its half width along x and its half thickness along y.
+    """
     x, y, z = xyz
     along = (z - low[2]) / (high[2] - low[2])
     cx, cy = low[0] + along * (high[0] - low[0]), low[1] + along * (high[1] - low[1])

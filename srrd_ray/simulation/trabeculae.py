@@ -1,9 +1,9 @@
 """Trabecular bone as a two-field level set: B = {f1² + λ² f2² < t(φ, λ)}.
 
-f1 and f2 are independent ring-spectrum Gaussian random fields of unit variance. λ = 0 gives plates, λ = 1 rods, between
-them perforated plates; φ is the bone volume fraction, held exactly by the quantile t. One periodic tile of the two fields,
-in units of the wavelength, serves a whole knee: each compartment samples it through an affine map of its own (wavelength,
-fabric, offset) and a smooth warp.
+f1 and f2 are independent ring-spectrum Gaussian random fields of unit variance. λ = 0 gives plates, λ = 1
+rods, between them perforated plates; φ is the bone volume fraction, held exactly by the quantile t. One
+periodic tile of the two fields, in units of the wavelength, serves a whole knee:
+each compartment samples it through an affine map of its own (wavelength, fabric, offset) and a smooth warp.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from scipy.spatial.transform import Rotation
 TILE_NODES = 240
 SAMPLES_PER_WAVELENGTH = 10.0
 TILE_UNIT = np.float32(4096)
-"""What 1 is in the tile's integers: half the memory of floats, and rounding a thousand times smaller than the voxels' own."""
+"""The integer of value 1 in the tile: half the memory of floats,
+rounding a thousand times smaller than the voxels'.
+"""
 FRACTIONS = np.linspace(0.0, 0.95, 96)
 ROD_WEIGHTS = np.linspace(0.0, 1.0, 21)
 
 
 def random_tile(rng: np.random.Generator, bandwidth: float, nodes: int = TILE_NODES) -> NDArray[np.int16]:
-    """Return two independent periodic fields of mean 0 and SD `TILE_UNIT`, (nodes + 1, nodes + 1, nodes + 1, 2).
+    """Return two independent periodic fields of mean 0 and SD `TILE_UNIT`, (nodes + 1, nodes + 1, nodes + 1,
+    2).
 
     The last plane along each axis repeats the first, so that a cell's far corner needs no wrapping.
 
-    The spectrum is a Gaussian ring of radius ``nodes / SAMPLES_PER_WAVELENGTH`` cycles, relative width (SD) `bandwidth`, cut at 1.75 of it: the real and
-    the imaginary part of one complex transform of uncorrelated complex amplitudes are the two fields.
+    The spectrum is a Gaussian ring of radius ``nodes / SAMPLES_PER_WAVELENGTH`` cycles, relative width (SD)
+    `bandwidth`, cut at 1.75 of it: the real and the imaginary part of one complex transform of uncorrelated
+    complex amplitudes are the two fields.
     """
     ring = nodes / SAMPLES_PER_WAVELENGTH
     reach = min(int(1.75 * ring), nodes // 2 - 1)
@@ -51,7 +55,8 @@ def random_tile(rng: np.random.Generator, bandwidth: float, nodes: int = TILE_NO
 def threshold_table() -> NDArray[np.float32]:
     """Return √t, rows `FRACTIONS`, columns `ROD_WEIGHTS`, such that P(f1² + λ² f2² < t) is the fraction.
 
-    P = ∫ N(v) erf(√((t − λ²v²)/2)) dv over |v| < √t/λ, by 400 midpoints in the angle; inverted by interpolation.
+    P = ∫ N(v) erf(√((t − λ²v²)/2)) dv over |v| < √t/λ, by 400 midpoints in the angle;
+    inverted by interpolation.
     """
     roots = np.linspace(0.0, 4.5, 451)
     table = np.empty((len(FRACTIONS), len(ROD_WEIGHTS)), np.float32)
@@ -69,12 +74,17 @@ def _fraction_below(roots: NDArray[np.float64], rod: float) -> NDArray[np.float6
 
 
 def tile_map(
-    rng: np.random.Generator, wavelength_mm: float, stretch: float, tilt_sd_deg: float, nodes: int = TILE_NODES
+    rng: np.random.Generator,
+    wavelength_mm: float,
+    stretch: float,
+    tilt_sd_deg: float,
+    nodes: int = TILE_NODES,
 ) -> NDArray[np.float64]:
     """Return the affine map (3, 4) from bone mm (x, y, z) to tile nodes.
 
-    The structure is stretched by `stretch` along its main direction: z (perpendicular to the joint surface), tilted by a
-    random angle of SD `tilt_sd_deg`, and turned at random about it. The mean wavelength stays `wavelength_mm`.
+    The structure is stretched by `stretch` along its main direction: z (perpendicular to the joint surface),
+    tilted by a random angle of SD `tilt_sd_deg`, and turned at random about it.
+    The mean wavelength stays `wavelength_mm`.
     """
     tilt = Rotation.from_rotvec([*np.radians(rng.normal(0, tilt_sd_deg, 2)), 0.0])
     turn = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)

@@ -1,8 +1,8 @@
 """The exact truth of a simulated knee: transforms, landmarks, and trabecular sums in small cells.
 
-Sums over cells are additive: BV/TV of any box is Σ n_bone / Σ n_total over the cells inside it, Tb.Th is
-Σ sum_th_mm / Σ n_bone, Tb.Sp is Σ sum_sp_mm / Σ n_marrow. Counted is the trabecular compartment: compact bone, cysts and
-their rims are no part of it.
+Sums over cells are additive: BV/TV of any box is Σ n_bone / Σ n_total over the cells inside it, Tb.Th is Σ
+sum_th_mm / Σ n_bone, Tb.Sp is Σ sum_sp_mm / Σ n_marrow. Counted is the trabecular compartment:
+compact bone, cysts and their rims are no part of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core.bones import BONE_LABELS, BoneName
-from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, transform_points
 from srrd_ray.core.records import COMPARTMENTS, Compartment
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.simulation.anatomy import Anatomy
@@ -46,19 +46,21 @@ class Cell:
 
 
 def truth_cells(scene: Scene, ct: Session, a: Anatomy, voxel_mm: float) -> list[Cell]:
-    """Return the cells of the four weight-bearing regions, measured at `voxel_mm` by exact local thickness."""
+    """Return the cells of the four weight-bearing regions, by exact local thickness at `voxel_mm`."""
     cells: list[Cell] = []
     for bone, label in BONE_LABELS.items():
         index = label - 1
         for side, compartment in enumerate(COMPARTMENTS):
             center = weight_bearing_center(scene, a, index, side)
-            middle = apply(ct.world_from_bone[index], center)
+            middle = transform_points(ct.world_from_bone[index], center)
             cells += _block(scene, ct, (bone, compartment), middle, voxel_mm)
     return cells
 
 
 def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Points:
-    """Return the middle of a region's block in its bone's frame, mm: under the centre of the compartment's surface."""
+    """Return the middle of a region's block in its bone's frame, mm:
+    under the centre of the compartment's surface.
+    """
     x, y = a.centers_x[side], 0.0
     up = np.arange(-12.0, 12.0, 0.05)
     line = np.column_stack([np.full_like(up, x), np.full_like(up, y), up])
@@ -77,7 +79,7 @@ def _block(
     counts = np.array(BLOCK_CELLS) * per_cell
     shape = counts + 2 * margin
     first = middle - (shape[::-1] - 1) / 2 * voxel
-    grid = Geometry.aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
+    grid = Geometry.axis_aligned((int(shape[0]), int(shape[1]), int(shape[2])), (voxel,) * 3, first)
     mineral, label = compose(scene, ct.bone_from_world() @ grid.affine, grid.shape, sharp=True)
     inside = label >= MARROW
     bone = (mineral >= 0.5) & inside
@@ -87,8 +89,14 @@ def _block(
     thickness, spacing = (local_thickness(m, (voxel,) * 3, dtype=np.float32)[window] for m in (solid, hollow))
     inside, bone, marrow = inside[window], bone[window], marrow[window]
     sums = [_cell_sums(v, per_cell) for v in (inside, bone, thickness * bone, marrow, spacing * marrow)]
-    centers = middle + (np.indices(BLOCK_CELLS).reshape(3, -1).T - (np.array(BLOCK_CELLS) - 1) / 2)[:, ::-1] * CELL_MM
-    return [_cell(region, position, [float(s.ravel()[n]) for s in sums], voxel) for n, position in enumerate(centers)]
+    centers = (
+        middle
+        + (np.indices(BLOCK_CELLS).reshape(3, -1).T - (np.array(BLOCK_CELLS) - 1) / 2)[:, ::-1] * CELL_MM
+    )
+    return [
+        _cell(region, position, [float(s.ravel()[n]) for s in sums], voxel)
+        for n, position in enumerate(centers)
+    ]
 
 
 def _cell(region: tuple[BoneName, Compartment], position: Points, sums: list[float], voxel: float) -> Cell:
@@ -118,7 +126,9 @@ def _cell_sums(values: NDArray[np.generic], per_cell: int) -> NDArray[np.float64
     return sums
 
 
-def landmarks(table: Table, session_grids: list[tuple[NDArray[np.float64], Geometry]], count: int = 16) -> Points:
+def landmarks(
+    table: Table, session_grids: list[tuple[NDArray[np.float64], Geometry]], count: int = 16
+) -> Points:
     """Return `count` points of a bone's surface, in its frame, far from each other and inside every image.
 
     `session_grids` pairs (4, 4) world from bone with the image's grid, one for each session.
@@ -126,7 +136,7 @@ def landmarks(table: Table, session_grids: list[tuple[NDArray[np.float64], Geome
     near = np.argwhere(np.abs(table.values[..., 0]) < 0.5 * table.step_mm)
     points = table.origin_mm + near[:, ::-1] * table.step_mm
     for world_from_bone, grid in session_grids:
-        index = grid.lps_to_index(apply(world_from_bone, points))
+        index = grid.lps_to_index(transform_points(world_from_bone, points))
         border = 3.0 / np.array(grid.spacing_mm)
         points = points[((index > border) & (index < np.array(grid.shape) - 1 - border)).all(axis=1)]
     if len(points) == 0:

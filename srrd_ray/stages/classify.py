@@ -11,7 +11,7 @@ import pandas as pd
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import NotEstimableError
-from srrd_ray.core.hashing import hash_of, seed_from
+from srrd_ray.core.hashing import hash_json, seed_from
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Prediction
 from srrd_ray.diagnosis import (
@@ -133,12 +133,14 @@ def _classified(features: Features, knees: pd.DataFrame, config: DiagnosisConfig
         )
         for n in usable
     )
-    return _Classified(models=models, final=fit(data, features.names, config, seed=seed), predictions=predictions)
+    return _Classified(
+        models=models, final=fit(data, features.names, config, seed=seed), predictions=predictions
+    )
 
 
 def sha256_of(model: LinearModel) -> str:
     """Return the hash that predictions carry of the model they come from."""
-    return hash_of(serial.to_json(model))
+    return hash_json(serial.to_json(model))
 
 
 def _label(value: object) -> int | None:
@@ -154,7 +156,9 @@ def _write(
         for p in one.predictions
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    write_table(layout.table("diagnosis"), table.astype({"label": "Int64", "fold": "int64", "probability": "float64"}))
+    write_table(
+        layout.table("diagnosis"), table.astype({"label": "Int64", "fold": "int64", "probability": "float64"})
+    )
     models = DiagnosisModels(
         config=config,
         folds={name: one.models for name, one in found.items()},

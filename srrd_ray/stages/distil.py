@@ -11,7 +11,9 @@ def distil(work: Work[DistillationSettings]) -> Produced:
     """Train the student under the teacher's guidance, with the settings that the search chose for its fold."""
     from srrd_ray.stages.fold_training import distilled_learners  # torch takes seconds to import
 
-    return train_models(work, STAGE.name, plan_of(work, with_winners=True), distilled_learners, ("distilled",))
+    return train_models(
+        work, STAGE.name, plan_of(work, with_winners=True), distilled_learners, ("distilled",)
+    )
 
 
 STAGE = Stage(

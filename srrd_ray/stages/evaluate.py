@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import StoreError
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Patch
@@ -73,7 +73,9 @@ def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
         for patch in read_index(shard):
             patches.setdefault(patch.knee, []).append(patch)
     parts = [
-        patch_truth(cohort, tuple(of_knee)) for knee, of_knee in sorted(patches.items()) if has_truth_of(cohort, knee)
+        patch_truth(cohort, tuple(of_knee))
+        for knee, of_knee in sorted(patches.items())
+        if has_truth_of(cohort, knee)
     ]
     return pd.concat(parts, ignore_index=True) if parts else None
 
@@ -91,7 +93,7 @@ def target_errors_mm(
         if error.code == "truth-missing":
             return None
         raise
-    offset = apply(found.matrix, truth.landmarks) - apply(truth.matrix, truth.landmarks)
+    offset = transform_points(found.matrix, truth.landmarks) - transform_points(truth.matrix, truth.landmarks)
     return found.quality.accepted, np.linalg.norm(offset, axis=1)
 
 
@@ -138,7 +140,8 @@ def _regression(
         empty: Mapping[str, Json] = {model: metrics.absent_regression(why) for model in MODELS}
         return {name: empty, f"{name}_comparison": metrics.absent(("delta_icc", "delta_icc_ci"), why)}
     tables: dict[str, pd.DataFrame] = {
-        model: with_reference(predictions[predictions["model"] == model], reference, PARAMETERS) for model in MODELS
+        model: with_reference(predictions[predictions["model"] == model], reference, PARAMETERS)
+        for model in MODELS
     }
     held = {model: table for model, table in tables.items() if not table.empty}
     if mr is not None:
@@ -150,7 +153,9 @@ def _regression(
 def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:
     table = read_of_run(layout, "diagnosis")
     if table is None:
-        empty: dict[str, Json] = {m: metrics.absent(("auc", "auc_ci"), "no table of diagnoses") for m in NEVER_NULL}
+        empty: dict[str, Json] = {
+            m: metrics.absent(("auc", "auc_ci"), "no table of diagnoses") for m in NEVER_NULL
+        }
         return {**empty, "delong_p": None, "reason": "no table of diagnoses"}
     known = table[table["label"].notna()]
     reasons = read_models(layout).not_estimable
@@ -160,7 +165,9 @@ def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:
         if not chosen.empty:
             found[model] = metrics.diagnosis(chosen, seed)
         elif model in NEVER_NULL or model in reasons:
-            found[model] = metrics.absent(("auc", "auc_ci"), reasons.get(model, "no predictions of this model"))
+            found[model] = metrics.absent(
+                ("auc", "auc_ci"), reasons.get(model, "no predictions of this model")
+            )
     return {**found, **metrics.delong(known)}
 
 

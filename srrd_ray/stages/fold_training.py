@@ -91,7 +91,7 @@ def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
     measures = read_table(layout.table("measures"), MEASURED)
     none, rows = measures.iloc[:0], dict(tuple(measures.groupby("store", sort=False)))
     parts = [_load_shard(path, rows.get(path.stem, none)) for path in shards if patch_store.read_index(path)]
-    data = DistillationData.joined(parts) if parts else None
+    data = DistillationData.concatenate(parts) if parts else None
     if data is None or len(data) == 0:
         raise InputError(
             "patches-none",
@@ -104,12 +104,12 @@ def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
 def read_data(plan: DistilPlan) -> DistillationData:
     """Return the cubes of a plan's patients."""
     data = load_data(plan.layout, plan.shards)
-    return data.of_patients(set(plan.folds))
+    return data.select_patients(set(plan.folds))
 
 
 def training_part(data: DistillationData, folds: Folds, fold: int) -> DistillationData:
     """Return the cubes of the patients outside `fold`: all that its models may see."""
-    return data.of_patients({patient for patient, test in folds.items() if test != fold})
+    return data.select_patients({patient for patient, test in folds.items() if test != fold})
 
 
 def teacher_and_baseline_learners(plan: DistilPlan) -> Iterator[Learner]:
@@ -118,7 +118,9 @@ def teacher_and_baseline_learners(plan: DistilPlan) -> Iterator[Learner]:
     for fold in plan.fold_numbers():
         part = training_part(data, plan.folds, fold)
         yield TeacherLearner(learner_name(fold, "teacher"), part, plan.config, plan.seed_of(fold, "teacher"))
-        yield StudentLearner(learner_name(fold, "baseline"), part, plan.config, plan.seed_of(fold, "baseline"))
+        yield StudentLearner(
+            learner_name(fold, "baseline"), part, plan.config, plan.seed_of(fold, "baseline")
+        )
 
 
 def distilled_learners(plan: DistilPlan) -> Iterator[Learner]:
@@ -181,7 +183,9 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
 
 def _load_network(network: PatchRegressor, path: Path) -> None:
     tensors, _ = load_tensors(path)
-    mine = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    mine = {
+        key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")
+    }
     load_into(network, mine, path.name)
 
 

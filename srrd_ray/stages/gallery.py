@@ -17,10 +17,10 @@ from srrd_ray.imaging.images import read_image
 from srrd_ray.report.gallery import Curve, Gallery, Scanner, Shown, render_gallery
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.simulation import ct, phantoms
-from srrd_ray.simulation.cohort import VIEWS, posed_knee
+from srrd_ray.simulation.cohort import VIEWS, pose_knee
 from srrd_ray.simulation.compose import compose
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
-from srrd_ray.simulation.measured import measured_mtf, measured_noise_power
+from srrd_ray.simulation.measured import measure_mtf, measure_noise_power
 from srrd_ray.simulation.patients import SimulatedKnee
 from srrd_ray.stages.simulate import knee_paths
 from srrd_ray.stages.truth import cells_of, parameters_of, read_poses
@@ -76,13 +76,17 @@ def _shown(root: Path, plan: SimulatedKnee) -> Shown:
     images = KneeImages(
         side=plan.knee.side,
         ct=read_image(ct_path).volume,
-        bones=Volume(array=np.where(labels.array <= 2, labels.array, 0).astype(np.uint8), geometry=labels.geometry),
+        bones=Volume(
+            array=np.where(labels.array <= 2, labels.array, 0).astype(np.uint8), geometry=labels.geometry
+        ),
         mr=read_image(mr_path).volume,
         poses={bone: pose.matrix for bone, pose in read_poses(root, plan.knee).items()},
     )
     worn = "valgus" if plan.valgus else "varus"
-    words = f"KL {plan.kl_grade}, {plan.sex}, {plan.age:.0f} years, hospital {plan.hospital + 1}, {worn} pattern"
-    return Shown(knee=plan.knee, words=words, images=images, zoom=_zoom(root, plan, images), zoom_mm=ZOOM_MM)
+    words = (
+        f"KL {plan.kl_grade}, {plan.sex}, {plan.age:.0f} years, hospital {plan.hospital + 1}, {worn} pattern"
+    )
+    return Shown(knee=plan.knee, title=words, images=images, zoom=_zoom(root, plan, images), zoom_mm=ZOOM_MM)
 
 
 def _is_dicom(root: Path, plan: SimulatedKnee) -> bool:
@@ -96,30 +100,32 @@ def _zoom(root: Path, plan: SimulatedKnee, images: KneeImages) -> Mapping[str, N
     middle = mine[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64).mean(axis=0)
     count = round(ZOOM_MM / ZOOM_PIXEL_MM)
     first = middle - np.array([0.0, ZOOM_MM / 2, ZOOM_MM / 2])
-    square = Geometry.aligned((count, count, 1), (ZOOM_PIXEL_MM,) * 3, first)
+    square = Geometry.axis_aligned((count, count, 1), (ZOOM_PIXEL_MM,) * 3, first)
     seen: dict[str, NDArray[np.float32]] = {"truth": _structure(plan, square)}
     if images.mr is not None:
-        seen["MR"] = images.mr.onto(square, images.poses["tibia"], order=0).array[:, :, 0]
-    seen["CT"] = images.ct.onto(square, order=0, fill=-1000).array[:, :, 0]
+        seen["MR"] = images.mr.resample_onto(square, images.poses["tibia"], order=0).array[:, :, 0]
+    seen["CT"] = images.ct.resample_onto(square, order=0, fill=-1000).array[:, :, 0]
     return {name: values[::-1] for name, values in seen.items()}
 
 
 def _structure(plan: SimulatedKnee, grid: Geometry) -> NDArray[np.float32]:
-    knee = posed_knee(plan, VIEWS[plan.profile].extent)
-    mineral, _ = compose(knee.scene, knee.sessions["ct"].bone_from_world() @ grid.affine, grid.shape, sharp=True)
+    knee = pose_knee(plan, VIEWS[plan.profile].extent)
+    mineral, _ = compose(
+        knee.scene, knee.sessions["ct"].bone_from_world() @ grid.affine, grid.shape, sharp=True
+    )
     return mineral[:, :, 0]
 
 
 def _scanner(number: int, protocol: ct.CtProtocol) -> Scanner:
     pixel, kernel = protocol.pixel_mm, "edge-enhancing" if protocol.overshoot else "smooth"
     words = f"hospital {number + 1}: {pixel} × {protocol.slice_mm} mm, {protocol.energy_kev:g} keV, {kernel}"
-    return Scanner(words=words, noise_power=_noise_power(protocol), transfer=_transfer(protocol))
+    return Scanner(title=words, noise_power=_noise_power(protocol), transfer=_transfer(protocol))
 
 
 def _noise_power(protocol: ct.CtProtocol) -> Curve:
     grid = _grid(protocol, (32, 256, 256))
-    noise = ct.correlated_noise(np.random.default_rng(0), grid, protocol, protocol.noise_hu)
-    found = measured_noise_power(noise, (protocol.pixel_mm, protocol.pixel_mm))
+    noise = ct.sample_noise(np.random.default_rng(0), grid, protocol, protocol.noise_hu)
+    found = measure_noise_power(noise, (protocol.pixel_mm, protocol.pixel_mm))
     radius = ct.radial_frequency((256, 256), (protocol.pixel_mm, protocol.pixel_mm))
     cell = (1 / (256 * protocol.pixel_mm)) ** 2
     scale = protocol.noise_hu**2 / (float(ct.noise_power(radius, protocol).sum()) * cell)
@@ -129,9 +135,11 @@ def _noise_power(protocol: ct.CtProtocol) -> Curve:
 def _transfer(protocol: ct.CtProtocol) -> Curve:
     grid = _grid(protocol, (8, 96, 96))
     session = ct.CtSession(mineral_density=1.0, marrow_hu=-50.0, noise_factor=1.0, seed=0)
-    image = ct.noiseless(phantoms.edge(EDGE), phantoms.at_rest(), grid, protocol, ct.hu_table(protocol, session))
+    image = ct.acquire_noiseless(
+        phantoms.edge_scene(EDGE), phantoms.identity_poses(), grid, protocol, ct.hu_table(protocol, session)
+    )
     place = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
-    found = measured_mtf(image, place @ (EDGE / np.linalg.norm(EDGE)))
+    found = measure_mtf(image, place @ (EDGE / np.linalg.norm(EDGE)))
     seen = (found.x <= 0.5 / protocol.pixel_mm) & (np.arange(found.x.size) % 3 == 0)
     frequency = found.x[seen]
     prescribed = ct.mtf(frequency, protocol.psf_mm, protocol.overshoot).astype(np.float64)
@@ -141,4 +149,4 @@ def _transfer(protocol: ct.CtProtocol) -> Curve:
 def _grid(protocol: ct.CtProtocol, shape: tuple[int, int, int]) -> Geometry:
     spacing = np.array([protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm])
     first = -(np.array(shape) - 1) / 2 * spacing
-    return Geometry.aligned(shape, spacing, first[::-1])
+    return Geometry.axis_aligned(shape, spacing, first[::-1])

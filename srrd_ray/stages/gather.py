@@ -33,12 +33,16 @@ def gather_parts(layout: RunLayout, name: str, knees: Sequence[Knee]) -> Path:
 
 def gather_predictions(layout: RunLayout, shards: Sequence[str]) -> Path:
     """Return the path of ``tables/predictions.parquet``, the parts of `shards` one after the other."""
-    return _join(layout.table("predictions"), [layout.shard_part("predictions", shard) for shard in sorted(shards)])
+    return _join(
+        layout.table("predictions"), [layout.shard_part("predictions", shard) for shard in sorted(shards)]
+    )
 
 
 def _join(path: Path, parts: Sequence[Path]) -> Path:
     if not parts:
-        raise InputError("table-empty", f"nothing to gather into {path.name}", todo="Look at the failed knees above.")
+        raise InputError(
+            "table-empty", f"nothing to gather into {path.name}", todo="Look at the failed knees above."
+        )
     join_tables(path, parts)
     return path
 
@@ -64,7 +68,9 @@ def _images(layout: RunLayout, knees: Sequence[Knee]) -> Iterator[tuple[str, Kne
                 yield stored.voxels_sha256 or stored.sha256, knee
 
 
-def write_knees(layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[Knee], folds: int, seed: int) -> Path:
+def write_knees(
+    layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[Knee], folds: int, seed: int
+) -> Path:
     """Return the path of ``tables/knees.parquet``: every knee of the cohort; `fold` is null for those that were lost.
 
     All knees of a patient share a fold; folds are balanced in osteoarthritis.

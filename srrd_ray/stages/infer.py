@@ -93,11 +93,15 @@ def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
     return out / "report.html"
 
 
-def parameter_maps(bones: Volume[np.uint8], reading: KneeReading) -> dict[ParameterSymbol, Volume[np.float32]]:
+def parameter_maps(
+    bones: Volume[np.uint8], reading: KneeReading
+) -> dict[ParameterSymbol, Volume[np.float32]]:
     """Return each parameter on the CT grid: in each bone, blended from the cubes of that bone; NaN elsewhere."""
     maps = {}
     for parameter in PARAMETERS:
-        painted = [_painted(bones, reading.table[reading.table["bone"] == bone], bone, parameter) for bone in BONES]
+        painted = [
+            _painted(bones, reading.table[reading.table["bone"] == bone], bone, parameter) for bone in BONES
+        ]
         array = reduce(lambda first, second: np.where(np.isnan(first), second, first), painted)
         maps[parameter] = Volume(array=array, geometry=bones.geometry)
     return maps

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.cohort.tables import MODALITIES, with_places
+from srrd_ray.cohort.tables import MODALITIES, with_parsed_paths
 from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_voxels
@@ -22,7 +22,7 @@ from srrd_ray.stages.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 
 __all__ = ["IngestConfig", "ingest", "under_its_name"]
 
@@ -84,7 +84,9 @@ def _ingest_image(series: Series, layout: RunLayout, config: IngestConfig) -> St
     )
 
 
-def _ingest_masks(knee: CohortKnee, image: StoredVolume, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
+def _ingest_masks(
+    knee: CohortKnee, image: StoredVolume, layout: RunLayout, config: IngestConfig
+) -> list[StoredVolume]:
     """Write the given bone masks of one image as labels on its grid."""
     given = {bone: path for bone, modality, path in knee.masks if modality == image.image}
     if not given:
@@ -158,7 +160,9 @@ def paired_source(item: WorkItem) -> CohortKnee:
         `pair-incomplete`.
     """
     source = item.source
-    missing = " and ".join(name.upper() for name in MODALITIES if source is None or source.series(name) is None)
+    missing = " and ".join(
+        name.upper() for name in MODALITIES if source is None or source.series(name) is None
+    )
     if source is None or missing:
         raise InputError(
             "pair-incomplete",
@@ -167,7 +171,7 @@ def paired_source(item: WorkItem) -> CohortKnee:
             expected="CT and MR",
             todo="The pipeline learns from pairs; for CT alone use srrd infer.",
         )
-    return with_places(source)
+    return with_parsed_paths(source)
 
 
 STAGE = Stage(

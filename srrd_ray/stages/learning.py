@@ -63,7 +63,9 @@ def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]
 
     The name of the training stands for its inputs, so that only the very same training is resumed.
     """
-    training = Training(name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings)
+    training = Training(
+        name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings
+    )
     yield trainer_of(work).fit(training, lambda line: log.info("%-16s %s", stage, line))
     training.discard()
 

@@ -16,11 +16,11 @@ from srrd_ray.core.records import COMPARTMENTS, Knee, Patch
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.morphometry.apparent import apparent_of, values_of
+from srrd_ray.morphometry.apparent import apparent_measures, super_resolve_trabecular
 from srrd_ray.morphometry.maps import region_measures
 from srrd_ray.morphometry.marrow import mr_bone_fraction
 from srrd_ray.morphometry.paper import paper_measures
-from srrd_ray.morphometry.resolve import MorphometryConfig, box_corners, box_mask, window_round
+from srrd_ray.morphometry.resolve import MorphometryConfig, box_corners, box_mask, window_around
 from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.layout import RunLayout
@@ -79,7 +79,9 @@ def _bone_rows(
     for compartment in COMPARTMENTS:
         own = [patch for patch in patches if patch.compartment == compartment]
         if own:
-            yield from _region_rows(Volume(array=fraction, geometry=image.geometry), inside, to_mr, own, config)
+            yield from _region_rows(
+                Volume(array=fraction, geometry=image.geometry), inside, to_mr, own, config
+            )
 
 
 def _region_rows(
@@ -90,21 +92,24 @@ def _region_rows(
     config: MorphometryConfig,
 ) -> Iterator[Row]:
     corners = np.stack([box_corners(patch.center_lps_mm, config.box_mm, to_mr) for patch in patches])
-    start, shape = window_round(fraction.geometry, corners, config.halo_mm)
+    start, shape = window_around(fraction.geometry, corners, config.halo_mm)
     near = fraction.crop(start, shape)
     mask = Volume(array=inside, geometry=fraction.geometry).crop(start, shape).array
     if config.method == "paper":
         yield from _paper_rows(near, mask, to_mr, patches, config)
         return
-    found = apparent_of(near, mask, config)
+    found = super_resolve_trabecular(near, mask, config)
     grid = found.fraction.geometry
-    rois = [found.seen & box_mask(grid, np.linalg.inv(to_mr), p.center_lps_mm, config.box_mm) for p in patches]
+    rois = [
+        found.trabecular & box_mask(grid, np.linalg.inv(to_mr), p.center_lps_mm, config.box_mm)
+        for p in patches
+    ]
     maps = found.maps(np.logical_or.reduce(rois), config.threads)
     method = f"apparent, marrow reference, {config.thickness} Tb.Th, {config.target_mm:g} mm, open border"
     for patch, roi in zip(patches, rois, strict=True):
         coverage = float(np.count_nonzero(roi)) * config.target_mm**3 / float(np.prod(config.box_mm))
         if coverage >= config.min_coverage:
-            values = values_of(found.share(roi), region_measures(maps, roi), config)
+            values = apparent_measures(found.mean_fraction(roi), region_measures(maps, roi), config)
             yield _row(patch, values, coverage, method)
 
 
@@ -120,7 +125,9 @@ def _paper_rows(
         coverage = float(np.count_nonzero(roi)) * image.geometry.voxel_mm3 / float(np.prod(config.box_mm))
         if coverage >= config.min_coverage:
             found = paper_measures(image.array, roi, image.geometry.spacing_mm)
-            row = _row(patch, (found.bvtv, found.tb_th_mm, found.tb_sp_mm), coverage, "published 2D algorithm")
+            row = _row(
+                patch, (found.bvtv, found.tb_th_mm, found.tb_sp_mm), coverage, "published 2D algorithm"
+            )
             yield row | {"Tb.N": found.tb_n_per_mm}
 
 

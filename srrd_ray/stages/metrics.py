@@ -136,7 +136,9 @@ def _mean(table: pd.DataFrame, seed: int) -> dict[str, Json]:
         [
             (
                 AGREEMENT,
-                lambda: _interval("icc", mean_icc(patient_pairs_of(table, PARAMETERS), seed=seed, resamples=RESAMPLES)),
+                lambda: _interval(
+                    "icc", mean_icc(patient_pairs_of(table, PARAMETERS), seed=seed, resamples=RESAMPLES)
+                ),
             )
         ]
     )
@@ -145,7 +147,10 @@ def _mean(table: pd.DataFrame, seed: int) -> dict[str, Json]:
 def diagnosis(table: pd.DataFrame, seed: int) -> dict[str, Json]:
     """Return discrimination and calibration of one model; `table` has label, probability and participant."""
     labels = table["label"].to_numpy(dtype=np.int64)
-    scores, patients = table["probability"].to_numpy(dtype=np.float64), table["participant"].to_numpy(dtype=str)
+    scores, patients = (
+        table["probability"].to_numpy(dtype=np.float64),
+        table["participant"].to_numpy(dtype=str),
+    )
 
     def discrimination() -> dict[str, Json]:
         require_both_classes(labels, MIN_POSITIVES)
@@ -175,14 +180,20 @@ def delong(table: pd.DataFrame) -> dict[str, Json]:
     """Return p and z of distilled against baseline on the knees of both; `table` has a row a knee and model."""
 
     def compute() -> dict[str, Json]:
-        wide = table.pivot(index=["participant", "side", "label"], columns="model", values="probability").reset_index()
+        wide = table.pivot(
+            index=["participant", "side", "label"], columns="model", values="probability"
+        ).reset_index()
         missing = {"distilled", "baseline"} - set(wide.columns)
         if missing:
-            raise NotEstimableError("model-absent", "no predictions of a model", got=", ".join(sorted(missing)))
+            raise NotEstimableError(
+                "model-absent", "no predictions of a model", got=", ".join(sorted(missing))
+            )
         wide = wide.dropna(subset=["distilled", "baseline"])
         labels = wide["label"].to_numpy(dtype=np.int64)
         require_both_classes(labels, MIN_POSITIVES)
-        found = delong_test(labels, wide["distilled"], wide["baseline"], wide["participant"].to_numpy(dtype=str))
+        found = delong_test(
+            labels, wide["distilled"], wide["baseline"], wide["participant"].to_numpy(dtype=str)
+        )
         return {"delong_p": found.p, "delong_z": found.z, "delta_auc": found.auc_a - found.auc_b}
 
     return estimated([(("delong_p", "delong_z", "delta_auc"), compute)])

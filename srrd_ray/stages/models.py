@@ -72,7 +72,9 @@ class Model:
     networks: dict[int, PatchRegressor]
 
 
-def store_model(folder: Path, name: ModelName, config: DistillationConfig, folds: Sequence[StoredFold]) -> Path:
+def store_model(
+    folder: Path, name: ModelName, config: DistillationConfig, folds: Sequence[StoredFold]
+) -> Path:
     """Return `folder` after writing the networks and their card, whole or not at all."""
     with replacing(folder) as beside:
         beside.mkdir()
@@ -99,7 +101,10 @@ def load_model(folder: Path) -> Model:
     path = folder / CARD
     if not path.is_file():
         raise StoreError(
-            "model-missing", "no model.json", where=folder.name, todo="Name the folder RUN/models/<name> of a run."
+            "model-missing",
+            "no model.json",
+            where=folder.name,
+            todo="Name the folder RUN/models/<name> of a run.",
         )
     text = path.read_text(encoding="utf-8")
     schemas.validate("model", _parsed(text, folder.name), folder.name)

@@ -19,7 +19,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
-from srrd_ray.patches.sampling import MR_SHAPE, holds, mr_grid
+from srrd_ray.patches.sampling import MR_SHAPE, contains_grid, mr_grid
 from srrd_ray.stages.poses import accepted_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.layout import RunLayout
@@ -51,14 +51,16 @@ class PairedMr:
     def sees(self, point: SubchondralPoint) -> bool:
         """Return whether the cube at `point` lies inside the MR's field of view."""
         to_mr = self.transforms.get(point.bone)
-        return to_mr is not None and holds(self.volume, mr_grid(point.center_lps_mm), to_mr)
+        return to_mr is not None and contains_grid(self.volume, mr_grid(point.center_lps_mm), to_mr)
 
 
 def plan_shards(knees: Sequence[Knee], knees_per_shard: int) -> dict[str, tuple[Knee, ...]]:
     """Return the knees of each shard of a cohort by its name: in order of their keys, `knees_per_shard` each."""
     ordered = sorted(knees)
     starts = range(0, len(ordered), knees_per_shard)
-    return {f"shard-{n:05d}": tuple(ordered[start : start + knees_per_shard]) for n, start in enumerate(starts)}
+    return {
+        f"shard-{n:05d}": tuple(ordered[start : start + knees_per_shard]) for n, start in enumerate(starts)
+    }
 
 
 def write_shard(path: Path, knees: Sequence[Knee], layout: RunLayout, config: PatchConfig) -> list[Outcome]:
@@ -77,9 +79,11 @@ def write_shard(path: Path, knees: Sequence[Knee], layout: RunLayout, config: Pa
         try:
             cut.append((knee, cut_knee(knee, layout, config)))
         except Exception as failure:  # this knee's outcome; the others go on
-            error = Fault.of(failure)
+            error = Fault.from_error(failure)
         status: Status = "failed" if error else "done"
-        outcomes.append(Outcome(knee=knee, stage=NAME, status=status, seconds=perf_counter() - started, error=error))
+        outcomes.append(
+            Outcome(knee=knee, stage=NAME, status=status, seconds=perf_counter() - started, error=error)
+        )
     _write(path, cut)
     return outcomes
 
@@ -146,7 +150,9 @@ def _paired(knee: Knee, layout: RunLayout) -> PairedMr:
     path = layout.volume(knee, "mr")
     transforms = dict(_accepted(knee, layout)) if path.exists() else {}
     if not transforms:
-        nothing = Volume(array=np.zeros((1, 1, 1), dtype=np.float32), geometry=Geometry.aligned((1, 1, 1), (1, 1, 1)))
+        nothing = Volume(
+            array=np.zeros((1, 1, 1), dtype=np.float32), geometry=Geometry.axis_aligned((1, 1, 1), (1, 1, 1))
+        )
         return PairedMr(volume=nothing, transforms={}, scale=1.0)
     volume = omezarr.read_volume(path)
     scale = max(float(np.percentile(volume.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)
@@ -177,7 +183,9 @@ def _write(path: Path, cut: Sequence[tuple[Knee, KneeCubes]]) -> None:
     ]
     names = sorted(cut[0][1].arrays) if cut else ["has_mr"]
     empty: Arrays = {"has_mr": np.zeros(0, dtype=np.bool_)}
-    arrays = {name: np.concatenate([cubes.arrays[name] for _, cubes in cut]) for name in names} if cut else empty
+    arrays = (
+        {name: np.concatenate([cubes.arrays[name] for _, cubes in cut]) for name in names} if cut else empty
+    )
     counts = {
         "outside_volume": sum(cubes.outside_volume for _, cubes in cut),
         "outside_bone": sum(cubes.outside_bone for _, cubes in cut),

@@ -82,7 +82,9 @@ def predictions_of(shard: Path, models: Path, folds: Mapping[str, int]) -> pd.Da
     return rows.sort_values(["row", "model"], ignore_index=True)[list(COLUMNS)]
 
 
-def read_knee(ct: Volume[Scalar], bones: Volume[np.uint8], side: Side, model: Path, config: PatchConfig) -> KneeReading:
+def read_knee(
+    ct: Volume[Scalar], bones: Volume[np.uint8], side: Side, model: Path, config: PatchConfig
+) -> KneeReading:
     """Return what the ensemble of `model` reads in the CT (HU) of one knee, given the labels of its bones.
 
     Raises
@@ -109,7 +111,9 @@ def read_knee(ct: Volume[Scalar], bones: Volume[np.uint8], side: Side, model: Pa
     )
 
 
-def predict_ensemble(model: Model, images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Values, Values]:
+def predict_ensemble(
+    model: Model, images: NDArray[np.generic], masks: NDArray[np.uint8]
+) -> tuple[Values, Values]:
     """Return mean and SD (n, parameter) of the equal mixture of the folds' predictive distributions."""
     found = [predict(network, images, masks) for network in model.networks.values()]
     means, sds = np.stack([mean for mean, _ in found]), np.stack([sd for _, sd in found])
@@ -121,7 +125,9 @@ def ensemble_distance(
     model: Model, images: NDArray[np.int16], masks: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
 ) -> Distance:
     """Return the distance to the nearest of the folds' training sets."""
-    distances = [fingerprint_distance(fold.fingerprint, images, masks, spacing_mm) for fold in model.card.folds]
+    distances = [
+        fingerprint_distance(fold.fingerprint, images, masks, spacing_mm) for fold in model.card.folds
+    ]
     return min(distances, key=lambda distance: distance.largest)
 
 

@@ -22,14 +22,14 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.registration.bones import segment_ct_bones
-from srrd_ray.registration.quality import assess, refused
+from srrd_ray.registration.quality import assess, refuse
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
 from srrd_ray.stages.poses import write_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
-from srrd_ray.synthesis.bias import flattened
+from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
 
 Hu = Volume[np.float32]
@@ -68,10 +68,10 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
     try:
         sct_bones = segment_ct_bones(sct, knee.side, config.bones)
     except InputError as error:
-        found = [_transform(knee, bone, np.eye(4), refused(f"synthetic-{error.code}")) for bone in BONES]
+        found = [_transform(knee, bone, np.eye(4), refuse(f"synthetic-{error.code}")) for bone in BONES]
         _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
         return found
-    images = KneeImages(ct=ct, flat_mr=flattened(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
+    images = KneeImages(ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
     found = [register_one(knee, bone, images, config) for bone in BONES]
     figures = [_figures(transform, images) for transform in found]
     _write(knee, layout, found, figures, ct_bones)
@@ -102,13 +102,13 @@ def register_one(knee: Knee, bone: BoneName, images: KneeImages, config: Registr
     """Return the pose of one bone and its judgement."""
     masks = images.ct_bones.array == BONE_LABELS[bone], images.sct_bones.array == BONE_LABELS[bone]
     if not (masks[0].any() and masks[1].any()):
-        return _transform(knee, bone, np.eye(4), refused("bone-missing"))
+        return _transform(knee, bone, np.eye(4), refuse("bone-missing"))
     try:
         result = _pose(images, masks, config)
     except RegistrationError as error:
-        return _transform(knee, bone, np.eye(4), refused(error.code))
+        return _transform(knee, bone, np.eye(4), refuse(error.code))
     except RuntimeError:
-        return _transform(knee, bone, np.eye(4), refused("optimizer-failed"))
+        return _transform(knee, bone, np.eye(4), refuse("optimizer-failed"))
     return _transform(knee, bone, result.matrix, assess(images.ct, images.sct, masks, result, config))
 
 
@@ -121,7 +121,9 @@ def _pose(images: KneeImages, masks: tuple[Mask, Mask], config: RegistrationConf
 def _transform(
     knee: Knee, bone: BoneName, matrix: Matrix4 | NDArray[np.float64], quality: RegistrationQuality
 ) -> BoneTransform:
-    return BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(matrix), quality=quality)
+    return BoneTransform(
+        knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(matrix), quality=quality
+    )
 
 
 def _read(knee: Knee, layout: RunLayout, image: Image) -> Hu:
@@ -138,7 +140,11 @@ def _figures(transform: BoneTransform, images: KneeImages) -> SynthesisMetrics:
 
 
 def _write(
-    knee: Knee, layout: RunLayout, found: list[BoneTransform], figures: list[SynthesisMetrics], ct_bones: Labels
+    knee: Knee,
+    layout: RunLayout,
+    found: list[BoneTransform],
+    figures: list[SynthesisMetrics],
+    ct_bones: Labels,
 ) -> None:
     for transform in found:
         write_pose(layout, transform)
@@ -176,7 +182,7 @@ def _mapped(ct_bones: Labels, transform: BoneTransform, grid: Geometry) -> Mask:
     """Return the bone of a transform on the grid of the MR."""
     inside = (ct_bones.array == BONE_LABELS[transform.bone]).astype(np.float32)
     to_ct = np.linalg.inv(np.array(transform.matrix))
-    return Volume(array=inside, geometry=ct_bones.geometry).onto(grid, to_ct).array > 0.5
+    return Volume(array=inside, geometry=ct_bones.geometry).resample_onto(grid, to_ct).array > 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

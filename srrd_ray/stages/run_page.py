@@ -81,7 +81,10 @@ def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
     if registration is None or registration.empty:
         return ()
     worse = (
-        registration[registration["accepted"]].groupby(["participant", "side"], sort=True)["surface_mm"].max().dropna()
+        registration[registration["accepted"]]
+        .groupby(["participant", "side"], sort=True)["surface_mm"]
+        .max()
+        .dropna()
     )
     ranked = worse.reset_index().sort_values(["surface_mm", "participant", "side"], ignore_index=True)
     places = {0: "best", len(ranked) // 2: "median", len(ranked) - 1: "worst"} if len(ranked) else {}
@@ -99,7 +102,9 @@ def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
 
 
 def _refused(registration: pd.DataFrame, knee: Knee) -> str:
-    mine = registration[(registration["participant"] == knee.participant) & (registration["side"] == knee.side)]
+    mine = registration[
+        (registration["participant"] == knee.participant) & (registration["side"] == knee.side)
+    ]
     bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in mine.itertuples() if not row.accepted]
     return f" ({'; '.join(bad)})" if bad else ""
 

@@ -19,7 +19,7 @@ from srrd_ray.simulation.mr import Sequence as MrSequence
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.dicom_scans import ct_header, ct_pixels, mr_header, mr_pixels
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.places import remove_tree
+from srrd_ray.storage.paths import remove_tree
 from srrd_ray.storage.tables import write_table
 
 TRUTH_SCHEMA = "srrd-truth/1"
@@ -33,7 +33,9 @@ class Scans:
     dicom: bool = False
 
 
-def simulate_knee(plan: SimulatedKnee, out: Path, view: View | None = None, scans: Scans | None = None) -> list[Path]:
+def simulate_knee(
+    plan: SimulatedKnee, out: Path, view: View | None = None, scans: Scans | None = None
+) -> list[Path]:
     """Write the images and the truth of one knee under the cohort root `out`; return the paths, the truth's last.
 
     Each file is whole or absent, and the same bytes for a plan whatever the order or the worker, of one kind of processor.
@@ -75,7 +77,9 @@ def write_tables(plans: Sequence[SimulatedKnee], out: Path) -> list[Path]:
     people = {p.knee.participant: (p.knee.participant, p.age, p.sex, p.bmi) for p in plans}
     knees = sorted((p.knee.participant, p.knee.side, p.kl_grade, p.oa) for p in plans)
     return [
-        _write_tsv(out / "participants.tsv", ("participant_id", "age", "sex", "bmi"), sorted(people.values())),
+        _write_tsv(
+            out / "participants.tsv", ("participant_id", "age", "sex", "bmi"), sorted(people.values())
+        ),
         _write_tsv(out / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), knees),
     ]
 
@@ -98,7 +102,9 @@ def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
         "oa": plan.oa,
         "hospital": plan.hospital,
         "transforms": images.transforms,
-        "landmarks_ct_lps": {bone: np.round(points, 4).tolist() for bone, points in images.landmarks_ct_lps.items()},
+        "landmarks_ct_lps": {
+            bone: np.round(points, 4).tolist() for bone, points in images.landmarks_ct_lps.items()
+        },
         "nuisance": images.nuisance,
     }
     return json.dumps(truth, indent=2, sort_keys=True, allow_nan=False) + "\n"

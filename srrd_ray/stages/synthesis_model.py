@@ -88,13 +88,17 @@ def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
     """
     tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
     own = {
-        key.removeprefix(f"{GENERATOR}."): value for key, value in tensors.items() if key.startswith(f"{GENERATOR}.")
+        key.removeprefix(f"{GENERATOR}."): value
+        for key, value in tensors.items()
+        if key.startswith(f"{GENERATOR}.")
     }
     load_into(Generator(config), own, weights.name)
     path = model_dir / f"{GENERATOR}.safetensors"
     save_tensors(path, own, {"network": GENERATOR})
     card = SynthesisCard(
-        config=config, weights={path.name: hash_file(path)}, units={"input": "MR over its marrow level", "output": "HU"}
+        config=config,
+        weights={path.name: hash_file(path)},
+        units={"input": "MR over its marrow level", "output": "HU"},
     )
     write_record(model_dir / CARD, card, "synthesis")
     return model_dir
@@ -111,7 +115,10 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
     path, about = model_dir / f"{GENERATOR}.safetensors", model_dir / CARD
     if not about.is_file() or not path.is_file():
         raise StoreError(
-            "model-missing", "no trained synthesis", where=model_dir.name, todo="Train it: run the synthesis stage."
+            "model-missing",
+            "no trained synthesis",
+            where=model_dir.name,
+            todo="Train it: run the synthesis stage.",
         )
     card = read_record(SynthesisCard, about, "synthesis")
     if card.weights.get(path.name) != hash_file(path):
@@ -141,5 +148,11 @@ def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: Cycl
     sources = {"mr": stored.sha256, "model": hash_file(model_dir / f"{GENERATOR}.safetensors")}
     rounded = Volume(array=np.rint(made.array).astype(np.int16), geometry=made.geometry)
     return omezarr.write_volume(
-        layout.volume(knee, "sct"), rounded, knee=knee, image="sct", unit="HU", synthetic_from="mr", sources=sources
+        layout.volume(knee, "sct"),
+        rounded,
+        knee=knee,
+        image="sct",
+        unit="HU",
+        synthetic_from="mr",
+        sources=sources,
     )

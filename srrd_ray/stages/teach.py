@@ -11,7 +11,9 @@ def teach(work: Work[DistillationSettings]) -> Produced:
     """Train the teacher and the student without MR, one of each for every fold."""
     from srrd_ray.stages.fold_training import teacher_and_baseline_learners  # torch takes seconds to import
 
-    return train_models(work, STAGE.name, plan_of(work), teacher_and_baseline_learners, ("teacher", "baseline"))
+    return train_models(
+        work, STAGE.name, plan_of(work), teacher_and_baseline_learners, ("teacher", "baseline")
+    )
 
 
 STAGE = Stage(

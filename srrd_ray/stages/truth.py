@@ -110,7 +110,9 @@ def parameters_of(cells: pd.DataFrame) -> dict[ParameterSymbol, float]:
     return dict(zip(PARAMETERS, _of_sums(total, bone, th, marrow, sp), strict=True))
 
 
-def _of_sums(total: float, bone: float, th: float, marrow: float, sp: float) -> tuple[float, float, float, float]:
+def _of_sums(
+    total: float, bone: float, th: float, marrow: float, sp: float
+) -> tuple[float, float, float, float]:
     """Return BV/TV, Tb.Th, Tb.Sp and Tb.N, the last by the plate model (BV/TV)/Tb.Th."""
     return bone / total, th / bone, sp / marrow, bone / total / (th / bone)
 
@@ -124,7 +126,9 @@ def _parameters(sums: NDArray[np.float64]) -> tuple[float, float, float, float, 
 
 
 def _pose(matrix: object, landmarks: object) -> PoseTruth:
-    pose = PoseTruth(matrix=np.asarray(matrix, dtype=np.float64), landmarks=np.asarray(landmarks, dtype=np.float64))
+    pose = PoseTruth(
+        matrix=np.asarray(matrix, dtype=np.float64), landmarks=np.asarray(landmarks, dtype=np.float64)
+    )
     if pose.matrix.shape != (4, 4) or pose.landmarks.ndim != 2 or pose.landmarks.shape[1] != 3:
         raise ValueError(f"shapes {pose.matrix.shape} and {pose.landmarks.shape}")
     return pose

@@ -41,7 +41,7 @@ class TuneSettings(DistillationSettings):
 
 def tune(work: Work[TuneSettings]) -> Produced:
     """Search temperature and loss weights for every fold, on its own training patients alone."""
-    from srrd_ray.distillation.search import drawn  # torch takes seconds to import
+    from srrd_ray.distillation.search import sample_settings  # torch takes seconds to import
     from srrd_ray.stages.fold_training import trial_scores
 
     layout, settings = work.layout, work.settings
@@ -49,7 +49,9 @@ def tune(work: Work[TuneSettings]) -> Produced:
     searches = [
         Search(
             name=f"fold-{fold}-{work.item.input_hash[:16]}",
-            settings=drawn(config.search, config.hyper, settings.tune.trials, seed_from(settings.seed, "tune", fold)),
+            settings=sample_settings(
+                config.search, config.hyper, settings.tune.trials, seed_from(settings.seed, "tune", fold)
+            ),
             run=partial(trial_scores, plan, fold),
             epochs=config.search.epochs,
             storage=layout.tune,
@@ -94,7 +96,9 @@ def _rows(fold: int, trials: Sequence[Trial[HyperParameters]]) -> Iterator[dict[
     for trial in trials:
         status = "winner" if trial.number == best else _state(trial)
         facts = {"fold": fold, "trial": trial.number, **asdict(trial.setting), "status": status}
-        yield from ({**facts, "epoch": epoch, "icc": score} for epoch, score in enumerate(trial.scores, start=1))
+        yield from (
+            {**facts, "epoch": epoch, "icc": score} for epoch, score in enumerate(trial.scores, start=1)
+        )
 
 
 def _describe(fold: int, chosen: HyperParameters) -> str:

@@ -127,7 +127,9 @@ def _coefficient(rows: float, squares: _MeanSquares, form: Form) -> float:
         case "C,1":
             rest = n * mse
         case _:
-            raise ConfigError("icc-form", "unknown form of the ICC", got=repr(form)[:32], expected="'A,1' or 'C,1'")
+            raise ConfigError(
+                "icc-form", "unknown form of the ICC", got=repr(form)[:32], expected="'A,1' or 'C,1'"
+            )
     return n * (rows - mse) / (rest + n * rows)
 
 
@@ -175,7 +177,9 @@ def ccc(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
     ) / (x.size - 2)
     half = float(special.ndtri(1 - (1 - level) / 2)) * np.sqrt(max(variance, 0.0))
     centre = np.arctanh(value)
-    return Estimate(value, min(value, float(np.tanh(centre - half))), max(value, float(np.tanh(centre + half))))
+    return Estimate(
+        value, min(value, float(np.tanh(centre - half))), max(value, float(np.tanh(centre + half)))
+    )
 
 
 def errors(method: ArrayLike, reference: ArrayLike) -> Errors:
@@ -221,7 +225,9 @@ def cv_percent(a: ArrayLike, b: ArrayLike) -> float:
     difference, total = x - y, x + y
     zero = np.abs(total) <= NEGLIGIBLE * (np.abs(x) + np.abs(y))
     if (zero & (difference != 0)).any():
-        raise NotEstimableError("mean-zero", "a pair has a mean of zero", got=f"{int(zero.sum())} of {x.size} pairs")
+        raise NotEstimableError(
+            "mean-zero", "a pair has a mean of zero", got=f"{int(zero.sum())} of {x.size} pairs"
+        )
     return 100 * float(np.sqrt(2 * np.mean((difference / np.where(zero, 1.0, total)) ** 2)))
 
 
@@ -242,7 +248,9 @@ def line(method: ArrayLike, reference: ArrayLike) -> Line:
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     for values in (x, y):
         if float(values.std()) <= NEGLIGIBLE * float(np.abs(values).max()):
-            raise NotEstimableError("no-variance", "one method gives a constant", got=f"{values.size} equal values")
+            raise NotEstimableError(
+                "no-variance", "one method gives a constant", got=f"{values.size} equal values"
+            )
     return float(np.corrcoef(x, y)[0, 1])
 
 
@@ -260,7 +268,9 @@ def bland_altman(method: ArrayLike, reference: ArrayLike, patients: ArrayLike | 
     x, y = paired(method, reference, 3)
     names = np.arange(x.size) if patients is None else np.asarray(patients).ravel()
     if names.size != x.size:
-        raise NotEstimableError("pairs-differ", "patients and pairs differ in number", got=f"{names.size} and {x.size}")
+        raise NotEstimableError(
+            "pairs-differ", "patients and pairs differ in number", got=f"{names.size} and {x.size}"
+        )
     bias, variance, units = _variance_components(x - y, np.unique(names, return_inverse=True)[1])
     sd = float(np.sqrt(variance))
     return BlandAltman(
@@ -285,7 +295,9 @@ def bias_slope(method: ArrayLike, reference: ArrayLike) -> float:
     mean = (x + y) / 2
     centred = mean - mean.mean()
     if float(np.abs(centred).max()) <= NEGLIGIBLE * float(np.maximum(np.abs(x), np.abs(y)).max()):
-        raise NotEstimableError("no-variance", "the means of the pairs are all the same", got=f"{x.size} pairs")
+        raise NotEstimableError(
+            "no-variance", "the means of the pairs are all the same", got=f"{x.size} pairs"
+        )
     return float(centred @ (x - y)) / float(centred @ centred)
 
 

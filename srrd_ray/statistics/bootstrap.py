@@ -61,7 +61,10 @@ def bca(
     distinct = np.unique(names)
     if distinct.size < LEAST_PATIENTS:
         raise NotEstimableError(
-            "too-few", "too few patients to resample", got=str(distinct.size), expected=f"at least {LEAST_PATIENTS}"
+            "too-few",
+            "too few patients to resample",
+            got=str(distinct.size),
+            expected=f"at least {LEAST_PATIENTS}",
         )
     value = statistic(np.arange(names.size))
     drawn = _values(statistic, patient_resamples(names, resamples, seed))
@@ -102,7 +105,9 @@ def delta_icc(
     a, b, c = ([finite(values) for values in arrays] for arrays in (ours, theirs, references))
 
     def difference(rows: Rows) -> float:
-        gains = [icc_value(x[rows], z[rows]) - icc_value(y[rows], z[rows]) for x, y, z in zip(a, b, c, strict=True)]
+        gains = [
+            icc_value(x[rows], z[rows]) - icc_value(y[rows], z[rows]) for x, y, z in zip(a, b, c, strict=True)
+        ]
         return float(np.mean(gains))
 
     return bca(difference, patients, seed=seed, resamples=resamples)
@@ -118,7 +123,9 @@ def _values(statistic: Statistic, samples: Iterator[Rows]) -> NDArray[np.float64
             lost += 1
     count = len(values) + lost
     if lost > LOST_SHARE * count:
-        raise NotEstimableError("resamples-lost", "too many resamples without a value", got=f"{lost} of {count}")
+        raise NotEstimableError(
+            "resamples-lost", "too many resamples without a value", got=f"{lost} of {count}"
+        )
     return np.array(values, dtype=np.float64)
 
 

@@ -64,7 +64,9 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration:
     return Calibration(intercept=intercept, slope=float(slope[0]))
 
 
-def _probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _probabilities(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     truth, values = paired(labels, probabilities, 2)
     if values.min() < 0 or values.max() > 1 or not np.isin(truth, (0.0, 1.0)).all():
         raise NotEstimableError("labels-invalid", "labels are 0 or 1, probabilities between 0 and 1")

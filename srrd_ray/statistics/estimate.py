@@ -28,7 +28,9 @@ def paired(a: ArrayLike, b: ArrayLike, least: int) -> tuple[NDArray[np.float64],
     """
     x, y = finite(a), finite(b)
     if x.size != y.size:
-        raise NotEstimableError("pairs-differ", "paired values differ in number", got=f"{x.size} and {y.size}")
+        raise NotEstimableError(
+            "pairs-differ", "paired values differ in number", got=f"{x.size} and {y.size}"
+        )
     if x.size < least:
         raise NotEstimableError("too-few", "too few pairs", got=str(x.size), expected=f"at least {least}")
     return x, y

@@ -26,7 +26,9 @@ def logistic(design: Vector, truth: Vector, penalty: float = 0.0) -> tuple[float
     """
     require_both_classes(truth)
     if penalty == 0 and _split(design, truth):
-        raise NotEstimableError("separated", "the scores split the classes perfectly", got=f"{truth.size} values")
+        raise NotEstimableError(
+            "separated", "the scores split the classes perfectly", got=f"{truth.size} values"
+        )
     centre, scale = design.mean(axis=0), design.std(axis=0)
     scale = np.where(scale > 1e-12 * np.abs(design).max(axis=0), scale, 1.0)
     full = np.column_stack([np.ones(len(design)), (design - centre) / scale])
@@ -53,7 +55,9 @@ def _solved(problem: _Problem) -> Vector:
         beta = beta + step
         if np.abs(newton).max() < CONVERGED * max(1.0, float(np.abs(beta).max())):
             return beta
-    raise NotEstimableError("not-converged", "no finite coefficients were found", got=f"{problem.truth.size} values")
+    raise NotEstimableError(
+        "not-converged", "no finite coefficients were found", got=f"{problem.truth.size} values"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -73,7 +77,9 @@ class _Problem:
 
     def hessian(self, beta: Vector) -> Vector:
         fitted = _expit(self.design @ beta)
-        return np.asarray(self.design.T @ (self.design * (fitted * (1 - fitted))[:, None]) + np.diag(self.ridge))
+        return np.asarray(
+            self.design.T @ (self.design * (fitted * (1 - fitted))[:, None]) + np.diag(self.ridge)
+        )
 
     def shortened(self, beta: Vector, step: Vector) -> Vector:
         """Return `step` halved until the loss does not grow; no step where it always does."""

@@ -20,10 +20,16 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """What is read of the tables with a row a patch: they are the long ones."""
 
 
-def with_reference(predictions: pd.DataFrame, reference: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+def with_reference(
+    predictions: pd.DataFrame, reference: pd.DataFrame, columns: tuple[str, ...]
+) -> pd.DataFrame:
     """Return the patches found in both tables (by store and row), the reference's `columns` suffixed ``.reference``."""
-    renamed = reference[["store", "row", *columns]].rename(columns={name: name + REFERENCE for name in columns})
-    joined: pd.DataFrame = predictions.merge(renamed, on=["store", "row"], how="inner", validate="many_to_one")
+    renamed = reference[["store", "row", *columns]].rename(
+        columns={name: name + REFERENCE for name in columns}
+    )
+    joined: pd.DataFrame = predictions.merge(
+        renamed, on=["store", "row"], how="inner", validate="many_to_one"
+    )
     return joined
 
 
@@ -58,7 +64,9 @@ def complete(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _regions(table: pd.DataFrame, column: str) -> pd.DataFrame:
     means: pd.DataFrame = (
-        complete(table, (column,)).groupby(list(KEYS), sort=True, observed=True)[[column, column + REFERENCE]].mean()
+        complete(table, (column,))
+        .groupby(list(KEYS), sort=True, observed=True)[[column, column + REFERENCE]]
+        .mean()
     )
     return means
 

@@ -64,9 +64,13 @@ def require_both_classes(labels: ArrayLike, positives: int = 1, negatives: int =
     if ones == 0 or ones == np.asarray(labels).size:
         raise NotEstimableError("one-class", "only one class is present", got=counts)
     if ones < positives:
-        raise NotEstimableError("too-few-positives", "too few positives", got=counts, expected=f"at least {positives}")
+        raise NotEstimableError(
+            "too-few-positives", "too few positives", got=counts, expected=f"at least {positives}"
+        )
     if np.asarray(labels).size - ones < negatives:
-        raise NotEstimableError("too-few-negatives", "too few negatives", got=counts, expected=f"at least {negatives}")
+        raise NotEstimableError(
+            "too-few-negatives", "too few negatives", got=counts, expected=f"at least {negatives}"
+        )
 
 
 def delong_test(
@@ -98,13 +102,17 @@ def delong_test(
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= NO_VARIANCE:
         if abs(difference) > 1e-12:
-            raise NotEstimableError("no-variance", "the variance of the difference is zero", got=f"{difference:+.3f}")
+            raise NotEstimableError(
+                "no-variance", "the variance of the difference is zero", got=f"{difference:+.3f}"
+            )
         return DeLong(float(areas[0]), float(areas[1]), 0.0, 1.0)
     z = difference / float(np.sqrt(variance))
     return DeLong(float(areas[0]), float(areas[1]), z, 2 * float(special.ndtr(-abs(z))))
 
 
-def auc_ci(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None, level: float = 0.95) -> Estimate:
+def auc_ci(
+    labels: ArrayLike, scores: ArrayLike, patients: ArrayLike | None = None, level: float = 0.95
+) -> Estimate:
     """Return the AUC with DeLong's interval on the logit scale, clustered by `patients` where given.
 
     Where DeLong's variance is zero (an AUC of 0 or 1, scores that are all the same) the interval is the score-like one of Newcombe (Stat Med 2006;25:559,
@@ -138,7 +146,13 @@ def roc_points(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64
 
 
 def roc_band(
-    labels: ArrayLike, scores: ArrayLike, patients: ArrayLike, *, grid: ArrayLike, seed: int, resamples: int = 500
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: ArrayLike,
+    *,
+    grid: ArrayLike,
+    seed: int,
+    resamples: int = 500,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the pointwise 95 % band of the true positive rate at the false positive rates `grid`, by patient bootstrap.
 
@@ -155,7 +169,9 @@ def roc_band(
             fpr, tpr = roc_points(positive[rows], values[rows])
             curves.append(np.interp(np.asarray(grid, dtype=np.float64), fpr, tpr))
     if not curves:
-        raise NotEstimableError("resamples-lost", "no resample has both classes", got=f"{resamples} resamples")
+        raise NotEstimableError(
+            "resamples-lost", "no resample has both classes", got=f"{resamples} resamples"
+        )
     low, high = np.percentile(np.stack(curves), [2.5, 97.5], axis=0)
     return low, high
 
@@ -191,7 +207,9 @@ def _clustered(
         parts.append((np.stack(sums), int(chosen.sum()), np.unique(group[chosen]).size))
     (x, ones, x_groups), (y, zeros, y_groups) = parts
     if min(x_groups, y_groups) < 2:
-        raise NotEstimableError("too-few", "a class comes from one patient", got=f"{x_groups} and {y_groups} patients")
+        raise NotEstimableError(
+            "too-few", "a class comes from one patient", got=f"{x_groups} and {y_groups} patients"
+        )
     own = x_groups / (x_groups - 1) * x @ x.T / ones**2 + y_groups / (y_groups - 1) * y @ y.T / zeros**2
     cross = count / (count - 1) * (x @ y.T + y @ x.T) / (ones * zeros)
     return areas, own + cross
@@ -202,7 +220,9 @@ def _groups(size: int, patients: ArrayLike | None) -> NDArray[np.intp]:
         return np.arange(size)
     names = np.asarray(patients)
     if names.size != size:
-        raise NotEstimableError("pairs-differ", "patients and scores differ in number", got=f"{names.size} and {size}")
+        raise NotEstimableError(
+            "pairs-differ", "patients and scores differ in number", got=f"{names.size} and {size}"
+        )
     inverse: NDArray[np.intp] = np.unique(names, return_inverse=True)[1]
     return inverse
 

@@ -1,1 +1,3 @@
-"""Where bytes are kept: paths and object stores, atomic writes, schemas, tables, weights, OME-Zarr, patch store. Imports core."""
+"""Where bytes are kept: paths and object stores, atomic writes, schemas, tables, weights, OME-Zarr,
+patch store. Imports core.
+"""

@@ -1,4 +1,6 @@
-"""Outputs that are whole or absent: written beside, then renamed; for an object store written here, then uploaded."""
+"""Atomic outputs: written to a temporary path, then renamed;
+for an object store, written locally, then uploaded.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,17 @@ from pathlib import Path
 from uuid import uuid4
 
 from srrd_ray.core.errors import FREE_SPACE, StoreError
-from srrd_ray.storage.places import ObjectPath, upload
+from srrd_ray.storage.paths import ObjectPath, upload
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a local path for a new file or folder; on success it takes the place of `path`, on error it is removed.
+    """Yield a temporary local path for a new file or folder;
+    on success it replaces `path`, on error it is removed.
 
-    Two writers of one path never mix: each has a name of its own, and the last rename (or upload) wins.
+    Two writers of one path never mix: each has its own temporary path, and the last rename (or upload) wins.
 
     Raises
     ------
@@ -29,15 +32,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if isinstance(path, ObjectPath):
         with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
-            beside = Path(folder) / path.name
-            yield beside
-            upload(beside, path)
+            temporary = Path(folder) / path.name
+            yield temporary
+            upload(temporary, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
     try:
-        yield beside
-        _take_place(beside, path)
+        yield temporary
+        _commit(temporary, path)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -46,30 +49,30 @@ def replacing(path: Path) -> Iterator[Path]:
             todo=FREE_SPACE,
         ) from error  # fmt: skip
     finally:
-        _remove(beside)
+        _remove(temporary)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder, which nobody writes into any more."""
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files of killed writers from a folder that nobody writes into any more."""
     if not isinstance(folder, ObjectPath):
-        for left in folder.glob(".*.partial"):
-            _remove(left)
+        for partial in folder.glob(".*.partial"):
+            _remove(partial)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small UTF-8 file so that a reader sees the old or the new content, never a part."""
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    """Write a small UTF-8 file; a reader sees the old or the new content, never a part."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _take_place(beside: Path, path: Path) -> None:
-    if beside.is_dir() and path.exists():
+def _commit(temporary: Path, path: Path) -> None:
+    if temporary.is_dir() and path.exists():
         old = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
         path.rename(old)
-        beside.rename(path)
+        temporary.rename(path)
         _remove(old)
         return
-    beside.replace(path)
+    temporary.replace(path)
 
 
 def _remove(path: Path) -> None:

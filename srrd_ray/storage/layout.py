@@ -54,7 +54,9 @@ class RunLayout:
     def registered_knees(self) -> tuple[Knee, ...]:
         """Return the knees of which any transform is stored."""
         folder = self._path("volumes/transform", "volumes")
-        return tuple(Knee.parse(name) for name in sorted({p.parent.name for p in folder.glob("*/transform_*.json")}))
+        return tuple(
+            Knee.parse(name) for name in sorted({p.parent.name for p in folder.glob("*/transform_*.json")})
+        )
 
     def shard(self, index: int) -> Path:
         """``patches/shard-00000.zarr``; its index is the Parquet file of the same stem beside it. Kind ``patches``."""

@@ -1,7 +1,9 @@
-"""Objects of an S3 store: get, put, list and remove, with bounded waiting, retries with backoff, and errors that say what to do.
+"""Objects of an S3 store: get, put, list and remove, with timeouts, retries with backoff,
+and errors that can be acted on.
 
-The keys of the account come from the environment (``AWS_*``, also ``AWS_ENDPOINT_URL``) or the machine's role; no error
-carries an address or a key. An object is whole or absent: a store shows it when its last byte has arrived.
+The keys of the account come from the environment (``AWS_*``, also ``AWS_ENDPOINT_URL``) or the machine's
+role; no error carries an address or a key. An object is whole or absent:
+a store shows it when its last byte has arrived.
 """
 
 from __future__ import annotations
@@ -70,36 +72,36 @@ def client() -> BaseClient:
     )
 
 
-def find(bucket: str, key: str) -> Entry | None:
+def find_object(bucket: str, key: str) -> Entry | None:
     """Return the object at `key`, or none."""
-    with _named(bucket):
+    with _translate_errors(bucket):
         try:
             about = client().head_object(Bucket=bucket, Key=key)
         except Exception as error:
-            if _code(error) in ABSENT:
+            if _error_code(error) in ABSENT:
                 return None
             raise
     return Entry(key=key, size=int(about["ContentLength"]), changed=_seconds(about["LastModified"]))
 
 
 def read(bucket: str, key: str, span: tuple[int, int] | None = None) -> bytes:
-    """Return the bytes of an object, or those from the first to before the second number of `span`.
+    """Return the bytes of an object, or of the half-open range `span`.
 
     Raises
     ------
     FileNotFoundError
         Where there is no such object.
     """
-    some = {} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"}
-    with _named(bucket):
-        for left in reversed(range(ATTEMPTS)):
+    header = {} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"}
+    with _translate_errors(bucket):
+        for remaining in reversed(range(ATTEMPTS)):
             try:
-                found: bytes = client().get_object(Bucket=bucket, Key=key, **some)["Body"].read()
-            except Exception as error:  # an answer that broke off is not asked for again by the client itself
-                if not left or not _broke_off(error):
+                data: bytes = client().get_object(Bucket=bucket, Key=key, **header)["Body"].read()
+            except Exception as error:  # the client itself does not retry a body that broke off
+                if not remaining or not _is_interrupted(error):
                     raise
             else:
-                return found
+                return data
     raise AssertionError("unreachable")
 
 
@@ -112,11 +114,11 @@ def write(bucket: str, key: str, data: bytes, *, new: bool = False) -> None:
         With `new`, where there is one: the store itself decides, so that of two writers one wins.
     """
     condition = {"IfNoneMatch": "*"} if new else {}
-    with _named(bucket):
+    with _translate_errors(bucket):
         try:
             client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
         except Exception as error:
-            if new and _code(error) in TAKEN:
+            if new and _error_code(error) in TAKEN:
                 raise FileExistsError(key) from error
             raise
 
@@ -130,7 +132,7 @@ def upload(bucket: str, pairs: Sequence[tuple[Path, str]]) -> None:
     def one(pair: tuple[Path, str]) -> None:
         client().upload_file(str(pair[0]), bucket, pair[1], Config=how)
 
-    _each(bucket, one, pairs)
+    _run_parallel(bucket, one, pairs)
 
 
 def download(bucket: str, pairs: Sequence[tuple[str, Path]]) -> None:
@@ -142,12 +144,14 @@ def download(bucket: str, pairs: Sequence[tuple[str, Path]]) -> None:
     def one(pair: tuple[str, Path]) -> None:
         client().download_file(bucket, pair[0], str(pair[1]), Config=how)
 
-    _each(bucket, one, pairs)
+    _run_parallel(bucket, one, pairs)
 
 
-def below(bucket: str, prefix: str, after: str = "") -> Iterator[Entry]:
-    """Yield every object whose key begins with `prefix` and comes after `after`, in the order of their keys: a request a thousand."""
-    with _named(bucket):
+def iterate_below(bucket: str, prefix: str, after: str = "") -> Iterator[Entry]:
+    """Yield every object whose key begins with `prefix` and comes after `after`, sorted by key;
+    one request a thousand.
+    """
+    with _translate_errors(bucket):
         start = {"StartAfter": after} if after else {}
         pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start)
         for page in pages:
@@ -155,36 +159,38 @@ def below(bucket: str, prefix: str, after: str = "") -> Iterator[Entry]:
                 yield Entry(key=item["Key"], size=int(item["Size"]), changed=_seconds(item["LastModified"]))
 
 
-def children(bucket: str, prefix: str) -> list[str]:
+def list_children(bucket: str, prefix: str) -> list[str]:
     """Return the names of what lies directly below `prefix`, objects and folders, sorted."""
     names: set[str] = set()
-    with _named(bucket):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+    with _translate_errors(bucket):
+        pages = (
+            client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        )
         for page in pages:
             names |= {item["Key"] for item in page.get("Contents", ())}
             names |= {item["Prefix"] for item in page.get("CommonPrefixes", ())}
     return sorted(name.removeprefix(prefix).rstrip("/") for name in names if name != prefix)
 
 
-def any_below(bucket: str, prefix: str) -> bool:
-    """Return whether any key begins with `prefix`, from one answer of one key."""
-    with _named(bucket):
+def exists_below(bucket: str, prefix: str) -> bool:
+    """Return whether any key begins with `prefix`, by one request for one key."""
+    with _translate_errors(bucket):
         return int(client().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)["KeyCount"]) > 0
 
 
 def remove(bucket: str, keys: Sequence[str]) -> None:
     """Remove objects, a thousand a request; those that are absent count as removed."""
-    with _named(bucket):
+    with _translate_errors(bucket):
         for at in range(0, len(keys), REMOVED_AT_ONCE):
-            some = [{"Key": key} for key in keys[at : at + REMOVED_AT_ONCE]]
-            answer = client().delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
-            if answer.get("Errors"):
-                raise _failed(bucket, str(answer["Errors"][0].get("Code", "")))
+            batch = [{"Key": key} for key in keys[at : at + REMOVED_AT_ONCE]]
+            response = client().delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+            if response.get("Errors"):
+                raise _store_error(bucket, str(response["Errors"][0].get("Code", "")))
 
 
-def _each(bucket: str, do: object, items: Sequence[object]) -> None:
+def _run_parallel(bucket: str, do: object, items: Sequence[object]) -> None:
     assert callable(do)
-    with _named(bucket):
+    with _translate_errors(bucket):
         if len(items) == 1:
             do(items[0])
         elif items:
@@ -193,23 +199,26 @@ def _each(bucket: str, do: object, items: Sequence[object]) -> None:
 
 
 @contextmanager
-def _named(bucket: str) -> Iterator[None]:
-    """Turn what the client raises into `FileNotFoundError` or a `StoreError` without addresses and secrets."""
+def _translate_errors(bucket: str) -> Iterator[None]:
+    """Turn errors of the client into `FileNotFoundError` or a `StoreError` without addresses and secrets."""
     try:
         yield
     except Exception as error:
-        if not _of_client(error):
+        if not _is_client_error(error):
             raise
-        code = _code(error)
+        code = _error_code(error)
         if code in ABSENT:
             raise FileNotFoundError(f"no such object in {bucket}") from None
-        raise _failed(bucket, code or type(error).__name__) from None
+        raise _store_error(bucket, code or type(error).__name__) from None
 
 
-def _failed(bucket: str, code: str) -> StoreError:
+def _store_error(bucket: str, code: str) -> StoreError:
     if code == "NoSuchBucket":
         return StoreError(
-            "bucket-missing", "no such bucket", where=f"s3://{bucket}", todo="Make it, or correct the address."
+            "bucket-missing",
+            "no such bucket",
+            where=f"s3://{bucket}",
+            todo="Make it, or correct the address.",
         )
     if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoCredentialsError"):
         return StoreError(
@@ -217,28 +226,32 @@ def _failed(bucket: str, code: str) -> StoreError:
             todo="Check the AWS_* variables or the role of every node, and the policy of the bucket.",
         )  # fmt: skip
     return StoreError(
-        "store-unreachable", "the object store does not answer as it should", where=f"s3://{bucket}", got=code,
-        todo="Check AWS_ENDPOINT_URL and the network; run the same command again: finished units are kept.",
+        "store-unreachable", "the object store does not answer as it should", where=f"s3://{bucket}",
+        got=code,
+        todo="Check AWS_ENDPOINT_URL and the network; run the same command again: finished work is kept.",
     )  # fmt: skip
 
 
-def _broke_off(error: BaseException) -> bool:
+def _is_interrupted(error: BaseException) -> bool:
     kind = type(error)
-    return kind.__module__.startswith("urllib3.") or kind.__name__ in ("ResponseStreamingError", "IncompleteReadError")
+    return kind.__module__.startswith("urllib3.") or kind.__name__ in (
+        "ResponseStreamingError",
+        "IncompleteReadError",
+    )
 
 
-def _of_client(error: BaseException) -> bool:
+def _is_client_error(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in ("botocore", "boto3", "s3transfer", "urllib3")
 
 
-def _code(error: BaseException) -> str:
-    """Return the store's own word for an error, also where the transfer has wrapped it."""
-    found: BaseException | None = error
-    while found is not None:
-        answer = getattr(found, "response", None)
-        if isinstance(answer, dict):
-            return str(answer.get("Error", {}).get("Code", ""))
-        found = found.__cause__ or found.__context__
+def _error_code(error: BaseException) -> str:
+    """Return the store's own code of an error, also where the transfer has wrapped it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        cause = cause.__cause__ or cause.__context__
     return ""
 
 

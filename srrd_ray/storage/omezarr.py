@@ -1,7 +1,9 @@
-"""Volumes as OME-Zarr 0.5: sharded, checksummed, multiscale, whole or absent, the same bytes for the same voxels.
+"""Volumes as OME-Zarr 0.5: sharded, checksummed, multiscale, whole or absent,
+the same bytes for the same voxels.
 
-NGFF 0.5 has no rotation: its transforms hold the spacing along the array axes, and the exact `ijk_to_lps` of every level
-lies in our own block ``srrd`` of the group's attributes. That block is what this package reads.
+NGFF 0.5 has no rotation: its transforms hold the spacing along the array axes,
+and the exact `ijk_to_lps` of every level lies in our own block ``srrd`` of the group's attributes.
+That block is what this package reads.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from srrd_ray.core.records import Image, Knee, Modality, StoredVolume, Unit
 from srrd_ray.core.volume import Volume
 from srrd_ray.storage import sharded
 from srrd_ray.storage.atomic import replacing
-from srrd_ray.storage.schemas import validate, version
+from srrd_ray.storage.schemas import schema_version, validate
 
 CHUNK: Shape = (64, 64, 64)
 SHARD: Shape = (256, 256, 256)
@@ -56,7 +58,7 @@ def write_volume(
     Parameters
     ----------
     sources
-        What it was made from: a name to a SHA-256 (or another identifier that is no patient data).
+        What it was made from: name -> SHA-256 (or another identifier that is no patient data).
     notes
         What a reader corrected or flagged, one line each.
     technique
@@ -64,11 +66,11 @@ def write_volume(
     voxels_sha256
         Hash of a measured image in whatever format it came: by it one image under two names is found.
     """
-    with replacing(path) as beside:
-        group = zarr.create_group(beside, zarr_format=3)
+    with replacing(path) as temporary:
+        group = zarr.create_group(temporary, zarr_format=3)
         levels = _write_levels(group, volume, labels=unit == "label")
-        own: dict[str, object] = {
-            "schema": version("volume"),
+        metadata: dict[str, object] = {
+            "schema": schema_version("volume"),
             "knee": knee.key,
             "image": image,
             "unit": unit,
@@ -79,10 +81,10 @@ def write_volume(
             "technique": dict(sorted((technique or {}).items())),
             "levels": [_level_block(level) for level in levels],
         }
-        own |= {"voxels_sha256": voxels_sha256} if voxels_sha256 else {}
-        validate("volume", own, path.name)
-        group.update_attributes({"ome": _ngff(image, levels), "srrd": own})
-    return _record(path, own)
+        metadata |= {"voxels_sha256": voxels_sha256} if voxels_sha256 else {}
+        validate("volume", metadata, path.name)
+        group.update_attributes({"ome": _ngff_metadata(image, levels), "srrd": metadata})
+    return _parse_record(path, metadata)
 
 
 def read_stored(path: Path) -> StoredVolume:
@@ -93,7 +95,7 @@ def read_stored(path: Path) -> StoredVolume:
     StoreError
         `store-missing`, `store-torn`, `store-foreign` or `schema-version`.
     """
-    return _record(path, sharded.open_group(path, "volume")[1])
+    return _parse_record(path, sharded.open_group(path, "volume")[1])
 
 
 def read_volume(path: Path) -> Volume[np.generic]:
@@ -104,9 +106,9 @@ def read_volume(path: Path) -> Volume[np.generic]:
     StoreError
         As `read_stored`; `shard-missing` and `store-torn` where data are absent, cut short or altered.
     """
-    group, own = sharded.open_group(path, "volume")
+    group, metadata = sharded.open_group(path, "volume")
     array = sharded.open_array(path, group, "0")
-    return Volume(array=sharded.read(path, array), geometry=_record(path, own).geometry)
+    return Volume(array=sharded.read_window(path, array), geometry=_parse_record(path, metadata).geometry)
 
 
 def open_level(path: Path, level: int = 0) -> sharded.ZarrArray:
@@ -116,7 +118,7 @@ def open_level(path: Path, level: int = 0) -> sharded.ZarrArray:
 
 def level_geometry(path: Path, level: int = 0) -> Geometry:
     """Return the grid of one level."""
-    return _levels(sharded.open_group(path, "volume")[1])[level].geometry
+    return _parse_levels(sharded.open_group(path, "volume")[1])[level].geometry
 
 
 def verify(path: Path) -> None:
@@ -127,37 +129,43 @@ def verify(path: Path) -> None:
     StoreError
         `shard-missing`, `store-torn` or `store-altered` naming the level.
     """
-    group, own = sharded.open_group(path, "volume")
-    for level in _levels(own):
+    group, metadata = sharded.open_group(path, "volume")
+    for level in _parse_levels(metadata):
         array = sharded.open_array(path, group, level.name)
-        digest = sharded.digest_of(array.dtype, array.shape, _about(level.geometry))
-        for window in _slabs(array):
-            digest.update(sharded.little_endian(sharded.read(path, array, window)).tobytes())
+        digest = sharded.begin_digest(array.dtype, array.shape, _describe_geometry(level.geometry))
+        for window in _iterate_slabs(array):
+            digest.update(sharded.to_little_endian(sharded.read_window(path, array, window)).tobytes())
         if digest.hexdigest() != level.sha256:
-            raise sharded.altered(path.name, level.name)
+            raise sharded.altered_error(path.name, level.name)
 
 
 def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
     """Write level 0 and all coarser ones; each is made from the one before, which is still in memory."""
-    values, geometry = sharded.little_endian(volume.array), volume.geometry
+    values, geometry = sharded.to_little_endian(volume.array), volume.geometry
     levels = [_write_level(group, 0, values, geometry)]
     while max(geometry.shape) > SMALLEST:
-        factor = halving(geometry)
-        geometry = coarser(geometry, factor)
-        values = reduce(values, factor, labels=labels)
+        factor = downsampling_factor(geometry)
+        geometry = coarsen(geometry, factor)
+        values = downsample(values, factor, labels=labels)
         levels.append(_write_level(group, len(levels), values, geometry))
     return levels
 
 
 def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> _Level:
-    array = sharded.create(group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES)
-    for window in sharded.blocks(values.shape, array.shards or array.chunks):
+    array = sharded.create_array(
+        group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES
+    )
+    for window in sharded.iterate_blocks(values.shape, array.shards or array.chunks):
         array[window] = np.ascontiguousarray(values[window])
-    return _Level(name=str(level), geometry=geometry, sha256=sharded.sha256_of(values, _about(geometry)))
+    return _Level(
+        name=str(level), geometry=geometry, sha256=sharded.hash_array(values, _describe_geometry(geometry))
+    )
 
 
-def halving(geometry: Geometry) -> Shape:
-    """Return by what to divide each axis (1 or 2): the axes within √2 of the finest spacing, so that voxels become cubes."""
+def downsampling_factor(geometry: Geometry) -> Shape:
+    """Return the factor (1 or 2) of each axis:
+    2 where its spacing is within √2 of the finest, so that voxels become cubes.
+    """
     finest = min(s for s, n in zip(geometry.spacing_mm, geometry.shape, strict=True) if n > 1)
     z, y, x = (
         2 if n > 1 and spacing < finest * 2**0.5 * 1.001 else 1
@@ -166,17 +174,20 @@ def halving(geometry: Geometry) -> Shape:
     return z, y, x
 
 
-def coarser(geometry: Geometry, factor: Shape) -> Geometry:
-    """Return the grid of blocks of `factor` voxels; a last incomplete block counts, its centre where a full one has it."""
+def coarsen(geometry: Geometry, factor: Shape) -> Geometry:
+    """Return the grid of blocks of `factor` voxels;
+    an incomplete last block counts, with the centre of a full one.
+    """
     affine = geometry.affine
     affine[:3, 3] = geometry.index_to_lps((np.asarray(factor, dtype=np.float64) - 1) / 2)
     affine[:3, :3] = affine[:3, :3] * np.asarray(factor, dtype=np.float64)[::-1]
     z, y, x = (-(-n // f) for n, f in zip(geometry.shape, factor, strict=True))
-    return Geometry.make((z, y, x), affine)
+    return Geometry.from_affine((z, y, x), affine)
 
 
-def reduce(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Array:
-    """Return block means (rounded for integers), or for labels the most frequent value (the smallest of equals).
+def downsample(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Array:
+    """Return block means (rounded for integers), or for labels the most
+    frequent value (the smallest of equals).
 
     One plane of blocks at a time, so that no wide copy of the volume is made.
     """
@@ -184,7 +195,10 @@ def reduce(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded.Arr
     coarse = np.empty((z, y, x), dtype=values.dtype)
     for k in range(z):
         planes = values[k * factor[0] : (k + 1) * factor[0]]
-        pad = [(0, f - n if a == 0 else -n % f) for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))]
+        pad = [
+            (0, f - n if a == 0 else -n % f)
+            for a, (n, f) in enumerate(zip(planes.shape, factor, strict=True))
+        ]
         padded = np.pad(planes, pad, mode="edge") if any(after for _, after in pad) else planes
         coarse[k] = _majority(padded, factor) if labels else _mean(padded, factor)
     return coarse
@@ -196,9 +210,9 @@ def _mean(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
 
 
 def _majority(planes: sharded.Array, factor: Shape) -> sharded.Array:
-    found = np.unique(planes)
-    shares = np.stack([_block_sum((planes == label).view(np.uint8), factor) for label in found])
-    chosen: sharded.Array = found[np.argmax(shares, axis=0)]
+    labels = np.unique(planes)
+    shares = np.stack([_block_sum((planes == label).view(np.uint8), factor) for label in labels])
+    chosen: sharded.Array = labels[np.argmax(shares, axis=0)]
     return chosen
 
 
@@ -211,13 +225,13 @@ def _block_sum(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
     return total
 
 
-def _slabs(array: sharded.ZarrArray) -> list[tuple[slice, ...]]:
+def _iterate_slabs(array: sharded.ZarrArray) -> list[tuple[slice, ...]]:
     """Windows of whole shards in z, full in y and x: one writer a shard, and C order for the hash."""
     depth = (array.shards or array.chunks)[0]
-    return list(sharded.blocks(array.shape, (depth, *array.shape[1:])))
+    return list(sharded.iterate_blocks(array.shape, (depth, *array.shape[1:])))
 
 
-def _about(geometry: Geometry) -> str:
+def _describe_geometry(geometry: Geometry) -> str:
     return json.dumps(geometry.ijk_to_lps)
 
 
@@ -230,8 +244,10 @@ def _level_block(level: _Level) -> dict[str, object]:
     }
 
 
-def _ngff(image: Image, levels: list[_Level]) -> dict[str, object]:
-    """The `ome` block: spacing along the array axes in mm, and block centres relative to the first voxel of level 0."""
+def _ngff_metadata(image: Image, levels: list[_Level]) -> dict[str, object]:
+    """The `ome` block: spacing along the array axes in mm,
+    and block centres relative to the first voxel of level 0.
+    """
     axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in AXES]
     first = levels[0].geometry
     datasets = []
@@ -243,24 +259,28 @@ def _ngff(image: Image, levels: list[_Level]) -> dict[str, object]:
     return {"version": "0.5", "multiscales": [{"name": image, "axes": axes, "datasets": datasets}]}
 
 
-def _levels(own: Mapping[str, object]) -> list[_Level]:
-    blocks = own["levels"]
+def _parse_levels(metadata: Mapping[str, object]) -> list[_Level]:
+    blocks = metadata["levels"]
     assert isinstance(blocks, list)
     return [
-        _Level(name=block["path"], geometry=Geometry.make(block["shape"], block["ijk_to_lps"]), sha256=block["sha256"])
+        _Level(
+            name=block["path"],
+            geometry=Geometry.from_affine(block["shape"], block["ijk_to_lps"]),
+            sha256=block["sha256"],
+        )
         for block in blocks
     ]
 
 
-def _record(path: Path, own: Mapping[str, object]) -> StoredVolume:
-    first = _levels(own)[0]
+def _parse_record(path: Path, metadata: Mapping[str, object]) -> StoredVolume:
+    first = _parse_levels(metadata)[0]
     return StoredVolume(
-        knee=Knee.parse(str(own["knee"])),
-        image=own["image"],  # type: ignore[arg-type]  # checked by the schema
+        knee=Knee.parse(str(metadata["knee"])),
+        image=metadata["image"],  # type: ignore[arg-type]  # checked by the schema
         path=path,
         geometry=first.geometry,
-        unit=own["unit"],  # type: ignore[arg-type]  # checked by the schema
+        unit=metadata["unit"],  # type: ignore[arg-type]  # checked by the schema
         sha256=first.sha256,
-        synthetic_from=own["synthetic_from"],  # type: ignore[arg-type]  # checked by the schema
-        voxels_sha256=own.get("voxels_sha256"),  # type: ignore[arg-type]  # checked by the schema
+        synthetic_from=metadata["synthetic_from"],  # type: ignore[arg-type]  # checked by the schema
+        voxels_sha256=metadata.get("voxels_sha256"),  # type: ignore[arg-type]  # checked by the schema
     )

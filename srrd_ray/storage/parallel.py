@@ -1,4 +1,4 @@
-"""Many small questions to storage, side by side where each makes one wait."""
+"""Many small requests to storage, in parallel where each has latency."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from srrd_ray.storage.places import ObjectPath
+from srrd_ray.storage.paths import ObjectPath
 
 STORE_THREADS = 16
 DISK_THREADS = 4
-"""More of them contend for the interpreter longer than the disk takes to answer."""
+"""More threads contend for the interpreter longer than the disk takes."""
 PROBE = 50
 WAITS = 1.25
-"""Seconds a second of computing from which on a disk counts as one that makes one wait: a cold one, or one over a network."""
+"""Wall seconds per CPU second above which a disk counts as slow: a cold one, or one over a network."""
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def parallel_map(ask: Callable[[Item], Answer], items: Sequence[Item], root: Path) -> list[Answer]:
-    """Return what `ask` says of each item, in order; it looks at files below `root`.
+def parallel_map(function: Callable[[Item], Result], items: Sequence[Item], root: Path) -> list[Result]:
+    """Return `function` of each item, in order; `function` reads files below `root`.
 
-    A store is asked many things at once. Of a local disk that answers from memory threads would take twice as long, so the
-    first answers tell.
+    An object store gets many requests at once.
+    On a local disk with warm caches threads would take twice as long,
+    so the first items decide whether the rest run in threads.
     """
     if isinstance(root, ObjectPath):
-        return _at_once(ask, items, STORE_THREADS)
+        return _map_threaded(function, items, STORE_THREADS)
     started, computed = time.perf_counter(), time.thread_time()
-    first = [ask(item) for item in items[:PROBE]]
+    first = [function(item) for item in items[:PROBE]]
     waits = time.perf_counter() - started > WAITS * (time.thread_time() - computed)
     rest = items[PROBE:]
-    return first + (_at_once(ask, rest, DISK_THREADS) if waits else [ask(item) for item in rest])
+    return first + (
+        _map_threaded(function, rest, DISK_THREADS) if waits else [function(item) for item in rest]
+    )
 
 
-def _at_once(ask: Callable[[Item], Answer], items: Sequence[Item], threads: int) -> list[Answer]:
+def _map_threaded(function: Callable[[Item], Result], items: Sequence[Item], threads: int) -> list[Result]:
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(ask, items))
+        return list(pool.map(function, items))

@@ -1,7 +1,9 @@
-"""Shards of patches: sharded Zarr v3 arrays with one row a patch, and a Parquet index of the same stem beside them.
+"""Shards of patches: sharded Zarr v3 arrays with one row a patch,
+and a Parquet index of the same stem in the same folder.
 
-One writer owns a whole shard. Arrays and index carry each other's hash, so that a torn pair is found; row counts and
-checksums are verified on read, so that a missing or altered row is an error and never a row of zeros.
+One writer owns a whole shard. Arrays and index carry each other's hash, so that a torn pair is found; row
+counts and checksums are verified on read, so that a missing or altered
+row is an error and never a row of zeros.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ import zarr
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError, StoreError
-from srrd_ray.core.hashing import hash_of
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Knee, Patch
 from srrd_ray.storage import sharded
 from srrd_ray.storage.atomic import replacing
-from srrd_ray.storage.places import local_copy
-from srrd_ray.storage.schemas import validate, version
+from srrd_ray.storage.paths import local_copy
+from srrd_ray.storage.schemas import schema_version, validate
 
 CHUNK_BYTES = 512 * 1024
 COLUMNS = pa.schema(
@@ -45,7 +47,7 @@ Attribute = str | int | float | bool
 
 
 def index_path(path: Path) -> Path:
-    """Return where the index of the shard at `path` lies: the Parquet file of the same stem."""
+    """Return the path of the index of the shard at `path`: the Parquet file of the same stem."""
     return path.with_suffix(".parquet")
 
 
@@ -62,26 +64,29 @@ def write_shard(
     Raises
     ------
     InputError
-        `shard-rows` where an array or the patches disagree about the rows, `shard-name` for a name that is no word.
+        `shard-rows` where an array or the patches disagree about the rows,
+        `shard-name` for a name that is no word.
     """
     _check_rows(path, arrays, patches)
     table = _to_table(patches)
-    with replacing(path) as beside:
-        group = zarr.create_group(beside, zarr_format=3)
+    with replacing(path) as temporary:
+        group = zarr.create_group(temporary, zarr_format=3)
         described = {name: _write_array(group, name, arrays[name]) for name in sorted(arrays)}
-        own = {
-            "schema": version("patches"),
+        metadata = {
+            "schema": schema_version("patches"),
             "rows": len(patches),
             "arrays": described,
             "index_sha256": _index_hash(table),
             "attributes": dict(sorted((attributes or {}).items())),
         }
-        validate("patches", own, path.name)
-        group.update_attributes({"srrd": own})
-    _write_index(index_path(path), table, hash_of(described))
+        validate("patches", metadata, path.name)
+        group.update_attributes({"srrd": metadata})
+    _write_index(index_path(path), table, hash_json(described))
 
 
-def read_shard(path: Path, names: tuple[str, ...] = (), rows: slice = slice(None)) -> dict[str, NDArray[np.generic]]:
+def read_shard(
+    path: Path, names: tuple[str, ...] = (), rows: slice = slice(None)
+) -> dict[str, NDArray[np.generic]]:
     """Return the arrays `names` (all where empty) of a shard, cut to `rows`.
 
     Raises
@@ -89,9 +94,9 @@ def read_shard(path: Path, names: tuple[str, ...] = (), rows: slice = slice(None
     StoreError
         `store-missing`, `schema-version`, `array-missing`, `shard-missing`, `shard-rows` or `store-torn`.
     """
-    group, own = sharded.open_group(path, "patches")
-    wanted = names or tuple(sorted(_described(own)))
-    return {name: sharded.read(path, _open(path, group, own, name), rows) for name in wanted}
+    group, metadata = sharded.open_group(path, "patches")
+    wanted = names or tuple(sorted(_array_descriptions(metadata)))
+    return {name: sharded.read_window(path, _open(path, group, metadata, name), rows) for name in wanted}
 
 
 def read_attributes(path: Path) -> dict[str, Attribute]:
@@ -132,23 +137,29 @@ def verify_shard(path: Path) -> int:
     StoreError
         As `read_shard` and `read_index`; `store-altered` where values, rows or the pair of files differ.
     """
-    group, own = sharded.open_group(path, "patches")
-    described = _described(own)
+    group, metadata = sharded.open_group(path, "patches")
+    described = _array_descriptions(metadata)
     for name, block in described.items():
-        values = sharded.little_endian(sharded.read(path, _open(path, group, own, name)))
-        if sharded.sha256_of(values) != block.get("sha256"):
-            raise sharded.altered(path.name, name)
+        values = sharded.to_little_endian(sharded.read_window(path, _open(path, group, metadata, name)))
+        if sharded.hash_array(values) != block.get("sha256"):
+            raise sharded.altered_error(path.name, name)
     table = _read_table(index_path(path))
     notes = _notes(table)
-    if _index_hash(table) != own.get("index_sha256") or notes.get("arrays_sha256") != hash_of(described):
-        raise sharded.altered(path.name, "index")
+    if _index_hash(table) != metadata.get("index_sha256") or notes.get("arrays_sha256") != hash_json(
+        described
+    ):
+        raise sharded.altered_error(path.name, "index")
     return int(table.num_rows)
 
 
 def _check_rows(path: Path, arrays: Mapping[str, NDArray[np.generic]], patches: Sequence[Patch]) -> None:
     counts = {name: array.shape[0] if array.ndim else -1 for name, array in arrays.items()}
     counts["patches"] = len(patches)
-    if not arrays or set(counts.values()) != {len(patches)} or [p.row for p in patches] != list(range(len(patches))):
+    if (
+        not arrays
+        or set(counts.values()) != {len(patches)}
+        or [p.row for p in patches] != list(range(len(patches)))
+    ):
         raise InputError(
             "shard-rows",
             "every array has one row a patch, and patches are in row order",
@@ -157,31 +168,33 @@ def _check_rows(path: Path, arrays: Mapping[str, NDArray[np.generic]], patches: 
         )
     odd = [name for name in arrays if not _NAME.match(name)]
     if odd:
-        raise InputError("shard-name", "array names are lower-case words", where=path.name, got=repr(odd[0][:32]))
+        raise InputError(
+            "shard-name", "array names are lower-case words", where=path.name, got=repr(odd[0][:32])
+        )
 
 
 def _write_array(group: zarr.Group, name: str, values: NDArray[np.generic]) -> dict[str, object]:
-    values = sharded.little_endian(values)
+    values = sharded.to_little_endian(values)
     row_bytes = max(1, values.nbytes // max(1, values.shape[0]))
     chunk = (max(1, CHUNK_BYTES // row_bytes), *values.shape[1:])
-    array = sharded.create(group, name, values.shape, values.dtype, chunk=chunk, shard=values.shape)
+    array = sharded.create_array(group, name, values.shape, values.dtype, chunk=chunk, shard=values.shape)
     if values.size:
         array[:] = values
-    return {"dtype": values.dtype.str, "shape": list(values.shape), "sha256": sharded.sha256_of(values)}
+    return {"dtype": values.dtype.str, "shape": list(values.shape), "sha256": sharded.hash_array(values)}
 
 
-def _described(own: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
-    blocks = own["arrays"]
+def _array_descriptions(metadata: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    blocks = metadata["arrays"]
     assert isinstance(blocks, Mapping)
     return {str(name): block for name, block in blocks.items()}
 
 
-def _open(path: Path, group: zarr.Group, own: Mapping[str, object], name: str) -> sharded.ZarrArray:
+def _open(path: Path, group: zarr.Group, metadata: Mapping[str, object], name: str) -> sharded.ZarrArray:
     array = sharded.open_array(path, group, name)
-    if array.shape[0] != own.get("rows"):
+    if array.shape[0] != metadata.get("rows"):
         raise StoreError(
             "shard-rows", f"array {name!r} and the shard disagree about the rows", where=path.name,
-            got=str(array.shape[0]), expected=str(own.get("rows")), todo=sharded.REBUILD,
+            got=str(array.shape[0]), expected=str(metadata.get("rows")), todo=sharded.REBUILD,
         )  # fmt: skip
     return array
 
@@ -205,19 +218,19 @@ def _to_table(patches: Sequence[Patch]) -> pa.Table:
 
 
 def _index_hash(table: pa.Table) -> str:
-    return hash_of(table.select(COLUMNS.names).to_pydict())
+    return hash_json(table.select(COLUMNS.names).to_pydict())
 
 
 def _write_index(path: Path, table: pa.Table, arrays_sha256: str) -> None:
     notes = {
-        "schema": version("patches"),
+        "schema": schema_version("patches"),
         "rows": table.num_rows,
         "rows_sha256": _index_hash(table),
         "arrays_sha256": arrays_sha256,
     }
     marked = table.replace_schema_metadata({"srrd": json.dumps(notes, sort_keys=True)})
-    with replacing(path) as beside:
-        pq.write_table(marked, beside, compression="zstd", write_page_checksum=True)
+    with replacing(path) as temporary:
+        pq.write_table(marked, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _read_table(path: Path) -> pa.Table:
@@ -231,13 +244,13 @@ def _read_table(path: Path) -> pa.Table:
         raise
     except (OSError, ValueError) as error:
         raise _index_torn(path, str(error)) from error
-    if notes.get("schema") != version("patches"):
+    if notes.get("schema") != schema_version("patches"):
         raise StoreError(
             "schema-version",
             "index of another version",
             where=path.name,
             got=str(notes.get("schema")),
-            expected=version("patches"),
+            expected=schema_version("patches"),
         )
     if table.column_names != COLUMNS.names or notes.get("rows_sha256") != _index_hash(table):
         raise _index_torn(path, "rows are not those that were written")
@@ -252,4 +265,6 @@ def _notes(table: pa.Table) -> dict[str, object]:
 
 def _index_torn(path: Path, reason: str) -> StoreError:
     got = (reason.splitlines() or [""])[0][:160]
-    return StoreError("index-torn", "the index cannot be trusted", where=path.name, got=got, todo=sharded.REBUILD)
+    return StoreError(
+        "index-torn", "the index cannot be trusted", where=path.name, got=got, todo=sharded.REBUILD
+    )

@@ -1,4 +1,4 @@
-"""Single records as JSON files with the version of their schema, checked when they are written and when they are read."""
+"""Single records as JSON files with the version of their schema, validated on writing and on reading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 from srrd_ray.core import serial
 from srrd_ray.core.errors import StoreError
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.schemas import Name, validate, version
+from srrd_ray.storage.schemas import Name, schema_version, validate
 
 Record = TypeVar("Record")
 
@@ -22,7 +22,7 @@ def write_record(path: Path, record: object, contract: Name) -> None:
     StoreError
         `schema-invalid` where it does not obey `contract`.
     """
-    data = {"schema": version(contract), **json.loads(serial.to_json(record))}
+    data = {"schema": schema_version(contract), **json.loads(serial.to_json(record))}
     validate(contract, data, path.name)
     write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
@@ -33,7 +33,8 @@ def read_record(kind: type[Record], path: Path, contract: Name) -> Record:
     Raises
     ------
     StoreError
-        `record-unreadable` where the file is torn, `schema-version` or `schema-invalid` where it does not obey `contract`.
+        `record-unreadable` where the file is torn, `schema-version` or
+        `schema-invalid` where it does not obey `contract`.
     """
     try:
         data: object = json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Storage contracts: every stored thing is checked against its JSON schema when it is written and when it is read."""
+"""Storage contracts: all stored data are validated against their JSON schema on writing and on reading."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DEFINITIONS = "definitions.json"
 
 
 @cache
-def schema(name: Name) -> Mapping[str, object]:
+def load_schema(name: Name) -> Mapping[str, object]:
     """Return the schema of that name, the shared definitions in their places; it lies beside the package, also when installed."""
     loaded: dict[str, object] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
     return {key: _with_definitions(value) for key, value in loaded.items()}
@@ -53,7 +53,9 @@ def schema(name: Name) -> Mapping[str, object]:
 @cache
 def definitions() -> Mapping[str, Mapping[str, object]]:
     """Return the shared definitions by name."""
-    loaded: Mapping[str, Mapping[str, object]] = json.loads((FOLDER / DEFINITIONS).read_text(encoding="utf-8"))["$defs"]
+    loaded: Mapping[str, Mapping[str, object]] = json.loads(
+        (FOLDER / DEFINITIONS).read_text(encoding="utf-8")
+    )["$defs"]
     return loaded
 
 
@@ -79,7 +81,7 @@ class Columns:
 @cache
 def columns_of(name: Name) -> Columns:
     """Return the columns of the schema `name` of a row, those of its `allOf` parts among them."""
-    whole = schema(name)
+    whole = load_schema(name)
     shared: list[Mapping[str, object]] = whole.get("allOf", [])  # type: ignore[assignment]
     rules: dict[str, Mapping[str, object]] = {}
     required: list[str] = []
@@ -92,9 +94,9 @@ def columns_of(name: Name) -> Columns:
     return Columns(rules=rules, required=tuple(required), closed=closed)
 
 
-def version(name: Name) -> str:
+def schema_version(name: Name) -> str:
     """Return what stored things of this kind write as their ``schema``, e.g. ``srrd-volume/1``."""
-    return str(schema(name)["$id"])
+    return str(load_schema(name)["$id"])
 
 
 def validate(name: Name, data: object, where: str = "") -> None:
@@ -103,16 +105,18 @@ def validate(name: Name, data: object, where: str = "") -> None:
     Raises
     ------
     StoreError
-        `schema-version` with both versions where it is of another one, `schema-invalid` naming the first fault.
+        `schema-version` with both versions where it is of another one,
+        `schema-invalid` naming the first fault.
     """
-    found = data.get("schema", version(name)) if isinstance(data, Mapping) else version(name)
-    if found != version(name):
+    expected = schema_version(name)
+    found = data.get("schema", expected) if isinstance(data, Mapping) else expected
+    if found != expected:
         raise StoreError(
             "schema-version",
             "stored by another version",
             where=where,
             got=str(found)[:64],
-            expected=version(name),
+            expected=expected,
             todo="Write it again with this version, or read it with the version that wrote it.",
         )
     fault = next(iter(sorted(_validator(name).iter_errors(data), key=lambda e: list(map(str, e.path)))), None)
@@ -123,20 +127,21 @@ def validate(name: Name, data: object, where: str = "") -> None:
 
 def column_types(name: Name) -> dict[str, str]:
     """Return the JSON type (string, integer, number, boolean) of the columns that the schema `name` gives one type beside null."""
-    found = {}
+    types: dict[str, str] = {}
     for column, rule in columns_of(name).rules.items():
         given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are words
         kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
         if len(kinds) == 1:
-            found[column] = kinds.pop()
-    return found
+            types[column] = kinds.pop()
+    return types
 
 
 def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: Sequence[str] = ()) -> None:
-    """Check a table whose rows are what the schema `name` describes: its columns, and every value of each of them.
+    """Check a table whose rows are what the schema `name` describes:
+    its columns, and every value of each of them.
 
-    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows. `stored` are the
-    columns of the whole table where `table` holds only some of them.
+    Numbers are checked by their least and greatest, the rest by its distinct values: no loop over rows.
+    `stored` are the columns of the whole table where `table` holds only some of them.
 
     Raises
     ------
@@ -148,18 +153,25 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
     lost = [column for column in contract.required if column not in columns]
     odd = [column for column in columns if column not in rules]
     if lost or (odd and contract.closed):
-        faults = [*(f"no column {column}" for column in lost), *(f"an unknown column {column}" for column in odd)]
+        faults = [
+            *(f"no column {column}" for column in lost),
+            *(f"an unknown column {column}" for column in odd),
+        ]
         raise _invalid(name, where, ", ".join(faults)[:160], f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
         rule = Draft202012Validator(dict(rules[column]))
-        for shared_storage_probe in _witnesses(table[column]):
+        for shared_storage_probe in _representatives(table[column]):
             fault = next(rule.iter_errors(shared_storage_probe), None)
             if fault is not None:
-                raise _invalid(name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value))
+                raise _invalid(
+                    name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value)
+                )
 
 
-def _witnesses(values: pd.Series[object]) -> list[object]:
-    """Return plain values that stand for all: the ends of numbers, every distinct one of others, None for a missing one."""
+def _representatives(values: pd.Series[object]) -> list[object]:
+    """Return the values that decide whether all are valid:
+    extremes of numbers, distinct others, None where one is missing.
+    """
     there = values.dropna()
     missing: list[object] = [None] if len(there) < len(values) else []
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
@@ -169,11 +181,12 @@ def _witnesses(values: pd.Series[object]) -> list[object]:
 
 def _invalid(name: Name, where: str, got: str, expected: str) -> StoreError:
     return StoreError(
-        "schema-invalid", f"does not obey {version(name)}", where=where, got=got, expected=expected[:160],
+        "schema-invalid", f"does not obey {schema_version(name)}", where=where, got=got,
+        expected=expected[:160],
         todo="Delete the file and run the same command again.",
     )  # fmt: skip
 
 
 @cache
 def _validator(name: Name) -> Draft202012Validator:
-    return Draft202012Validator(dict(schema(name)))
+    return Draft202012Validator(dict(load_schema(name)))

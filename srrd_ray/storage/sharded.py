@@ -1,7 +1,8 @@
-"""Zarr v3 arrays whose shards are all present and whose bytes are checked: nothing missing is ever read as zeros.
+"""Zarr v3 arrays with all shards present and all bytes checked: a missing shard is never read as zeros.
 
-Every inner chunk is compressed by Zstd with its own checksum, every shard index carries a CRC-32C, every shard is written
-even where it holds only the fill value, and a SHA-256 of each array's values is kept by the owner of the group.
+Every inner chunk is compressed by Zstd with its own checksum, every shard index carries a CRC-32C, every
+shard is written even where it holds only the fill value,
+and a SHA-256 of each array's values is kept by the owner of the group.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from srrd_ray.core.errors import StoreError
-from srrd_ray.storage.schemas import Name, validate, version
+from srrd_ray.storage.schemas import Name, schema_version, validate
 
 Array: TypeAlias = NDArray[np.generic]
 Shape: TypeAlias = tuple[int, ...]
@@ -30,7 +31,7 @@ ZSTD_LEVEL = 1
 REBUILD = "Run the same command again with --verify: what wrote it makes it anew; do not use this copy."
 
 
-def create(
+def create_array(
     group: zarr.Group,
     name: str,
     shape: Shape,
@@ -40,7 +41,9 @@ def create(
     shard: Shape,
     axes: tuple[str, ...] | None = None,
 ) -> ZarrArray:
-    """Return a new array of `group`; chunks and shards are cut down to `shape`, and shards are whole numbers of chunks."""
+    """Return a new array of `group`; chunks and shards are cut down to `shape`,
+    and shards are whole numbers of chunks.
+    """
     chunk = tuple(max(1, min(c, n)) for c, n in zip(chunk, shape, strict=True))
     shard = tuple(math.ceil(max(1, min(s, n)) / c) * c for s, n, c in zip(shard, shape, chunk, strict=True))
     return group.create_array(
@@ -56,7 +59,7 @@ def create(
     )
 
 
-def blocks(shape: Shape, block: Shape) -> Iterator[tuple[slice, ...]]:
+def iterate_blocks(shape: Shape, block: Shape) -> Iterator[tuple[slice, ...]]:
     """Yield the windows of `block` that tile `shape`, in C order."""
     starts = (range(0, n, b) for n, b in zip(shape, block, strict=True))
     for corner in product(*starts):
@@ -64,7 +67,7 @@ def blocks(shape: Shape, block: Shape) -> Iterator[tuple[slice, ...]]:
 
 
 def shard_files(folder: Path, array: ZarrArray) -> Iterator[Path]:
-    """Yield where each shard of the array in `folder` has to be."""
+    """Yield the path of each shard of the array in `folder`."""
     shards = array.shards or array.chunks
     counts = (math.ceil(n / s) for n, s in zip(array.shape, shards, strict=True))
     for index in product(*(range(n) for n in counts)):
@@ -77,21 +80,24 @@ def open_group(path: Path, kind: Name) -> tuple[zarr.Group, Mapping[str, object]
     Raises
     ------
     StoreError
-        `store-missing`, `store-torn` (metadata unreadable), `store-foreign` (not ours), `schema-version` or `schema-invalid`.
+        `store-missing`, `store-torn` (metadata unreadable), `store-foreign` (not ours),
+        `schema-version` or `schema-invalid`.
     """
     if not (path / "zarr.json").is_file():
         raise StoreError("store-missing", "no such store", where=path.name, todo=REBUILD)
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
-        own = group.attrs.asdict().get("srrd")
+        metadata = group.attrs.asdict().get("srrd")
     except StoreError:
         raise
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise _torn(path.name, error) from error
-    if not isinstance(own, Mapping):
-        raise StoreError("store-foreign", "not a store of this package", where=path.name, expected=version(kind))
-    validate(kind, own, path.name)
-    return group, own
+        raise _torn_error(path.name, error) from error
+    if not isinstance(metadata, Mapping):
+        raise StoreError(
+            "store-foreign", "not a store of this package", where=path.name, expected=schema_version(kind)
+        )
+    validate(kind, metadata, path.name)
+    return group, metadata
 
 
 def open_array(path: Path, group: zarr.Group, name: str) -> ZarrArray:
@@ -113,20 +119,22 @@ def open_array(path: Path, group: zarr.Group, name: str) -> ZarrArray:
     for file in shard_files(path / name, array):
         if not _size(file):
             missing = file.relative_to(path).as_posix()
-            raise StoreError("shard-missing", f"shard {missing} is absent or empty", where=path.name, todo=REBUILD)
+            raise StoreError(
+                "shard-missing", f"shard {missing} is absent or empty", where=path.name, todo=REBUILD
+            )
     return array
 
 
 def _size(file: Path) -> int:
     """Return the bytes of a shard; 0 where there is none."""
     try:
-        found = file.stat()
+        status = file.stat()
     except FileNotFoundError:
         return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def read(path: Path, array: ZarrArray, window: tuple[slice, ...] | slice = slice(None)) -> Array:
+def read_window(path: Path, array: ZarrArray, window: tuple[slice, ...] | slice = slice(None)) -> Array:
     """Return the values of `window`.
 
     Raises
@@ -139,37 +147,41 @@ def read(path: Path, array: ZarrArray, window: tuple[slice, ...] | slice = slice
     except StoreError:
         raise
     except (ValueError, RuntimeError, OSError, KeyError, IndexError, EOFError) as error:
-        raise _torn(f"{path.name}/{array.basename}", error) from error
+        raise _torn_error(f"{path.name}/{array.basename}", error) from error
 
 
-def sha256_of(values: Array, *about: str) -> str:
+def hash_array(values: Array, *about: str) -> str:
     """Return the SHA-256 of dtype, shape, `about` and the values in C order, little-endian."""
-    digest = digest_of(values.dtype, values.shape, *about)
+    digest = begin_digest(values.dtype, values.shape, *about)
     for plane in values:
         digest.update(np.ascontiguousarray(plane).tobytes())
     return digest.hexdigest()
 
 
-def digest_of(dtype: np.dtype[np.generic], shape: Shape, *about: str) -> hashlib._Hash:
-    """Return the digest that `sha256_of` feeds, so that large arrays can be fed slab by slab."""
+def begin_digest(dtype: np.dtype[np.generic], shape: Shape, *about: str) -> hashlib._Hash:
+    """Return the digest that `hash_array` feeds, so that large arrays can be fed slab by slab."""
     header = "|".join([dtype.newbyteorder("<").str, "x".join(str(n) for n in shape), *about])
     return hashlib.sha256(header.encode())
 
 
-def little_endian(values: Array) -> Array:
+def to_little_endian(values: Array) -> Array:
     """Return `values` in C order and little-endian, copied only where needed."""
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
 
 
-def altered(where: str, name: str) -> StoreError:
-    """Return the error for values that are readable and yet not those that were written."""
+def altered_error(where: str, name: str) -> StoreError:
+    """Return the error for readable values that differ from those that were written."""
     return StoreError(
         "store-altered", f"the values of {name!r} are not those that were written", where=where, todo=REBUILD
     )
 
 
-def _torn(where: str, error: Exception) -> StoreError:
+def _torn_error(where: str, error: Exception) -> StoreError:
     reason = (str(error).splitlines() or [""])[0][:160]
     return StoreError(
-        "store-torn", "stored data cannot be decoded", where=where, got=f"{type(error).__name__} {reason}", todo=REBUILD
+        "store-torn",
+        "stored data cannot be decoded",
+        where=where,
+        got=f"{type(error).__name__} {reason}",
+        todo=REBUILD,
     )

@@ -1,6 +1,7 @@
 """Tables as Parquet: sorted by the caller, same bytes for the same rows, written whole or not at all.
 
-A table with a contract carries the schema's version in its metadata, has the schema's types even where all values are missing,
+A table with a contract carries the schema's version in its metadata,
+has the schema's types even where all values are missing,
 and is checked when it is written and when it is read.
 """
 
@@ -17,8 +18,8 @@ import pyarrow.parquet as pq
 
 from srrd_ray.core.errors import StoreError
 from srrd_ray.storage.atomic import replacing
-from srrd_ray.storage.places import local_copy
-from srrd_ray.storage.schemas import Name, column_types, validate_rows, version
+from srrd_ray.storage.paths import local_copy
+from srrd_ray.storage.schemas import Name, column_types, schema_version, validate_rows
 
 KEY = b"srrd"
 CONTRACTS: Mapping[str, Name] = {
@@ -28,7 +29,7 @@ CONTRACTS: Mapping[str, Name] = {
 """The contract of each table of a run; a file of that name has it wherever it lies."""
 THREADS = 8
 AT_ONCE = 100
-"""Parts that are held while they are joined; each run of them is a row group."""
+"""Parts in memory while tables are joined; each batch of them is a row group."""
 ARROW = {"string": pa.large_string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
 AGAIN = "Delete the file and run the same command again."
 
@@ -45,13 +46,14 @@ def write_table(path: Path, table: pd.DataFrame, contract: Name | None = None) -
     stored = pa.Table.from_pandas(table, preserve_index=False)
     if contract:
         validate_rows(contract, table, path.name)
-        stored = stored.cast(_typed(stored.schema, contract))
-    with replacing(path) as beside:
-        pq.write_table(stored, beside, compression="zstd")
+        stored = stored.cast(_typed_schema(stored.schema, contract))
+    with replacing(path) as temporary:
+        pq.write_table(stored, temporary, compression="zstd")
 
 
 def join_tables(path: Path, parts: Sequence[Path], contract: Name | None = None) -> None:
-    """Write the rows of many small tables, one after the other, to one file; only some of them are held at a time.
+    """Write the rows of many small tables, one after the other, to one file;
+    `AT_ONCE` of them are in memory at a time.
 
     Raises
     ------
@@ -60,28 +62,37 @@ def join_tables(path: Path, parts: Sequence[Path], contract: Name | None = None)
     """
     contract = contract or CONTRACTS.get(path.stem)
     with ThreadPoolExecutor(THREADS) as pool:
-        runs = (_joined(parts[at : at + AT_ONCE], contract, pool) for at in range(0, len(parts), AT_ONCE))
+        runs = (
+            _read_joined(parts[at : at + AT_ONCE], contract, pool) for at in range(0, len(parts), AT_ONCE)
+        )
         first = next(runs)
-        with replacing(path) as beside, pq.ParquetWriter(beside, first.schema, compression="zstd") as file:
+        with (
+            replacing(path) as temporary,
+            pq.ParquetWriter(temporary, first.schema, compression="zstd") as file,
+        ):
             for rows in chain([first], runs):
                 if rows.schema.names != first.schema.names:
-                    raise StoreError("table-columns", "its parts have different columns", where=path.name, todo=AGAIN)
+                    raise StoreError(
+                        "table-columns", "its parts have different columns", where=path.name, todo=AGAIN
+                    )
                 file.write_table(rows.cast(first.schema))
 
 
 def read_table(
     path: Path, columns: tuple[str, ...] = (), contract: Name | None = None, *, coded: bool = False
 ) -> pd.DataFrame:
-    """Return a Parquet table, or only `columns` of it; `coded` gives words as categories in their order, a few bytes a row.
+    """Return a Parquet table, or only `columns` of it;
+    `coded` reads strings as sorted categories, a few bytes a row.
 
     Raises
     ------
     StoreError
-        `table-unreadable` where the file is absent or torn, `table-columns` where one of `columns` is missing;
+        `table-unreadable` where the file is absent or torn,
+        `table-columns` where one of `columns` is missing;
         `schema-version` or `schema-invalid` where it does not obey `contract`.
     """
     contract = contract or CONTRACTS.get(path.stem)
-    stored, names = _stored(path, contract, columns, coded=coded)
+    stored, names = _read_stored(path, contract, columns, coded=coded)
     missing = [name for name in columns if name not in names]
     if missing:
         raise StoreError("table-columns", f"no column {missing[0]!r}", where=path.name, got=", ".join(names))
@@ -93,12 +104,12 @@ def read_table(
     return table
 
 
-def _joined(paths: Sequence[Path], contract: Name | None, pool: ThreadPoolExecutor) -> pa.Table:
-    """Return the rows of some small tables, read side by side and checked as a whole."""
-    parts = list(pool.map(lambda path: _stored(path, contract)[0], paths))
+def _read_joined(paths: Sequence[Path], contract: Name | None, pool: ThreadPoolExecutor) -> pa.Table:
+    """Return the rows of a batch of small tables, read in parallel and checked as a whole."""
+    parts = list(pool.map(lambda path: _read_stored(path, contract)[0], paths))
     rows = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     if contract:
-        rows = rows.cast(_typed(rows.schema, contract))
+        rows = rows.cast(_typed_schema(rows.schema, contract))
         try:
             validate_rows(contract, rows.to_pandas())
         except StoreError:
@@ -108,19 +119,24 @@ def _joined(paths: Sequence[Path], contract: Name | None, pool: ThreadPoolExecut
     return rows
 
 
-def _typed(found: pa.Schema, contract: Name) -> pa.Schema:
-    """Return a schema with the types and the version of `contract`: a column without any value has no type of its own."""
+def _typed_schema(stored: pa.Schema, contract: Name) -> pa.Schema:
+    """Return a schema with the types and the version of `contract`:
+    a column without values has no type by itself.
+    """
     types = column_types(contract)
-    fields = [field.with_type(ARROW[types[field.name]]) if field.name in types else field for field in found]
-    return pa.schema(fields, {**(found.metadata or {}), KEY: version(contract).encode()})
+    fields = [field.with_type(ARROW[types[field.name]]) if field.name in types else field for field in stored]
+    return pa.schema(fields, {**(stored.metadata or {}), KEY: schema_version(contract).encode()})
 
 
-def _stored(
+def _read_stored(
     path: Path, contract: Name | None, columns: tuple[str, ...] = (), *, coded: bool = False
 ) -> tuple[pa.Table, list[str]]:
-    """Return a table of the version of `contract` as it is stored, or only `columns`, and the names of all its columns."""
+    """Return a table of the version of `contract`, or only `columns`, and the names of all its columns."""
     try:
-        with local_copy(path) as here, pq.ParquetFile(here, read_dictionary=list(columns) if coded else None) as file:
+        with (
+            local_copy(path) as here,
+            pq.ParquetFile(here, read_dictionary=list(columns) if coded else None) as file,
+        ):
             names = list(file.schema_arrow.names)
             stored = file.read([name for name in columns if name in names] or None)
     except StoreError:
@@ -129,10 +145,11 @@ def _stored(
         raise StoreError(
             "table-unreadable", "cannot read a table", where=path.name, got=type(error).__name__, todo=AGAIN
         ) from error
-    found = (stored.schema.metadata or {}).get(KEY, b"none").decode(errors="replace")
-    if contract and found != version(contract):
+    version = (stored.schema.metadata or {}).get(KEY, b"none").decode(errors="replace")
+    if contract and version != schema_version(contract):
         raise StoreError(
-            "schema-version", "stored by another version", where=path.name, got=found[:64], expected=version(contract),
+            "schema-version", "stored by another version", where=path.name, got=version[:64],
+            expected=schema_version(contract),
             todo=AGAIN,
         )  # fmt: skip
     return stored, names

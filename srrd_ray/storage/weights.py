@@ -15,23 +15,27 @@ from torch.optim import Optimizer
 
 from srrd_ray.core.errors import StoreError
 from srrd_ray.storage.atomic import replacing
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 
 NOTES = "srrd"
 DAMAGED = ("weights-unreadable", "weights-altered")
-"""The codes of a file that is not what was written."""
+"""The error codes of a damaged file."""
 DIGEST = "sha256"
-"""The note with the hash of all tensors: a flipped bit in a weight shows in nothing else."""
+"""The note with the hash of all tensors: nothing else reveals a flipped bit in a weight."""
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write named tensors, their hash and string notes to one safetensors file, atomically; the same bytes for the same content.
+    """Write named tensors, their hash and string notes to one safetensors file, atomically;
+    same content, same bytes.
 
-    All notes go under one key, as safetensors writes several keys in an order that changes from one call to the next.
+    All notes go under one key, as safetensors writes several keys in an order
+    that changes from one call to the next.
     """
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
-    with replacing(path) as beside:
-        save_file(kept, beside, metadata={NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)})
+    with replacing(path) as temporary:
+        save_file(
+            kept, temporary, metadata={NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)}
+        )
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -82,10 +86,10 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
     StoreError
         `weights-mismatch` naming the first key that differs and both shapes.
     """
-    own = module.state_dict()
-    for key in sorted(set(own) | set(tensors)):
+    state = module.state_dict()
+    for key in sorted(set(state) | set(tensors)):
         got = tuple(tensors[key].shape) if key in tensors else None
-        expected = tuple(own[key].shape) if key in own else None
+        expected = tuple(state[key].shape) if key in state else None
         if got != expected:
             raise StoreError(
                 "weights-mismatch",
@@ -101,15 +105,17 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer as flat named tensors (``<parameter>.<slot>``)."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{slot}": value if isinstance(value, Tensor) else torch.tensor(float(value))
-        for index, slots in state.items()
-        for slot, value in slots.items()
-    }
+    tensors: dict[str, Tensor] = {}
+    for index, slots in state.items():
+        for slot, value in slots.items():
+            tensors[f"{index}.{slot}"] = value if isinstance(value, Tensor) else torch.tensor(float(value))
+    return tensors
 
 
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put flat named tensors from `optimizer_tensors` back; learning rates and groups stay as the optimizer has them."""
+    """Put flat named tensors from `optimizer_tensors` back;
+    learning rates and groups stay as the optimizer has them.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, slot = name.split(".", 1)

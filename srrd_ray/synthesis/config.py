@@ -22,7 +22,8 @@ from srrd_ray.core.settings import (
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CycleGanConfig:
     """The CycleGAN. Paper size: ``width=64, blocks=9, downs=2, norm="instance", discriminator_width=64,
-    discriminator_layers=3, tile=(320, 320), pixel_mm=0.4, batch=4, learning_rate=2e-4, epochs=180, mi_weight=7``.
+    discriminator_layers=3, tile=(320, 320), pixel_mm=0.4, batch=4, learning_rate=2e-4, epochs=180,
+    mi_weight=7``.
     """
 
     pixel_mm: Positive = 0.75

@@ -1,4 +1,4 @@
-"""Whole synthetic CT volumes from a trained generator, and their refusal where they cannot be CT (fault 51)."""
+"""Whole synthetic CT volumes from a trained generator, refused where they cannot be CT (fault 51)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.synthesis.bias import flattened
+from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
 
@@ -19,26 +19,29 @@ def synthesize(
 ) -> Volume[np.float32]:
     """Return synthetic HU on the grid of `mr`.
 
-    The generator sees sagittal slices at the working pixel, at least as close as the MR slices; what it makes is
-    interpolated back. The result holds no detail finer than the working pixel. `limits` holds the bounds of
-    plausibility where they are not those of `config`, with which the generator was trained.
+    The generator sees sagittal slices at the working pixel, at least as close as the MR slices; what it makes
+    is interpolated back. The result holds no detail finer than the working pixel.
+    `limits` holds the bounds of plausibility where they are not those of `config`,
+    with which the generator was trained.
 
     Raises
     ------
     InputError
         `synthesis-not-finite`, `synthesis-range`, `synthesis-bone` where the result cannot be a CT of a knee.
     """
-    slices = sagittal(flattened(mr), config)
-    made = _translated(generator, scale_mr(slices.array), config)
-    check(made, limits or config)
+    slices = sagittal(flatten_bias(mr), config)
+    made = _translate(generator, scale_mr(slices.array), config)
+    require_plausible(made, limits or config)
     grid = slices.geometry
     wide = np.pad(made, 2, mode="edge")
     around = grid.crop((-2, -2, -2), (wide.shape[0], wide.shape[1], wide.shape[2]))
-    return Volume(array=wide, geometry=around).onto(mr.geometry)
+    return Volume(array=wide, geometry=around).resample_onto(mr.geometry)
 
 
-def _translated(generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig) -> NDArray[np.float32]:
-    """Return HU slices of the same shape; the edge is continued so that borders meet no padding of zeros."""
+def _translate(
+    generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig
+) -> NDArray[np.float32]:
+    """Return HU slices of the same shape; edges are replicated, so that borders see no zero padding."""
     unit = 2**config.downs
     margin = 2 * unit
     rows, columns = slices.shape[1:]
@@ -55,10 +58,12 @@ def _translated(generator: nn.Module, slices: NDArray[np.float32], config: Cycle
     return unscale_hu(made)
 
 
-def check(hu: NDArray[np.float32], config: CycleGanConfig) -> None:
-    """Refuse what cannot be CT of a knee: not finite, HU out of range, or an amount of bone that no knee has."""
+def require_plausible(hu: NDArray[np.float32], config: CycleGanConfig) -> None:
+    """Refuse what cannot be CT of a knee: not finite, HU out of range, an implausible amount of bone."""
     if not np.isfinite(hu).all():
-        raise InputError("synthesis-not-finite", "the synthetic CT holds NaN", todo="Train the synthesis again.")
+        raise InputError(
+            "synthesis-not-finite", "the synthetic CT holds NaN", todo="Train the synthesis again."
+        )
     low, high = (float(v) for v in np.percentile(hu, [0.1, 99.9]))
     if low < config.hu_limits[0] or high > config.hu_limits[1]:
         raise InputError(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.physics import first_guess
+from srrd_ray.synthesis.physics import guess_ct
 
 
 class Criteria(nn.Module):
@@ -25,7 +25,7 @@ class Criteria(nn.Module):
         self.adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
         self.mutual_information = GlobalMutualInformationLoss(num_bins=config.mi_bins)
 
-    def fools(self, scores: Tensor) -> Tensor:
+    def generator_loss(self, scores: Tensor) -> Tensor:
         """Return the loss of a generator whose image a discriminator scored."""
         loss: Tensor = self.adversarial(scores, target_is_real=True, for_discriminator=False)
         return loss
@@ -39,8 +39,8 @@ class Criteria(nn.Module):
     def information(self, mr: Tensor, ct: Tensor) -> Tensor:
         """Return minus the mutual information of scaled MR and CT slices of one content.
 
-        Fixed bins over the scaled units: the published code took the range of each batch and images in -1…1, where its
-        kernel expects 0…1 (method, defect 16).
+        Fixed bins over the scaled units: the published code took the range of each batch and images in -1…1,
+        where its kernel expects 0…1 (method, defect 16).
         """
         loss: Tensor = self.mutual_information((ct + 1.0) / 3.2, (mr + 1.0) / 2.5)
         return loss
@@ -76,7 +76,7 @@ def cycle_distance(seen: Translations) -> Tensor:
 
 
 def _adversarial(seen: Translations) -> Tensor:
-    return seen.criteria.fools(seen.scores_ct) + seen.criteria.fools(seen.scores_mr)
+    return seen.criteria.generator_loss(seen.scores_ct) + seen.criteria.generator_loss(seen.scores_mr)
 
 
 def _information(seen: Translations) -> Tensor:
@@ -92,15 +92,18 @@ def _levels(seen: Translations) -> Tensor:
 
 
 def dark_distance(mr: Tensor, ct: Tensor) -> Tensor:
-    """Return the distance of a synthetic CT from physics where the MR is dark; bright pixels are left to the discriminators."""
+    """Return the distance of a synthetic CT from physics where the MR is dark;
+    bright pixels are left to the discriminators.
+    """
     dark = (0.5 * (mr + 1.0) < 0.5).to(mr.dtype)
-    return (dark * (ct - first_guess(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
+    return (dark * (ct - guess_ct(mr)).abs()).sum() / dark.sum().clamp(min=1.0)
 
 
 def level_distance(made: Tensor, real: Tensor) -> Tensor:
-    """Return the Wasserstein distance between the grey values of two batches of one size, of pixels and of local means.
+    """Return the Wasserstein distance between the grey values of two batches of one size,
+    of pixels and of local means.
 
-    It knows nothing of places: unpaired batches have alike shares of marrow, cortex, cartilage and muscle.
+    Positions do not matter: unpaired batches have similar shares of marrow, cortex, cartilage and muscle.
     """
     total = torch.zeros((), device=made.device)
     for size in (1, 6):
@@ -110,9 +113,13 @@ def level_distance(made: Tensor, real: Tensor) -> Tensor:
 
 
 def edge_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean correlation of the gradient magnitudes of two batches (n, 1, h, w): 1 where edges coincide."""
+    """Return the mean correlation of the gradient magnitudes of two batches (n, 1, h, w):
+    1 where edges coincide.
+    """
     a, b = _edges(first).flatten(1), _edges(second).flatten(1)
-    return functional.cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1).mean()
+    return functional.cosine_similarity(
+        a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1
+    ).mean()
 
 
 def _edges(image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.physics import first_guess
+from srrd_ray.synthesis.physics import guess_ct
 
 CONTEXT = (5, 13)
 
@@ -21,7 +21,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: str) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *_convolution(channels, channels, norm), nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+            *_convolution(channels, channels, norm),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect"),
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -33,12 +34,13 @@ class ResidualBlock(nn.Module):
 class Generator(nn.Module):
     """One image into another of the same size (n, 1, h, w), h and w multiples of ``2**downs``.
 
-    Beside the image it sees means over 5 and 13 pixels: dark in MR is thin in cortex and wide in cartilage and muscle,
-    and telling them apart is most of the task.
+    Beside the image it sees means over 5 and 13 pixels:
+    dark in MR is thin in cortex and wide in cartilage and muscle, and telling them apart is most of the task.
 
-    Encoder, residual blocks, decoder with the encoder's features added back, so that edges keep their place. The
-    output is linear: Hounsfield units do not saturate. `from_mr` adds the first guess of physics, which the untrained
-    network leaves as it is: unpaired training from random weights tends to swap cortex and muscle, both dark in MR.
+    Encoder, residual blocks, decoder with the encoder's features added back, so that edges keep their place.
+    The output is linear: Hounsfield units do not saturate. `from_mr` adds the first guess of physics, which
+    the untrained network leaves as it is:
+    unpaired training from random weights tends to swap cortex and muscle, both dark in MR.
     """
 
     def __init__(self, config: CycleGanConfig, *, from_mr: bool = True) -> None:
@@ -46,14 +48,17 @@ class Generator(nn.Module):
         self.from_mr = from_mr
         sizes = [config.width * 2**level for level in range(config.downs + 1)]
         self.first = nn.Sequential(*_convolution(1 + len(CONTEXT), sizes[0], config.norm, size=5))
-        self.down = nn.ModuleList(nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in pairwise(sizes))
+        self.down = nn.ModuleList(
+            nn.Sequential(*_convolution(a, b, config.norm, stride=2)) for a, b in pairwise(sizes)
+        )
         self.middle = nn.Sequential(*(ResidualBlock(sizes[-1], config.norm) for _ in range(config.blocks)))
         self.up = nn.ModuleList(
             nn.Sequential(*_convolution(b, a, config.norm), nn.Upsample(scale_factor=2, mode="bilinear"))
             for a, b in reversed(list(pairwise(sizes)))
         )
         self.last = nn.Sequential(
-            *_convolution(sizes[0], sizes[0], config.norm), nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect")
+            *_convolution(sizes[0], sizes[0], config.norm),
+            nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect"),
         )
         if from_mr:
             for parameter in self.last[-1].parameters():
@@ -61,7 +66,10 @@ class Generator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the translated image, of the same shape."""
-        means = [functional.avg_pool2d(image, n, stride=1, padding=n // 2, count_include_pad=False) for n in CONTEXT]
+        means = [
+            functional.avg_pool2d(image, n, stride=1, padding=n // 2, count_include_pad=False)
+            for n in CONTEXT
+        ]
         features: list[Tensor] = [self.first(torch.cat([image, *means], dim=1))]
         for layer in self.down:
             features.append(layer(features[-1]))
@@ -69,7 +77,7 @@ class Generator(nn.Module):
         for layer in self.up:
             state = layer(state) + features.pop()
         result: Tensor = self.last(state)
-        return first_guess(image) + result if self.from_mr else result
+        return guess_ct(image) + result if self.from_mr else result
 
 
 def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -84,7 +92,7 @@ def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride:
 def discriminator(config: CycleGanConfig) -> nn.Module:
     """Return MONAI's patch discriminator; its last output is the map of scores.
 
-    Without normalisation it also judges the level of the Hounsfield units, not their pattern alone.
+    Without normalisation it also scores the level of the Hounsfield units, not their pattern alone.
     """
     network: nn.Module = PatchDiscriminator(
         spatial_dims=2,
@@ -96,8 +104,10 @@ def discriminator(config: CycleGanConfig) -> nn.Module:
     return network
 
 
-def networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
-    """Return the four networks, their weights drawn from `seed` alone (the global random state is left as it was)."""
+def build_networks(config: CycleGanConfig, seed: int) -> dict[str, nn.Module]:
+    """Return the four networks, their weights sampled from `seed` alone
+    (the global random state is not changed).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**63)
         made: dict[str, nn.Module] = {

@@ -1,4 +1,4 @@
-"""What the physics of both scanners says of CT from MR alone: where the generator starts."""
+"""A first estimate of CT from MR by the physics of both scanners: where the generator starts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ MARROW_HU, BONE_HU, SOFT_HU = -50.0, 1560.0, 60.0
 FULL_MARROW = 1.28
 
 
-def first_guess(mr: Tensor) -> Tensor:
+def guess_ct(mr: Tensor) -> Tensor:
     """Return a scaled CT from scaled MR slices (n, 1, h, w), pixel by pixel and its neighbourhood.
 
-    MR is dark in cortex, cartilage and muscle alike. Dark and thin beside bright marrow is bone, from -50 HU of marrow
-    to 1560 HU (method C5), its share 1 - I / I_marrow (bSSFP, method C4); dark and wide is soft tissue. Fluid and fat
-    are as bright as marrow and wrong here: to tell them apart is left to the networks. No CT is looked at.
+    MR is dark in cortex, cartilage and muscle alike. Dark and thin next to bright marrow is bone, from -50 HU
+    of marrow to 1560 HU (method C5), its share 1 - I / I_marrow (bSSFP, method C4); dark and wide is soft
+    tissue. Fluid and fat are as bright as marrow and wrong here: to tell them apart is left to the networks.
+    No CT is looked at.
     """
     signal = 0.5 * (mr + 1.0)
     wide = functional.avg_pool2d(signal, 5, stride=1, padding=2, count_include_pad=False)

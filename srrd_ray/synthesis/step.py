@@ -1,4 +1,6 @@
-"""The CycleGAN as a learner: one epoch of alternating generator and discriminator steps, the same on one worker or many."""
+"""The CycleGAN as a learner: one epoch of alternating generator and discriminator steps,
+the same on one worker or many.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard, batches
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.losses import LOSS_TERMS, Criteria, LossTerm, Translations, cycle_distance
-from srrd_ray.synthesis.networks import networks
+from srrd_ray.synthesis.networks import build_networks
 
 __all__ = ["CycleGanConfig", "CycleGanLearner"]
 
@@ -27,8 +29,9 @@ Slices = NDArray[np.float32]
 class CycleGanLearner:
     """Learns MR -> CT and back from unpaired slices (`srrd_ray.core.learner.Learner`).
 
-    No order, position or patient links the two sets of slices. All randomness comes from (seed, epoch, step), so there
-    is no pool of past images as in the paper: it would be a state beside the weights.
+    No order, position or patient links the two sets of slices.
+    All randomness comes from (seed, epoch, step), so there is no pool of past images as in the paper:
+    it would be a state besides the weights.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ class CycleGanLearner:
                 )
         self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
         self._config, self._seed = config, seed
-        self._modules = networks(config, seed_from(seed, "cyclegan", "weights"))
+        self._modules = build_networks(config, seed_from(seed, "cyclegan", "weights"))
         self._criteria = Criteria(config)
         self._terms = tuple(term for term in terms if term.weight(config) > 0)
         self._optimizers = {
@@ -90,7 +93,7 @@ class CycleGanLearner:
         return self._optimizers
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Run the steps of one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
+        """Run one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
         device = next(wrapped["mr_to_ct"].parameters()).device
         self._criteria.to(device)
         sums: dict[str, float] = {}
@@ -104,13 +107,13 @@ class CycleGanLearner:
         return sums
 
     def _pairs(self, epoch: int, shard: Shard) -> list[tuple[Tensor, Tensor]]:
-        """Return this rank's slices of every step: the two modalities in orders that know nothing of each other."""
+        """Return this rank's slices of every step: the two modalities in independent orders."""
         config = self._config
         orders = []
         for name, slices in (("mr", self._mr), ("ct", self._ct)):
             seed = seed_from(self._seed, "cyclegan", name)
-            own = [slices[torch.from_numpy(rows)] for rows in self._rows(len(slices), seed, epoch, shard)]
-            orders.append(own)
+            of_rank = [slices[torch.from_numpy(rows)] for rows in self._rows(len(slices), seed, epoch, shard)]
+            orders.append(of_rank)
         noise = np.random.default_rng(seed_from(self._seed, "gain", epoch, shard.rank))
         pairs = list(zip(*orders, strict=True))
         gains = [noise.normal(1.0, config.gain_jitter, (len(mr), 1, 1, 1)) for mr, _ in pairs]
@@ -124,7 +127,9 @@ class CycleGanLearner:
         rows: list[NDArray[np.intp]] = []
         lap = 0
         while len(rows) < self._config.steps:
-            rows.extend(batches(count, self._config.batch, seed=seed_from(seed, lap), epoch=epoch, shard=shard))
+            rows.extend(
+                batches(count, self._config.batch, seed=seed_from(seed, lap), epoch=epoch, shard=shard)
+            )
             lap += 1
         return rows[: self._config.steps]
 
@@ -141,9 +146,9 @@ class CycleGanLearner:
         self._update("generators", loss)
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(True)
-        judged = self._discriminator_loss(wrapped["discriminator_ct"], ct, seen.fake_ct) + self._discriminator_loss(
-            wrapped["discriminator_mr"], mr, seen.fake_mr
-        )
+        judged = self._discriminator_loss(
+            wrapped["discriminator_ct"], ct, seen.fake_ct
+        ) + self._discriminator_loss(wrapped["discriminator_mr"], mr, seen.fake_mr)
         self._update("discriminators", judged)
         return {
             "generators": float(loss.detach()),

@@ -19,7 +19,14 @@ import grpc
 import pytest
 from ray.util import get_node_ip_address
 
-from srrd_ray.cluster.access import Answer, ask_as_stranger, check_answer, is_loopback, require_private, token_file
+from srrd_ray.cluster.access import (
+    Reply,
+    call_without_token,
+    is_loopback,
+    require_private,
+    require_refusal,
+    token_file,
+)
 from srrd_ray.core.errors import ClusterError
 
 TOKEN = "a-token-of-the-tests-0123456789abcdef"
@@ -66,24 +73,26 @@ def listening(asks: bool) -> Iterator[str]:
         server.stop(None).wait()
 
 
-def test_a_head_that_answers_a_stranger_is_told_from_one_that_asks_for_a_token_and_from_one_that_is_not_there() -> None:
+def test_a_head_that_answers_a_stranger_is_told_from_one_that_asks_for_a_token_and_from_one_that_is_not_there() -> (
+    None
+):
     with listening(asks=False) as address:
-        assert ask_as_stranger(address) == "answered"
+        assert call_without_token(address) == "answered"
     with listening(asks=True) as address:
-        assert ask_as_stranger(address) == "refused"
-    assert ask_as_stranger(address, timeout_s=0.3) == "silent"
+        assert call_without_token(address) == "refused"
+    assert call_without_token(address, timeout_s=0.3) == "silent"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("answered", "cluster-open"), ("silent", "ray-unreachable")])
-def test_only_a_demand_for_a_token_is_good_enough(answer: Answer, code: str) -> None:
-    check_answer("refused")
+def test_only_a_demand_for_a_token_is_good_enough(answer: Reply, code: str) -> None:
+    require_refusal("refused")
     with pytest.raises(ClusterError, match=re.escape(f"[{code}]")):
-        check_answer(answer)
+        require_refusal(answer)
 
 
 def test_the_error_says_how_to_close_the_cluster() -> None:
     with pytest.raises(ClusterError) as caught:
-        check_answer("answered")
+        require_refusal("answered")
     for words in ("RAY_AUTH_MODE=token", "ray get-auth-token --generate", "chmod 600"):
         assert words in str(caught.value)
 
@@ -125,7 +134,9 @@ def test_the_token_is_sought_where_ray_seeks_it(tmp_path: Path, monkeypatch: pyt
 def real_head(variables: Mapping[str, str]) -> Iterator[str]:
     """Run a head on free ports for the length of a block; yields its address."""
     port, host = _free_port(), "127.0.0.1" if variables is LOOPBACK else get_node_ip_address()
-    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
+    with tempfile.TemporaryDirectory(
+        prefix="r", ignore_cleanup_errors=True
+    ) as folder:  # short: sockets lie in it
         command = [
             str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=1",
             "--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000",
@@ -163,7 +174,9 @@ def _wait(head: subprocess.Popen[bytes], said: Path) -> None:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """This process's, less what other tests told Ray."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | dict(variables)
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | dict(
+        variables
+    )
 
 
 def joining(address: str, variables: Mapping[str, str]) -> str:
@@ -180,7 +193,7 @@ def joining(address: str, variables: Mapping[str, str]) -> str:
 @pytest.mark.slow
 def test_an_open_cluster_is_refused_even_by_a_driver_that_has_a_token() -> None:
     with real_head(WITHOUT) as address:
-        assert ask_as_stranger(address) == "answered"
+        assert call_without_token(address) == "answered"
         assert joining(address, WITHOUT) == "cluster-open"
         assert joining(address, WITH_TOKEN) == "cluster-open"
 
@@ -189,7 +202,7 @@ def test_an_open_cluster_is_refused_even_by_a_driver_that_has_a_token() -> None:
 @pytest.mark.slow
 def test_a_cluster_that_asks_for_a_token_is_joined_with_it() -> None:
     with real_head(WITH_TOKEN) as address:
-        assert ask_as_stranger(address) == "refused"
+        assert call_without_token(address) == "refused"
         assert joining(address, WITH_TOKEN) == "joined"
 
 

@@ -56,7 +56,10 @@ def test_lost_storage_counts_before_any_other_error() -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_44_a_full_disk_under_what_ray_writes_is_known_by_the_number_of_its_error(code: int) -> None:
-    for raised in (OSError(code, "words in another language"), TuneError(f"Failure # 1: {os.strerror(code)}")):
+    for raised in (
+        OSError(code, "words in another language"),
+        TuneError(f"Failure # 1: {os.strerror(code)}"),
+    ):
         found = own_error([raised])
         assert found is not None
         assert (type(found), found.code) == (StoreError, "output-full")

@@ -34,7 +34,9 @@ def offered(needed: str) -> str:
     end = time.monotonic() + WAIT_S
     lines: list[str] = []
     while time.monotonic() < end:
-        with urllib.request.urlopen(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=10
+        ) as answer:
             lines = [line for line in answer.read().decode().splitlines() if line.startswith("ray_srrd_")]
         if any(re.search(needed, line) for line in lines):
             return "\n".join(lines)

@@ -60,7 +60,9 @@ def test_its_error_arrives_as_it_was_raised(cluster: ClusterConfig, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced_until_its_tries_are_spent(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced_until_its_tries_are_spent(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
     patient = replace(cluster, task_retries=1)
     for name, dies in (("some", 2), ("all", 3)):
         (tmp_path / name).mkdir()

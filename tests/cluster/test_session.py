@@ -11,7 +11,7 @@ import torch
 
 from srrd_ray.cluster import session
 from srrd_ray.cluster.autoscaling import could_grow_to
-from srrd_ray.cluster.session import gpus_for, reachable, require_cpus, require_task
+from srrd_ray.cluster.session import attainable, decide_gpus, require_cpus, require_task
 from srrd_ray.core.arithmetic import Arithmetic, here
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
@@ -26,7 +26,9 @@ def test_more_cpus_than_there_are_is_an_error_within_seconds(cluster: ClusterCon
 
 def test_60_more_memory_than_any_node_has_is_an_error_within_seconds(cluster: ClusterConfig) -> None:
     begin = time.monotonic()
-    with pytest.raises(ClusterError, match=r"resources-missing.*expected 1048576 MiB.*lower cluster.knee_memory_mb"):
+    with pytest.raises(
+        ClusterError, match=r"resources-missing.*expected 1048576 MiB.*lower cluster.knee_memory_mb"
+    ):
         require_task(2**40, "a test")
     require_task(2**20, "a test")
     assert time.monotonic() - begin < 30
@@ -34,9 +36,9 @@ def test_60_more_memory_than_any_node_has_is_an_error_within_seconds(cluster: Cl
 
 def test_gpus_are_required_only_where_asked_for(cluster: ClusterConfig) -> None:
     with pytest.raises(ClusterError, match="gpu-missing"):
-        gpus_for(1000, "require")
-    assert not gpus_for(1000, "auto")
-    assert not gpus_for(1, "never")
+        decide_gpus(1000, "require")
+    assert not decide_gpus(1000, "auto")
+    assert not decide_gpus(1, "never")
 
 
 def test_a_cluster_without_an_autoscaler_does_not_grow(cluster: ClusterConfig) -> None:
@@ -53,11 +55,11 @@ def test_what_a_cluster_may_grow_to_counts_and_is_asked_for_only_when_needed(
         return len(bundles) <= 8
 
     monkeypatch.setattr(session, "could_grow_to", could_grow_to)
-    assert reachable("CPU", 2) == 2
+    assert attainable("CPU", 2) == 2
     assert not asked
-    assert reachable("CPU", 8) == 8
-    assert reachable("CPU", 9) == 2
-    assert reachable("CPU", 32, apiece=4) == 32
+    assert attainable("CPU", 8) == 8
+    assert attainable("CPU", 9) == 2
+    assert attainable("CPU", 32, apiece=4) == 32
     assert asked[-1] == [{"CPU": 4}] * 8
 
 

@@ -83,7 +83,9 @@ def test_a_knee_that_always_kills_its_worker_is_given_up_and_the_others_finish(
 
 
 @pytest.mark.slow
-def test_a_stage_in_which_nothing_ends_any_more_stops_with_a_message(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_a_stage_in_which_nothing_ends_any_more_stops_with_a_message(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
     hasty = replace(cluster, stall_seconds=5)
     with session(hasty), pytest.raises(ClusterError, match=r"stage-stalled.*finished work is kept"):
         run(Write(tmp_path, hangs=KNEES[2].key), hasty)

@@ -142,7 +142,11 @@ def interrupted(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory
     ids=["checkpoint and weights", "list of checkpoints"],
 )
 def test_a_damaged_checkpoint_is_not_learnt_from_and_changes_no_bit_of_the_result(
-    cluster: ClusterConfig, tmp_path: Path, undisturbed: Undisturbed, interrupted: Path, damaged: tuple[str, ...]
+    cluster: ClusterConfig,
+    tmp_path: Path,
+    undisturbed: Undisturbed,
+    interrupted: Path,
+    damaged: tuple[str, ...],
 ) -> None:
     root = tmp_path / "here"
     shutil.copytree(interrupted, root)
@@ -165,11 +169,15 @@ def on_a_full_disk() -> Iterator[Learner]:
     yield LineLearner("never", 1)
 
 
-def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(once: ClusterConfig, tmp_path: Path) -> None:
+def test_44_a_training_whose_disk_is_full_ends_as_an_error_of_storage(
+    once: ClusterConfig, tmp_path: Path
+) -> None:
     with pytest.raises(StoreError, match=r"output-full.*Free space and run the same command again"):
         fit(Training(name="full", learners=on_a_full_disk, storage=tmp_path), once, lambda _: None)
 
 
-def test_a_learner_that_diverges_ends_the_training_with_its_reason(once: ClusterConfig, tmp_path: Path) -> None:
+def test_a_learner_that_diverges_ends_the_training_with_its_reason(
+    once: ClusterConfig, tmp_path: Path
+) -> None:
     with pytest.raises(TrainingError, match="loss-not-finite"):
         fit(Training(name="bad", learners=diverging, storage=tmp_path), once, lambda _: None)

@@ -63,7 +63,9 @@ def searched(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -
         kept.append(name)
         register(name, trainable, warn)
 
-    def plan(name: str, settings: tuple[float, ...], run: Callable[[float], Iterator[float]]) -> Search[float]:
+    def plan(
+        name: str, settings: tuple[float, ...], run: Callable[[float], Iterator[float]]
+    ) -> Search[float]:
         return Search(name=name, settings=settings, run=run, epochs=5, storage=root)
 
     both = [plan("s0", SETTINGS, climb), plan("s1", SETTINGS[1:], climb)]
@@ -127,7 +129,9 @@ def test_44_a_search_in_which_one_trial_has_no_storage_stops_and_is_not_won_by_t
 
 
 def test_53_a_trial_that_diverges_is_marked_and_never_wins(cluster: ClusterConfig, tmp_path: Path) -> None:
-    trials = search(Search(name="d", settings=SETTINGS, run=climb_or_diverge, epochs=5, storage=tmp_path), TuneConfig())
+    trials = search(
+        Search(name="d", settings=SETTINGS, run=climb_or_diverge, epochs=5, storage=tmp_path), TuneConfig()
+    )
     assert trials[2].scores == pytest.approx((0.9, 1.8, 2.7))
     assert "loss-not-finite" in trials[2].failure
     assert winner(trials).setting == 0.5

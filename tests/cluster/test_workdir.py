@@ -39,7 +39,9 @@ print(os.getcwd())
 """
 
 
-def program(folder: Path, *parts: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def program(
+    folder: Path, *parts: str, variables: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     code = STANDING.format(root=str(ROOT), folder=str(folder)) + "".join(parts)
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=300, check=False,

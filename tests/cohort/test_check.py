@@ -37,7 +37,9 @@ def broken(root: Path) -> Path:
 
 
 def test_every_fault_is_listed_in_one_pass_by_participant_and_side(tmp_path: Path) -> None:
-    found = [(f.severity, f.participant, f.side, f.modality, f.code) for f in check(broken(tmp_path)).findings]
+    found = [
+        (f.severity, f.participant, f.side, f.modality, f.code) for f in check(broken(tmp_path)).findings
+    ]
     assert found == [
         ("REFUSE", "B2", "L", "ct", "image-truncated"),
         ("REFUSE", "C3", "L", "mr", "voxels-not-finite"),

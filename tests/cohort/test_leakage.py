@@ -19,7 +19,9 @@ IMAGES = st.lists(st.tuples(st.sampled_from(["x", "y", "z"]), KNEES), max_size=1
 
 @given(IMAGES)
 def test_participants_leak_exactly_where_they_share_an_image(images: list[tuple[str, Knee]]) -> None:
-    found = {frozenset(pair) for knees in leaks(images) for pair in combinations({k.participant for k in knees}, 2)}
+    found = {
+        frozenset(pair) for knees in leaks(images) for pair in combinations({k.participant for k in knees}, 2)
+    }
     expected = {
         frozenset((a.participant, b.participant))
         for (x, a), (y, b) in combinations(images, 2)
@@ -38,6 +40,8 @@ def test_one_image_for_both_knees_of_a_participant_is_flagged_and_stops_nothing(
     root = makers.cohort(tmp_path / "cohort", people=("A1", "B2"), sides=("L", "R"))
     stem = "sub-A1/ct/sub-A1_side-{}_ct.nii.gz"
     (root / stem.format("R")).write_bytes((root / stem.format("L")).read_bytes())
-    found = [finding for finding in check(root).findings if finding.code in ("image-twice", "leakage-same-image")]
+    found = [
+        finding for finding in check(root).findings if finding.code in ("image-twice", "leakage-same-image")
+    ]
     assert [(finding.severity, finding.code) for finding in found] == [("FLAG", "image-twice")]
     assert "sub-A1_side-L, sub-A1_side-R" in found[0].message

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cohort.pseudonyms import pseudonym, pseudonymised, read_key
+from srrd_ray.cohort.pseudonyms import pseudonym, pseudonymise, read_key
 from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.records import Knee
@@ -30,7 +30,7 @@ def test_a_key_that_could_be_guessed_is_refused() -> None:
 
 
 def test_nothing_of_the_id_on_disk_is_in_any_byte_of_the_run(tmp_path: Path) -> None:
-    cohort = pseudonymised(read_cohort(makers.cohort(tmp_path / "cohort", people=PEOPLE)), KEY)
+    cohort = pseudonymise(read_cohort(makers.cohort(tmp_path / "cohort", people=PEOPLE)), KEY)
     for knee in cohort.knees:
         ingest(knee, RunLayout(root=tmp_path / "run"), IngestConfig())
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
@@ -46,7 +46,9 @@ def test_errors_carry_the_pseudonym_and_not_the_id_on_disk(tmp_path: Path) -> No
     torn = root / name / "ct" / f"{name}_side-L_ct.nii.gz"
     torn.write_bytes(torn.read_bytes()[:-99])
     knee = next(
-        k for k in pseudonymised(read_cohort(root), KEY).knees if k.knee.participant == pseudonym(name[4:], KEY)
+        k
+        for k in pseudonymise(read_cohort(root), KEY).knees
+        if k.knee.participant == pseudonym(name[4:], KEY)
     )
     with pytest.raises(InputError) as caught:
         ingest(knee, RunLayout(root=tmp_path / "run"), IngestConfig())
@@ -56,7 +58,10 @@ def test_errors_carry_the_pseudonym_and_not_the_id_on_disk(tmp_path: Path) -> No
 
 
 def test_a_run_under_pseudonyms_tells_no_name_in_files_log_or_summary(
-    cluster: ClusterConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    cluster: ClusterConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cohort, key = makers.cohort(tmp_path / "cohort", people=PEOPLE), tmp_path / "key"
     broken = next((cohort / "sub-B2" / "ct").iterdir())

@@ -60,7 +60,9 @@ def test_this_process_is_described_with_what_it_was_told(monkeypatch: pytest.Mon
 def test_describing_it_imports_no_library_besides_numpy() -> None:
     code = "import sys, srrd_ray.core.arithmetic as a; a.here(); print([m for m in sys.modules if m in sys.argv[1:]])"
     slow = ["torch", "scipy", "numba", "ray", "SimpleITK", "pandas"]
-    found = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True
+    ).stdout
     assert found.strip() == "[]"
 
 
@@ -72,7 +74,9 @@ def test_a_processor_without_a_model_name_is_what_python_knows(monkeypatch: pyte
 def test_differences_name_both_values_and_what_is_not_known_does_not_differ() -> None:
     other = replace(OTHER, processor="Third", chosen={})
     assert OTHER.differences(other) == ("processor Other, now Third", "chosen MKL_CBWR=AVX, now none")
-    assert OTHER.differences(OTHER) == OTHER.differences(Arithmetic()) == Arithmetic().differences(OTHER) == ()
+    assert (
+        OTHER.differences(OTHER) == OTHER.differences(Arithmetic()) == Arithmetic().differences(OTHER) == ()
+    )
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -104,7 +108,9 @@ def test_a_run_that_was_begun_before_this_was_recorded_is_read_and_goes_on(
 
 
 def settings(number: str) -> str:
-    return subprocess.run([ROOT / ".ci" / "arithmetic", number], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [ROOT / ".ci" / "arithmetic", number], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_every_test_setting_sets_one_variable_and_no_two_are_alike() -> None:

@@ -40,7 +40,9 @@ def test_a_crop_leaves_every_voxel_where_it_was(
 ) -> None:
     part = geometry.crop(start, shape)
     assert part.shape == shape
-    np.testing.assert_allclose(part.index_to_lps(index), geometry.index_to_lps(np.add(index, start)), atol=1e-8)
+    np.testing.assert_allclose(
+        part.index_to_lps(index), geometry.index_to_lps(np.add(index, start)), atol=1e-8
+    )
 
 
 @given(geometry=geometries(), shape=shapes)
@@ -56,8 +58,8 @@ def test_another_number_of_voxels_fills_the_same_box(geometry: Geometry, shape: 
 def test_grids_match_where_no_corner_is_further_off_than_allowed(geometry: Geometry, far: float) -> None:
     affine = geometry.affine
     affine[0, 3] += far
-    assert geometry.matches(Geometry.make(geometry.shape, affine), tolerance_mm=far + 1e-9)
-    assert not geometry.matches(Geometry.make(geometry.shape, affine), tolerance_mm=far - 1e-6)
+    assert geometry.matches(Geometry.from_affine(geometry.shape, affine), tolerance_mm=far + 1e-9)
+    assert not geometry.matches(Geometry.from_affine(geometry.shape, affine), tolerance_mm=far - 1e-6)
 
 
 @given(
@@ -79,7 +81,7 @@ def test_an_image_has_one_hash_in_every_order_and_direction_of_its_axes(
     affine[:3, :3] = affine[:3, [2 - axes[2 - column] for column in range(3)]]
     turned = values.transpose(axes)
     z, y, x = turned.shape
-    again = Volume(array=turned, geometry=Geometry.make((z, y, x), affine))
+    again = Volume(array=turned, geometry=Geometry.from_affine((z, y, x), affine))
     first = Volume(array=np.random.default_rng(seed).integers(0, 9, geometry.shape), geometry=geometry)
     assert hash_voxels(again) == hash_voxels(first)
 
@@ -90,11 +92,13 @@ def test_voxels_without_a_size_are_refused(
 ) -> None:
     affine[:3, axis] = value
     with pytest.raises(InputError, match="affine-invalid"):
-        Geometry.make((4, 4, 4), affine)
+        Geometry.from_affine((4, 4, 4), affine)
 
 
 @given(affine=affines(), part=st.floats(-3, 3))
-def test_axes_in_one_plane_are_refused(affine: np.ndarray[tuple[int, ...], np.dtype[np.float64]], part: float) -> None:
+def test_axes_in_one_plane_are_refused(
+    affine: np.ndarray[tuple[int, ...], np.dtype[np.float64]], part: float
+) -> None:
     affine[:3, 2] = affine[:3, 0] + part * affine[:3, 1]
     with pytest.raises(InputError, match=r"affine-invalid.*linearly dependent"):
-        Geometry.make((4, 4, 4), affine)
+        Geometry.from_affine((4, 4, 4), affine)

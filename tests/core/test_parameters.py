@@ -14,7 +14,9 @@ def test_every_parameter_has_one_record_under_its_symbol() -> None:
 
 
 def test_files_are_named_as_the_fields_of_morphometry() -> None:
-    assert {parameter.file_stem for parameter in PARAMETER_OF.values()} <= {each.name for each in fields(BoneMeasures)}
+    assert {parameter.file_stem for parameter in PARAMETER_OF.values()} <= {
+        each.name for each in fields(BoneMeasures)
+    }
 
 
 def test_a_support_is_a_range_of_values_that_can_be() -> None:

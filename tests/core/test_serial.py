@@ -48,7 +48,9 @@ def test_66_an_unknown_key_is_rejected_with_a_suggestion(tmp_path: Path) -> None
 
 
 def test_a_value_of_another_type_is_rejected_by_its_place(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"inner.epochs: many, expected a whole number, 1 or more in run.yaml"):
+    with pytest.raises(
+        ConfigError, match=r"inner.epochs: many, expected a whole number, 1 or more in run.yaml"
+    ):
         read(tmp_path / "run.yaml", "inner: {epochs: many}")
     with pytest.raises(ConfigError, match=r"record-invalid.*Outer.inner.epochs"):
         from_json(Outer, '{"inner": {"epochs": "many"}}')
@@ -66,7 +68,9 @@ def test_a_value_of_another_type_is_rejected_by_its_place(tmp_path: Path) -> Non
         ("[1, 2]", "file: [1, 2], expected keys with values"),
     ],
 )  # fmt: skip
-def test_every_wrong_setting_of_a_file_is_told_by_its_dotted_key(tmp_path: Path, text: str, words: str) -> None:
+def test_every_wrong_setting_of_a_file_is_told_by_its_dotted_key(
+    tmp_path: Path, text: str, words: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path / "run.yaml", text)
     assert caught.value.code == "setting-invalid"
@@ -75,7 +79,11 @@ def test_every_wrong_setting_of_a_file_is_told_by_its_dotted_key(tmp_path: Path,
 
 @pytest.mark.parametrize("text", ["seed: 1\ninner: {}\nseed: 2\n", "inner:\n  epochs: 1\n\n  epochs: 1\n"])
 def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str) -> None:
-    lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.strip()[:4] in ("seed", "epoc")]
+    lines = [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip()[:4] in ("seed", "epoc")
+    ]
     with pytest.raises(ConfigError, match=f"stands twice: got lines {lines[0]} and {lines[1]}") as caught:
         read(tmp_path / "run.yaml", text)
     assert caught.value.code == "key-repeated"
@@ -88,7 +96,9 @@ def test_one_key_in_two_places_is_none_that_stands_twice(tmp_path: Path) -> None
 def test_records_round_trip_through_json() -> None:
     knee = Knee(participant="017", side="L")
     matrix = ((1.0, 0.0, 0.0, 0.1), (0.0, 1.0, 0.0, -1 / 3), (0.0, 0.0, 1.0, 2e-9), (0.0, 0.0, 0.0, 1.0))
-    quality = RegistrationQuality(accepted=False, reason="no overlap", dice=0.0, surface_mm=9.0, correlation=0.0)
+    quality = RegistrationQuality(
+        accepted=False, reason="no overlap", dice=0.0, surface_mm=9.0, correlation=0.0
+    )
     pose = BoneTransform(knee=knee, bone="tibia", fixed="ct", moving="mr", matrix=matrix, quality=quality)
     assert from_json(BoneTransform, to_json(pose)) == pose
     outcome = Outcome(knee=None, stage="classify", status="skipped", seconds=0.0)

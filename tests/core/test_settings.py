@@ -56,13 +56,18 @@ class Outer:
         ({"share": "half"}, "share: half, expected a finite number, 0 to 1"),
         ({"quick": 1}, "quick: 1, expected true or false"),
         ({"spacing_mm": (1.0,)}, "spacing_mm: [1.0], expected a list of 2, each a finite number, above 0"),
-        ({"spacing_mm": (1.0, inf)}, "spacing_mm: [1.0, inf], expected a list of 2, each a finite number, above 0"),
+        (
+            {"spacing_mm": (1.0, inf)},
+            "spacing_mm: [1.0, inf], expected a list of 2, each a finite number, above 0",
+        ),
         ({"levels_mm": ()}, "levels_mm: [], expected not empty and in rising order"),
         ({"levels_mm": (2.0, 1.0)}, "levels_mm: [2.0, 1.0], expected not empty and in rising order"),
         ({"inner": 3}, "inner: 3, expected keys with values"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(wrong: dict[str, object], words: str) -> None:
+def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(
+    wrong: dict[str, object], words: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         Outer(**wrong)  # type: ignore[arg-type]
     assert caught.value.code == "setting-invalid"
@@ -70,7 +75,9 @@ def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(wrong: dict[str
 
 
 def test_every_wrong_value_of_a_record_is_named_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"gpu: 'never ', expected .*; share: -1, expected 0 to 1") as caught:
+    with pytest.raises(
+        ConfigError, match=r"gpu: 'never ', expected .*; share: -1, expected 0 to 1"
+    ) as caught:
         Outer(gpu="never ", share=-1)  # type: ignore[arg-type]
     assert caught.value.where == "Outer"
 

@@ -54,7 +54,9 @@ def out_of_fold_auc(data: Training) -> float:
 
 def test_out_of_fold_finds_an_effect_and_none_where_there_is_none() -> None:
     assert out_of_fold_auc(knees(200, 2.5)) > 0.85
-    assert np.mean([out_of_fold_auc(knees(100, 0.0, seed)) for seed in range(6)]) == pytest.approx(0.5, abs=0.07)
+    assert np.mean([out_of_fold_auc(knees(100, 0.0, seed)) for seed in range(6)]) == pytest.approx(
+        0.5, abs=0.07
+    )
 
 
 def test_a_constant_feature_does_no_harm() -> None:
@@ -74,7 +76,9 @@ def test_a_single_positive_is_enough_for_a_model() -> None:
     data = knees(10, 1.0)
     labels = np.zeros(10, dtype=np.intp)
     labels[3] = 1
-    model = fit(Training(values=data.values, labels=labels, patients=data.patients), NAMES, DiagnosisConfig(), seed=0)
+    model = fit(
+        Training(values=data.values, labels=labels, patients=data.patients), NAMES, DiagnosisConfig(), seed=0
+    )
     assert np.isfinite(model.probability(data.values)).all()
 
 
@@ -83,5 +87,11 @@ def test_a_model_survives_its_json_and_a_torn_one_is_refused() -> None:
     assert serial.from_json(LinearModel, serial.to_json(model)) == model
     with pytest.raises(InputError, match="a feature"):
         LinearModel(
-            fold=0, names=("a", "b"), mean=(0,), scale=(1, 1), coefficients=(1, 1), intercept=0, inverse_penalty=1
+            fold=0,
+            names=("a", "b"),
+            mean=(0,),
+            scale=(1, 1),
+            coefficients=(1, 1),
+            intercept=0,
+            inverse_penalty=1,
         )

@@ -4,21 +4,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from srrd_ray.distillation.bins import BINS, centres, gaussian_targets, mean_and_sd, widths
-from srrd_ray.distillation.losses import feature_distance, histogram_loss, relation_distance, similarities, soft_targets
+from srrd_ray.distillation.bins import BINS, bin_centres, bin_widths, gaussian_targets, mean_and_sd
+from srrd_ray.distillation.losses import (
+    feature_distance,
+    histogram_loss,
+    relation_distance,
+    similarities,
+    soft_targets,
+)
 
-MIDDLE = centres()[:, BINS // 2]
+MIDDLE = bin_centres()[:, BINS // 2]
 
 
 def gaussian_logits(shift_bins: float, sd_bins: float = 2.0) -> Tensor:
-    shifted = (MIDDLE + shift_bins * widths())[:, None]
-    return (-((centres() - shifted) ** 2) / (2 * (sd_bins * widths()[:, None]) ** 2))[None]
+    shifted = (MIDDLE + shift_bins * bin_widths())[:, None]
+    return (-((bin_centres() - shifted) ** 2) / (2 * (sd_bins * bin_widths()[:, None]) ** 2))[None]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
 def test_a_temperature_widens_a_gaussian_histogram_by_its_square_root(temperature: float) -> None:
     _, sd = mean_and_sd((gaussian_logits(0.0) / temperature).softmax(dim=-1))
-    torch.testing.assert_close(sd[0] / widths(), torch.full((4,), 2.0 * temperature**0.5), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        sd[0] / bin_widths(), torch.full((4,), 2.0 * temperature**0.5), rtol=1e-2, atol=0
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0, 6.0])
@@ -30,7 +38,10 @@ def test_the_soft_target_loss_of_a_shift_is_half_its_square_over_the_variance_at
 
 
 def test_every_term_is_zero_for_a_perfect_student() -> None:
-    logits, features = gaussian_logits(0.7), torch.randn(6, 8, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    logits, features = (
+        gaussian_logits(0.7),
+        torch.randn(6, 8, 4, 4, 4, generator=torch.Generator().manual_seed(1)),
+    )
     assert float(soft_targets(logits, logits, 3.0)) == pytest.approx(0, abs=1e-6)
     assert float(histogram_loss(logits, logits.softmax(dim=-1))) == pytest.approx(0, abs=1e-6)
     assert float(feature_distance(features, features)) == pytest.approx(0, abs=1e-6)

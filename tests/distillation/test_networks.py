@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from srrd_ray.distillation.bins import BINS, edges, mean_and_sd
+from srrd_ray.distillation.bins import BINS, bin_edges, mean_and_sd
 from srrd_ray.distillation.config import NetworkConfig
 from srrd_ray.distillation.networks import PatchRegressor, build, build_adapters, fit_constants, ridge
 from tests.distillation.toys import toy
@@ -24,7 +24,11 @@ def test_both_networks_share_feature_shapes_and_parameters() -> None:
     ct = student(torch.zeros(2, 1, 16, 32, 32), torch.ones(2, 1, 16, 32, 32))
     mr = teacher(torch.zeros(2, 1, 56, 56, 16), torch.ones(2, 1, 56, 56, 16))
     assert ct.logits.shape == mr.logits.shape == (2, 4, BINS)
-    assert [f.shape for f in ct.features] == [f.shape for f in mr.features] == [(2, c, 4, 4, 4) for c in (16, 32)]
+    assert (
+        [f.shape for f in ct.features]
+        == [f.shape for f in mr.features]
+        == [(2, c, 4, 4, 4) for c in (16, 32)]
+    )
 
 
 def test_adapters_lead_from_the_students_channels_to_the_teachers() -> None:
@@ -57,8 +61,10 @@ def test_an_untrained_network_predicts_the_ridge_regression_of_its_texture_stati
         seen = network.statistics(CT, CT_MASK)
     standard = (seen - seen.mean(dim=0)) / seen.std(dim=0, correction=0).clamp_min(1e-3)
     middle, unit = TARGETS.mean(dim=0), TARGETS.std(dim=0, correction=0)
-    expected = middle + unit * (standard.clamp(-5, 5) @ ridge(standard.clamp(-5, 5), (TARGETS - middle) / unit))
-    inside = (expected > edges()[:, 0] + unit / 2) & (expected < edges()[:, -1] - unit / 2)
+    expected = middle + unit * (
+        standard.clamp(-5, 5) @ ridge(standard.clamp(-5, 5), (TARGETS - middle) / unit)
+    )
+    inside = (expected > bin_edges()[:, 0] + unit / 2) & (expected < bin_edges()[:, -1] - unit / 2)
     assert float(((mean - expected) / unit)[inside].abs().quantile(0.9)) < 0.02
 
 

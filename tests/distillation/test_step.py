@@ -133,5 +133,8 @@ def test_a_teacher_transfers_what_noisy_labels_hide() -> None:
     guided = StudentLearner("s", noisy, config, 0, teacher_outputs(teacher.network, noisy))
     train(alone, range(4))
     train(guided, range(4))
-    errors = [rmse(predict(learner.network, test_set.ct, test_set.ct_mask)[0], test_set) for learner in (alone, guided)]
+    errors = [
+        rmse(predict(learner.network, test_set.ct, test_set.ct_mask)[0], test_set)
+        for learner in (alone, guided)
+    ]
     assert errors[1] < errors[0]

@@ -15,7 +15,9 @@ def test_white_noise_has_a_flat_variogram_of_twice_its_variance() -> None:
     seen = texture(3 * NOISE + 10, ALL, ((0, 1), (1, 2), (2, 4)))
     torch.testing.assert_close(seen[:, 0], torch.full((2,), 10.0), atol=0.1, rtol=0)
     torch.testing.assert_close(seen[:, 1], torch.full((2,), float(np.log(3))), atol=0.03, rtol=0)
-    torch.testing.assert_close(seen[:, 3:], torch.full((2, 3), float(np.log(3) + np.log(2) / 2)), atol=0.04, rtol=0)
+    torch.testing.assert_close(
+        seen[:, 3:], torch.full((2, 3), float(np.log(3) + np.log(2) / 2)), atol=0.04, rtol=0
+    )
 
 
 def test_a_wave_of_period_eight_differs_most_at_half_its_period_along_its_own_axis() -> None:
@@ -30,7 +32,9 @@ def test_voxels_outside_the_mask_never_count() -> None:
     mask = ALL.clone()
     mask[:, :, 12:] = 0
     spoiled = torch.where(mask > 0, NOISE, torch.full_like(NOISE, 1e4))
-    torch.testing.assert_close(texture(spoiled, mask, ((0, 1), (1, 2))), texture(NOISE * mask, mask, ((0, 1), (1, 2))))
+    torch.testing.assert_close(
+        texture(spoiled, mask, ((0, 1), (1, 2))), texture(NOISE * mask, mask, ((0, 1), (1, 2)))
+    )
 
 
 def test_a_masked_mean_is_the_mean_of_what_is_inside() -> None:

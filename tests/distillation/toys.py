@@ -17,7 +17,9 @@ SMALL = DistillationConfig(
 )
 
 
-def waves(shape: tuple[int, int, int], spacing: tuple[float, float, float], number: float, phase: float) -> np.ndarray:
+def waves(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], number: float, phase: float
+) -> np.ndarray:
     z, y, x = np.meshgrid(*(np.arange(n) * s for n, s in zip(shape, spacing, strict=True)), indexing="ij")
     return np.asarray(np.sin(2 * np.pi * number * (0.5 * z + 0.7 * y + 0.3 * x) + phase))
 

@@ -88,10 +88,14 @@ class Outcomes:
 
 def inputs(config: ToyConfig) -> Inputs:
     """The inputs of a run over three knees, two of them in one shard."""
-    sources = {k.key: CohortKnee(knee=k, ct=None, mr=None, kl_grade=None, oa=None, age=None, sex=None) for k in KNEES}
+    sources = {
+        k.key: CohortKnee(knee=k, ct=None, mr=None, kl_grade=None, oa=None, age=None, sex=None) for k in KNEES
+    }
     shards = {"shard-00000": tuple(KNEES[:2]), "shard-00001": (KNEES[2],)}
     cohort = CohortInputs(knees=tuple(sources.values()))
-    return Inputs(config=config, sources=sources, shards=shards, cohort=cohort, hash_outside=lambda _kind, _name: "")
+    return Inputs(
+        config=config, sources=sources, shards=shards, cohort=cohort, hash_outside=lambda _kind, _name: ""
+    )
 
 
 def run(
@@ -106,10 +110,16 @@ def run(
     outcomes, layout = Outcomes(), RunLayout(root=root)
     with (
         locked(root),
-        Runner(executor=executor or PlainLoop(), listeners=(outcomes, Cleaner(layout=layout)), verify=verify) as runner,
+        Runner(
+            executor=executor or PlainLoop(), listeners=(outcomes, Cleaner(layout=layout)), verify=verify
+        ) as runner,
     ):
         graph = StageGraph(
-            runner=runner, layout=layout, stages=stages, inputs=inputs(config or ToyConfig()), remaining=list(KNEES)
+            runner=runner,
+            layout=layout,
+            stages=stages,
+            inputs=inputs(config or ToyConfig()),
+            remaining=list(KNEES),
         )
         for stage in stages:
             graph.carry_out(stage)

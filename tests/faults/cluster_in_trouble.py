@@ -88,7 +88,11 @@ def stage(out: Path, config: ClusterConfig, function: Write, knees: Sequence[Kne
 def joined() -> Iterator[Cluster]:
     """Join a head without CPUs; a node that is gone is missed within seconds."""
     cluster = Cluster()
-    missed = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    missed = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 1000,
+        "health_check_failure_threshold": 3,
+    }
     cluster.add_node(num_cpus=0, object_store_memory=STORE, _system_config=missed)
     os.environ |= {"RAY_task_oom_retries": str(RETRIES)}
     ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
@@ -106,7 +110,9 @@ def node_lost(out: Path, cluster: Cluster) -> dict[str, str]:
 
     def kill() -> None:
         at_work = out / "out"
-        while len(list(at_work.glob(".*partial/5.txt"))) < 3:  # of four at a time: one at least is on that node
+        while (
+            len(list(at_work.glob(".*partial/5.txt"))) < 3
+        ):  # of four at a time: one at least is on that node
             time.sleep(0.02)
         cluster.remove_node(last, allow_graceful=False)
         killed.append("while writing")
@@ -138,7 +144,9 @@ def not_shared(out: Path, cluster: Cluster) -> dict[str, str]:
     out.mkdir(parents=True)
     with hidden_from(out, cluster.address):
         wait_for_cpus(2)
-        found = stage(out, ClusterConfig(knee_memory_mb=64), Write(out), KNEES[:2])  # each waits ten seconds for it
+        found = stage(
+            out, ClusterConfig(knee_memory_mb=64), Write(out), KNEES[:2]
+        )  # each waits ten seconds for it
     wait_for_cpus(0)
     return found
 

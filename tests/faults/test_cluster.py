@@ -89,13 +89,16 @@ def test_55_a_node_that_is_lost_while_it_writes_costs_nothing(troubles: Troubles
 
 
 @pytest.mark.skipif("SRRD_LONG_TESTS" not in os.environ, reason="takes 2 min more: set SRRD_LONG_TESTS=1")
-def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_55_a_training_that_loses_its_guide_ends_with_its_name_and_the_same_command_goes_on(
+    tmp_path: Path,
+) -> None:
     killed = tmp_path / "killed"
     assert guide_lost(killed)["stopped"].startswith("[training-lost]")
     assert "epoch 5/12" in guide_lost(killed)["first"], "it goes on from its last checkpoint"
     assert "epoch 1/12" in guide_lost(tmp_path / "calm")["first"]
     mine, theirs = (
-        load_tensors(root / "slow" / "weights" / "line.safetensors")[0] for root in (killed, tmp_path / "calm")
+        load_tensors(root / "slow" / "weights" / "line.safetensors")[0]
+        for root in (killed, tmp_path / "calm")
     )
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -136,12 +139,18 @@ def command(cohort: Path, out: Path) -> list[str]:
 
 def ended(cohort: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """A run that goes to its end."""
-    return subprocess.run(command(cohort, out), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command(cohort, out), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 def volumes(out: Path) -> dict[str, bytes]:
     root = out / "volumes"
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +203,10 @@ def test_56_a_second_job_on_one_output_stops_and_the_first_goes_on(
         second = ended(cohort, out)
         os.kill(driver, signal.SIGCONT)
         assert second.returncode == 3
-        assert f"output-locked] another job works in this output folder in run: got process {driver}" in second.stderr
+        assert (
+            f"output-locked] another job works in this output folder in run: got process {driver}"
+            in second.stderr
+        )
         assert first.wait(300) == 0
     assert volumes(out) == calm
 

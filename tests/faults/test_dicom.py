@@ -23,7 +23,9 @@ from tests.imaging.makers import AXIAL, MR, OBLIQUE, PLANTED, assert_in_place, g
 def refused(folder: Path, code: str, rules: ReadRules | None = None, side: str | None = None) -> str:
     """Return the message of the refusal, which carries nothing of the patient."""
     with pytest.raises(InputError) as caught:
-        read_image(folder, "ct", rules=rules or ReadRules(), side="L" if side == "L" else "R" if side else None)
+        read_image(
+            folder, "ct", rules=rules or ReadRules(), side="L" if side == "L" else "R" if side else None
+        )
     assert caught.value.code == code
     text = str(caught.value)
     assert not [planted for planted in PLANTED if planted in text]
@@ -152,7 +154,7 @@ def test_07_a_localiser_inside_the_series_falls_away_by_its_orientation(tmp_path
 def tilted(degrees: float) -> Geometry:
     affine = grid().affine
     affine[1, 2] = np.tan(np.radians(degrees)) * makers.SPACING[0]
-    return Geometry.make(makers.SHAPE, affine)
+    return Geometry.from_affine(makers.SHAPE, affine)
 
 
 def test_08_gantry_tilt_is_resampled_in_place_and_recorded(tmp_path: Path) -> None:
@@ -214,7 +216,14 @@ def test_12_slices_are_ordered_by_position_whatever_names_and_numbers_say(tmp_pa
 
 @pytest.mark.parametrize(
     "orientation",
-    [AXIAL, (-1, 0, 0, 0, -1, 0), (1, 0, 0, 0, -1, 0), (-1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1)],
+    [
+        AXIAL,
+        (-1, 0, 0, 0, -1, 0),
+        (1, 0, 0, 0, -1, 0),
+        (-1, 0, 0, 0, 1, 0),
+        (0, 1, 0, 0, 0, -1),
+        (1, 0, 0, 0, 0, -1),
+    ],
 )
 def test_13_reversed_prone_and_feet_first_headers_give_the_same_anatomy(
     tmp_path: Path, orientation: tuple[float, ...]
@@ -230,7 +239,7 @@ def test_13_a_mirrored_header_with_mirrored_voxels_gives_the_identical_volume(tm
     affine = grid().affine
     affine[:3, 3] = grid().index_to_lps((0, 0, makers.SHAPE[2] - 1))
     affine[:3, 0] *= -1
-    mirrored = Geometry.make(makers.SHAPE, affine)
+    mirrored = Geometry.from_affine(makers.SHAPE, affine)
     series(tmp_path / "b", geometry=mirrored, values=makers.voxels(grid())[:, :, ::-1])
     a, b = (read_image(tmp_path / name, "ct").volume for name in "ab")
     points = grid().index_to_lps(np.moveaxis(np.indices(makers.SHAPE), 0, -1))
@@ -239,7 +248,9 @@ def test_13_a_mirrored_header_with_mirrored_voxels_gives_the_identical_volume(tm
 
 @pytest.mark.parametrize("tag", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
 def test_14_a_missing_tag_is_refused_by_name(tmp_path: Path, tag: str) -> None:
-    series(tmp_path / "ct", edit=drop(tag) if tag != "ImageOrientationPatient" else lambda _, d: delattr(d, tag))
+    series(
+        tmp_path / "ct", edit=drop(tag) if tag != "ImageOrientationPatient" else lambda _, d: delattr(d, tag)
+    )
     assert tag in refused(tmp_path / "ct", "dicom-tag-missing")
 
 
@@ -363,7 +374,9 @@ def test_20_a_compression_without_decoder_is_refused_with_the_remedy(tmp_path: P
     "syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=["run length", "JPEG 2000", "JPEG-LS"]
 )
 def test_20_lossless_compression_is_read_in_place(tmp_path: Path, syntax: UID) -> None:
-    wide = Geometry.make((12, 64, 96), grid().affine)  # JPEG 2000 takes no image smaller than its tiles
+    wide = Geometry.from_affine(
+        (12, 64, 96), grid().affine
+    )  # JPEG 2000 takes no image smaller than its tiles
     for file in series(tmp_path / "ct", geometry=wide):
         dataset = dcmread(file)
         dataset.compress(syntax)
@@ -389,7 +402,9 @@ def test_20_lossless_jpeg_is_read_in_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_21_enhanced_multiframe_is_read_in_place_whatever_the_order_of_frames(tmp_path: Path, order: int) -> None:
+def test_21_enhanced_multiframe_is_read_in_place_whatever_the_order_of_frames(
+    tmp_path: Path, order: int
+) -> None:
     makers.enhanced(tmp_path / "ct" / "IM1.dcm", grid(OBLIQUE), order=order)
     image = read_image(tmp_path / "ct", "ct")
     np.testing.assert_allclose(image.volume.geometry.affine, grid(OBLIQUE).affine, atol=1e-6)
@@ -447,7 +462,7 @@ def test_25_the_wrong_modality_is_refused(tmp_path: Path) -> None:
 def test_25_a_field_of_view_that_no_knee_has_is_refused(tmp_path: Path) -> None:
     affine = grid().affine
     affine[:3, :3] *= 0.02
-    series(tmp_path / "ct", geometry=Geometry.make(makers.SHAPE, affine))
+    series(tmp_path / "ct", geometry=Geometry.from_affine(makers.SHAPE, affine))
     assert "0.3 × 0.16 × 0.3 mm" in refused(tmp_path / "ct", "not-a-knee")
 
 

@@ -129,8 +129,12 @@ def test_34_trailing_axes_of_length_one_are_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.dtype("c8"), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
-def test_34_rgb_and_complex_voxels_are_refused_naming_the_type(tmp_path: Path, dtype: np.dtype[np.generic]) -> None:
-    assert "RGB or complex" in refused(nifti(tmp_path / "ct.nii", np.zeros((20, 24, 16), dtype)), "image-datatype")
+def test_34_rgb_and_complex_voxels_are_refused_naming_the_type(
+    tmp_path: Path, dtype: np.dtype[np.generic]
+) -> None:
+    assert "RGB or complex" in refused(
+        nifti(tmp_path / "ct.nii", np.zeros((20, 24, 16), dtype)), "image-datatype"
+    )
 
 
 def test_35_a_header_that_demands_too_much_memory_is_refused_before_reading(tmp_path: Path) -> None:
@@ -142,7 +146,9 @@ def test_35_a_header_that_demands_too_much_memory_is_refused_before_reading(tmp_
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("micron", 1e3)])
-def test_36_metres_and_microns_are_converted_once_and_recorded(tmp_path: Path, unit: str, factor: float) -> None:
+def test_36_metres_and_microns_are_converted_once_and_recorded(
+    tmp_path: Path, unit: str, factor: float
+) -> None:
     affine = RAS.copy()
     affine[:3] *= factor
     image = read_image(nifti(tmp_path / "ct.nii", bone(), affine, unit=unit), "ct")
@@ -165,7 +171,9 @@ def scaled(path: Path, slope: float, inter: float) -> Path:
 
 @pytest.mark.parametrize("slope", [0.0, np.nan])
 def test_37_slope_zero_or_nan_counts_as_one(tmp_path: Path, slope: float) -> None:
-    np.testing.assert_array_equal(read_image(scaled(tmp_path / "ct.nii", slope, 0.0), "ct").volume.array, bone().T)
+    np.testing.assert_array_equal(
+        read_image(scaled(tmp_path / "ct.nii", slope, 0.0), "ct").volume.array, bone().T
+    )
 
 
 def test_37_scaled_values_beyond_int16_do_not_overflow(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
 root = Path(sys.argv[1])
 values = np.random.default_rng(0).integers(0, 999, (32, 64, 64)).astype(np.int16)
-volume = Volume(array=values, geometry=Geometry.aligned(values.shape, (1, 1, 1)))
+volume = Volume(array=values, geometry=Geometry.axis_aligned(values.shape, (1, 1, 1)))
 try:
     with locked(root):
         write_volume(root / "ct.ome.zarr", volume, knee=Knee(participant="1", side="L"), image="ct", unit="HU")
@@ -65,7 +65,10 @@ def twins(root: Path) -> Path:
     turned = np.ascontiguousarray(image.array.transpose(2, 0, 1)).astype(np.int16)
     z, y, x = turned.shape
     makers.series(
-        root / "sub-B2/mr/sub-B2_side-L_mr", geometry=Geometry.make((z, y, x), grid), values=turned, kind=makers.MR
+        root / "sub-B2/mr/sub-B2_side-L_mr",
+        geometry=Geometry.from_affine((z, y, x), grid),
+        values=turned,
+        kind=makers.MR,
     )
     return root
 
@@ -81,7 +84,7 @@ def test_22_one_frame_of_reference_for_ct_and_mr_reaches_no_stage(tmp_path: Path
 
 
 def test_26_the_words_of_an_unexpected_error_are_scrubbed() -> None:
-    fault = Fault.of(KeyError("Winterbottom^Agatha of sub-A1"))
+    fault = Fault.from_error(KeyError("Winterbottom^Agatha of sub-A1"))
     assert fault.code == "unexpected-KeyError"
     assert "Agatha" not in fault.message
     assert "of sub-" in fault.message
@@ -90,7 +93,7 @@ def test_26_the_words_of_an_unexpected_error_are_scrubbed() -> None:
 def test_26_a_path_in_an_unexpected_error_is_left_out_and_its_place_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         serial.from_yaml(RunConfig, tmp_path / "Winterbottom.yaml")
-    fault = Fault.of(caught.value)
+    fault = Fault.from_error(caught.value)
     assert fault.code == "unexpected-FileNotFoundError"
     assert "Winterbottom" not in fault.message
     assert fault.message.startswith("No such file or directory (at ")
@@ -122,7 +125,10 @@ def test_44_a_disk_that_takes_no_more_stops_in_words_and_leaves_nothing_half_wri
     tmp_path: Path, limit: int, code: str
 ) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "run"), str(limit)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIMITED, str(tmp_path / "run"), str(limit)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.stderr.strip().splitlines()[-1] == f"{code}: []"
 

@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if re.match(r"\| \d", line)]
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in TEXT.splitlines()
+    if re.match(r"\| \d", line)
+]
 NUMBERS = [row[0] for row in ROWS]
 
 
@@ -39,7 +43,9 @@ def test_a_row_has_a_status_codes_of_the_package_and_tests_that_exist(row: list[
     assert number
     assert met
     assert status
-    unknown = [code for code in re.findall(r"`([^`]+)`", codes) if not any(s.startswith(code) for s in strings())]
+    unknown = [
+        code for code in re.findall(r"`([^`]+)`", codes) if not any(s.startswith(code) for s in strings())
+    ]
     assert unknown == []
     named = re.findall(r"`([^`:]+)::([^`]+)`", tests)
     assert named

@@ -57,7 +57,9 @@ def test_40_an_id_that_is_not_on_disk_stops_with_its_row(tmp_path: Path) -> None
 
 
 def test_40_a_knee_of_nobody_stops_with_its_row(tmp_path: Path) -> None:
-    assert "knees.tsv, row 4" in stops(edited(tmp_path, "knees.tsv", lambda t: t + "C3\tL\t1\t0\n"), "id-unknown")
+    assert "knees.tsv, row 4" in stops(
+        edited(tmp_path, "knees.tsv", lambda t: t + "C3\tL\t1\t0\n"), "id-unknown"
+    )
 
 
 @pytest.mark.parametrize("name", ["../../etc", "A/1", "A 1", "A\u20281", "A.1", ".."])
@@ -69,7 +71,9 @@ def test_40_68_an_id_with_path_characters_stops_and_is_not_repeated(tmp_path: Pa
 
 @pytest.mark.parametrize("grade", ["5", "-1", "2.5", "two", "2a"])
 def test_41_a_grade_outside_0_to_4_stops_with_its_row(tmp_path: Path, grade: str) -> None:
-    text = stops(edited(tmp_path, "knees.tsv", lambda t: t.replace("A1\tL\t0", f"A1\tL\t{grade}")), "kl-invalid")
+    text = stops(
+        edited(tmp_path, "knees.tsv", lambda t: t.replace("A1\tL\t0", f"A1\tL\t{grade}")), "kl-invalid"
+    )
     assert f"knees.tsv, row 2: got '{grade}', expected 0 to 4, or n/a" in text
 
 

@@ -35,7 +35,7 @@ def grid(orientation: Sequence[float] = AXIAL, first: Sequence[float] = (-40.0, 
     affine[:3, 0], affine[:3, 1] = row * SPACING[2], column * SPACING[1]
     affine[:3, 2] = np.cross(row, column) * SPACING[0]
     affine[:3, 3] = first
-    return Geometry.make(SHAPE, affine)
+    return Geometry.from_affine(SHAPE, affine)
 
 
 def series(
@@ -178,7 +178,9 @@ def uid() -> UID:
     return generate_uid()
 
 
-def enhanced(path: Path, geometry: Geometry | None = None, *, echoes: Sequence[float] = (6.3,), order: int = 1) -> Path:
+def enhanced(
+    path: Path, geometry: Geometry | None = None, *, echoes: Sequence[float] = (6.3,), order: int = 1
+) -> Path:
     """Write one enhanced multiframe file: geometry in functional groups, frames interleaved by echo."""
     geometry = geometry or grid()
     ct = len(echoes) == 1

@@ -7,7 +7,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
-from srrd_ray.imaging.both_knees import one_side
+from srrd_ray.imaging.both_knees import crop_to_side
 from srrd_ray.imaging.images import read_image, read_mask
 from tests.imaging import makers
 
@@ -25,7 +25,7 @@ def legs(modality: Modality, *, flipped: bool = False, gap: bool = True) -> Volu
     if flipped:
         values = values[:, :, ::-1].copy()
         affine[0] = (-2.0, 0.0, 0.0, -150 + 2 * 149)
-    return Volume(array=values, geometry=Geometry.make(SHAPE, affine))
+    return Volume(array=values, geometry=Geometry.from_affine(SHAPE, affine))
 
 
 @pytest.mark.parametrize("modality", ["ct", "mr"])
@@ -35,31 +35,35 @@ def test_24_the_knee_of_the_side_is_kept_in_its_place(
     modality: Modality, flipped: bool, side: Side, brightest: int
 ) -> None:
     both = legs(modality, flipped=flipped)
-    part, notes = one_side(both, modality, side, "ct")
+    part, notes = crop_to_side(both, modality, side, "ct")
     assert part.array.max() == brightest
     assert [(note.severity, note.code) for note in notes] == [("FIX", "both-knees")]
     x = part.geometry.index_to_lps(np.argwhere(part.array == brightest))[:, 0]
     assert (x > 0).all() if side == "L" else (x < 0).all()
-    np.testing.assert_array_equal(np.rint(both.at(part.geometry.index_to_lps([(3, 20, 5)]))), [part.array[3, 20, 5]])
+    np.testing.assert_array_equal(
+        np.rint(both.at(part.geometry.index_to_lps([(3, 20, 5)]))), [part.array[3, 20, 5]]
+    )
 
 
 def test_24_knees_that_touch_or_have_no_side_are_refused() -> None:
-    with pytest.raises(InputError, match="cannot be told apart"):
-        one_side(legs("ct", gap=False), "ct", "L", "ct")
+    with pytest.raises(InputError, match="cannot be separated"):
+        crop_to_side(legs("ct", gap=False), "ct", "L", "ct")
     with pytest.raises(InputError, match="no side is given"):
-        one_side(legs("ct"), "ct", None, "ct")
+        crop_to_side(legs("ct"), "ct", None, "ct")
 
 
 def test_24_one_knee_in_a_wide_image_is_left_alone() -> None:
     values = legs("ct").array.copy()
     values[:, :, 70:] = -1000
     image = Volume(array=values, geometry=legs("ct").geometry)
-    assert one_side(image, "ct", "R", "ct") == (image, ())
+    assert crop_to_side(image, "ct", "R", "ct") == (image, ())
 
 
 def test_24_a_mask_over_both_knees_is_cut_with_its_image(tmp_path: Path) -> None:
     both = legs("ct")
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ both.geometry.affine
     ct = read_image(makers.nifti(tmp_path / "ct.nii", both.array.T, affine), "ct", side="L").volume
-    mask = read_mask(makers.nifti(tmp_path / "m.nii", (both.array.T > 500).astype(np.uint8), affine), ct.geometry)
+    mask = read_mask(
+        makers.nifti(tmp_path / "m.nii", (both.array.T > 500).astype(np.uint8), affine), ct.geometry
+    )
     np.testing.assert_array_equal(mask.array, ct.array > 500)

@@ -41,7 +41,9 @@ def test_every_format_written_by_itk_is_read_in_place(
     assert image.volume.geometry.matches(geometry, tolerance_mm=1e-3)
     assert image.volume.array.dtype == np.int16
     index = np.moveaxis(np.indices(geometry.shape), 0, -1)
-    np.testing.assert_allclose(image.volume.array, signal(image.volume.geometry.index_to_lps(index)), atol=0.6)
+    np.testing.assert_allclose(
+        image.volume.array, signal(image.volume.geometry.index_to_lps(index)), atol=0.6
+    )
     assert read_header(path, modality).geometry == image.volume.geometry
 
 
@@ -49,7 +51,7 @@ def test_every_format_written_by_itk_is_read_in_place(
 def test_values_of_every_type_are_kept(tmp_path: Path, dtype: str) -> None:
     values = np.random.default_rng(0).integers(0, 200, (9, 10, 11)).astype(dtype)
     path = tmp_path / "a.mha"
-    SimpleITK.WriteImage(itk_image(Geometry.aligned((9, 10, 11), (1, 1, 1)), values), str(path))
+    SimpleITK.WriteImage(itk_image(Geometry.axis_aligned((9, 10, 11), (1, 1, 1)), values), str(path))
     np.testing.assert_array_equal(read_image(path).volume.array, values)
 
 
@@ -96,7 +98,9 @@ def test_a_header_may_not_choose_which_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.mha", "a.nrrd", "z.mha", "z.nrrd"])
 def test_files_cut_short_are_refused(tmp_path: Path, name: str) -> None:
-    SimpleITK.WriteImage(itk_image(grid(), makers.voxels(grid())), str(tmp_path / name), useCompression=name[0] == "z")
+    SimpleITK.WriteImage(
+        itk_image(grid(), makers.voxels(grid())), str(tmp_path / name), useCompression=name[0] == "z"
+    )
     whole = (tmp_path / name).read_bytes()
     for share in (0.05, 0.5, 0.99):
         (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
@@ -108,7 +112,13 @@ def test_files_cut_short_are_refused(tmp_path: Path, name: str) -> None:
 def foreign(path: Path, version: int, unit: str | None = "micrometer") -> Path:
     axes = [{"name": name, "type": "space"} | ({"unit": unit} if unit else {}) for name in "zyx"]
     transforms = [{"type": "scale", "scale": [20.0, 10.0, 10.0]}]
-    scales = [{"axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": transforms}], "version": "0.4"}]
+    scales = [
+        {
+            "axes": axes,
+            "datasets": [{"path": "s0", "coordinateTransformations": transforms}],
+            "version": "0.4",
+        }
+    ]
     group = zarr.create_group(path, zarr_format=2 if version == 4 else 3)
     array = group.create_array("s0", shape=(16, 24, 20), dtype="i2", chunks=(8, 8, 8))
     array[:] = bone().T
@@ -134,7 +144,9 @@ def test_foreign_ome_zarr_is_no_knee_as_it_has_no_left(tmp_path: Path) -> None:
 
 def test_our_own_volume_is_read_with_its_exact_geometry(tmp_path: Path) -> None:
     volume = Volume(array=makers.voxels(grid(OBLIQUE)), geometry=grid(OBLIQUE))
-    omezarr.write_volume(tmp_path / "a.ome.zarr", volume, knee=Knee(participant="1", side="L"), image="ct", unit="HU")
+    omezarr.write_volume(
+        tmp_path / "a.ome.zarr", volume, knee=Knee(participant="1", side="L"), image="ct", unit="HU"
+    )
     assert read_image(tmp_path / "a.ome.zarr", "ct").volume.geometry == volume.geometry
 
 

@@ -12,7 +12,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.is_knee import check_anatomy, check_knee, look
+from srrd_ray.imaging.is_knee import check_anatomy, check_knee, measure_sections
 from srrd_ray.imaging.source import ReadRules
 from tests.imaging import makers
 
@@ -27,7 +27,9 @@ def places() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float
 
 
 def ellipse(
-    width_mm: float | NDArray[np.float64], depth_mm: float | NDArray[np.float64], at: tuple[float, float] = (0, 0)
+    width_mm: float | NDArray[np.float64],
+    depth_mm: float | NDArray[np.float64],
+    at: tuple[float, float] = (0, 0),
 ) -> Mask:
     """Return a column across all planes, of full `width_mm` (x) and `depth_mm` (y), about `at` (y, x)."""
     z, y, x = places()
@@ -42,7 +44,7 @@ def drawn(outer: Mask, inner: Mask, *, body_mm: float = 120.0, spongy: float = 1
     values[outer] = 900
     values[inner] = spongy
     values = values + np.random.default_rng(3).normal(0, 25, SHAPE).astype(np.int16)
-    return Volume(array=values, geometry=Geometry.aligned(SHAPE, (STEP,) * 3))
+    return Volume(array=values, geometry=Geometry.axis_aligned(SHAPE, (STEP,) * 3))
 
 
 def knee(spongy: float = 150.0) -> Volume[np.int16]:
@@ -66,7 +68,7 @@ def hand() -> Volume[np.int16]:
 def trunk() -> Volume[np.int16]:
     """Return a spine in a trunk 330 mm wide."""
     small = drawn(ellipse(16, 14), ellipse(14, 12), body_mm=110)
-    return Volume(array=small.array, geometry=Geometry.aligned(SHAPE, (STEP, 3 * STEP, 3 * STEP)))
+    return Volume(array=small.array, geometry=Geometry.axis_aligned(SHAPE, (STEP, 3 * STEP, 3 * STEP)))
 
 
 def refused(ct: Volume[np.int16]) -> str:
@@ -86,9 +88,9 @@ def test_25_a_knee_passes_in_every_orientation_of_its_planes() -> None:
     turned = ct.geometry.affine[:, [2, 0, 1, 3]]
     sagittal = Volume(
         array=np.ascontiguousarray(ct.array.transpose(1, 2, 0)),
-        geometry=Geometry.make((SHAPE[1], SHAPE[2], SHAPE[0]), turned),
+        geometry=Geometry.from_affine((SHAPE[1], SHAPE[2], SHAPE[0]), turned),
     )
-    assert look(sagittal) == look(ct)
+    assert measure_sections(sagittal) == measure_sections(ct)
 
 
 def test_25_a_shaft_is_refused_as_no_bone_is_wide_enough() -> None:

@@ -27,7 +27,10 @@ READ: dict[tuple[str, Modality | None], Outcome] = {
         (0, 255),
         ("image-no-orientation",),
     ),
-    **{(name, None): ((300, 300, 300), (1.0, 1.0, 1.0), (0, 1), ("image-no-orientation",)) for name in TRABECULAR},
+    **{
+        (name, None): ((300, 300, 300), (1.0, 1.0, 1.0), (0, 1), ("image-no-orientation",))
+        for name in TRABECULAR
+    },
 }
 """Name and modality -> shape, spacing in mm, least and largest value, notes."""
 REFUSED: dict[tuple[str, Modality], str] = {
@@ -83,7 +86,9 @@ def test_the_real_dicom_series_keeps_its_technique_and_nothing_of_its_people(rea
     assert technique["MagneticFieldStrength"] == "3"
     assert technique["Manufacturer"] == "GE"
     assert not [
-        key for key in technique if key.startswith(("Patient", "Study", "Institution")) and key != "PatientPosition"
+        key
+        for key in technique
+        if key.startswith(("Patient", "Study", "Institution")) and key != "PatientPosition"
     ]
 
 
@@ -91,5 +96,7 @@ def test_the_real_dicom_series_lies_exactly_where_its_nifti_twin_lies(real_data:
     dicom = read_image(real_data / "knee_mr_mese_dicom", "mr").volume
     twin = read_image(real_data / "knee_mr_mese.nii.gz", "mr").volume
     first, last = twin.geometry.index_to_lps([(0, 0, 0), (23, 255, 255)])
-    np.testing.assert_allclose(dicom.geometry.index_to_lps([(23, 0, 0), (0, 255, 255)]), [first, last], atol=1e-3)
+    np.testing.assert_allclose(
+        dicom.geometry.index_to_lps([(23, 0, 0), (0, 255, 255)]), [first, last], atol=1e-3
+    )
     np.testing.assert_array_equal(dicom.array, twin.array[::-1])

@@ -62,7 +62,9 @@ types = st.sampled_from(["u1", "i2", "u2", "i4", "f4", "f8"])
 @pytest.mark.parametrize("name", WRITERS)
 @settings(max_examples=25)
 @given(geometry=geometries(sides), dtype=types, seed=st.integers(0, 2**32 - 1))
-def test_what_a_reference_writes_is_read_in_its_place(name: str, geometry: Geometry, dtype: str, seed: int) -> None:
+def test_what_a_reference_writes_is_read_in_its_place(
+    name: str, geometry: Geometry, dtype: str, seed: int
+) -> None:
     values = np.random.default_rng(seed).integers(0, 120, geometry.shape).astype(dtype)
     values.flat[:2] = 0, 1  # an image that is the same everywhere is refused
     with TemporaryDirectory() as folder:
@@ -76,7 +78,10 @@ def test_what_a_reference_writes_is_read_in_its_place(name: str, geometry: Geome
 
 @settings(max_examples=25)
 @given(
-    geometry=geometries(sides), slope=st.floats(0.01, 10), inter=st.floats(-2000, 2000), seed=st.integers(0, 2**32 - 1)
+    geometry=geometries(sides),
+    slope=st.floats(0.01, 10),
+    inter=st.floats(-2000, 2000),
+    seed=st.integers(0, 2**32 - 1),
 )
 def test_scaled_nifti_has_the_values_that_nibabel_gives(
     geometry: Geometry, slope: float, inter: float, seed: int

@@ -38,7 +38,9 @@ def bones(root: Path) -> Path:
 NAMES = ["a.nii.gz", "b.nrrd", "broken.nii.gz", "d.ome.zarr", "e_dicom", "more/c.mha"]
 
 
-def test_through_ray_each_image_is_a_row_and_a_broken_one_says_why(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_through_ray_each_image_is_a_row_and_a_broken_one_says_why(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
     folder, out = bones(tmp_path), tmp_path / "results.parquet"
     measure_folder(folder, out, executor=RayExecutor(cluster))
     rows = {row["image"]: row for row in read_rows(out)}
@@ -59,7 +61,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the images that are measured from here on."""
     seen: list[str] = []
 
-    def counting(path: Path, recipe: Recipe, *, roi: Path | None, bone_mask: Path | None, threads: int) -> Flat:
+    def counting(
+        path: Path, recipe: Recipe, *, roi: Path | None, bone_mask: Path | None, threads: int
+    ) -> Flat:
         seen.append(path.name)
         return measure_image(path, recipe, roi=roi, bone_mask=bone_mask, threads=threads)
 
@@ -98,7 +102,9 @@ def test_rows_of_a_run_that_was_killed_are_kept(
     assert counted == ["broken.nii.gz"]
 
 
-def test_a_defect_of_ours_is_a_row_too_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_is_a_row_too_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(path: Path, recipe: Recipe, *, roi: Path | None, bone_mask: Path | None, threads: int) -> Flat:
         if path.name == "b.nrrd":
             raise ZeroDivisionError("a defect")

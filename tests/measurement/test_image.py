@@ -26,7 +26,9 @@ KEYS = {
 SMALL = (20, 24, 28)
 
 
-def write_nifti(path: Path, array: NDArray[np.generic], steps: tuple[float, float, float] = (0.05, 0.05, 0.05)) -> Path:
+def write_nifti(
+    path: Path, array: NDArray[np.generic], steps: tuple[float, float, float] = (0.05, 0.05, 0.05)
+) -> Path:
     nib.save(nib.Nifti1Image(array.transpose(2, 1, 0), np.diag([*steps[::-1], 1.0])), path)
     return path
 

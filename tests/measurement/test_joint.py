@@ -58,7 +58,11 @@ def test_mr_gives_the_bone_fraction_and_names_its_reference(
     options = ("--from", "mr", "--bone", "tibia", "--bone-mask", mask)
     found = run(capsys, mr, *options, "--maps", maps, "--picture", picture)
     assert found["BV/TV"] == pytest.approx(BVTV, abs=0.05)
-    assert (found["modality"], found["polarity"], found["marrow_from"]) == ("mr", "marrow bright, bone dark", "image")
+    assert (found["modality"], found["polarity"], found["marrow_from"]) == (
+        "mr",
+        "marrow bright, bone dark",
+        "image",
+    )
     assert found["marrow"] == pytest.approx(700, rel=0.15)
     assert found["Tb.Th"] == pytest.approx(float(found["BV/TV"] or 0) / float(found["Tb.N"] or 1))
     assert found["DA"] is None
@@ -68,7 +72,9 @@ def test_mr_gives_the_bone_fraction_and_names_its_reference(
     assert picture.stat().st_size > 10_000
 
 
-def test_a_marrow_signal_that_is_given_is_used(capsys: pytest.CaptureFixture[str], mr: Path, mask: Path) -> None:
+def test_a_marrow_signal_that_is_given_is_used(
+    capsys: pytest.CaptureFixture[str], mr: Path, mask: Path
+) -> None:
     options = (mr, "--from", "mr", "--bone", "tibia", "--bone-mask", mask)
     low, high = (run(capsys, *options, "--marrow", marrow) for marrow in (650, 1000))
     assert (low["marrow"], low["marrow_from"]) == (650, "given")
@@ -106,11 +112,22 @@ def test_ct_gives_the_fraction_between_its_references_and_the_plate_but_no_thick
     assert [path.name for path in (tmp_path / "maps").iterdir()] == ["fraction.nrrd"]
 
 
-def test_a_threshold_in_hu_is_taken_at_its_word(capsys: pytest.CaptureFixture[str], tmp_path: Path, mask: Path) -> None:
+def test_a_threshold_in_hu_is_taken_at_its_word(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, mask: Path
+) -> None:
     array = ct_image()
     roi = np.zeros(SHAPE, np.uint8)
     roi[6:16, 20:70, 20:70] = 1
-    options = ("--from", "ct", "--bone", "tibia", "--bone-mask", mask, "--roi", write(tmp_path / "roi.nii.gz", roi))
+    options = (
+        "--from",
+        "ct",
+        "--bone",
+        "tibia",
+        "--bone-mask",
+        mask,
+        "--roi",
+        write(tmp_path / "roi.nii.gz", roi),
+    )
     found = run(capsys, write(tmp_path / "ct.nii.gz", array), *options, "--threshold", 400)
     assert found["threshold"] == 400
     assert found["BV/TV"] == pytest.approx((array[roi > 0] > 400).mean(), abs=1e-12)

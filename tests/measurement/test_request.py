@@ -63,7 +63,9 @@ def test_every_format_gives_the_same_numbers_and_a_region_is_no_wall(
     found = run(capsys, image, *mask)
     smooth = smooth_one_voxel(grey)
     assert found["threshold"] == otsu_threshold(smooth)
-    assert basics(found) == pytest.approx(expected(smooth > otsu_threshold(smooth), region() if with_roi else None))
+    assert basics(found) == pytest.approx(
+        expected(smooth > otsu_threshold(smooth), region() if with_roi else None)
+    )
 
 
 def test_a_dicom_folder_is_one_volume(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -74,7 +76,9 @@ def test_a_dicom_folder_is_one_volume(capsys: pytest.CaptureFixture[str], tmp_pa
     assert found["spacing_mm"] == pytest.approx(list(makers.SPACING))
 
 
-def test_binary_takes_every_voxel_that_is_not_zero(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_binary_takes_every_voxel_that_is_not_zero(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     bone = grey_bone(SHAPE) > 130
     image = write_nrrd(tmp_path / "bone.nrrd", (bone * 3).astype(np.uint8))
     found = run(capsys, image, "--threshold", "binary")
@@ -102,7 +106,9 @@ def test_everything_that_is_asked_for_is_written(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-def test_one_volume_can_be_a_table_of_one_row(capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str) -> None:
+def test_one_volume_can_be_a_table_of_one_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str
+) -> None:
     image = write_nifti(tmp_path / "bone.nii", grey_bone(SHAPE))
     found = run(capsys, image, "--out", tmp_path / f"bone{suffix}")
     (row,) = read_rows(tmp_path / f"bone{suffix}")
@@ -120,7 +126,12 @@ def test_in_blocks_the_numbers_and_the_files_are_the_same(
     names = ["spacing.nrrd", "spacing.ome.zarr", "thickness.nrrd", "thickness.ome.zarr"]
     assert sorted(path.name for path in maps.iterdir()) == names
     assert picture.stat().st_size > 10_000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bone.json", "bone.ome.zarr", "bone.png", "maps"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bone.json",
+        "bone.ome.zarr",
+        "bone.png",
+        "maps",
+    ]
 
 
 def test_a_folder_is_a_table_and_ends_with_one_where_a_file_is_broken(
@@ -132,7 +143,10 @@ def test_a_folder_is_a_table_and_ends_with_one_where_a_file_is_broken(
     assert code_of("measure", str(folder), "--out", str(out)) == 0
     (folder / "bad.nii").write_bytes(b"")
     assert code_of("measure", str(folder), "--out", str(out)) == 1
-    assert [(row["image"], row["status"]) for row in read_rows(out)] == [("bad.nii", "failed"), ("good.nii", "ok")]
+    assert [(row["image"], row["status"]) for row in read_rows(out)] == [
+        ("bad.nii", "failed"),
+        ("good.nii", "ok"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +165,8 @@ def test_a_volume_without_bone_or_marrow_ends_with_one_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("roi", "code"), [(np.zeros(SHAPE, np.uint8), "mask-empty"), (np.ones((24, 28, 31), np.uint8), "mask-grid")]
+    ("roi", "code"),
+    [(np.zeros(SHAPE, np.uint8), "mask-empty"), (np.ones((24, 28, 31), np.uint8), "mask-grid")],
 )
 def test_a_region_outside_the_image_ends_with_one(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, roi: NDArray[np.uint8], code: str

@@ -22,7 +22,9 @@ def put(bucket: Path, local: Path, key: str) -> str:
     """Upload a file or folder and return its address."""
     name = str(bucket).removeprefix("s3://")
     files = [local] if local.is_file() else sorted(path for path in local.rglob("*") if path.is_file())
-    pairs = [(path, key if path == local else f"{key}/{path.relative_to(local).as_posix()}") for path in files]
+    pairs = [
+        (path, key if path == local else f"{key}/{path.relative_to(local).as_posix()}") for path in files
+    ]
     objects.upload(name, pairs)
     return f"{bucket}/{key}"
 
@@ -35,7 +37,12 @@ def test_one_volume_is_read_from_a_store_and_its_results_are_written_there(
     region[4:20, 6:20, 8:30] = 1
     roi = write_nifti(tmp_path / "roi.nii.gz", region)
     image, mask = put(bucket, local, "in/bone.nii.gz"), put(bucket, roi, "in/roi.nii.gz")
-    assert code_of("measure", image, "--roi", mask, "--out", f"{bucket}/out/bone.json", "--maps", f"{bucket}/maps") == 0
+    assert (
+        code_of(
+            "measure", image, "--roi", mask, "--out", f"{bucket}/out/bone.json", "--maps", f"{bucket}/maps"
+        )
+        == 0
+    )
     remote = json.loads(capsys.readouterr().out)
     assert code_of("measure", str(local), "--roi", str(roi)) == 0
     assert remote == json.loads(capsys.readouterr().out)
@@ -48,7 +55,9 @@ def test_a_folder_in_a_store_becomes_a_table_there_and_is_not_measured_twice(
     bucket: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in (1, 2):
-        put(bucket, write_nifti(tmp_path / "bone.nii.gz", grey_bone(SHAPE, seed=seed)), f"bones/{seed}.nii.gz")
+        put(
+            bucket, write_nifti(tmp_path / "bone.nii.gz", grey_bone(SHAPE, seed=seed)), f"bones/{seed}.nii.gz"
+        )
     put(bucket, write_zarr(tmp_path / "c.ome.zarr", grey_bone(SHAPE)), "bones/c.ome.zarr")
     out = bucket / "out" / f"bones{suffix}"
     first = measure_folder(bucket / "bones", out)
@@ -60,7 +69,9 @@ def test_a_folder_in_a_store_becomes_a_table_there_and_is_not_measured_twice(
     assert [path.name for path in (bucket / "out").iterdir()] == [out.name]
 
 
-def test_blocks_in_a_store_say_what_to_do(bucket: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_blocks_in_a_store_say_what_to_do(
+    bucket: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     image = put(bucket, write_zarr(tmp_path / "c.ome.zarr", grey_bone(SHAPE)), "c.ome.zarr")
     assert code_of("measure", image, "--blocks", "32", "--out", str(tmp_path / "o.json")) == 2
     assert "it is then fetched whole" in capsys.readouterr().err

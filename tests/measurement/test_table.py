@@ -10,7 +10,11 @@ from tests.storage.examples import examples
 
 
 def example(**changes: float | int | str | None) -> Row:
-    row = {key: value for key, value in examples("bone")[0].items() if isinstance(value, float | int | str | None)}
+    row = {
+        key: value
+        for key, value in examples("bone")[0].items()
+        if isinstance(value, float | int | str | None)
+    }
     return row | changes
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.errors import InputError
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.measurement.image import measured
+from srrd_ray.measurement.image import measure_with_maps
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.result import flat
+from srrd_ray.measurement.result import flatten
 from srrd_ray.measurement.volume import Measured, measure_volume, write_nrrds
 from srrd_ray.morphometry import local_thickness
 from srrd_ray.morphometry.thickness import Mode
@@ -37,10 +37,10 @@ def stored(path: Path) -> NDArray[np.generic]:
 def assert_as_in_one_piece(
     image: Path, found: Measured, *, threshold: str = "auto", mode: Mode = "exact", roi: Path | None = None
 ) -> None:
-    whole = measured(image, Recipe(threshold=threshold, mode=mode), roi=roi)
+    whole = measure_with_maps(image, Recipe(threshold=threshold, mode=mode), roi=roi)
     assert np.array_equal(stored(found.maps[0]), whole.maps.maps.thickness_mm)
     assert np.array_equal(stored(found.maps[1]), whole.maps.maps.separation_mm)
-    blocks = flat(found.measures, found.binarization)
+    blocks = flatten(found.measures, found.binarization)
     for name in EXACT:
         value = whole.flat[name]
         assert blocks[name] == (pytest.approx(value, rel=1e-13) if isinstance(value, float) else value), name
@@ -61,7 +61,9 @@ def cylinder(n: int) -> NDArray[np.int16]:
     return grey
 
 
-def test_through_ray_a_volume_in_blocks_equals_one_piece_bit_for_bit(cluster: ClusterConfig, tmp_path: Path) -> None:
+def test_through_ray_a_volume_in_blocks_equals_one_piece_bit_for_bit(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
     image = write_zarr(tmp_path / "bone.ome.zarr", cylinder(96))
     found = measure_volume(image, tmp_path / "maps", edge=64, executor=RayExecutor(cluster))
     assert "zeros round" in found.binarization.method
@@ -117,7 +119,7 @@ def test_an_image_that_has_changed_is_measured_anew(tmp_path: Path) -> None:
     assert isinstance(array, zarr.Array)
     array[...] = grey_bone(seed=6)
     again = measure_volume(image, tmp_path / "maps", edge=32, structure=False)
-    assert again.measures.tb_th_mm == measured(image).measures.tb_th_mm
+    assert again.measures.tb_th_mm == measure_with_maps(image).measures.tb_th_mm
 
 
 @pytest.mark.parametrize(("level", "status"), [("1000", "no-bone"), ("-1000", "all-bone")])

@@ -45,7 +45,9 @@ def rods(diameter_mm: float, shape: tuple[int, int, int] = CUBE, spacing_mm: Spa
     return np.broadcast_to(away[0] ** 2 + away[1] ** 2 <= (diameter_mm / 2) ** 2 + 1e-9, shape).copy()
 
 
-def gaussian_field(shape: tuple[int, int, int] = CUBE, sigma: float = 3.0, bvtv: float = 0.2, seed: int = 1064) -> Mask:
+def gaussian_field(
+    shape: tuple[int, int, int] = CUBE, sigma: float = 3.0, bvtv: float = 0.2, seed: int = 1064
+) -> Mask:
     """Return a smoothed random field (periodic; `sigma` in voxels) above its (1 - `bvtv`) quantile."""
     noise = np.random.default_rng(seed).standard_normal(shape)
     k = np.ix_(*(2 * np.pi * np.fft.fftfreq(n) for n in shape))

@@ -34,8 +34,13 @@ def test_intercepts_along_the_axes_are_those_that_lines_through_the_voxels_count
     bone = shapes.gaussian_field((64, 64, 64), sigma=4.0, bvtv=0.3, seed=2)
     stretched = np.repeat(bone[:32], 2, axis=0)
     along = np.eye(3)
-    mesh = np.array(surface(stretched, np.ones_like(stretched), (1.0, 1.0, 1.0), along).orientation) / stretched.size
-    lines = [np.count_nonzero(np.diff(stretched.astype(np.int8), axis=axis)) / stretched.size for axis in range(3)]
+    mesh = (
+        np.array(surface(stretched, np.ones_like(stretched), (1.0, 1.0, 1.0), along).orientation)
+        / stretched.size
+    )
+    lines = [
+        np.count_nonzero(np.diff(stretched.astype(np.int8), axis=axis)) / stretched.size for axis in range(3)
+    ]
     assert mesh == pytest.approx(lines, rel=0.08)
     assert mesh[0] < 0.75 * mesh[1]
 

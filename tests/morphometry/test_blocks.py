@@ -30,7 +30,10 @@ def distances(bits: Bits, steps: Spacing, edge: int, border: Border = "open") ->
     def read(window: Window) -> Bits:
         return bits[window]
 
-    parts = [(core, blocks.block_distances(read, core, shape, steps, border)) for core in blocks.blocks_of(shape, edge)]
+    parts = [
+        (core, blocks.block_distances(read, core, shape, steps, border))
+        for core in blocks.iterate_blocks(shape, edge)
+    ]
     out: Signed = np.zeros(shape, dtype=parts[0][1].dtype)
     for core, part in parts:
         out[core] = part
@@ -43,12 +46,12 @@ def stitched(bits: Bits, steps: Spacing, edge: int, border: Border = "open") -> 
     signed = distances(bits, steps, edge, border)
     found = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
     phases: tuple[Phase, Phase] = ("bone", "marrow")
-    for out, phase, squared in zip(found, phases, blocks.squared_radii_of(signed), strict=True):
-        halo = blocks.halo_of(float(np.sqrt(squared)), steps)
-        for core in blocks.blocks_of(shape, edge):
-            outer = blocks.grown(core, halo, shape)
+    for out, phase, squared in zip(found, phases, blocks.largest_squared_radii(signed), strict=True):
+        halo = blocks.halo_voxels(float(np.sqrt(squared)), steps)
+        for core in blocks.iterate_blocks(shape, edge):
+            outer = blocks.add_halo(core, halo, shape)
             part = signed[outer]
-            out[core] = blocks.block_thickness(part, blocks.within(core, outer), steps, phase)
+            out[core] = blocks.block_thickness(part, blocks.locate_within(core, outer), steps, phase)
     return found
 
 
@@ -65,7 +68,9 @@ STEPS = st.one_of(st.just((0.05, 0.05, 0.05)), st.tuples(*[st.floats(0.02, 1.0)]
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), shape=BIG, steps=STEPS, edge=st.integers(3, 33))
-def test_stitched_maps_equal_the_whole_bit_for_bit(seed: int, shape: Shape, steps: Spacing, edge: int) -> None:
+def test_stitched_maps_equal_the_whole_bit_for_bit(
+    seed: int, shape: Shape, steps: Spacing, edge: int
+) -> None:
     mask = mixed(seed, shape)
     bone, marrow = stitched(bits_of(mask), steps, edge)
     assert np.array_equal(bone, local_thickness(mask, steps, dtype=np.float32))
@@ -107,6 +112,6 @@ def test_a_window_that_would_not_fit_into_memory_is_refused() -> None:
 
 def test_blocks_tile_the_volume_once() -> None:
     seen = np.zeros((10, 7, 23), int)
-    for window in blocks.blocks_of((10, 7, 23), 4):
+    for window in blocks.iterate_blocks((10, 7, 23), 4):
         seen[window] += 1
     assert (seen == 1).all()

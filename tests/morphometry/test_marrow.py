@@ -25,7 +25,8 @@ def knee(
     inside = np.zeros(SHAPE, bool)
     inside[2:-2, 12:-12, 12:-12] = True
     z, y, x = (
-        np.linspace(-1, 1, n).reshape(s) for n, s in zip(SHAPE, [(-1, 1, 1), (1, -1, 1), (1, 1, -1)], strict=True)
+        np.linspace(-1, 1, n).reshape(s)
+        for n, s in zip(SHAPE, [(-1, 1, 1), (1, -1, 1), (1, 1, -1)], strict=True)
     )
     level = gain * np.exp(bias * (0.6 * x - 0.4 * y + 0.2 * z))
     signal = np.where(inside, level * (1 - fraction), 0.3 * level)

@@ -111,7 +111,9 @@ def test_a_region_restricts_averaging_and_is_no_wall() -> None:
     ("bone", "roi", "status", "bvtv"),
     [(0, None, "no-bone", 0.0), (1, None, "all-bone", 1.0), (1, 0, "empty-roi", None)],
 )
-def test_degenerate_input_has_a_status_and_no_nan(bone: int, roi: int | None, status: str, bvtv: float | None) -> None:
+def test_degenerate_input_has_a_status_and_no_nan(
+    bone: int, roi: int | None, status: str, bvtv: float | None
+) -> None:
     region = None if roi is None else np.full((4, 5, 6), roi)
     found = measure(np.full((4, 5, 6), bone), region, 0.1)
     assert (found.status, found.bvtv, found.tb_th_mm, found.tb_sp_mm) == (status, bvtv, None, None)

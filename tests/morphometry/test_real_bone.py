@@ -36,7 +36,15 @@ def test_a_cube_of_each_vertebra_has_every_measure(number: int) -> None:
     near = bone[100:220, 100:220, 100:220]
     found = measure(near, None, 1.0)
     assert found.status == "ok"
-    values = (found.bvtv, found.tb_th_mm, found.tb_sp_mm, found.tb_n_per_mm, found.conn_d_per_mm3, found.da, found.smi)
+    values = (
+        found.bvtv,
+        found.tb_th_mm,
+        found.tb_sp_mm,
+        found.tb_n_per_mm,
+        found.conn_d_per_mm3,
+        found.da,
+        found.smi,
+    )
     assert all(value is not None and np.isfinite(value) for value in values)
     assert found.bvtv == near.mean()
 

@@ -12,15 +12,15 @@ from srrd_ray.morphometry.resolve import (
     box_mask,
     conserving_level,
     super_resolve,
-    trabecular,
-    window_round,
+    trabecular_mask,
+    window_around,
 )
 
 SPACING = (0.75, 0.25, 0.2)
 
 
 def grid(shape: tuple[int, int, int] = (12, 30, 40)) -> Geometry:
-    return Geometry.aligned(shape, SPACING, np.array([5.0, -3.0, 10.0]))
+    return Geometry.axis_aligned(shape, SPACING, np.array([5.0, -3.0, 10.0]))
 
 
 def test_a_cubic_polynomial_is_kept_by_the_splines() -> None:
@@ -60,14 +60,14 @@ def test_no_bone_has_a_level_that_nothing_reaches() -> None:
 
 
 def test_compact_bone_and_its_rim_are_no_trabecular_bone() -> None:
-    source = Geometry.aligned((40, 40, 40), (0.25,) * 3, np.zeros(3))
+    source = Geometry.axis_aligned((40, 40, 40), (0.25,) * 3, np.zeros(3))
     fraction = np.full(source.shape, 0.25, np.float32)
     fraction[:10] = 1.0
     inside = np.ones(source.shape, bool)
-    kept = trabecular(Volume(array=fraction, geometry=source), inside, MorphometryConfig())
+    kept = trabecular_mask(Volume(array=fraction, geometry=source), inside, MorphometryConfig())
     assert not kept[:10].any()
     assert kept[20:].all()
-    assert trabecular(Volume(array=fraction * 0.5, geometry=source), inside, MorphometryConfig()).all()
+    assert trabecular_mask(Volume(array=fraction * 0.5, geometry=source), inside, MorphometryConfig()).all()
 
 
 def test_boxes_side_by_side_share_no_voxel_and_leave_none_out() -> None:
@@ -86,7 +86,7 @@ def test_a_window_holds_its_points_and_the_halo_within_the_image() -> None:
     source = grid()
     center = tuple(source.index_to_lps(np.array([6.0, 15.0, 20.0])).tolist())
     corners = box_corners((center[0], center[1], center[2]), (1.0, 1.0, 1.0), np.eye(4))
-    start, shape = window_round(source, corners, 0.5)
+    start, shape = window_around(source, corners, 0.5)
     index = source.lps_to_index(corners)
     assert (index >= np.array(start)).all()
     assert (index <= np.array(start) + np.array(shape) - 1).all()

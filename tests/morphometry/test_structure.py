@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from srrd_ray.morphometry import bone_maps, measure_maps
-from srrd_ray.morphometry.blocks import BONE, FIELD, REGION, blocks_of
+from srrd_ray.morphometry.blocks import BONE, FIELD, REGION, iterate_blocks
 from srrd_ray.morphometry.measures import BoneMeasures
-from srrd_ray.morphometry.structure import block_structure, outer_of, with_structure
-from srrd_ray.morphometry.tally import Tally, merged
+from srrd_ray.morphometry.structure import block_structure, window_with_halo, with_structure
+from srrd_ray.morphometry.tally import Tally, merge
 from tests.morphometry import shapes
 from tests.morphometry.shapes import Mask, Spacing
 
@@ -21,8 +21,8 @@ def by_blocks(bone: Mask, roi: Mask, steps: Spacing, edge: int) -> BoneMeasures:
     assert len(shape) == 3
     bits = np.asarray(bone * BONE + roi * REGION + FIELD, dtype=np.uint8)
     parts = []
-    for core in blocks_of(shape, edge):
-        outer = outer_of(core, shape)
+    for core in iterate_blocks(shape, edge):
+        outer = window_with_halo(core, shape)
         parts.append(block_structure(bits[outer], outer, core, shape, steps))
     about = BoneMeasures(
         status="ok", n_voxels=int(roi.sum()), coverage=1.0, spacing_mm=steps, border="open", mode="exact",
@@ -48,9 +48,9 @@ def test_the_structure_of_blocks_adds_up_to_that_of_the_whole(steps: Spacing, pa
 def test_tallies_of_parts_add_up_exactly_in_any_order() -> None:
     rng = np.random.default_rng(3)
     values = np.sqrt(rng.integers(1, 50, 5000)).astype(np.float32)
-    parts = [Tally.of(part) for part in np.split(values, 10)]
-    whole = Tally.of(values)
-    assert merged(parts) == whole == merged(parts[::-1])
+    parts = [Tally.from_values(part) for part in np.split(values, 10)]
+    whole = Tally.from_values(values)
+    assert merge(parts) == whole == merge(parts[::-1])
     spread = whole.spread
     assert spread is not None
     assert spread.mean == pytest.approx(values.mean(dtype=np.float64), rel=1e-14)
@@ -60,5 +60,5 @@ def test_tallies_of_parts_add_up_exactly_in_any_order() -> None:
 
 
 def test_a_tally_of_nothing_has_no_mean() -> None:
-    assert merged([]).spread is None
-    assert Tally.of(np.array([np.inf])).spread is None
+    assert merge([]).spread is None
+    assert Tally.from_values(np.array([np.inf])).spread is None

@@ -95,7 +95,9 @@ def test_spacing_scales_each_axis() -> None:
 def test_an_open_border_is_no_wall_and_a_closed_one_is() -> None:
     mask = np.ones((6, 7, 8), bool)
     assert np.isinf(local_thickness(mask, 1.0, surface="subvoxel")).all()
-    assert local_thickness(mask, 1.0, surface="subvoxel", border="closed").max() == pytest.approx(6.0, abs=0.6)
+    assert local_thickness(mask, 1.0, surface="subvoxel", border="closed").max() == pytest.approx(
+        6.0, abs=0.6
+    )
 
 
 def test_measures_say_which_surface_they_use() -> None:

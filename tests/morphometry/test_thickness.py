@@ -56,17 +56,23 @@ def test_isotropic_maps_equal_the_slow_twin_bit_for_bit(seed: int, shape: tuple[
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, shape=SHAPES, steps=st.tuples(*[st.floats(0.01, 3.0)] * 3))
-def test_maps_of_any_spacing_equal_the_slow_twin(seed: int, shape: tuple[int, int, int], steps: Spacing) -> None:
+def test_maps_of_any_spacing_equal_the_slow_twin(
+    seed: int, shape: tuple[int, int, int], steps: Spacing
+) -> None:
     mask = random_mask(seed, shape)
     fast, slow = local_thickness(mask, steps), shapes.slow_local_thickness(mask, steps)
     assert np.array_equal(np.isinf(fast), np.isinf(slow))
     np.testing.assert_allclose(fast[np.isfinite(fast)], slow[np.isfinite(slow)], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("steps", [(0.1, 0.05, 0.05), (0.75, 0.2188, 0.2188), (0.3, 0.3, 0.1), (0.05, 0.07, 0.07)])
+@pytest.mark.parametrize(
+    "steps", [(0.1, 0.05, 0.05), (0.75, 0.2188, 0.2188), (0.3, 0.3, 0.1), (0.05, 0.07, 0.07)]
+)
 def test_equal_distances_by_different_sums_are_ties(steps: Spacing) -> None:
     mask = shapes.gaussian_field((12, 16, 20), sigma=1.5, bvtv=0.5, seed=3)
-    np.testing.assert_allclose(local_thickness(mask, steps), shapes.slow_local_thickness(mask, steps), atol=1e-9)
+    np.testing.assert_allclose(
+        local_thickness(mask, steps), shapes.slow_local_thickness(mask, steps), atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("spacing_mm", [ISO, (0.1, 0.05, 0.07)])
@@ -124,7 +130,8 @@ def test_what_is_no_mask_is_refused(mask: NDArray[np.float64]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "mean_mm"), [(shapes.sphere(1.2), 2.315), (shapes.rods(0.6), 0.539), (shapes.gaussian_field(), 0.399)]
+    ("mask", "mean_mm"),
+    [(shapes.sphere(1.2), 2.315), (shapes.rods(0.6), 0.539), (shapes.gaussian_field(), 0.399)],
 )
 def test_bonej_mode_reads_what_bonej_reads(mask: Mask, mean_mm: float) -> None:
     assert local_thickness(mask, 0.05, mode="bonej")[mask].mean() == pytest.approx(mean_mm, abs=6e-4)
@@ -143,5 +150,7 @@ def test_the_edge_of_the_scanned_field_is_as_the_edge_of_an_image() -> None:
 def test_importing_it_leaves_the_slow_libraries_alone() -> None:
     code = "import sys, srrd_ray.morphometry; print([m for m in sys.modules if m in sys.argv[1:]])"
     slow = ["scipy.stats", "scipy.interpolate", "scipy.spatial", "pandas", "pydantic", "torch", "ray"]
-    found = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True
+    ).stdout
     assert found.strip() == "[]"

@@ -16,7 +16,9 @@ def rotation(axis: tuple[float, float, float], degrees: float) -> NDArray[np.flo
     k = np.asarray(axis) / np.linalg.norm(axis)
     cross = np.cross(np.eye(3), k)
     angle = np.deg2rad(degrees)
-    return np.asarray(np.eye(3) * np.cos(angle) - np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(k, k))
+    return np.asarray(
+        np.eye(3) * np.cos(angle) - np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(k, k)
+    )
 
 
 def oblique_grid(degrees: float = 12.0) -> Geometry:
@@ -24,7 +26,7 @@ def oblique_grid(degrees: float = 12.0) -> Geometry:
     affine[:3, :3] = rotation((0.3, 1.0, 0.2), degrees) @ np.diag([0.8, 0.8, 1.0])
     centre = np.array([100, 70, 70]) / 2.0
     affine[:3, 3] = -affine[:3, :3] @ centre
-    return Geometry.make((71, 71, 101), affine)
+    return Geometry.from_affine((71, 71, 101), affine)
 
 
 def voxel_lps(grid: Geometry) -> Points:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import Geometry, Points, apply
+from srrd_ray.core.geometry import Geometry, Points, transform_points
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import CT_SHAPE, MR_SHAPE, ct_grid, mr_grid
@@ -26,10 +26,10 @@ def ramp_volume(grid: Geometry) -> Volume[np.float32]:
 def mr_volume() -> Volume[np.float32]:
     sagittal = np.eye(4)
     sagittal[:3, :3] = np.array([[0, 0, -0.75], [0.3, 0, 0], [0, -0.3, 0]])
-    grid = Geometry.make((40, 100, 100), sagittal)
+    grid = Geometry.from_affine((40, 100, 100), sagittal)
     centre = grid.index_to_lps((19.5, 49.5, 49.5))
-    sagittal[:3, 3] = apply(POSE, POINT.center_lps_mm) - centre
-    return ramp_volume(Geometry.make(grid.shape, sagittal))
+    sagittal[:3, 3] = transform_points(POSE, POINT.center_lps_mm) - centre
+    return ramp_volume(Geometry.from_affine(grid.shape, sagittal))
 
 
 def test_a_ct_cube_from_an_oblique_volume_holds_the_values_of_its_own_lps_grid() -> None:
@@ -41,7 +41,7 @@ def test_a_ct_cube_from_an_oblique_volume_holds_the_values_of_its_own_lps_grid()
 def test_an_mr_cube_is_mapped_by_the_transform_of_its_bone() -> None:
     patch = cut_mr(mr_volume(), POSE, LABELS, POINT)
     assert patch.image.shape == MR_SHAPE
-    expected = ramp(apply(POSE, voxel_lps(mr_grid(POINT.center_lps_mm))))
+    expected = ramp(transform_points(POSE, voxel_lps(mr_grid(POINT.center_lps_mm))))
     np.testing.assert_allclose(patch.image, expected, atol=0.02)
 
 
@@ -58,7 +58,9 @@ def test_both_cubes_are_centred_at_the_point() -> None:
 
 
 def test_the_mask_is_the_part_of_the_cube_inside_the_bone() -> None:
-    shallow = SubchondralPoint(bone="tibia", compartment="medial", center_lps_mm=(12.0, -3.0, -2.0), depth_mm=0.0)
+    shallow = SubchondralPoint(
+        bone="tibia", compartment="medial", center_lps_mm=(12.0, -3.0, -2.0), depth_mm=0.0
+    )
     patch = cut_ct(ramp_volume(LABELS.geometry), LABELS, shallow)
     assert patch.mask.mean() == pytest.approx(0.5, abs=0.05)
     assert not patch.mask[-1].any()
@@ -96,7 +98,11 @@ def test_no_region_gets_more_cubes_than_asked_for() -> None:
 
 def test_cubes_of_a_region_keep_their_distance() -> None:
     config = PatchConfig(pitch_mm=1.0, radius_mm=5.0, apart_mm=4.0)
-    placement = place_cubes(ramp_volume(LABELS.geometry), LABELS, subchondral_points(LABELS, "R", config), config)
-    centres = np.array([p.center_lps_mm for p in placement.kept if (p.bone, p.compartment) == ("tibia", "medial")])
+    placement = place_cubes(
+        ramp_volume(LABELS.geometry), LABELS, subchondral_points(LABELS, "R", config), config
+    )
+    centres = np.array(
+        [p.center_lps_mm for p in placement.kept if (p.bone, p.compartment) == ("tibia", "medial")]
+    )
     gaps = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     assert gaps[np.triu_indices(len(centres), 1)].min() >= 4.0

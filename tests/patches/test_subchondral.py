@@ -5,7 +5,7 @@ import pytest
 
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.geometry import Geometry, transform_points
 from srrd_ray.core.records import COMPARTMENTS, Compartment, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig, SubchondralPoint, subchondral_points
@@ -75,11 +75,11 @@ def test_points_do_not_depend_on_the_orientation_of_the_grid() -> None:
 def test_a_leg_that_lies_tilted_is_read_at_the_same_places(axis: tuple[float, float, float]) -> None:
     tilt = np.eye(4)
     tilt[:3, :3] = rotation(axis, 8.0)
-    grid = Geometry.make(LABELS.geometry.shape, tilt @ LABELS.geometry.affine)
+    grid = Geometry.from_affine(LABELS.geometry.shape, tilt @ LABELS.geometry.affine)
     config = PatchConfig(pitch_mm=0.2, radius_mm=0.2)
     straight = subchondral_points(LABELS, "R", config)
     tilted = subchondral_points(Volume(array=LABELS.array, geometry=grid), "R", config)
-    expected = apply(tilt, [p.center_lps_mm for p in straight])
+    expected = transform_points(tilt, [p.center_lps_mm for p in straight])
     assert np.abs(expected - np.array([p.center_lps_mm for p in tilted])).max() < 2.5
 
 

@@ -33,7 +33,9 @@ def records(kind: type, key: str = "") -> dict[str, type]:
 
 RECORDS = records(RunConfig)
 FIELDS = [(key, name) for key, kind in RECORDS.items() for name in hints_of(kind)]
-fields = pytest.mark.parametrize(("key", "name"), FIELDS, ids=[f"{key}.{name}".strip(".") for key, name in FIELDS])
+fields = pytest.mark.parametrize(
+    ("key", "name"), FIELDS, ids=[f"{key}.{name}".strip(".") for key, name in FIELDS]
+)
 
 
 def test_the_defaults_survive_json() -> None:
@@ -53,7 +55,9 @@ def test_no_file_means_the_defaults() -> None:
 def test_neither_a_driver_nor_a_worker_imports_what_it_may_not_need(module: str) -> None:
     code = f"import sys, {module}; print([m for m in sys.modules if m in sys.argv[1:]])"
     slow = ["torch", "monai", "matplotlib", "sklearn.linear_model"]
-    found = subprocess.run([sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", code, *slow], capture_output=True, text=True, check=True
+    ).stdout
     assert found.strip() == "[]"
 
 
@@ -75,7 +79,9 @@ def beyond(base: object, bound: object) -> st.SearchStrategy[object]:
     whole = base is int
     match bound:
         case AtLeast(low):
-            return st.integers(max_value=int(low) - 1) if whole else st.floats(max_value=low, exclude_max=True)
+            return (
+                st.integers(max_value=int(low) - 1) if whole else st.floats(max_value=low, exclude_max=True)
+            )
         case Above(low):
             return st.floats(max_value=low)
         case Between(low, high):
@@ -91,7 +97,9 @@ def beyond(base: object, bound: object) -> st.SearchStrategy[object]:
 @fields
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_value_outside_what_a_field_allows_is_refused_by_its_key(key: str, name: str, data: st.DataObject) -> None:
+def test_a_value_outside_what_a_field_allows_is_refused_by_its_key(
+    key: str, name: str, data: st.DataObject
+) -> None:
     kind = RECORDS[key]
     value = data.draw(outside(hints_of(kind)[name]))
     with pytest.raises(ConfigError) as caught:
@@ -118,7 +126,9 @@ def bare(hint: object) -> bool:
     """Whether an annotation holds a number without bounds."""
     if get_origin(hint) is Annotated:
         return any(bare(item) for item in get_args(get_args(hint)[0]))
-    return hint in (int, float, str) or (get_origin(hint) is tuple and any(bare(item) for item in get_args(hint)))
+    return hint in (int, float, str) or (
+        get_origin(hint) is tuple and any(bare(item) for item in get_args(hint))
+    )
 
 
 def test_no_number_is_without_bounds() -> None:
@@ -131,7 +141,10 @@ def test_no_number_is_without_bounds() -> None:
         ("cluster: {gpu: nevr}", "cluster.gpu: nevr, expected auto, require or never"),
         ("cluster: {training_workers: 0}", "cluster.training_workers: 0, expected 1 or more"),
         ("synthesis: {tile: [15, 16]}", "synthesis.tile: [15, 16], expected multiples of 4, for downs 2"),
-        ("distillation: {student: {width: 6}}", "distillation.student.width: 6, expected a multiple of groups (4)"),
+        (
+            "distillation: {student: {width: 6}}",
+            "distillation.student.width: 6, expected a multiple of groups (4)",
+        ),
         ("tune: {grace_epochs: 5}", "tune.grace_epochs: 5, expected at most distillation.search.epochs (4)"),
     ],
 )
@@ -163,6 +176,16 @@ def test_a_number_that_yaml_takes_for_text_is_read(tmp_path: Path) -> None:
 
 def test_reading_a_configuration_loads_no_reader_of_images() -> None:
     code = "import sys, srrd_ray.pipeline.configuration; print([m for m in sys.modules if m in sys.argv[1:]])"
-    readers = ["pydicom", "nibabel", "nrrd", "zarr", "pyarrow", "srrd_ray.imaging.images", "srrd_ray.storage.objects"]
-    found = subprocess.run([sys.executable, "-c", code, *readers], capture_output=True, text=True, check=True).stdout
+    readers = [
+        "pydicom",
+        "nibabel",
+        "nrrd",
+        "zarr",
+        "pyarrow",
+        "srrd_ray.imaging.images",
+        "srrd_ray.storage.objects",
+    ]
+    found = subprocess.run(
+        [sys.executable, "-c", code, *readers], capture_output=True, text=True, check=True
+    ).stdout
     assert found.strip() == "[]"

@@ -12,7 +12,9 @@ from tests.running import manifest_of, writer
 
 
 def outcome(number: int, seconds: float = 1.0) -> Outcome:
-    return Outcome(knee=Knee(participant=f"{number:03d}", side="L"), stage="ingest", status="done", seconds=seconds)
+    return Outcome(
+        knee=Knee(participant=f"{number:03d}", side="L"), stage="ingest", status="done", seconds=seconds
+    )
 
 
 def test_every_outcome_is_checked_when_it_is_first_written_and_all_are_kept(tmp_path: Path) -> None:

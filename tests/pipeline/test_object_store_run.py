@@ -15,7 +15,7 @@ from srrd_ray.storage import objects
 from tests.imaging import makers
 from tests.object_store import SECRET, ObjectStore
 from tests.running import manifest_of, run
-from tests.storage.test_places import contents, copy_up
+from tests.storage.test_paths import contents, copy_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

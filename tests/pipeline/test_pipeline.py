@@ -23,11 +23,11 @@ from srrd_ray.pipeline.manifest import Manifest
 from srrd_ray.stages.infer import infer
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_stored
-from srrd_ray.storage.places import local_copy
+from srrd_ray.storage.paths import local_copy
 from srrd_ray.storage.schemas import Name, validate
 from srrd_ray.storage.tables import CONTRACTS, read_table
 from tests.running import STAGE_NAMES, manifest_of, run
-from tests.storage.test_places import copy_up
+from tests.storage.test_paths import copy_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -55,7 +55,9 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(simulated: Path, cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+def ended(
+    simulated: Path, cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ended]:
     root = tmp_path_factory.mktemp("pipeline")
     config = root / "run.yaml"
     config.write_text(yaml.safe_dump(SMALL))
@@ -92,7 +94,9 @@ def test_every_stage_ends_and_every_knee_is_accounted_for(ended: Ended) -> None:
     assert len(knees) == len(ended_in["ingest"]) == 6
     for name in ("synthesize", "register", "patches", "measure", "predict"):
         lost = {o.knee for o in failed if STAGE_NAMES.index(o.stage) < STAGE_NAMES.index(name)}
-        assert sorted(o.knee for o in ended_in[name] if o.knee) == sorted(k for k in knees if k and k not in lost), name
+        assert sorted(o.knee for o in ended_in[name] if o.knee) == sorted(
+            k for k in knees if k and k not in lost
+        ), name
 
 
 def test_the_metrics_have_the_keys_that_others_read(ended: Ended) -> None:
@@ -117,9 +121,7 @@ RECORDS: dict[str, Name] = {
     r"models/diagnosis/model\.json": "diagnosis_models",
     r"models/(teacher|baseline|distilled)/model\.json": "model",
 }
-ELSE = (
-    r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
-)
+ELSE = r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
 """Read through readers that check them (volumes, patches, weights), or by nobody but people and Ray."""
 
 
@@ -147,7 +149,10 @@ def test_no_patch_is_predicted_by_a_model_that_saw_its_patient(ended: Ended) -> 
 
 
 def test_synthetic_ct_is_labelled_as_such(ended: Ended) -> None:
-    made = [Knee.parse(path.parent.name) for path in sorted((ended.layout.root / "volumes").glob("*/sct.ome.zarr"))]
+    made = [
+        Knee.parse(path.parent.name)
+        for path in sorted((ended.layout.root / "volumes").glob("*/sct.ome.zarr"))
+    ]
     assert made
     for knee in made:
         assert read_stored(ended.layout.volume(knee, "sct")).synthetic_from == "mr"

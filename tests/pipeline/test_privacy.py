@@ -24,7 +24,10 @@ def told(out: Path, cohort: Path, until: str) -> int:
     config.write_text(yaml.safe_dump(SHORT))
     key = planted.key_file(out.parent)
     code = run(cohort, out, config, until=until, pseudonym_key=key)
-    for command in (["status", str(out), "--json"], ["support", str(out), str(out.parent / "outside" / "help.zip")]):
+    for command in (
+        ["status", str(out), "--json"],
+        ["support", str(out), str(out.parent / "outside" / "help.zip")],
+    ):
         with pytest.raises(SystemExit):
             main(command)
     return code
@@ -45,7 +48,9 @@ def sound(tmp_path: Path) -> Path:
     return planted.planted_cohort(small, tmp_path / "cohort")
 
 
-def test_the_search_finds_what_is_planted_in_names_bytes_and_compressed_bytes(sound: Path, tmp_path: Path) -> None:
+def test_the_search_finds_what_is_planted_in_names_bytes_and_compressed_bytes(
+    sound: Path, tmp_path: Path
+) -> None:
     found = {secret for secret, _ in planted.leaks(sound)}
     assert found == set(planted.SECRETS) - {planted.KEY.decode()}
     packed = makers.nifti(tmp_path / "packed" / "a.nii.gz", makers.bone())
@@ -62,7 +67,9 @@ def test_the_check_of_a_planted_cohort_tells_no_name(
     assert end.value.code == 1
     shown = capfd.readouterr()
     assert len(json.loads((tmp_path / "outside" / "check.json").read_text())["findings"]) == 2
-    secrets = tuple(secret for secret in planted.SECRETS if secret != makers.MRN)  # the ids of the tables are shown
+    secrets = tuple(
+        secret for secret in planted.SECRETS if secret != makers.MRN
+    )  # the ids of the tables are shown
     assert [secret for secret in secrets if secret in shown.out + shown.err] == []
     assert planted.leaks(tmp_path / "outside", secrets) == []
 
@@ -101,7 +108,9 @@ def test_a_run_to_the_measures_tells_no_name(
     )  # a synthesis of one epoch may lose a knee: what it leaves is searched too
     record = json.loads(RunLayout(root=tmp_path / "run").run_json.read_text())
     assert code == (1 if any(o["error"] for o in record["outcomes"]) else 0)
-    assert [stage["stage"] for stage in record["stages"]] == list(STAGE_NAMES[: STAGE_NAMES.index("measure") + 1])
+    assert [stage["stage"] for stage in record["stages"]] == list(
+        STAGE_NAMES[: STAGE_NAMES.index("measure") + 1]
+    )
     kinds = {path.suffix for path in (tmp_path / "run").rglob("*")}
     assert kinds >= {".zarr", ".parquet", ".json", ".safetensors"}
     _assert_silent(tmp_path, caplog, capfd)

@@ -7,7 +7,9 @@ from srrd_ray.stages.simulate import Scans
 
 
 def keys(scans: Scans, seed: int = 1) -> tuple[str, ...]:
-    return tuple(item.input_hash for item in work_items({p.knee.key: p for p in simulate_cohort_plan(3, seed)}, scans))
+    return tuple(
+        item.input_hash for item in work_items({p.knee.key: p for p in simulate_cohort_plan(3, seed)}, scans)
+    )
 
 
 def test_a_knee_is_made_anew_for_another_seed_sequence_or_format_and_only_then() -> None:
@@ -23,5 +25,7 @@ def test_a_knee_made_with_other_constants_is_made_anew(monkeypatch: pytest.Monke
 
 
 def test_the_paper_has_eighty_people_and_the_quick_cohort_sixteen_unless_asked_otherwise() -> None:
-    people = {name: len({p.knee.participant for p in simulate_cohort_plan(n, 1, name)}) for name, n in KNEES.items()}
+    people = {
+        name: len({p.knee.participant for p in simulate_cohort_plan(n, 1, name)}) for name, n in KNEES.items()
+    }
     assert people == {"quick": 16, "paper": 80}

@@ -12,8 +12,9 @@ import pytest
 
 from srrd_ray.cohort.tables import Cohort
 from srrd_ray.core import serial
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.records import CohortKnee, Knee, Series
+from srrd_ray.core.records import CohortKnee, Knee, Modality, Series
 from srrd_ray.execution.executor import PlainLoop
 from srrd_ray.execution.graph import StageGraph
 from srrd_ray.execution.runner import Runner
@@ -23,7 +24,7 @@ from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.inputs import inputs_of
 from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.stages.ingest import paired_source
-from srrd_ray.storage.places import ObjectPath, parse_path
+from srrd_ray.storage.paths import ObjectPath, parse_path
 from tests.running import STAGE_NAMES, writer
 
 ONLY_WHERE_AND_HOW_LONG = {
@@ -50,8 +51,10 @@ def cohort_knee(number: int, root: Path, *, mr: bool = True) -> CohortKnee:
     for series in (ct, mr_of):
         series.path.parent.mkdir(parents=True, exist_ok=True)
         series.path.write_text("image") if not isinstance(series.path, ObjectPath) else None
-    masks = (("femur", "ct", ct.path),)
-    return CohortKnee(knee=knee, ct=ct, mr=mr_of if mr else None, kl_grade=2, oa=1, age=60.0, sex="F", masks=masks)  # type: ignore[arg-type]
+    masks: tuple[tuple[BoneName, Modality, Path], ...] = (("femur", "ct", ct.path),)
+    return CohortKnee(
+        knee=knee, ct=ct, mr=mr_of if mr else None, kl_grade=2, oa=1, age=60.0, sex="F", masks=masks
+    )
 
 
 def graph_of(cohort: Cohort, root: Path, config: RunConfig | None = None) -> StageGraph:
@@ -170,14 +173,22 @@ def test_a_field_of_the_tables_changes_the_hash_of_the_stage_that_writes_it_on(
 
 
 @pytest.mark.parametrize("which", ["ct", "mr", "masks"])
-def test_a_replaced_image_changes_the_hash_of_its_own_knee_alone(which: str, cohort: Cohort, tmp_path: Path) -> None:
+def test_a_replaced_image_changes_the_hash_of_its_own_knee_alone(
+    which: str, cohort: Cohort, tmp_path: Path
+) -> None:
     before = input_hashes(cohort, tmp_path / "run")
     knee = cohort.knees[2]
     path = knee.masks[0][2] if which == "masks" else getattr(knee, which).path
     path.write_text("another image")
     after = input_hashes(cohort, tmp_path / "run")
     assert changed(before, after) == {"ingest"}
-    assert [a == b for a, b in zip(before["ingest"], after["ingest"], strict=True)] == [True, True, False, True, True]
+    assert [a == b for a, b in zip(before["ingest"], after["ingest"], strict=True)] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_changed_truth_is_evaluated_anew(cohort: Cohort, tmp_path: Path) -> None:

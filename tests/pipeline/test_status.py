@@ -20,10 +20,10 @@ from srrd_ray.pipeline.status import RunStatus, StageStatus, read_status
 from srrd_ray.pipeline.status_text import text_of
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import modified_times
+from srrd_ray.storage.paths import modified_times
 from tests.object_store import ObjectStore
 from tests.running import STAGE_NAMES, writer
-from tests.storage.test_places import copy_up
+from tests.storage.test_paths import copy_up
 
 SPREAD: tuple[str, ...] = ("ingest", "synthesize", "register", "patches", "measure", "predict")
 BAD = Fault(code="bone-not-found", message="[bone-not-found] no femur above a tibia")
@@ -133,7 +133,11 @@ def test_a_run_that_goes_on_tells_its_stage_what_is_left_and_who_works_on_it(tmp
     assert now.seconds is not None
     assert 0 <= now.seconds < 60
     assert found.owner is not None
-    assert (found.owner.pid, found.owner.host, found.owner.stale) == (os.getpid(), socket.gethostname(), False)
+    assert (found.owner.pid, found.owner.host, found.owner.stale) == (
+        os.getpid(),
+        socket.gethostname(),
+        False,
+    )
     assert found.owner.since.startswith("20")
     assert f"process {os.getpid()} on {socket.gethostname()} since 20" in text
     assert (stage(found, "register").failed, stage(found, "tables").left, stage(found, "predict").of) == (
@@ -188,7 +192,9 @@ def test_a_lock_of_another_host_with_a_young_heartbeat_is_a_run_that_goes_on(tmp
     assert code_of("status", str(tmp_path)) == 0
 
 
-@pytest.mark.parametrize(("code", "kind"), [(3, "stage-stalled"), (2, "classes-missing"), (1, "unexpected-KeyError")])
+@pytest.mark.parametrize(
+    ("code", "kind"), [(3, "stage-stalled"), (2, "classes-missing"), (1, "unexpected-KeyError")]
+)
 def test_a_stopped_run_ends_the_command_as_it_ended_and_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, kind: str
 ) -> None:
@@ -206,7 +212,12 @@ def test_a_stopped_run_ends_the_command_as_it_ended_and_says_why(
 def test_a_folder_with_a_lock_alone_is_a_run_that_begins(tmp_path: Path) -> None:
     with locked(tmp_path):
         found = status_of(tmp_path)
-    assert (found.phase, found.knees, found.stages[0].state, found.stages[0].left) == ("running", None, "running", None)
+    assert (found.phase, found.knees, found.stages[0].state, found.stages[0].left) == (
+        "running",
+        None,
+        "running",
+        None,
+    )
     assert "number not known yet" in text_of(found)
 
 
@@ -235,7 +246,9 @@ def test_a_folder_that_is_no_run_is_a_usage_error_that_says_what_to_give(
 
 
 @pytest.mark.parametrize("text", ['{"schema": "srrd-run/9"}', "[]"])
-def test_a_book_of_another_version_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_a_book_of_another_version_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     (tmp_path / "run.json").write_text(text)
     assert code_of("status", str(tmp_path)) == 2
     assert "expected srrd-run/2" in capsys.readouterr().err
@@ -264,15 +277,22 @@ def test_nothing_is_written_and_ray_is_not_imported(tmp_path: Path) -> None:
         "except SystemExit: sys.exit(len({'ray', 'torch', 'pandas'} & set(sys.modules)))"
     )
     assert (
-        subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=False).returncode == 0
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=False
+        ).returncode
+        == 0
     )
     assert snapshot(tmp_path) == before
 
 
-def test_ten_thousand_knees_take_seconds_and_one_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ten_thousand_knees_take_seconds_and_one_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = manifest(tmp_path, 0, of=10_000)
     written.outcomes = [
-        Outcome(knee=knee, stage=name, status="done", seconds=1.0) for name in SPREAD[:5] for knee in knees(10_000)
+        Outcome(knee=knee, stage=name, status="done", seconds=1.0)
+        for name in SPREAD[:5]
+        for knee in knees(10_000)
     ]
     written.times = [StageTime(stage=name, seconds=1.0) for name in STAGE_NAMES[:6]]
     written.write("running", None)

@@ -78,7 +78,9 @@ def test_a_run_says_how_its_driver_died_in_which_stage_and_what_it_said_last(
     root: Path, how: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     message = death(root, SAY + DEATHS[how])
-    assert message.startswith(f"[driver-died] the process that drives the run died in stage learn-synthesis: got {how}")
+    assert message.startswith(
+        f"[driver-died] the process that drives the run died in stage learn-synthesis: got {how}"
+    )
     assert "Intel oneMKL FATAL ERROR: Cannot load" in message
     assert "Run the same command again: finished work is kept." in message
     assert not {word for word in ("jane", "00003", "libtorch", "ingest 6") if word in message}
@@ -94,9 +96,13 @@ def test_a_run_says_how_its_driver_died_in_which_stage_and_what_it_said_last(
 
 @pytest.mark.parametrize("code", [0, 2, 3])
 def test_a_driver_that_ends_in_order_is_not_spoken_for(root: Path, code: int) -> None:
-    before = (root / "run.json").read_bytes()  # as an earlier run left it, which this one was refused to go on with
+    before = (
+        root / "run.json"
+    ).read_bytes()  # as an earlier run left it, which this one was refused to go on with
     assert watched(root, IN_ORDER + "sys.exit(code)", str(code)) == code
-    assert watched(root, IN_ORDER + DEATHS["exit status 1"], str(code)) == code, "what happens as it exits is no matter"
+    assert watched(root, IN_ORDER + DEATHS["exit status 1"], str(code)) == code, (
+        "what happens as it exits is no matter"
+    )
     assert (root / "run.json").read_bytes() == before
 
 
@@ -138,7 +144,10 @@ def test_a_signal_is_passed_on_and_recorded(root: Path, how: signal.Signals) -> 
     assert not runs(child)
     assert ("cleaned up" in said) == (how == signal.SIGINT)
     assert "Traceback" not in said
-    assert f"srrd: [driver-stopped] the run was told to stop in stage learn-synthesis: got signal {how.name}" in said
+    assert (
+        f"srrd: [driver-stopped] the run was told to stop in stage learn-synthesis: got signal {how.name}"
+        in said
+    )
     assert (status(root).phase, owner_of(root)) == ("stopped", None)
 
 
@@ -156,7 +165,9 @@ def test_a_driver_that_is_told_to_stop_says_so_before_it_cleans_up(
         run(makers.cohort(tmp_path / "cohort"), tmp_path / "run", until="ingest")
     (failed,) = status(tmp_path / "run").failed
     assert failed.error is not None
-    assert f"[driver-stopped] the run was told to stop in stage ingest: got signal {how}" in failed.error.message
+    assert (
+        f"[driver-stopped] the run was told to stop in stage ingest: got signal {how}" in failed.error.message
+    )
     assert (status(tmp_path / "run").phase, owner_of(tmp_path / "run")) == ("stopped", None)
 
 
@@ -192,7 +203,9 @@ def test_the_parent_imports_nothing_heavy() -> None:
         "srrd_ray.pipeline.manifest",
         "srrd_ray.pipeline.run",
     ]
-    done = subprocess.run([sys.executable, "-c", code, *heavy], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *heavy], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

@@ -17,10 +17,10 @@ from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.status import read_status
 from srrd_ray.pipeline.support import write_bundle
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.places import ObjectPath
+from srrd_ray.storage.paths import ObjectPath
 from srrd_ray.storage.schemas import validate
 from tests.running import writer
-from tests.storage.test_places import copy_up
+from tests.storage.test_paths import copy_up
 
 NAME, OTHER, DATE, UID, PATH = (
     "MuellerHans",
@@ -83,7 +83,14 @@ def test_no_planted_name_date_uid_path_or_machine_is_in_any_byte(tmp_path: Path)
 
 def test_what_helps_is_in_the_bundle(tmp_path: Path) -> None:
     members = unpacked(run_with_secrets(tmp_path / "run"), tmp_path / "out.zip")
-    assert set(members) == {"README.txt", "run.json", "status.json", "environment.json", "files.json", "log-1.txt"}
+    assert set(members) == {
+        "README.txt",
+        "run.json",
+        "status.json",
+        "environment.json",
+        "files.json",
+        "log-1.txt",
+    }
     run, environment = json.loads(members["run.json"]), json.loads(members["environment.json"])
     assert (run["state"], run["exit_code"], run["config"]["seed"]) == ("stopped", 1, 7)
     assert run["config"]["patches"]["knees_per_shard"] == RunConfig().patches.knees_per_shard
@@ -94,9 +101,12 @@ def test_what_helps_is_in_the_bundle(tmp_path: Path) -> None:
     )
     assert run["libraries"]["ray"] == environment["libraries"]["ray"]
     assert environment["srrd_ray"] == __version__
-    assert {"part": "volumes", "ending": "json", "files": 1, "bytes": len(NAME)} in json.loads(members["files.json"])
+    assert {"part": "volumes", "ending": "json", "files": 1, "bytes": len(NAME)} in json.loads(
+        members["files.json"]
+    )
     assert (
-        members["log-1.txt"].splitlines()[-1] == "21:33:19 register n0001 sub-n0002_side-R <number> <number> <path> 499"
+        members["log-1.txt"].splitlines()[-1]
+        == "21:33:19 register n0001 sub-n0002_side-R <number> <number> <path> 499"
     )
     assert len(members["log-1.txt"].splitlines()) == 200
 

@@ -13,7 +13,7 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-GRID = Geometry.aligned((60, 48, 90), (0.8, 0.8, 0.8), (-35.6, -18.8, -23.6))
+GRID = Geometry.axis_aligned((60, 48, 90), (0.8, 0.8, 0.8), (-35.6, -18.8, -23.6))
 Matrix = NDArray[np.float64]
 
 
@@ -53,13 +53,15 @@ def moved(ct: Volume[np.float32], pose: Matrix, noise_hu: float = 25.0, seed: in
     """Return the phantom in another pose on a sagittal grid of other voxels, with noise: what it was at p is at pose(p)."""
     affine = np.zeros((4, 4))
     affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = 0.7, -0.7, 1.1, 1.0
-    grid = Geometry.make((56, 58, 48), affine)
+    grid = Geometry.from_affine((56, 58, 48), affine)
     affine[:3, 3] = pose[:3, 3] - (grid.index_to_lps((28, 29, 24)) - grid.index_to_lps((0, 0, 0)))
-    grid = Geometry.make((56, 58, 48), affine)
+    grid = Geometry.from_affine((56, 58, 48), affine)
     index = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))
     there = np.linalg.inv(pose)
     at = np.moveaxis(ct.geometry.lps_to_index(index @ there[:3, :3].T + there[:3, 3]), -1, 0)
-    array: NDArray[np.float32] = ndimage.map_coordinates(ct.array, at, order=1, mode="nearest", output=np.float32)
+    array: NDArray[np.float32] = ndimage.map_coordinates(
+        ct.array, at, order=1, mode="nearest", output=np.float32
+    )
     array += np.random.default_rng(seed).normal(0, noise_hu, array.shape).astype(np.float32)
     return Volume(array=array, geometry=grid)
 
@@ -69,7 +71,9 @@ def moved_labels(labels: Volume[np.uint8], like: Volume[np.float32], pose: Matri
     index = like.geometry.index_to_lps(np.moveaxis(np.indices(like.geometry.shape), 0, -1))
     there = np.linalg.inv(pose)
     at = np.moveaxis(labels.geometry.lps_to_index(index @ there[:3, :3].T + there[:3, 3]), -1, 0)
-    array: NDArray[np.uint8] = ndimage.map_coordinates(labels.array, at, order=0, mode="nearest", output=np.uint8)
+    array: NDArray[np.uint8] = ndimage.map_coordinates(
+        labels.array, at, order=0, mode="nearest", output=np.uint8
+    )
     return Volume(array=array, geometry=like.geometry)
 
 

@@ -18,7 +18,7 @@ def real_ct() -> Volume[np.int16]:
     image = nib.load(path)
     array = np.asarray(image.dataobj).transpose(2, 1, 0)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
-    whole = Volume(array=array.astype(np.int16), geometry=Geometry.make(array.shape, affine))
+    whole = Volume(array=array.astype(np.int16), geometry=Geometry.from_affine(array.shape, affine))
     return whole.crop((50, 40, 10), (70, 100, 105))
 
 

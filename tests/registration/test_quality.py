@@ -8,7 +8,7 @@ import pytest
 from srrd_ray.core.geometry import matrix4
 from srrd_ray.core.serial import to_json
 from srrd_ray.core.volume import Volume
-from srrd_ray.registration.quality import assess, refused
+from srrd_ray.registration.quality import assess, refuse
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from tests.registration import phantoms
 
@@ -89,6 +89,6 @@ def test_a_knee_of_the_other_side_is_refused() -> None:
 
 
 def test_a_bone_without_a_pose_is_never_accepted() -> None:
-    quality = refused("bone-missing")
+    quality = refuse("bone-missing")
     assert (quality.accepted, quality.reason) == (False, "bone-missing")
     assert np.isfinite([quality.dice, quality.surface_mm, quality.correlation]).all()

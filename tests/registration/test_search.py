@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import Matrix4, apply, matrix4
+from srrd_ray.core.geometry import Matrix4, matrix4, transform_points
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration import search
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult
@@ -26,7 +26,9 @@ def found_from(wrong: phantoms.Matrix, config: RegistrationConfig, monkeypatch: 
     monkeypatch.setattr(search, "register_bone", lambda *_, **__: end)
     points = phantoms.GRID.index_to_lps(np.argwhere(mask)[::200])
     pose = search.find_pose(ct, sct, masks, mr, config).matrix
-    return float(np.linalg.norm(apply(pose, points) - apply(POSE, points), axis=1).mean())
+    return float(
+        np.linalg.norm(transform_points(pose, points) - transform_points(POSE, points), axis=1).mean()
+    )
 
 
 def test_a_descent_that_ended_in_a_wrong_pose_is_taken_up_again_from_starts_around_it(
@@ -44,7 +46,7 @@ def test_a_pose_that_the_inner_structure_bears_out_is_taken_as_it_is(monkeypatch
 def test_starts_around_a_pose_shift_and_turn_it_both_ways_about_the_bone() -> None:
     centre = np.array([10.0, 5.0, -3.0])
     starts: list[Matrix4] = search.starts_around(matrix4(POSE), centre, CONFIG)
-    moved = np.array([apply(start, centre) - apply(POSE, centre) for start in starts])
+    moved = np.array([transform_points(start, centre) - transform_points(POSE, centre) for start in starts])
     assert len(set(starts)) == 12
     assert np.allclose(np.sort(np.linalg.norm(moved, axis=1)), [0.0] * 6 + [CONFIG.around_mm] * 6)
     assert np.allclose(moved.sum(axis=0), 0.0)

@@ -11,7 +11,12 @@ def picture(values: Tally) -> BonePicture:
     planes = tuple(np.full(shape, 0.2, np.float32) for shape in ((20, 30), (10, 30), (10, 20)))
     a, b, c = planes
     return BonePicture(
-        title="bone", thickness=(a, b, c), spacing=(a, b, c), steps_mm=(0.1, 0.05, 0.05), bone=values, marrow=values
+        title="bone",
+        thickness=(a, b, c),
+        spacing=(a, b, c),
+        steps_mm=(0.1, 0.05, 0.05),
+        bone=values,
+        marrow=values,
     )
 
 

@@ -27,7 +27,10 @@ METRICS: dict[str, Json] = {
     "synthesis": {"mae_hu": 81.4, "psnr_db": 27.0, "ssim": 0.85, "knees": 18},
     "regression": {"distilled": {"BV/TV": {"icc": 0.7, "icc_ci": [0.5, 0.9], "patients": 16}}},
     "regression_comparison": {
-        "mean_icc": {"distilled": {"icc": 0.7, "icc_ci": [0.5, 0.8]}, "baseline": {"icc": 0.6, "icc_ci": [0.4, 0.7]}},
+        "mean_icc": {
+            "distilled": {"icc": 0.7, "icc_ci": [0.5, 0.8]},
+            "baseline": {"icc": 0.6, "icc_ci": [0.4, 0.7]},
+        },
         "delta_icc": 0.1,
         "delta_icc_ci": [-0.05, 0.2],
     },
@@ -50,7 +53,8 @@ DONE = Outcome(knee=Knee(participant="8", side="L"), stage="register", status="d
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(0.1234, "0.12 mm"), (3, "3.00 mm"), (None, "not estimable"), (True, "not estimable")]
+    ("value", "words"),
+    [(0.1234, "0.12 mm"), (3, "3.00 mm"), (None, "not estimable"), (True, "not estimable")],
 )
 def test_numbers_have_units_and_missing_ones_have_words(value: Json, words: str) -> None:
     assert number(value, 2, "mm") == words
@@ -89,7 +93,9 @@ def test_cards_of_an_empty_run_do_not_fail() -> None:
 def test_failures_are_listed_with_code_and_remedy() -> None:
     found = failure_table((DONE, LOST))
     assert isinstance(found, Grid)
-    assert found.rows == (("sub-7_side-L", "register", "no-overlap", "the volumes do not overlap. Check the side."),)
+    assert found.rows == (
+        ("sub-7_side-L", "register", "no-overlap", "the volumes do not overlap. Check the side."),
+    )
     assert isinstance(failure_table((DONE,)), Note)
 
 

@@ -43,7 +43,13 @@ TUNE = pd.DataFrame(
     ]
 )
 BONES = pd.DataFrame(
-    {"bone": ["femur", "tibia"] * 5, "accepted": [True] * 9 + [False], "error_mm": 0.3, "surface_mm": 0.4, "dice": 0.9}
+    {
+        "bone": ["femur", "tibia"] * 5,
+        "accepted": [True] * 9 + [False],
+        "error_mm": 0.3,
+        "surface_mm": 0.4,
+        "dice": 0.9,
+    }
 )
 DRAWN: dict[str, Callable[[], Figure]] = {
     "cohort": lambda: figures.cohort(KNEES),
@@ -76,7 +82,12 @@ def test_every_axis_is_labelled_and_the_bytes_repeat(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "unit"),
-    [("agreement", "Tb.Th (mm)"), ("target errors", "error (mm)"), ("cohort", "age (years)"), ("times", "(s)")],
+    [
+        ("agreement", "Tb.Th (mm)"),
+        ("target errors", "error (mm)"),
+        ("cohort", "age (years)"),
+        ("times", "(s)"),
+    ],
 )
 def test_lengths_and_times_carry_their_units(name: str, unit: str) -> None:
     with styled():
@@ -90,7 +101,12 @@ def test_an_icc_below_minus_one_is_an_arrow_with_its_number_and_leaves_the_axis_
     with styled():
         [axes] = figures.forest(LOW).axes
     arrows = [line for line in axes.lines if line.get_marker() == "<"]
-    dots = [x for line in axes.lines if line.get_marker() == "o" for x in np.asarray(line.get_xdata(), dtype=float)]
+    dots = [
+        x
+        for line in axes.lines
+        if line.get_marker() == "o"
+        for x in np.asarray(line.get_xdata(), dtype=float)
+    ]
     assert [text.get_text() for text in axes.texts] == ["-3.00"]
     assert len(arrows) == 2
     assert sorted(dots) == [-0.4, 0.5]

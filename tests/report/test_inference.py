@@ -35,7 +35,9 @@ def inference(*, value: float = 0.3, **changes: Json) -> Inference:
         for c in COMPARTMENTS
     ]
     maps = dict.fromkeys(PARAMETERS, Volume(array=values, geometry=images.ct.geometry))
-    return Inference(ct=images.ct, bones=images.bones, maps=maps, regions=pd.DataFrame(rows), record=RECORD | changes)
+    return Inference(
+        ct=images.ct, bones=images.bones, maps=maps, regions=pd.DataFrame(rows), record=RECORD | changes
+    )
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ SHIFT = np.array([4.0, -3.0, 5.0])
 
 def knee(*, rotated: bool = False) -> KneeImages:
     """Two balls of bone, and an MR in which everything lies `SHIFT` away."""
-    grid = Geometry.aligned((30, 20, 40), (1.0, 1.0, 1.0), (-20.0, -10.0, -15.0))
+    grid = Geometry.axis_aligned((30, 20, 40), (1.0, 1.0, 1.0), (-20.0, -10.0, -15.0))
     if rotated:
-        grid = Geometry.make(
+        grid = Geometry.from_affine(
             (30, 20, 40), grid.affine @ np.diag([1, -1, 1, 1.0]) + np.outer([0, 19, 0, 0], [0, 0, 0, 1])
         )
     x, y, z = np.moveaxis(grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1)), -1, 0)
@@ -26,7 +26,7 @@ def knee(*, rotated: bool = False) -> KneeImages:
     ct = Volume(array=np.where(labels > 0, 800, -50).astype(np.int16), geometry=grid)
     affine = grid.affine
     affine[:3, 3] += SHIFT
-    moved = Volume(array=(labels > 0).astype(np.float32), geometry=Geometry.make(grid.shape, affine))
+    moved = Volume(array=(labels > 0).astype(np.float32), geometry=Geometry.from_affine(grid.shape, affine))
     pose = np.eye(4)
     pose[:3, 3] = SHIFT
     poses: dict[BoneName, np.ndarray] = {"femur": pose, "tibia": pose}
@@ -40,8 +40,11 @@ def test_the_right_transform_lays_mr_on_ct(rotated: bool) -> None:
     images = knee(rotated=rotated)
     assert images.mr is not None
     grid = overlays.plane(images, "coronal")
-    ct, labels = overlays._flat(images.ct.onto(grid, order=0)), overlays._flat(images.bones.onto(grid, order=0))
-    mr = overlays._through(images, images.mr, grid, labels)
+    ct, labels = (
+        overlays._as_plane(images.ct.resample_onto(grid, order=0)),
+        overlays._as_plane(images.bones.resample_onto(grid, order=0)),
+    )
+    mr = overlays._resample_through(images, images.mr, grid, labels)
     inside = np.isfinite(mr)
     assert inside.mean() > 0.9
     assert ((mr > 0.5) == (ct > 0))[inside].mean() > 0.97
@@ -58,8 +61,11 @@ def test_slices_pass_through_the_bones_and_the_medial_side() -> None:
 
 def test_tiles_come_from_ct_and_mr_in_turn() -> None:
     size = round(overlays.TILE_MM / overlays.PIXEL_MM)
-    ct, mr = np.full((2 * size, 2 * size), CT_WINDOW[1], np.float32), np.zeros((2 * size, 2 * size), np.float32)
-    tiles = overlays._checkered(ct, mr, (0.0, 1.0))
+    ct, mr = (
+        np.full((2 * size, 2 * size), CT_WINDOW[1], np.float32),
+        np.zeros((2 * size, 2 * size), np.float32),
+    )
+    tiles = overlays._checkerboard(ct, mr, (0.0, 1.0))
     assert tiles[::size, ::size].tolist() == [[1, 0], [0, 1]]
 
 

@@ -58,7 +58,7 @@ def test_a_page_loads_nothing_and_runs_nothing() -> None:
 
 
 def test_columns_of_numbers_are_set_to_the_right_and_words_are_not() -> None:
-    grid = Grid(header=("a", "b", "c"), rows=(("x", "y", "1"),), words=2)
+    grid = Grid(header=("a", "b", "c"), rows=(("x", "y", "1"),), text_columns=2)
     one = Page(
         title="t",
         subtitle="",

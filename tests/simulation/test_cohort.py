@@ -1,7 +1,7 @@
 import numpy as np
 
-from srrd_ray.core.geometry import apply
-from srrd_ray.simulation.cohort import KneeImages, _mr_session, simulate
+from srrd_ray.core.geometry import transform_points
+from srrd_ray.simulation.cohort import KneeImages, _sample_mr_session, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 
 from .conftest import TINY
@@ -28,10 +28,12 @@ def test_marrow_is_bright_on_mr_and_a_joint_space_parts_the_bones_on_ct(tiny: Kn
 def test_mr_and_ct_agree_on_where_bone_is_through_the_true_transforms(tiny: KneeImages) -> None:
     labels = tiny.ct_labels
     inside = labels.geometry.index_to_lps(np.argwhere(labels.array == 2)[::50])
-    at_mr = tiny.mr.at(apply(tiny.transforms["tibia"], inside), fill=np.nan)
+    at_mr = tiny.mr.at(transform_points(tiny.transforms["tibia"], inside), fill=np.nan)
     marrow = np.nanmedian(at_mr)
     gap = labels.geometry.index_to_lps(np.argwhere(labels.array == 0)[::50])
-    assert marrow > 1.1 * np.nanmedian(tiny.mr.at(apply(tiny.transforms["tibia"], gap), fill=np.nan))
+    assert marrow > 1.1 * np.nanmedian(
+        tiny.mr.at(transform_points(tiny.transforms["tibia"], gap), fill=np.nan)
+    )
 
 
 def test_mr_is_sagittal_and_ct_axial(tiny: KneeImages) -> None:
@@ -43,13 +45,13 @@ def test_mr_is_sagittal_and_ct_axial(tiny: KneeImages) -> None:
 
 def test_one_patient_in_ten_moves_during_the_mr_on_both_sides_or_on_none() -> None:
     plans = simulate_cohort_plan(900, 1)
-    moving = {p.knee.participant for p in plans if _mr_session(p).motion}
+    moving = {p.knee.participant for p in plans if _sample_mr_session(p).motion}
     assert 0.06 < len(moving) / len({p.knee.participant for p in plans}) < 0.14
-    assert not {p.knee.participant for p in plans if not _mr_session(p).motion} & moving
+    assert not {p.knee.participant for p in plans if not _sample_mr_session(p).motion} & moving
 
 
 def test_gradients_err_by_three_per_mille_at_most_and_alike_in_a_hospital() -> None:
-    found = {(p.hospital, _mr_session(p).scale) for p in simulate_cohort_plan(40, 1)}
+    found = {(p.hospital, _sample_mr_session(p).scale) for p in simulate_cohort_plan(40, 1)}
     assert len(found) == len({hospital for hospital, _ in found})
     assert all(0 < abs(value - 1) <= 0.003 + 1e-12 for _, scale in found for value in scale)
 

@@ -5,7 +5,9 @@ from srrd_ray.simulation.frozen import CONSTANTS_SHA256, constants, constants_sh
 
 
 def test_the_constants_are_those_that_were_calibrated() -> None:
-    assert constants_sha256() == CONSTANTS_SHA256, "another constant makes another cohort: calibrate it and name it"
+    assert constants_sha256() == CONSTANTS_SHA256, (
+        "another constant makes another cohort: calibrate it and name it"
+    )
 
 
 def test_another_constant_has_another_hash(monkeypatch: pytest.MonkeyPatch) -> None:

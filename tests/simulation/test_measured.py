@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 
-from srrd_ray.simulation.measured import line_spread, measured_mtf, measured_noise_power, measured_width
+from srrd_ray.simulation.measured import measure_line_spread, measure_mtf, measure_noise_power, measure_width
 
 SIGMA = 0.4
 
@@ -20,25 +20,27 @@ def blurred(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(700 + 500 * special.ndtr(distance / SIGMA))
 
 
-def test_a_gaussian_blur_has_its_transfer(distance: NDArray[np.float64], blurred: NDArray[np.float64]) -> None:
-    found = measured_mtf(blurred, distance)
+def test_a_gaussian_blur_has_its_transfer(
+    distance: NDArray[np.float64], blurred: NDArray[np.float64]
+) -> None:
+    found = measure_mtf(blurred, distance)
     for frequency in (0.2, 0.4, 0.6):
         assert found.at(frequency) == pytest.approx(np.exp(-2 * (np.pi * SIGMA * frequency) ** 2), abs=0.02)
 
 
 def test_a_gaussian_blur_has_its_width(distance: NDArray[np.float64], blurred: NDArray[np.float64]) -> None:
-    assert measured_width(blurred, distance) == pytest.approx(2.3548 * SIGMA, rel=0.03)
+    assert measure_width(blurred, distance) == pytest.approx(2.3548 * SIGMA, rel=0.03)
 
 
 def test_a_falling_edge_is_measured_as_a_rising_one(
     distance: NDArray[np.float64], blurred: NDArray[np.float64]
 ) -> None:
-    np.testing.assert_allclose(measured_mtf(-blurred, distance).y, measured_mtf(blurred, distance).y, atol=1e-9)
-    assert line_spread(-blurred, distance).y.max() > 0
+    np.testing.assert_allclose(measure_mtf(-blurred, distance).y, measure_mtf(blurred, distance).y, atol=1e-9)
+    assert measure_line_spread(-blurred, distance).y.max() > 0
 
 
 def test_white_noise_has_the_same_power_everywhere_and_its_integral_is_the_variance() -> None:
     noise = np.random.default_rng(0).normal(10, 30, (40, 64, 64))
-    found = measured_noise_power(noise, (0.5, 0.5))
+    found = measure_noise_power(noise, (0.5, 0.5))
     assert found.y[1:].std() < 0.05 * found.y.mean()
     assert found.y[1:].mean() * (1 / 0.5) ** 2 == pytest.approx(30.0**2, rel=0.02)

@@ -19,20 +19,20 @@ from srrd_ray.simulation.mr import (
     Relaxation,
     Sequence,
     acquire,
-    bias_field,
+    add_rician_noise,
     dess_echoes,
     k_space_sample,
     marrow_signal,
-    rician,
-    scaled,
+    sample_bias_field,
     signal,
     signal_tables,
+    stretch_grid,
 )
-from srrd_ray.simulation.phantoms import at_rest, body, edge
+from srrd_ray.simulation.phantoms import body_scene, edge_scene, identity_poses
 
 HERE = np.zeros(1)
-GRID = Geometry.aligned((10, 48, 40), (0.75, 0.2188, 0.2188), (-4, -5, -4))
-ODD = Geometry.aligned((9, 47, 41), (0.75, 0.2188, 0.2188), (-4, -5, -4))
+GRID = Geometry.axis_aligned((10, 48, 40), (0.75, 0.2188, 0.2188), (-4, -5, -4))
+ODD = Geometry.axis_aligned((9, 47, 41), (0.75, 0.2188, 0.2188), (-4, -5, -4))
 SESSION = MrSession(snr=18.0, bias=0.0, field_hz=0.0, gain=1.0, red_marrow=0.0, seed=3)
 
 
@@ -117,15 +117,15 @@ def test_susceptibility_between_trabeculae_dims_marrow_where_bone_is_dense() -> 
 
 def test_noise_in_air_is_rayleigh_and_in_bright_tissue_gaussian() -> None:
     rng = np.random.default_rng(0)
-    air = rician(rng, np.zeros((80, 80, 20), np.complex64), 2.0)
-    bright = rician(rng, np.full((80, 80, 20), 100 + 0j, np.complex64), 2.0)
+    air = add_rician_noise(rng, np.zeros((80, 80, 20), np.complex64), 2.0)
+    bright = add_rician_noise(rng, np.full((80, 80, 20), 100 + 0j, np.complex64), 2.0)
     assert air.mean() == pytest.approx(2.0 * np.sqrt(np.pi / 2), rel=0.01)
     assert bright.std() == pytest.approx(2.0, rel=0.02)
     assert bright.mean() == pytest.approx(np.sqrt(100**2 + 2.0**2), abs=0.02)
 
 
 def test_the_bias_reaches_its_size_and_no_further() -> None:
-    bias = bias_field(np.random.default_rng(1), (20, 20, 20), 0.4)
+    bias = sample_bias_field(np.random.default_rng(1), (20, 20, 20), 0.4)
     assert np.abs(np.log(bias)).max() == pytest.approx(np.log(1.4), rel=1e-5)
 
 
@@ -138,32 +138,36 @@ def sampled(scene: Scene, grid: Geometry = GRID, fat_shift_px: float = 0.0) -> C
         field_hz=np.zeros((2, 2, 2), np.float32),
         motion=None,
     )
-    return k_space_sample(scene, at_rest(), grid, readout)
+    return k_space_sample(scene, identity_poses(), grid, readout)
 
 
 @pytest.mark.parametrize("grid", [GRID, ODD])
 def test_a_uniform_body_keeps_its_signal_in_every_voxel_of_even_and_odd_images(grid: Geometry) -> None:
-    image = sampled(body(tissue.FLUID), grid)
+    image = sampled(body_scene(tissue.FLUID), grid)
     assert image.shape == grid.shape
     np.testing.assert_allclose(image, signal(MrProtocol(), RELAXATION[tissue.FLUID], HERE)[0], rtol=1e-4)
 
 
 def test_an_edge_rings_by_the_nine_percent_of_gibbs() -> None:
-    flat = np.abs(sampled(body(tissue.FAT))).mean()
-    image = np.abs(sampled(edge((1.0, 0.15, 0.0))))
+    flat = np.abs(sampled(body_scene(tissue.FAT))).mean()
+    image = np.abs(sampled(edge_scene((1.0, 0.15, 0.0))))
     assert image[3:-3, 8:-8, 10:-10].max() / flat == pytest.approx(1.09, abs=0.03)
     assert np.abs(image[..., -8:]).mean() == pytest.approx(flat, rel=0.02)
 
 
 def test_fat_lies_440_hz_over_the_bandwidth_beside_its_place_and_water_does_not() -> None:
     assert MrProtocol(bandwidth_hz=220.0).fat_shift_px == -2
-    still, shifted = (sampled(edge((1.0, 0.1, 0.0)), fat_shift_px=px) for px in (0.0, -2.0))
+    still, shifted = (sampled(edge_scene((1.0, 0.1, 0.0)), fat_shift_px=px) for px in (0.0, -2.0))
     np.testing.assert_allclose(shifted[:, 2:-2, 3:-5], still[:, 2:-2, 5:-3], atol=2e-3)
-    np.testing.assert_allclose(sampled(body(tissue.MUSCLE), fat_shift_px=-2.0), sampled(body(tissue.MUSCLE)), atol=1e-5)
+    np.testing.assert_allclose(
+        sampled(body_scene(tissue.MUSCLE), fat_shift_px=-2.0), sampled(body_scene(tissue.MUSCLE)), atol=1e-5
+    )
 
 
 def test_the_signal_to_noise_ratio_measured_in_marrow_is_that_of_the_session() -> None:
-    image = acquire(body(tissue.MARROW), at_rest(), GRID, MrProtocol(), SESSION).array.astype(np.float64)
+    image = acquire(body_scene(tissue.MARROW), identity_poses(), GRID, MrProtocol(), SESSION).array.astype(
+        np.float64
+    )
     tables = signal_tables(MrProtocol(), SESSION.red_marrow)
     pure = sum(np.abs(table[tissue.MARROW, len(OFFSETS_HZ) // 2]) for table in tables)
     inner = image[2:-2, 8:-8, 8:-8]
@@ -171,7 +175,7 @@ def test_the_signal_to_noise_ratio_measured_in_marrow_is_that_of_the_session() -
 
 
 def test_air_holds_the_floor_of_rician_noise() -> None:
-    image = acquire(body(tissue.AIR), at_rest(), GRID, MrProtocol(), SESSION).array
+    image = acquire(body_scene(tissue.AIR), identity_poses(), GRID, MrProtocol(), SESSION).array
     sigma = 1000 / SESSION.snr
     assert image.mean() == pytest.approx(sigma * np.sqrt(np.pi / 2), rel=0.02)
     assert image.std() == pytest.approx(sigma * np.sqrt(2 - np.pi / 2), rel=0.02)
@@ -179,16 +183,16 @@ def test_air_holds_the_floor_of_rician_noise() -> None:
 
 @pytest.mark.parametrize("sequence", ["bssfp", "dess", "pd"])
 def test_marrow_is_near_a_thousand_in_every_sequence(sequence: Sequence) -> None:
-    scene = body(tissue.MARROW, 0.0)
-    image = acquire(scene, at_rest(), GRID, PROTOCOLS[sequence], SESSION).array
+    scene = body_scene(tissue.MARROW, 0.0)
+    image = acquire(scene, identity_poses(), GRID, PROTOCOLS[sequence], SESSION).array
     assert np.median(image) == pytest.approx(1000, rel=0.05)
     assert marrow_signal(signal_tables(PROTOCOLS[sequence])) > 0
 
 
 def test_gradients_that_err_stretch_what_is_seen_about_the_middle_and_leave_the_header() -> None:
-    seen = scaled(GRID, (1.003, 1.0, 0.998))
+    seen = stretch_grid(GRID, (1.003, 1.0, 0.998))
     middle = GRID.index_to_lps((np.array(GRID.shape) - 1) / 2)
     expected = middle + (GRID.corners_lps() - middle) * (1.003, 1.0, 0.998)
     np.testing.assert_allclose(seen.corners_lps(), expected, atol=1e-9)
     wrong = replace(SESSION, scale=(1.003, 1.0, 0.998))
-    assert acquire(body(tissue.FAT), at_rest(), GRID, MrProtocol(), wrong).geometry == GRID
+    assert acquire(body_scene(tissue.FAT), identity_poses(), GRID, MrProtocol(), wrong).geometry == GRID

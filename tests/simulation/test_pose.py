@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import Geometry, apply
+from srrd_ray.core.geometry import Geometry, transform_points
 from srrd_ray.simulation.anatomy import sample_anatomy
 from srrd_ray.simulation.cohort import KneeImages
 from srrd_ray.simulation.compose import Table
@@ -11,10 +11,10 @@ from srrd_ray.simulation.pose import (
     FEMUR,
     TIBIA,
     JointPose,
+    bring_into_contact,
     ct_to_mr,
     depth_at,
     depth_on,
-    in_contact,
     sample_sessions,
     tibia_pose,
 )
@@ -25,7 +25,7 @@ from .conftest import TINY
 
 def test_flexion_takes_the_shin_backwards() -> None:
     pose = tibia_pose(JointPose(flexion=30, axial=0, varus=0, shift=(0, 0, 0)))
-    shin = apply(pose, np.array([0.0, 0.0, -100.0]))
+    shin = transform_points(pose, np.array([0.0, 0.0, -100.0]))
     assert shin[1] > 30
     assert shin[0] == pytest.approx(0)
 
@@ -44,17 +44,21 @@ def test_the_true_transform_takes_a_bone_from_one_session_to_the_other(plan: Sim
     sessions = sample_sessions(plan, scene.bones, 3.0)
     point = np.array([20.0, 3.0, 8.0])
     for bone in (FEMUR, TIBIA):
-        in_ct, in_mr = (apply(sessions[m].world_from_bone[bone], point) for m in ("ct", "mr"))
-        np.testing.assert_allclose(apply(ct_to_mr(sessions, bone), in_ct), in_mr, atol=1e-9)
+        in_ct, in_mr = (transform_points(sessions[m].world_from_bone[bone], point) for m in ("ct", "mr"))
+        np.testing.assert_allclose(transform_points(ct_to_mr(sessions, bone), in_ct), in_mr, atol=1e-9)
     surface = _plateau(scene.bones[TIBIA])
-    pose = in_contact(tibia_pose(JointPose(flexion=15, axial=-4, varus=1, shift=(0, 1, 0))), scene.bones, 3.0)
-    assert -depth_at(scene.bones[FEMUR], apply(pose, surface)).max() == pytest.approx(3.0, abs=0.15)
+    pose = bring_into_contact(
+        tibia_pose(JointPose(flexion=15, axial=-4, varus=1, shift=(0, 1, 0))), scene.bones, 3.0
+    )
+    assert -depth_at(scene.bones[FEMUR], transform_points(pose, surface)).max() == pytest.approx(
+        3.0, abs=0.15
+    )
 
 
 def test_the_depth_on_a_grid_is_that_at_its_points() -> None:
     values = np.random.default_rng(0).normal(size=(7, 6, 5, 2)).astype(np.float32)
     table = Table(values, np.array([-2.0, -3.0, -4.0]), 1.25)
-    grid = Geometry.make(
+    grid = Geometry.from_affine(
         (4, 5, 6), np.array([[0.1, 0.5, 0, -2], [0.7, 0, 0.1, -2.5], [0, 0.1, 1.1, -4.4], [0, 0, 0, 1]])
     )
     points = grid.index_to_lps(np.moveaxis(np.indices(grid.shape), 0, -1))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from srrd_ray.simulation.sampling import fourier_crop, padded
+from srrd_ray.simulation.sampling import fourier_crop, padded_length
 
 
 @pytest.mark.parametrize(("kept", "factor"), [(16, 2), (17, 2), (16, 3), (15, 4)])
@@ -28,12 +28,14 @@ def test_real_input_stays_real() -> None:
 def test_a_box_rings_beyond_its_edge_as_gibbs_says() -> None:
     fine = np.zeros(400, np.complex64)
     fine[100:300] = 1
-    beyond = 0.5 + special.sici(1.5 * np.pi)[0] / np.pi  # one and a half voxels inside an edge between two voxels
+    beyond = (
+        0.5 + special.sici(1.5 * np.pi)[0] / np.pi
+    )  # one and a half voxels inside an edge between two voxels
     assert fourier_crop(fine, 0, 4).real.max() == pytest.approx(beyond, abs=0.003)
 
 
 def test_a_padded_length_leaves_room_on_both_sides_alike() -> None:
     for count in (33, 100, 211):
-        length = padded(count, 4)
+        length = padded_length(count, 4)
         assert length >= count + 8
         assert (length - count) % 2 == 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.simulation.cohort import KneeImages
 from srrd_ray.simulation.truth import _cell_sums
 
@@ -36,12 +36,14 @@ def test_the_femur_is_above_and_medial_is_on_the_right_side(tiny: KneeImages) ->
         return float(np.mean([c.x_mm for c in cells])), float(np.mean([c.z_mm for c in cells]))
 
     assert middle("femur", "medial")[1] > middle("tibia", "medial")[1] + 10
-    assert middle("femur", "medial")[0] < middle("femur", "lateral")[0] - 20  # a left knee: medial is towards -x
+    assert (
+        middle("femur", "medial")[0] < middle("femur", "lateral")[0] - 20
+    )  # a left knee: medial is towards -x
 
 
 def test_landmarks_lie_in_both_images_and_on_the_bones_edge(tiny: KneeImages) -> None:
     for bone, points in tiny.landmarks_ct_lps.items():
         assert len(points) >= 12
-        in_mr = tiny.mr.geometry.lps_to_index(apply(tiny.transforms[bone], points))
+        in_mr = tiny.mr.geometry.lps_to_index(transform_points(tiny.transforms[bone], points))
         assert (in_mr > 0).all()
         assert (in_mr < np.array(tiny.mr.geometry.shape)).all()

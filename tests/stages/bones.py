@@ -16,7 +16,9 @@ from tests.morphometry import shapes
 Steps = tuple[float, float, float]
 
 
-def grey_bone(shape: tuple[int, int, int] = (40, 44, 48), *, noise: float = 4.0, seed: int = 5) -> NDArray[np.int16]:
+def grey_bone(
+    shape: tuple[int, int, int] = (40, 44, 48), *, noise: float = 4.0, seed: int = 5
+) -> NDArray[np.int16]:
     """Return bone at 200 in marrow at 60, with noise; no zeros."""
     bone = shapes.gaussian_field(shape, sigma=2.5, bvtv=0.3, seed=seed)
     values = 60 + 140 * bone + np.random.default_rng(seed).normal(0, noise, shape)
@@ -29,7 +31,11 @@ def write_nifti(path: Path, array: NDArray[np.generic], steps: Steps = (0.05, 0.
 
 
 def write_nrrd(path: Path, array: NDArray[np.generic], steps: Steps = (0.05, 0.05, 0.05)) -> Path:
-    header = {"space": "left-posterior-superior", "space directions": np.diag(steps[::-1]), "space origin": np.zeros(3)}
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": np.diag(steps[::-1]),
+        "space origin": np.zeros(3),
+    }
     nrrd.write(str(path), array.transpose(2, 1, 0), header)
     return path
 

@@ -74,13 +74,15 @@ def plan_of(layout: RunLayout) -> DistilPlan:
     return DistilPlan(layout=layout, shards=shards, folds=FOLDS, config=SMALL, seed=1, winners={})
 
 
-def drive(programme: Iterator[Learner], weights: Path, epochs: int = 1) -> Sequence[str]:
+def drive(learners: Iterator[Learner], weights: Path, epochs: int = 1) -> Sequence[str]:
     """Train each learner before asking for the next, keep its weights, and return their names."""
     names = []
-    for learner in programme:
+    for learner in learners:
         for epoch in range(epochs):
             learner.train_epoch(epoch, Shard(), learner.modules())
-        tensors = {f"{m}.{k}": v for m, module in learner.modules().items() for k, v in module.state_dict().items()}
+        tensors = {
+            f"{m}.{k}": v for m, module in learner.modules().items() for k, v in module.state_dict().items()
+        }
         save_tensors(weights / f"{learner.name}.safetensors", tensors, {})
         names.append(learner.name)
     return names

@@ -65,10 +65,14 @@ def test_models_survive_their_json(made: Made) -> None:
 
 def test_labels_of_the_tested_fold_do_not_reach_its_predictions(made: Made) -> None:
     knees = read_table(made.layout.table("knees"))
-    before = {(p.knee, p.model_sha256): p.probability for p in classify(made.layout, QUICK, seed=0) if p.fold == 0}
+    before = {
+        (p.knee, p.model_sha256): p.probability for p in classify(made.layout, QUICK, seed=0) if p.fold == 0
+    }
     knees.loc[knees["fold"] == 0, "oa"] = 1 - knees.loc[knees["fold"] == 0, "oa"]
     write_table(made.layout.table("knees"), knees)
-    after = {(p.knee, p.model_sha256): p.probability for p in classify(made.layout, QUICK, seed=0) if p.fold == 0}
+    after = {
+        (p.knee, p.model_sha256): p.probability for p in classify(made.layout, QUICK, seed=0) if p.fold == 0
+    }
     assert before == after
 
 

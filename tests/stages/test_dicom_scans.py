@@ -65,7 +65,9 @@ def test_check_finds_nothing_in_a_cohort_of_dicom_series(dicom: Path) -> None:
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_a_dicom_series_is_read_as_the_same_volume_as_the_nifti(nifti: Path, dicom: Path, modality: Modality) -> None:
+def test_a_dicom_series_is_read_as_the_same_volume_as_the_nifti(
+    nifti: Path, dicom: Path, modality: Modality
+) -> None:
     old, new = (read_image(series(root, modality), modality, side=None).volume for root in (nifti, dicom))
     np.testing.assert_array_equal(new.array, old.array)
     assert new.geometry.matches(old.geometry, tolerance_mm=1e-4)
@@ -86,7 +88,9 @@ def test_an_independent_reader_agrees_on_voxels_and_place(dicom: Path, modality:
 
 def test_the_mr_lies_obliquely_and_the_ct_along_the_axes(dicom: Path) -> None:
     def cosines(modality: Modality) -> NDArray[np.float64]:
-        return np.abs(np.array(dcmread(next(series(dicom, modality).iterdir())).ImageOrientationPatient, np.float64))
+        return np.abs(
+            np.array(dcmread(next(series(dicom, modality).iterdir())).ImageOrientationPatient, np.float64)
+        )
 
     assert np.sort(cosines("ct")).tolist() == [0, 0, 0, 0, 1, 1]
     assert (cosines("mr") < 0.9999).all()
@@ -110,14 +114,21 @@ def test_the_header_names_the_protocol_and_no_person(dicom: Path, plan: Simulate
     )
     assert ct.KVP in (100, 120, 140)
     assert ct.ConvolutionKernel in ("STANDARD", "DETAIL", "BONE")
-    assert (image.RepetitionTime, image.EchoTime, image.FlipAngle, image.MagneticFieldStrength) == (9.2, 4.6, 50, 3)
+    assert (image.RepetitionTime, image.EchoTime, image.FlipAngle, image.MagneticFieldStrength) == (
+        9.2,
+        4.6,
+        50,
+        3,
+    )
     assert list(ct.ImageType)[:2] == list(image.ImageType)[:2] == ["ORIGINAL", "PRIMARY"]
     assert ct.FrameOfReferenceUID != image.FrameOfReferenceUID
 
 
 def test_a_seed_gives_the_same_bytes(dicom: Path, plan: SimulatedKnee, tmp_path: Path) -> None:
     again = _write(plan, tmp_path, DICOM)
-    assert [hash_file(series(again, m)) for m in MODALITIES] == [hash_file(series(dicom, m)) for m in MODALITIES]
+    assert [hash_file(series(again, m)) for m in MODALITIES] == [
+        hash_file(series(dicom, m)) for m in MODALITIES
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +179,12 @@ def test_another_sequence_has_its_own_grid_and_tags(plan: SimulatedKnee, tmp_pat
     root, protocol = _write(plan, tmp_path, Scans(mr="dess", dicom=True)), mr.PROTOCOLS["dess"]
     image = dcmread(next(series(root, "mr").iterdir()))
     found = read_image(series(root, "mr"), "mr").volume.geometry
-    np.testing.assert_allclose(found.spacing_mm, (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm), rtol=1e-6)
-    assert (image.RepetitionTime, image.EchoTime, image.FlipAngle) == (protocol.tr, protocol.te, protocol.flip)
+    np.testing.assert_allclose(
+        found.spacing_mm, (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm), rtol=1e-6
+    )
+    assert (image.RepetitionTime, image.EchoTime, image.FlipAngle) == (
+        protocol.tr,
+        protocol.te,
+        protocol.flip,
+    )
     assert check(root).findings == ()

@@ -11,7 +11,7 @@ import torch
 
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.distillation.config import HyperParameters, SearchConfig
-from srrd_ray.distillation.search import drawn, trial, validation_rows
+from srrd_ray.distillation.search import sample_settings, trial, validation_rows
 from srrd_ray.stages.fold_training import (
     distilled_learners,
     read_data,
@@ -82,7 +82,9 @@ def test_baseline_and_distilled_start_at_the_same_weights(trained: RunLayout) ->
     assert plan.seed_of(1, "baseline") == plan.seed_of(1, "distilled") != plan.seed_of(1, "teacher")
 
 
-def test_the_winner_of_a_fold_is_used_and_recorded_for_that_fold_alone(trained: RunLayout, tmp_path: Path) -> None:
+def test_the_winner_of_a_fold_is_used_and_recorded_for_that_fold_alone(
+    trained: RunLayout, tmp_path: Path
+) -> None:
     winner = HyperParameters(temperature=5.0, kd_weight=0.8, feature_weight=0.0, relation_weight=0.0)
     plan = replace(plan_of(trained), winners={1: winner})
     drive(distilled_learners(plan), tmp_path, epochs=0)
@@ -145,10 +147,10 @@ def test_a_trial_validates_on_whole_patients(trained: RunLayout) -> None:
 
 def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisation() -> None:
     default = HyperParameters(lr=1e-3)
-    settings = drawn(SearchConfig(), default, trials=6, seed=3)
+    settings = sample_settings(SearchConfig(), default, trials=6, seed=3)
     assert settings[0] == default.without_teacher()
     assert settings[1] == default
     assert len(set(settings)) == 6
     assert {s.lr for s in settings} == {1e-3}
     assert all(1 <= s.temperature <= 8 and 0 <= s.kd_weight <= 0.9 for s in settings)
-    assert settings == drawn(SearchConfig(), default, trials=6, seed=3)
+    assert settings == sample_settings(SearchConfig(), default, trials=6, seed=3)

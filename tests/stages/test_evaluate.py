@@ -109,7 +109,9 @@ def test_target_errors_are_the_distance_at_landmarks(made: Made) -> None:
     for path in (made.layout.root / "volumes").glob("*/transform_femur.json"):
         data = json.loads(path.read_text())
         truth = json.loads(
-            (made.cohort / f"derivatives/truth/{path.parent.name[:7]}/{path.parent.name}_truth.json").read_text()
+            (
+                made.cohort / f"derivatives/truth/{path.parent.name[:7]}/{path.parent.name}_truth.json"
+            ).read_text()
         )
         shifted = np.array(truth["transforms"]["femur"])
         shifted[0, 3] += 0.25
@@ -171,11 +173,15 @@ def test_a_collapsed_model_keeps_its_icc_and_loses_only_its_line(made: Made) -> 
 
 
 @pytest.mark.parametrize("patients", [3, 4])
-def test_few_patients_and_reversed_predictions_are_evaluated_and_reported(tmp_path: Path, patients: int) -> None:
+def test_few_patients_and_reversed_predictions_are_evaluated_and_reported(
+    tmp_path: Path, patients: int
+) -> None:
     made = make_run(tmp_path, patients=patients)
     measures, table = (read_table(made.layout.table(name)) for name in ("measures", "predictions"))
     mirrored = measures.set_index(["store", "row"])["Tb.N"]
-    mirrored = 2 * mirrored.groupby(measures.set_index(["store", "row"])["participant"]).mean().mean() - mirrored
+    mirrored = (
+        2 * mirrored.groupby(measures.set_index(["store", "row"])["participant"]).mean().mean() - mirrored
+    )
     table["Tb.N"] = mirrored.loc[list(zip(table["store"], table["row"], strict=True))].to_numpy()
     write_table(made.layout.table("predictions"), table, "predictions")
     one = figures(made)["regression"]["baseline"]["Tb.N"]
@@ -188,7 +194,12 @@ def test_few_patients_and_reversed_predictions_are_evaluated_and_reported(tmp_pa
 
 
 def test_what_is_infinite_is_null_with_a_reason() -> None:
-    values: dict[str, metrics.Json] = {"slope": 1.0, "z": float("inf"), "ci": [0.5, float("inf")], "p": float("nan")}
+    values: dict[str, metrics.Json] = {
+        "slope": 1.0,
+        "z": float("inf"),
+        "ci": [0.5, float("inf")],
+        "p": float("nan"),
+    }
     found = metrics.estimated([(tuple(values), lambda: values)])
     assert {key: found[key] for key in values} == {"slope": 1.0, "z": None, "ci": None, "p": None}
     assert all(name in str(found["reason"]) for name in ("z has", "ci has", "p has"))

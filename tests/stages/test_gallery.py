@@ -12,7 +12,9 @@ from tests.simulation.conftest import TINY
 
 @pytest.mark.slow
 def test_the_page_shows_a_healthy_and_a_diseased_knee_the_bone_and_the_scanners(tmp_path: Path) -> None:
-    plans = [replace(plan, kl_grade=grade) for plan, grade in zip(simulate_cohort_plan(2, 3), (0, 2), strict=True)]
+    plans = [
+        replace(plan, kl_grade=grade) for plan, grade in zip(simulate_cohort_plan(2, 3), (0, 2), strict=True)
+    ]
     for plan, dicom in zip(plans, (False, True), strict=True):
         simulate_knee(plan, tmp_path, TINY, Scans(dicom=dicom))
     page = write_gallery(tmp_path, plans).read_text(encoding="utf-8")

@@ -23,7 +23,9 @@ def one_knee(root: Path) -> CohortKnee:
 def mask(root: Path, bone: str, box: tuple[slice, slice, slice], space: str = "ct") -> None:
     values = np.zeros((20, 24, 16), np.uint8)
     values[box] = 1
-    makers.nifti(root / "derivatives/masks/sub-A1" / f"sub-A1_side-L_desc-{bone}_space-{space}_mask.nii.gz", values)
+    makers.nifti(
+        root / "derivatives/masks/sub-A1" / f"sub-A1_side-L_desc-{bone}_space-{space}_mask.nii.gz", values
+    )
 
 
 LOW, HIGH = (slice(5, 12), slice(6, 20), slice(1, 5)), (slice(5, 12), slice(6, 20), slice(7, 12))

@@ -34,7 +34,7 @@ def mr_image(gain: float) -> Volume[np.float32]:
     outside = ~label_mask()
     signal = np.where(outside, 0.1, marrow) * np.exp(0.2 * y - 0.15 * x * z)
     noisy = np.abs(signal + 0.05 * (rng.standard_normal(SHAPE) + 1j * rng.standard_normal(SHAPE)))
-    return Volume(array=(gain * noisy).astype(np.float32), geometry=Geometry.aligned(SHAPE, STEPS))
+    return Volume(array=(gain * noisy).astype(np.float32), geometry=Geometry.axis_aligned(SHAPE, STEPS))
 
 
 def label_mask() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -43,7 +43,9 @@ def label_mask() -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     return mask
 
 
-def make_run(root: Path, *, accepted: bool = True, gain: float = 700.0, dark: bool = False) -> tuple[RunLayout, Path]:
+def make_run(
+    root: Path, *, accepted: bool = True, gain: float = 700.0, dark: bool = False
+) -> tuple[RunLayout, Path]:
     layout = RunLayout(root=root)
     mr = mr_image(gain)
     labels = Volume(array=(label_mask() * 2).astype(np.uint8), geometry=mr.geometry)
@@ -52,14 +54,26 @@ def make_run(root: Path, *, accepted: bool = True, gain: float = 700.0, dark: bo
     quality = RegistrationQuality(
         accepted=accepted, reason="" if accepted else "no overlap", dice=0.9, surface_mm=0.5, correlation=0.8
     )
-    to_mr = BoneTransform(knee=KNEE, bone="tibia", fixed="ct", moving="mr", matrix=matrix4(TURN), quality=quality)
+    to_mr = BoneTransform(
+        knee=KNEE, bone="tibia", fixed="ct", moving="mr", matrix=matrix4(TURN), quality=quality
+    )
     write_pose(layout, to_mr)
     middle = mr.geometry.index_to_lps((np.array(SHAPE) - 1) / 2)
-    centers = [np.linalg.inv(TURN)[:3] @ np.append(middle + offset, 1.0) for offset in ((0, 0, 0), (0, 0, 14.0))]
+    centers = [
+        np.linalg.inv(TURN)[:3] @ np.append(middle + offset, 1.0) for offset in ((0, 0, 0), (0, 0, 14.0))
+    ]
     other = Knee(participant="008", side="R")
     shard = layout.shard(0)
     patches = [
-        Patch(store=shard, row=row, knee=knee, bone="tibia", compartment="medial", center_lps_mm=tuple(c), depth_mm=7.0)
+        Patch(
+            store=shard,
+            row=row,
+            knee=knee,
+            bone="tibia",
+            compartment="medial",
+            center_lps_mm=tuple(c),
+            depth_mm=7.0,
+        )
         for row, (knee, c) in enumerate([(other, centers[0]), (KNEE, centers[0]), (KNEE, centers[1])])
     ]
     patch_store.write_shard(shard, {"has_mr": np.ones(3, dtype=np.bool_)}, patches)

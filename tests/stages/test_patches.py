@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srrd_ray.core.bones import BONES
-from srrd_ray.core.geometry import Geometry, apply, matrix4
+from srrd_ray.core.geometry import Geometry, matrix4, transform_points
 from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig
@@ -27,20 +27,24 @@ def hounsfield(points: np.ndarray) -> np.ndarray:
 
 
 def store_ct(layout: RunLayout, knee: Knee, labels: Volume[np.uint8] = LABELS) -> None:
-    hu = Volume(array=np.rint(hounsfield(voxel_lps(labels.geometry))).astype(np.int16), geometry=labels.geometry)
+    hu = Volume(
+        array=np.rint(hounsfield(voxel_lps(labels.geometry))).astype(np.int16), geometry=labels.geometry
+    )
     omezarr.write_volume(layout.volume(knee, "ct"), hu, knee=knee, image="ct", unit="HU")
     omezarr.write_volume(layout.volume(knee, "ct_bones"), labels, knee=knee, image="ct_bones", unit="label")
 
 
 def store_mr(layout: RunLayout, knee: Knee, *, femur_accepted: bool = True) -> None:
-    grid = Geometry.aligned((100, 70, 70), (1.0, 1.0, 1.5), (-50.0, -34.0, -50.0))
+    grid = Geometry.axis_aligned((100, 70, 70), (1.0, 1.0, 1.5), (-50.0, -34.0, -50.0))
     signal = (500 + voxel_lps(grid) @ np.array([1.0, 2.0, 3.0])).astype(np.float32)
     volume = Volume(array=signal, geometry=grid)
     omezarr.write_volume(layout.volume(knee, "mr"), volume, knee=knee, image="mr", unit="au")
     for bone in BONES:
         accepted = femur_accepted or bone == "tibia"
         quality = RegistrationQuality(accepted=accepted, reason="", dice=0.9, surface_mm=0.3, correlation=0.9)
-        pose = BoneTransform(knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(POSE), quality=quality)
+        pose = BoneTransform(
+            knee=knee, bone=bone, fixed="ct", moving="mr", matrix=matrix4(POSE), quality=quality
+        )
         write_pose(layout, pose)
 
 
@@ -69,8 +73,16 @@ def rows_of(layout: RunLayout, participant: str, *names: str) -> dict[str, np.nd
     return {name: array[mine] for name, array in patch_store.read_shard(layout.shard(0), names).items()}
 
 
-def test_a_failing_knee_is_named_by_its_code_and_the_others_go_on(written: tuple[RunLayout, dict[str, str]]) -> None:
-    assert written[1] == {"001": "done", "002": "done", "003": "done", "004": "bone-missing", "005": "skipped"}
+def test_a_failing_knee_is_named_by_its_code_and_the_others_go_on(
+    written: tuple[RunLayout, dict[str, str]],
+) -> None:
+    assert written[1] == {
+        "001": "done",
+        "002": "done",
+        "003": "done",
+        "004": "bone-missing",
+        "005": "skipped",
+    }
     knees = {p.knee.participant for p in patch_store.read_index(written[0].shard(0))}
     assert knees == {"001", "002", "003"}
 
@@ -89,8 +101,10 @@ def test_mr_rows_hold_the_signal_at_the_transformed_centre(written: tuple[RunLay
     layout = written[0]
     rows = rows_of(layout, "001", "mr", "mr_scale", "has_mr")
     assert rows["has_mr"].all()
-    centres = [p.center_lps_mm for p in patch_store.read_index(layout.shard(0)) if p.knee.participant == "001"]
-    expected = 500 + apply(POSE, centres) @ np.array([1.0, 2.0, 3.0])
+    centres = [
+        p.center_lps_mm for p in patch_store.read_index(layout.shard(0)) if p.knee.participant == "001"
+    ]
+    expected = 500 + transform_points(POSE, centres) @ np.array([1.0, 2.0, 3.0])
     middle = rows["mr"][:, 27:29, 27:29, 7:9].astype(np.float32).mean(axis=(1, 2, 3)) * rows["mr_scale"]
     np.testing.assert_allclose(middle, expected, rtol=2e-3)
 

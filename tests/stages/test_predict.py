@@ -42,7 +42,9 @@ def test_every_cube_is_read_by_the_model_that_never_saw_its_patient(run: RunLayo
 
 
 def test_students_read_cubes_without_mr_and_the_teacher_does_not(run: RunLayout) -> None:
-    counts = predictions_of(run.shard(0), run.root / "models", FOLDS).groupby("model")["row"].agg(["count", "min"])
+    counts = (
+        predictions_of(run.shard(0), run.root / "models", FOLDS).groupby("model")["row"].agg(["count", "min"])
+    )
     assert counts["count"].to_dict() == {"baseline": 24, "distilled": 24, "teacher": 23}
     assert counts.loc["teacher", "min"] == WITHOUT_MR + 1
 
@@ -70,7 +72,8 @@ def test_scans_like_the_training_set_are_not_flagged_and_others_are_with_the_rea
     assert any("voxel" in reason for reason in coarse.reasons)
     metal = (data.ct[:8].astype(np.int32) + 2500).astype(np.int16)
     assert any(
-        "mean hu" in r for r in ensemble_distance(model, metal, data.ct_mask[:8], data.ct_spacing_mm[:8]).reasons
+        "mean hu" in r
+        for r in ensemble_distance(model, metal, data.ct_mask[:8], data.ct_spacing_mm[:8]).reasons
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from srrd_ray.core.bones import BONES
-from srrd_ray.core.geometry import apply
+from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import Image, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
@@ -33,7 +33,9 @@ def layout(tmp_path: Path) -> RunLayout:
     mr = Volume(array=signal.astype(np.float32), geometry=sct.geometry)
     omezarr.write_volume(made.volume(KNEE, "ct"), ct, knee=KNEE, image="ct", unit="HU")
     omezarr.write_volume(made.volume(KNEE, "mr"), mr, knee=KNEE, image="mr", unit="au")
-    omezarr.write_volume(made.volume(KNEE, "sct"), sct, knee=KNEE, image="sct", unit="HU", synthetic_from="mr")
+    omezarr.write_volume(
+        made.volume(KNEE, "sct"), sct, knee=KNEE, image="sct", unit="HU", synthetic_from="mr"
+    )
     return made
 
 
@@ -43,7 +45,12 @@ def test_both_bones_are_registered_and_every_output_is_written(layout: RunLayout
     for transform, label in zip(found, (1, 2), strict=True):
         assert transform.quality.accepted, transform.quality.reason
         points = phantoms.GRID.index_to_lps(np.argwhere(labels.array == label)[::300])
-        assert np.linalg.norm(apply(transform.matrix, points) - apply(POSE, points), axis=1).mean() < 0.4
+        assert (
+            np.linalg.norm(
+                transform_points(transform.matrix, points) - transform_points(POSE, points), axis=1
+            ).mean()
+            < 0.4
+        )
         assert read_pose(layout, KNEE, transform.bone) == transform
     assert set(np.unique(omezarr.read_volume(layout.volume(KNEE, "mr_bones")).array)) == {0, 1, 2}
     table = read_table(layout.part("registration", KNEE), COLUMNS)
@@ -56,7 +63,9 @@ def test_a_synthetic_ct_without_bones_leads_to_refused_bones_and_never_to_an_acc
 ) -> None:
     stored = omezarr.read_volume(layout.volume(KNEE, "sct"))
     flat = Volume(array=np.full(stored.array.shape, 40.0, dtype=np.float32), geometry=stored.geometry)
-    omezarr.write_volume(layout.volume(KNEE, "sct"), flat, knee=KNEE, image="sct", unit="HU", synthetic_from="mr")
+    omezarr.write_volume(
+        layout.volume(KNEE, "sct"), flat, knee=KNEE, image="sct", unit="HU", synthetic_from="mr"
+    )
     found = register_knee(KNEE, layout, RegistrationConfig())
     assert [t.quality.accepted for t in found] == [False, False]
     assert {t.quality.reason for t in found} == {"synthetic-bone-not-found"}
@@ -88,7 +97,11 @@ def test_masks_given_with_ct_and_mr_are_the_bones(layout: RunLayout) -> None:
     femur = np.zeros(mr.shape, dtype=np.uint8)
     femur[:5, :5, :5] = 1
     omezarr.write_volume(
-        layout.volume(KNEE, "mr_masks"), Volume(array=femur, geometry=mr), knee=KNEE, image="mr_masks", unit="label"
+        layout.volume(KNEE, "mr_masks"),
+        Volume(array=femur, geometry=mr),
+        knee=KNEE,
+        image="mr_masks",
+        unit="label",
     )
     found = register_knee(KNEE, layout, RegistrationConfig())
     assert np.array_equal(labels_of(layout, "ct_bones"), given.array)

@@ -32,7 +32,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         evaluate(found.layout, found.cohort)
     table = read_table(found.layout.table("registration"))
     worst = (table["participant"] == "001") & (table["side"] == "R")
-    write_table(found.layout.table("registration"), table.assign(surface_mm=table["surface_mm"].where(~worst, 9.0)))
+    write_table(
+        found.layout.table("registration"), table.assign(surface_mm=table["surface_mm"].where(~worst, 9.0))
+    )
     _volumes(found.layout, Knee(participant="001", side="R"))
     return found
 
@@ -105,7 +107,9 @@ def test_same_run_same_bytes(made: Made, page: str) -> None:
 @pytest.mark.parametrize(
     "kept", [(), ("run.json",), ("run.json", "tables/knees.parquet", "tables/registration.parquet")]
 )
-def test_a_partial_run_has_a_page_that_says_what_is_missing(made: Made, tmp_path: Path, kept: tuple[str, ...]) -> None:
+def test_a_partial_run_has_a_page_that_says_what_is_missing(
+    made: Made, tmp_path: Path, kept: tuple[str, ...]
+) -> None:
     layout = RunLayout(root=tmp_path / "part")
     for name in kept:
         (layout.root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,9 @@ def test_a_knee_gets_a_synthetic_ct_on_the_grid_of_its_mr_and_labelled_synthetic
     assert stored.geometry == omezarr.read_stored(layout.volume(KNEE, "mr")).geometry
 
 
-def test_weights_that_were_altered_are_refused_and_missing_ones_named(layout: RunLayout, tmp_path: Path) -> None:
+def test_weights_that_were_altered_are_refused_and_missing_ones_named(
+    layout: RunLayout, tmp_path: Path
+) -> None:
     _, config = load_model(layout.model("synthesis"))
     assert config == CONFIG
     path = layout.model("synthesis") / "mr_to_ct.safetensors"

@@ -47,7 +47,10 @@ def test_repeated_rows_of_a_patient_do_not_narrow_the_interval() -> None:
 def test_a_better_model_has_a_difference_above_zero() -> None:
     rng = np.random.default_rng(5)
     truth = rng.normal(size=(4, 40))
-    good, bad = truth + rng.normal(scale=0.3, size=truth.shape), truth + rng.normal(scale=1.5, size=truth.shape)
+    good, bad = (
+        truth + rng.normal(scale=0.3, size=truth.shape),
+        truth + rng.normal(scale=1.5, size=truth.shape),
+    )
     found = delta_icc(list(good), list(bad), list(truth), np.arange(40), seed=0, resamples=300)
     expected = np.mean([icc(g, t).value - icc(b, t).value for g, b, t in zip(good, bad, truth, strict=True)])
     assert found.value == pytest.approx(expected)
@@ -56,7 +59,11 @@ def test_a_better_model_has_a_difference_above_zero() -> None:
 
 def test_a_model_against_itself_differs_by_nothing() -> None:
     truth = np.random.default_rng(6).normal(size=20)
-    assert tuple(delta_icc([truth + 1], [truth + 1], [truth], np.arange(20), seed=0, resamples=50)) == (0, 0, 0)
+    assert tuple(delta_icc([truth + 1], [truth + 1], [truth], np.arange(20), seed=0, resamples=50)) == (
+        0,
+        0,
+        0,
+    )
 
 
 def test_few_patients_are_refused_however_many_rows() -> None:

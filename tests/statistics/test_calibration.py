@@ -40,7 +40,9 @@ def test_calibration_is_the_unpenalised_logistic_regression_of_scikit_learn() ->
     logit = np.log(probabilities / (1 - probabilities))
     expected = LogisticRegression(C=np.inf, tol=1e-10).fit(logit[:, None], labels)
     found = calibration(labels, probabilities)
-    assert (found.intercept, found.slope) == pytest.approx((expected.intercept_[0], expected.coef_[0, 0]), abs=1e-5)
+    assert (found.intercept, found.slope) == pytest.approx(
+        (expected.intercept_[0], expected.coef_[0, 0]), abs=1e-5
+    )
 
 
 def test_probabilities_that_are_too_extreme_have_a_slope_below_one() -> None:
@@ -59,7 +61,9 @@ def test_probabilities_that_are_too_extreme_have_a_slope_below_one() -> None:
         ([0, 1, 0, 1], [0.1, 0.2, 1.8, 0.9], "labels-invalid"),
     ],
 )
-def test_calibration_without_a_value_says_why(labels: list[int], probabilities: list[float], code: str) -> None:
+def test_calibration_without_a_value_says_why(
+    labels: list[int], probabilities: list[float], code: str
+) -> None:
     with pytest.raises(NotEstimableError) as caught:
         calibration(labels, probabilities)
     assert caught.value.code == code

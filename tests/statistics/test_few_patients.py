@@ -144,7 +144,11 @@ def of_mcgraw_and_wong(a: Values, b: Values, form: Form) -> tuple[float, float, 
     v = (x * msc + y * mse) ** 2 / ((x * msc) ** 2 / (k - 1) + (y * mse) ** 2 / ((n - 1) * (k - 1)))
     lower, upper = stats.f.ppf(0.975, n - 1, v), stats.f.ppf(0.975, v, n - 1)
     rest = k * msc + (k * n - k - n) * mse
-    return rho, n * (msr - lower * mse) / (lower * rest + n * msr), n * (upper * msr - mse) / (rest + n * upper * msr)
+    return (
+        rho,
+        n * (msr - lower * mse) / (lower * rest + n * msr),
+        n * (upper * msr - mse) / (rest + n * upper * msr),
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -173,7 +177,10 @@ def test_icc_of_few_subjects_is_that_of_pingouin(n: int) -> None:
         table = pingouin.intraclass_corr(long, targets="s", raters="m", ratings="v").set_index("Type")
         for form in FORMS:
             row = table.loc[f"ICC({form})"]
-            value, (low, high) = row["ICC"], next(row[name] for name in row.index if str(name).startswith("CI95"))
+            value, (low, high) = (
+                row["ICC"],
+                next(row[name] for name in row.index if str(name).startswith("CI95")),
+            )
             found = icc(a, b, form)
             assert found.value == pytest.approx(value, abs=1e-9)
             if low <= value <= high:
@@ -319,7 +326,9 @@ def test_a_bootstrap_of_a_maximum_reaches_it() -> None:
 def test_a_strong_acceleration_keeps_the_limits_in_order() -> None:
     values = np.r_[np.zeros(30), 1e6]
     for seed in range(5):
-        found = bca(lambda rows: float(np.exp(values[rows].mean() / 1e4)), np.arange(31), seed=seed, resamples=200)
+        found = bca(
+            lambda rows: float(np.exp(values[rows].mean() / 1e4)), np.arange(31), seed=seed, resamples=200
+        )
         assert found.low <= found.value <= found.high
 
 
@@ -346,7 +355,9 @@ def _pairs(a: Values, b: Values) -> Pairs:
 
 @QUICK
 @given(graded(1))
-def test_an_auc_counts_pairs_and_turns_with_the_scores(sample: tuple[NDArray[np.int_], Values, Values]) -> None:
+def test_an_auc_counts_pairs_and_turns_with_the_scores(
+    sample: tuple[NDArray[np.int_], Values, Values],
+) -> None:
     labels, scores, _ = sample
     ones, zeros = scores[labels == 1], scores[labels == 0]
     counted = ((ones[:, None] > zeros) + 0.5 * (ones[:, None] == zeros)).mean()
@@ -406,7 +417,9 @@ def test_a_band_of_which_no_resample_has_both_classes_is_not_estimable() -> None
 
 @QUICK
 @given(graded(1), st.integers(1, 12))
-def test_brier_and_ece_lie_between_zero_and_one(sample: tuple[NDArray[np.int_], Values, Values], bins: int) -> None:
+def test_brier_and_ece_lie_between_zero_and_one(
+    sample: tuple[NDArray[np.int_], Values, Values], bins: int
+) -> None:
     labels, scores, _ = sample
     probability = special.expit(scores / 10)
     assert 0 <= brier(labels, probability) <= 1
@@ -454,7 +467,9 @@ def test_a_ridge_of_any_unit_is_that_of_scikit_learn(unit: float) -> None:
     truth = (rng.normal(size=20) > 0).astype(np.float64)
     penalty = unit**2
     intercept, coefficients = logistic(design, truth, penalty)
-    oracle = LogisticRegression(C=1.0, tol=1e-12, max_iter=100000, solver="newton-cg").fit(design / unit, truth)
+    oracle = LogisticRegression(C=1.0, tol=1e-12, max_iter=100000, solver="newton-cg").fit(
+        design / unit, truth
+    )
     assert coefficients * unit == pytest.approx(oracle.coef_[0], abs=1e-4)
     assert intercept == pytest.approx(oracle.intercept_[0], abs=2e-3)
 

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srrd_ray.statistics.pairs import REFERENCE, common, patient_pairs, patient_pairs_of, region_pairs, with_reference
+from srrd_ray.statistics.pairs import (
+    REFERENCE,
+    common,
+    patient_pairs,
+    patient_pairs_of,
+    region_pairs,
+    with_reference,
+)
 
 ROWS = pd.DataFrame(
     {

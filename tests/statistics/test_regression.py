@@ -30,7 +30,9 @@ def test_many_regions_of_few_patients_have_the_interval_of_few_patients() -> Non
 def test_the_gain_of_the_better_model_is_the_difference_of_the_means() -> None:
     good, bad = pairs(0.2), pairs(1.5)
     found = gain([good], [bad], seed=0, resamples=200)
-    assert found.value == pytest.approx(icc(good.method, good.reference).value - icc(bad.method, bad.reference).value)
+    assert found.value == pytest.approx(
+        icc(good.method, good.reference).value - icc(bad.method, bad.reference).value
+    )
     assert found.low > 0
 
 

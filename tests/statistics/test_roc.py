@@ -16,10 +16,16 @@ def sample(seed: int, n: int = 40, decimals: int = 8) -> Sample:
     rng = np.random.default_rng(seed)
     labels = (np.arange(n) % 5 < 2).astype(int)
     latent = rng.normal(size=n) + labels
-    return labels, (latent + rng.normal(size=n)).round(decimals), (latent + 2 * rng.normal(size=n)).round(decimals)
+    return (
+        labels,
+        (latent + rng.normal(size=n)).round(decimals),
+        (latent + 2 * rng.normal(size=n)).round(decimals),
+    )
 
 
-def brute_delong(labels: NDArray[np.int_], a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+def brute_delong(
+    labels: NDArray[np.int_], a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[float, float]:
     """Difference and its variance straight from the kernel psi of DeLong 1988."""
     v10, v01 = [], []
     for scores in (a, b):
@@ -28,7 +34,9 @@ def brute_delong(labels: NDArray[np.int_], a: NDArray[np.float64], b: NDArray[np
         v10.append(psi.mean(axis=1))
         v01.append(psi.mean(axis=0))
     covariance = np.cov(v10) / len(v10[0]) + np.cov(v01) / len(v01[0])
-    return float(v10[0].mean() - v10[1].mean()), float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return float(v10[0].mean() - v10[1].mean()), float(
+        covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    )
 
 
 @pytest.mark.parametrize("decimals", [8, 0])

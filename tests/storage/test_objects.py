@@ -16,7 +16,7 @@ from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.execution.lock import locked
 from srrd_ray.storage import objects
 from srrd_ray.storage.atomic import write_text
-from srrd_ray.storage.places import parse_path
+from srrd_ray.storage.paths import parse_path
 from tests.object_store import SECRET, ObjectStore
 
 BOUNDED = pytest.mark.timeout(300)

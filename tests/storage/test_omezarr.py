@@ -19,7 +19,7 @@ OBLIQUE = [[0.1, 0.29, 0.0, -40.0], [-0.28, 0.1, 0.1, 12.5], [0.02, 0.03, 0.9, 1
 
 def volume(shape: tuple[int, int, int] = (20, 70, 130), dtype: str = "i2") -> Volume[np.generic]:
     values = np.random.default_rng(0).normal(0, 300, shape).astype(dtype)
-    return Volume(array=values, geometry=Geometry.make(shape, OBLIQUE))
+    return Volume(array=values, geometry=Geometry.from_affine(shape, OBLIQUE))
 
 
 def write(path: Path, image: Volume[np.generic]) -> StoredVolume:
@@ -50,7 +50,7 @@ def test_metadata_are_valid_ngff_with_spacing_in_millimetres(tmp_path: Path) -> 
     write(tmp_path / "a", volume())
     image = NgffImage.from_zarr(zarr.open_group(tmp_path / "a", mode="r"))
     scale = image.ome_attributes.multiscales[0].datasets[0].coordinateTransformations[0]
-    np.testing.assert_allclose(scale.scale, Geometry.make((1, 1, 1), OBLIQUE).spacing_mm)  # type: ignore[union-attr]
+    np.testing.assert_allclose(scale.scale, Geometry.from_affine((1, 1, 1), OBLIQUE).spacing_mm)  # type: ignore[union-attr]
 
 
 def test_another_reader_sees_the_same_voxels_spacing_and_pyramid(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_every_level_holds_block_means_at_block_centres(tmp_path: Path) -> None:
     shape = (5, 7, 130)
     z, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
     ramp = (3.0 * z + 2.0 * y + x).astype(np.float32)
-    write(tmp_path / "a", Volume(array=ramp, geometry=Geometry.aligned(shape, (0.5, 0.5, 0.5))))
+    write(tmp_path / "a", Volume(array=ramp, geometry=Geometry.axis_aligned(shape, (0.5, 0.5, 0.5))))
     coarse = omezarr.level_geometry(tmp_path / "a", 1)
     values = np.asarray(omezarr.open_level(tmp_path / "a", 1)[:])
     assert values.shape == coarse.shape == (3, 4, 65)
@@ -77,19 +77,21 @@ def test_every_level_holds_block_means_at_block_centres(tmp_path: Path) -> None:
 
 
 def test_coarse_axes_are_halved_only_when_voxels_have_become_cubes() -> None:
-    assert omezarr.halving(Geometry.aligned((80, 512, 512), (1.5, 0.3, 0.3))) == (1, 2, 2)
-    assert omezarr.halving(Geometry.aligned((80, 128, 128), (1.5, 1.2, 1.2))) == (2, 2, 2)
+    assert omezarr.downsampling_factor(Geometry.axis_aligned((80, 512, 512), (1.5, 0.3, 0.3))) == (1, 2, 2)
+    assert omezarr.downsampling_factor(Geometry.axis_aligned((80, 128, 128), (1.5, 1.2, 1.2))) == (2, 2, 2)
 
 
 def test_levels_of_labels_invent_no_label(tmp_path: Path) -> None:
     labels = np.random.default_rng(1).choice(np.array([0, 1, 4], np.uint8), (9, 80, 80))
-    image = Volume(array=labels, geometry=Geometry.aligned(labels.shape, (1, 1, 1)))
+    image = Volume(array=labels, geometry=Geometry.axis_aligned(labels.shape, (1, 1, 1)))
     omezarr.write_volume(tmp_path / "a", image, knee=KNEE, image="ct_bones", unit="label")
     assert set(np.unique(omezarr.open_level(tmp_path / "a", 1)[:])) <= {0, 1, 4}
 
 
 def test_zeros_are_stored_and_a_removed_shard_is_refused_not_read_as_zeros(tmp_path: Path) -> None:
-    empty = Volume(array=np.zeros((8, 70, 70), np.int16), geometry=Geometry.aligned((8, 70, 70), (1, 1, 1)))
+    empty = Volume(
+        array=np.zeros((8, 70, 70), np.int16), geometry=Geometry.axis_aligned((8, 70, 70), (1, 1, 1))
+    )
     write(tmp_path / "a", empty)
     assert omezarr.read_volume(tmp_path / "a").array.max() == 0
     next(p for p in (tmp_path / "a" / "0" / "c").rglob("*") if p.is_file()).unlink()
@@ -149,7 +151,7 @@ def test_a_failed_write_leaves_the_old_volume_and_no_part_of_the_new(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(omezarr, "reduce", full)
+    monkeypatch.setattr(omezarr, "downsample", full)
     with pytest.raises(OSError, match="no space"):
         write(tmp_path / "a", volume(dtype="f4"))
     assert omezarr.read_stored(tmp_path / "a") == stored

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from srrd_ray.storage.parallel import parallel_map
-from srrd_ray.storage.places import count_and_bytes
+from srrd_ray.storage.paths import count_and_bytes
 
 ITEMS = list(range(120))
 

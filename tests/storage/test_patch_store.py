@@ -63,7 +63,10 @@ def test_names_and_rows_choose_what_is_read(shard: Path) -> None:
 
 
 def test_each_array_is_one_shard_file(shard: Path) -> None:
-    assert sorted(p.parts[-6] if "c" in p.parts else p.name for p in shard.glob("ct/c/**/*") if p.is_file()) != []
+    assert (
+        sorted(p.parts[-6] if "c" in p.parts else p.name for p in shard.glob("ct/c/**/*") if p.is_file())
+        != []
+    )
     assert sum(p.is_file() for p in (shard / "ct" / "c").rglob("*")) == 1
 
 

@@ -54,7 +54,9 @@ def test_any_shard_comes_back_bit_for_bit_whole_and_in_part(arrays: Arrays, firs
 
 @settings(max_examples=20)
 @given(arrays=shards(least=1), data=st.data())
-def test_a_shard_with_another_value_is_not_that_which_was_written(arrays: Arrays, data: st.DataObject) -> None:
+def test_a_shard_with_another_value_is_not_that_which_was_written(
+    arrays: Arrays, data: st.DataObject
+) -> None:
     name = data.draw(st.sampled_from(sorted(arrays)))
     changed = arrays[name].copy()
     changed.flat[data.draw(st.integers(0, changed.size - 1))] = 101

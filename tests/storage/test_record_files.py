@@ -14,7 +14,7 @@ from srrd_ray.core.errors import StoreError
 from srrd_ray.core.geometry import matrix4
 from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality
 from srrd_ray.storage.record_files import read_record, write_record
-from srrd_ray.storage.schemas import schema, validate_rows
+from srrd_ray.storage.schemas import load_schema, validate_rows
 from srrd_ray.storage.tables import CONTRACTS, read_table, write_table
 from tests.storage.examples import examples
 
@@ -58,7 +58,10 @@ def test_a_torn_record_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
 def test_a_table_comes_back_and_names_its_version(tmp_path: Path, name: str) -> None:
     write_table(tmp_path / "t.parquet", rows(name), CONTRACTS[name])
-    assert pq.read_schema(tmp_path / "t.parquet").metadata[b"srrd"].decode() == schema(CONTRACTS[name])["$id"]
+    assert (
+        pq.read_schema(tmp_path / "t.parquet").metadata[b"srrd"].decode()
+        == load_schema(CONTRACTS[name])["$id"]
+    )
     pd.testing.assert_frame_equal(read_table(tmp_path / "t.parquet", contract=CONTRACTS[name]), rows(name))
 
 
@@ -66,7 +69,9 @@ def test_a_table_comes_back_and_names_its_version(tmp_path: Path, name: str) -> 
     ("column", "value"),
     [("side", "Smith"), ("participant", "a b"), ("BV/TV", 1.5), ("Tb.Th", -0.1), ("row", -1), ("bone", None)],
 )
-def test_a_value_against_the_contract_is_neither_written_nor_read(tmp_path: Path, column: str, value: object) -> None:
+def test_a_value_against_the_contract_is_neither_written_nor_read(
+    tmp_path: Path, column: str, value: object
+) -> None:
     table = rows("measures").astype({column: object})
     table.loc[1, column] = value
     table = table.infer_objects()

@@ -20,7 +20,7 @@ NAMES: tuple[schemas.Name, ...] = get_args(schemas.Name)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_schema_is_valid_and_its_example_obeys_it(name: schemas.Name) -> None:
-    Draft202012Validator.check_schema(dict(schemas.schema(name)))
+    Draft202012Validator.check_schema(dict(schemas.load_schema(name)))
     found = examples(name)
     assert found
     for example in found:
@@ -31,7 +31,7 @@ def test_every_schema_is_valid_and_its_example_obeys_it(name: schemas.Name) -> N
 def test_the_readme_names_every_schema_with_its_version(name: schemas.Name) -> None:
     text = (schemas.FOLDER / "README.md").read_text(encoding="utf-8")
     assert f"{name}.schema.json" in text
-    assert schemas.version(name) in text
+    assert schemas.schema_version(name) in text
 
 
 def test_bones_and_parameters_of_the_schemas_are_those_of_the_records() -> None:
@@ -63,7 +63,9 @@ def test_no_schema_names_a_bone_or_a_parameter_of_its_own() -> None:
 
 
 def test_a_reader_of_json_schema_sees_the_same_through_the_references() -> None:
-    files = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in schemas.FOLDER.glob("*.json")}
+    files = {
+        path.name: json.loads(path.read_text(encoding="utf-8")) for path in schemas.FOLDER.glob("*.json")
+    }
     known = [(name, Resource.from_contents(data | {"$id": name})) for name, data in files.items()]
     registry = Registry().with_resources(known)
     for name in NAMES:
@@ -104,7 +106,7 @@ def test_a_fault_is_named_by_its_place_and_not_by_its_value() -> None:
 
 
 def test_a_transform_as_it_is_stored_obeys_its_schema() -> None:
-    matrix = Geometry.aligned((1, 1, 1), (1, 1, 1)).ijk_to_lps
+    matrix = Geometry.axis_aligned((1, 1, 1), (1, 1, 1)).ijk_to_lps
     quality = RegistrationQuality(accepted=True, reason="", dice=0.9, surface_mm=0.3, correlation=0.5)
     knee = Knee(participant="1", side="L")
     pose = BoneTransform(knee=knee, bone="femur", fixed="ct", moving="mr", matrix=matrix, quality=quality)
@@ -112,6 +114,8 @@ def test_a_transform_as_it_is_stored_obeys_its_schema() -> None:
 
 
 def test_a_wheel_carries_the_schemas_beside_the_package() -> None:
-    setup = tomllib.loads((schemas.FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    setup = tomllib.loads((schemas.FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "setuptools"
+    ]
     assert schemas.FOLDER.name in setup["packages"]["find"]["include"]
     assert "*.json" in setup["package-data"][schemas.FOLDER.name]

@@ -38,14 +38,28 @@ def test_a_missing_table_or_column_is_named(tmp_path: Path) -> None:
 
 def measures(participant: str, rows: int, value: float | None = 0.25) -> pd.DataFrame:
     """Return rows of ``measures`` of one knee; without `value` no parameter has one."""
-    words = {"participant": participant, "side": "L", "bone": "femur", "compartment": "medial", "store": "shard-00000"}
+    words = {
+        "participant": participant,
+        "side": "L",
+        "bone": "femur",
+        "compartment": "medial",
+        "store": "shard-00000",
+    }
     values = {"BV/TV": value, "Tb.Th": value, "Tb.Sp": value, "Tb.N": value}
-    return pd.DataFrame([{**words, "row": row, **values, "coverage": 1.0, "method": "local"} for row in range(rows)])
+    return pd.DataFrame(
+        [{**words, "row": row, **values, "coverage": 1.0, "method": "local"} for row in range(rows)]
+    )
 
 
 def parts(root: Path) -> tuple[list[Path], list[pd.DataFrame]]:
     """Write five parts: the first has no value in any row, one has no rows."""
-    held = [measures("E", 2, None), measures("B", 3), measures("C", 1).iloc[:0], measures("D", 1), measures("A", 2)]
+    held = [
+        measures("E", 2, None),
+        measures("B", 3),
+        measures("C", 1).iloc[:0],
+        measures("D", 1),
+        measures("A", 2),
+    ]
     for number, table in enumerate(held):
         write_table(root / f"{number}.parquet", table, "morphometry")
     return [root / f"{number}.parquet" for number in range(len(held))], held
@@ -58,7 +72,9 @@ def test_parts_are_joined_in_their_order_whatever_is_held_at_a_time(
     monkeypatch.setattr(tables, "AT_ONCE", 2)
     join_tables(tmp_path / "measures.parquet", paths)
     found = read_table(tmp_path / "measures.parquet")
-    wanted = pd.concat([table.astype(dict.fromkeys(PARAMETERS, np.float64)) for table in held], ignore_index=True)
+    wanted = pd.concat(
+        [table.astype(dict.fromkeys(PARAMETERS, np.float64)) for table in held], ignore_index=True
+    )
     pd.testing.assert_frame_equal(found, wanted, check_dtype=False)
     assert found.dtypes["Tb.N"] == np.float64
     assert pq.ParquetFile(tmp_path / "measures.parquet").metadata.num_row_groups == 3

@@ -46,7 +46,9 @@ def test_65_missing_and_unknown_keys_stop() -> None:
     with pytest.raises(StoreError, match=r"bias .*got None, expected \(2,\)"):
         load_into(nn.Linear(4, 2), {"weight": torch.zeros(2, 4)}, "model")
     with pytest.raises(StoreError, match=r"extra .*expected None"):
-        load_into(nn.Linear(4, 2, bias=False), {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "model")
+        load_into(
+            nn.Linear(4, 2, bias=False), {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}, "model"
+        )
 
 
 def test_an_optimizer_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> Non
 def test_training_moves_all_four_networks() -> None:
     trained = learner()
     before = {
-        n: torch.cat([p.detach().flatten() for p in m.parameters()]).clone() for n, m in trained.modules().items()
+        n: torch.cat([p.detach().flatten() for p in m.parameters()]).clone()
+        for n, m in trained.modules().items()
     }
     run(trained, range(2))
     for name, module in trained.modules().items():

@@ -1,7 +1,8 @@
-"""Which stack of a DICOM folder is the image, by a rule that can be stated.
+"""The choice of the image among the stacks of a DICOM folder, by a fixed rule.
 
-The modality asked for, no localiser, at least eight slices; then original before derived, then the thinnest slices, then a
-bone kernel, then the most slices, then the first echo. Two stacks equal in all of that are refused.
+The modality asked for, no localiser, at least eight slices; then original before derived, then the thinnest
+slices, then a bone kernel, then the most slices, then the first echo.
+Two stacks equal in all of that are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from srrd_ray.imaging.source import MIN_SLICES, Note
 PARALLEL = 0.01
 
 
-def choose(folder: Path, listing: Listing, modality: Modality | None) -> tuple[list[Slice], tuple[Note, ...]]:
+def choose_stack(
+    folder: Path, listing: Listing, modality: Modality | None
+) -> tuple[list[Slice], tuple[Note, ...]]:
     """Return the slices of the chosen stack, in no order yet, and a note where there was a choice.
 
     Raises
@@ -38,7 +41,7 @@ def choose(folder: Path, listing: Listing, modality: Modality | None) -> tuple[l
             got=", ".join(found) or f"{listing.files} files, ignored: {listing.ignored}",
             expected=modality or "ct or mr",
         )
-    stacks = _stacks(wanted)
+    stacks = _split_stacks(wanted)
     useful = [stack for stack in stacks if len(stack) >= MIN_SLICES and "LOCALIZER" not in stack[0].kinds]
     if not useful:
         counts = sorted((len(stack) for stack in stacks), reverse=True)
@@ -65,13 +68,13 @@ def choose(folder: Path, listing: Listing, modality: Modality | None) -> tuple[l
     return useful[0], (Note(severity="FIX", code="dicom-series-chosen", message=text),)
 
 
-def _stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
+def _split_stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Split by series, echo and orientation; a localiser inside a series falls away by its orientation."""
     groups: dict[tuple[str, str], list[list[Slice]]] = defaultdict(list)
     for item in slices:
         stacks = groups[(item.series, item.echo)]
         for stack in stacks:
-            if _parallel(stack[0], item):
+            if _are_parallel(stack[0], item):
                 stack.append(item)
                 break
         else:
@@ -79,7 +82,7 @@ def _stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
     return [stack for stacks in groups.values() for stack in stacks]
 
 
-def _parallel(a: Slice, b: Slice) -> bool:
+def _are_parallel(a: Slice, b: Slice) -> bool:
     if a.orientation is None or b.orientation is None:
         return a.orientation == b.orientation
     return bool(np.abs(np.subtract(a.orientation, b.orientation)).max() < PARALLEL)
@@ -88,9 +91,7 @@ def _parallel(a: Slice, b: Slice) -> bool:
 def _rank(stack: list[Slice]) -> tuple[object, ...]:
     first = stack[0]
     kernel = first.technique.get("ConvolutionKernel", "")
-    sharp = kernel.startswith(("BONE", "EDGE")) or any(
-        kernel.startswith(f"B{c}{n}") for c in ("", "r") for n in (5, 6, 7)
-    )
+    sharp = kernel.startswith(("BONE", "EDGE", "B5", "B6", "B7", "Br5", "Br6", "Br7"))
     echo = first.technique.get("EchoTime", "inf")
     return ("ORIGINAL" not in first.kinds, _thickness(first), not sharp, -len(stack), float(echo))
 

@@ -11,9 +11,9 @@ from srrd_ray.imaging.dicom.files import Slice
 from srrd_ray.imaging.dicom.quiet import unvalidated
 
 
-def stored_values(item: Slice) -> NDArray[np.integer]:
+def read_stored_values(item: Slice) -> NDArray[np.integer]:
     """Return the stored integers (rows, columns) of one slice."""
-    return frame_of(item, decode(item))
+    return select_frame(item, decode(item))
 
 
 def decode(item: Slice) -> NDArray[np.integer]:
@@ -30,8 +30,16 @@ def decode(item: Slice) -> NDArray[np.integer]:
         if item.stored.offset is None:
             with unvalidated():
                 return np.asarray(pydicom.dcmread(item.path).pixel_array)
-        return _used_bits(item, _native(item))
-    except (ValueError, RuntimeError, OSError, EOFError, AttributeError, KeyError, NotImplementedError) as error:
+        return _mask_used_bits(item, _read_native(item))
+    except (
+        ValueError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
         raise InputError(
             "dicom-pixels",
             "the pixels of a slice cannot be decoded",
@@ -41,12 +49,12 @@ def decode(item: Slice) -> NDArray[np.integer]:
         ) from error
 
 
-def frame_of(item: Slice, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+def select_frame(item: Slice, stored: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the frame of one slice out of the values of its file."""
     return stored[item.frame] if item.frame is not None and stored.ndim == 3 else stored
 
 
-def _native(item: Slice) -> NDArray[np.integer]:
+def _read_native(item: Slice) -> NDArray[np.integer]:
     rows, columns = item.shape or (0, 0)
     count = rows * columns if item.frame is None else -1
     values = np.fromfile(item.path, dtype=item.stored.dtype, offset=item.stored.offset or 0, count=count)
@@ -56,7 +64,7 @@ def _native(item: Slice) -> NDArray[np.integer]:
     return values[: frames * rows * columns].reshape(frames, rows, columns)
 
 
-def _used_bits(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
+def _mask_used_bits(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the values of BitsStored bits below HighBit: what lies above (old overlays) is not image."""
     bits, shift = item.stored.bits, item.stored.shift
     if bits >= 8 * values.dtype.itemsize:

@@ -1,7 +1,8 @@
-"""Volumes of a run as DICOM series, for viewers that read nothing else: new UIDs, the pseudonym, geometry, and no more.
+"""Volumes of a run as DICOM series, for viewers that read nothing else:
+new UIDs, the pseudonym, geometry, and no more.
 
-UIDs are derived from the content and the key of the knee, so that the same volume gives the same files; none of a source is
-repeated. A synthetic CT says so in its image type and description.
+UIDs are derived from the content and the key of the knee, so that the same volume gives the same files;
+none of a source is repeated. A synthetic CT is labelled in its image type and description.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, Tag, write_series
 from srrd_ray.storage import omezarr
 
-DEIDENTIFIED: dict[str, Tag] = {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "Written anew from voxels"}
+DEIDENTIFIED: dict[str, Tag] = {
+    "PatientIdentityRemoved": "YES",
+    "DeidentificationMethod": "Written anew from voxels",
+}
 
 
 def export_series(stored: StoredVolume, folder: Path) -> Path:
@@ -31,10 +35,13 @@ def export_series(stored: StoredVolume, folder: Path) -> Path:
     """
     if stored.unit == "label":
         raise InputError(
-            "export-labels", "label volumes are no DICOM images", where=stored.knee.key, todo="Export as NIfTI."
+            "export-labels",
+            "label volumes are no DICOM images",
+            where=stored.knee.key,
+            todo="Export as NIfTI.",
         )
     volume = omezarr.read_volume(stored.path)
-    return write_series(folder, _header(stored), _quantised(stored, volume), volume.geometry)
+    return write_series(folder, _header(stored), _quantise(stored, volume), volume.geometry)
 
 
 def _header(stored: StoredVolume) -> SeriesHeader:
@@ -53,7 +60,7 @@ def _header(stored: StoredVolume) -> SeriesHeader:
     )
 
 
-def _quantised(stored: StoredVolume, volume: Volume[np.generic]) -> StoredPixels:
+def _quantise(stored: StoredVolume, volume: Volume[np.generic]) -> StoredPixels:
     """Return slope, intercept and the 16-bit values; HU keep slope 1, other floats take the whole range."""
     values = volume.array.astype(np.float64)
     low, high = float(values.min()), float(values.max())
@@ -69,4 +76,6 @@ def _quantised(stored: StoredVolume, volume: Volume[np.generic]) -> StoredPixels
         return StoredPixels(values=whole.astype(np.int16) if signed else whole.astype(np.uint16))
     slope = (high - low) / (2**16 - 2) or 1.0
     middle = (high + low) / 2
-    return StoredPixels(values=np.rint((values - middle) / slope).astype(np.int16), slope=slope, intercept=middle)
+    return StoredPixels(
+        values=np.rint((values - middle) / slope).astype(np.int16), slope=slope, intercept=middle
+    )

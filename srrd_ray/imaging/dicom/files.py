@@ -1,7 +1,7 @@
-"""DICOM files of a folder as single slices: what each says about place and meaning, and which files are no images.
+"""DICOM files of a folder as single slices: position and meaning of each, and which files are no images.
 
-Nothing of a header leaves this module but geometry, scaling and an allow-list of technique; UIDs and free text stay in
-memory to tell series apart.
+Nothing of a header leaves this module but geometry, scaling and an allow-list of technique;
+UIDs and free text stay in memory to separate the series.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ IMAGES: dict[UID, Modality] = {
 }  # fmt: skip
 MULTIFRAME = (ENHANCED_CT, ENHANCED_MR, LEGACY_CT, LEGACY_MR)
 _NUMBERS = (
-    "KVP", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
+    "KVP", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle",
+    "MagneticFieldStrength",
     "XRayTubeCurrent", "Exposure", "ReconstructionDiameter", "PixelBandwidth", "EchoTrainLength",
 )  # fmt: skip
 _CODES = {
@@ -45,17 +46,34 @@ _CODES = {
     "SequenceVariant": r"(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF)(/(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF))*",
     "MRAcquisitionType": r"2D|3D",
     "PatientPosition": r"[HF]F(S|P|DR|DL)",
-    "ConvolutionKernel": r"(STANDARD|SOFT|LUNG|DETAIL|EDGE|CHEST|BONE(PLUS)?|FC\d{2}|[BHIUTQJ][a-z]?\d{2}[a-z]?|[A-ELY][A-C]?)(/\d)?",
+    "ConvolutionKernel": r"(STANDARD|SOFT|LUNG|DETAIL|EDGE|CHEST|BONE(PLUS)?|FC\d{2}"
+    r"|[BHIUTQJ][a-z]?\d{2}[a-z]?|[A-ELY][A-C]?)(/\d)?",
 }
 _WANTED = (
-    *_NUMBERS, *_CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "DirectoryRecordSequence",
-    "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames",
+    *_NUMBERS, *_CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    "DirectoryRecordSequence",
+    "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "NumberOfFrames",
     "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "EffectiveEchoTime", "StackID", "ImageType",
-    "BurnedInAnnotation", "Laterality", "ImageLaterality", "FrameLaterality", "BodyPartExamined", "SeriesDescription",
-    "StudyDescription", "ProtocolName", "Manufacturer", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "EffectiveEchoTime",
+    "StackID", "ImageType",
+    "BurnedInAnnotation", "Laterality", "ImageLaterality", "FrameLaterality", "BodyPartExamined",
+    "SeriesDescription",
+    "StudyDescription", "ProtocolName", "Manufacturer", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-_MAKERS = ("SIEMENS", "GE", "PHILIPS", "CANON", "TOSHIBA", "HITACHI", "FUJI", "CURVEBEAM", "PLANMED", "UNITED IMAGING")
+_MAKERS = (
+    "SIEMENS",
+    "GE",
+    "PHILIPS",
+    "CANON",
+    "TOSHIBA",
+    "HITACHI",
+    "FUJI",
+    "CURVEBEAM",
+    "PLANMED",
+    "UNITED IMAGING",
+)
 
 
 Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
@@ -63,7 +81,7 @@ Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """How the pixels of a file are stored. `offset` is where uncompressed ones begin; none where they have to be decoded."""
+    """How the pixels of a file are stored. `offset` is where uncompressed ones begin, else none."""
 
     offset: int | None
     dtype: str
@@ -79,7 +97,7 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """One frame of one file. `name` may be shown to a user; `series`, `instance` and `reference` (UIDs) may not."""
+    """One frame of one file. Only `name` may be shown to a user, not the UIDs."""
 
     path: Path
     name: str
@@ -122,7 +140,8 @@ def read_folder(folder: Path, root: Path | None = None) -> Listing:
     Raises
     ------
     InputError
-        `path-outside` for a link that leads elsewhere, `dicom-truncated` for an empty or short ``.dcm`` file, `dicom-codec` for a compression nobody here can decode.
+        `path-outside` for a link that leads elsewhere, `dicom-truncated` for an empty or short ``.dcm`` file,
+        `dicom-codec` for a compression nobody here can decode.
     """
     files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     _check_links(folder, files, (root or folder).resolve())
@@ -138,7 +157,7 @@ def read_folder(folder: Path, root: Path | None = None) -> Listing:
 
 
 def _read(path: Path, name: str, known: Known) -> tuple[list[Slice], str]:
-    """Return the slices of one file, or why it is set aside; what breaks a parser is refused without its value."""
+    """Return the slices of one file, or why it is set aside; parser errors are refused without values."""
     try:
         dataset, stored, reason = _open(path, name)
         if dataset is None or stored is None:
@@ -172,7 +191,7 @@ def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str
     """Return the header of an image file, or why the file is set aside."""
     size = path.stat().st_size
     if size == 0 and path.suffix.lower() in {".dcm", ".ima"}:
-        raise _truncated(name, "0 bytes", "a DICOM file")
+        raise _truncated_error(name, "0 bytes", "a DICOM file")
     try:
         with path.open("rb") as file:
             dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
@@ -180,7 +199,7 @@ def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str
     except InvalidDicomError:
         return None, None, "not DICOM"
     except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise _truncated(name, f"{size} bytes", "a whole header") from error
+        raise _truncated_error(name, f"{size} bytes", "a whole header") from error
     if _kind(dataset) not in IMAGES:
         return None, None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
     if dataset.get("SamplesPerPixel", 1) != 1:
@@ -203,7 +222,7 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
     order = "<" if syntax.is_little_endian else ">"
     dtype = f"{order}{'i' if dataset.get('PixelRepresentation') == 1 else 'u'}{max(1, allocated // 8)}"
     shift = int(dataset.get("HighBit", bits - 1)) - bits + 1
-    if syntax.is_compressed and not syntax.is_deflated and not _decodable(syntax):
+    if syntax.is_compressed and not syntax.is_deflated and not _is_decodable(syntax):
         raise InputError(
             "dicom-codec",
             "compressed pixels without a decoder",
@@ -217,18 +236,18 @@ def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
     offset = start + (8 if syntax.is_implicit_VR else 12)
     need = rows * columns * (allocated // 8) * int(dataset.get("NumberOfFrames") or 1)
     if size - offset < need:
-        raise _truncated(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
+        raise _truncated_error(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
     return Stored(offset=offset, dtype=dtype, bits=bits, shift=shift)
 
 
-def _decodable(syntax: UID) -> bool:
+def _is_decodable(syntax: UID) -> bool:
     try:
         return bool(get_decoder(syntax).is_available)
-    except NotImplementedError:  # pydicom knows no decoder at all, as for video
+    except NotImplementedError:  # pydicom has no decoder, e.g. for video
         return False
 
 
-def _truncated(name: str, got: str, expected: str) -> InputError:
+def _truncated_error(name: str, got: str, expected: str) -> InputError:
     return InputError(
         "dicom-truncated",
         "a DICOM file is cut short",
@@ -244,8 +263,8 @@ def _slices(path: Path, name: str, dataset: FileDataset, stored: Stored, known: 
         yield _slice(_Origin(path=path, name=name, frame=None, stored=stored), (dataset,), dataset, known)
         return
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
-    for frame, own in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
-        groups = [item[0] for source in (own, shared) for item in _group_items(source)]
+    for frame, of_frame in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
+        groups = [item[0] for source in (of_frame, shared) for item in _group_items(source)]
         origin = _Origin(path=path, name=f"{name} frame {frame + 1}", frame=frame, stored=stored)
         yield _slice(origin, (*groups, dataset), dataset, known)
 
@@ -265,7 +284,8 @@ class _Origin:
 
 
 def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, known: Known) -> Slice:
-    """Return one slice; `sources` are looked through in order, so that a frame's own values come before shared ones.
+    """Return one slice; `sources` are looked through in order,
+    so that a frame's own values come before shared ones.
 
     `known` keeps the technique of each series and echo: it is looked up once, not in every slice.
     """
@@ -310,7 +330,7 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
 
 
 def _value(source: Dataset, keyword: str) -> object:
-    """Return the value of a tag, none where it is absent or no value of its kind (a name in place of a number)."""
+    """Return the value of a tag, none where it is absent or not of its kind (a name for a number)."""
     try:
         value: object = source.get(keyword)
     except (ValueError, TypeError, OverflowError):
@@ -347,11 +367,15 @@ def _padding(dataset: FileDataset) -> tuple[int, int] | None:
 
 def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:
     """Return the sides, L or R, that the header names in coded tags or as a whole word of a description."""
-    found = {str(get(tag) or "").upper()[:1] for tag in ("ImageLaterality", "FrameLaterality", "Laterality")} & {
+    found = {
+        str(get(tag) or "").upper()[:1] for tag in ("ImageLaterality", "FrameLaterality", "Laterality")
+    } & {
         "L",
         "R",
     }
-    texts = " ".join(str(dataset.get(tag, "")) for tag in ("SeriesDescription", "StudyDescription", "ProtocolName"))
+    texts = " ".join(
+        str(dataset.get(tag, "")) for tag in ("SeriesDescription", "StudyDescription", "ProtocolName")
+    )
     words = {word[0] for word in re.findall(r"[A-Z]+", texts.upper()) if word in {"LEFT", "RIGHT"}}
     return frozenset(found | (words if len(words) == 1 else set()))
 
@@ -359,7 +383,9 @@ def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]
 def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, str]:
     """Return allow-listed acquisition values; text only where it is one of the expected codes."""
     kept = {
-        name: f"{number:g}" for name in _NUMBERS if (number := _float(get(name))) is not None and math.isfinite(number)
+        name: f"{number:g}"
+        for name in _NUMBERS
+        if (number := _float(get(name))) is not None and math.isfinite(number)
     }
     for name, pattern in _CODES.items():
         text = "/".join(str(part) for part in _many(get(name)))

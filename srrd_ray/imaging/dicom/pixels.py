@@ -10,9 +10,9 @@ from scipy import interpolate
 
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
-from srrd_ray.imaging.dicom.decode import decode, frame_of
+from srrd_ray.imaging.dicom.decode import decode, select_frame
 from srrd_ray.imaging.dicom.files import Slice
-from srrd_ray.imaging.dicom.series import Stack, orthogonal
+from srrd_ray.imaging.dicom.series import Stack, orthogonalize
 from srrd_ray.imaging.source import AIR_HU, Note, Pixels
 
 _LOWEST_HU = -1024
@@ -35,10 +35,10 @@ def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tu
         frames = list(group)
         stored = decode(frames[0])
         for item in frames:
-            values[order[id(item)]], count = _physical(item, frame_of(item, stored), whole=whole)
+            values[order[id(item)]], count = _physical(item, select_frame(item, stored), whole=whole)
             padded += count
     notes = _notes(stack, padded)
-    return _resampled(stack, values), notes
+    return _resample(stack, values), notes
 
 
 def _is_whole(item: Slice) -> bool:
@@ -52,7 +52,7 @@ def _is_whole(item: Slice) -> bool:
 
 def _physical(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple[Pixels, int]:
     """Return HU or signal, and how many voxels were padding."""
-    values = _rescaled(item, stored, whole=whole)
+    values = _rescale(item, stored, whole=whole)
     fill = AIR_HU if item.modality == "ct" else 0
     padded = 0
     if item.padding is not None:
@@ -66,7 +66,7 @@ def _physical(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple
     return values, padded
 
 
-def _rescaled(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels:
+def _rescale(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels:
     slope, intercept = item.slope or 1.0, item.intercept or 0.0
     if whole:
         values = stored.astype(np.int16)
@@ -83,37 +83,41 @@ def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
     notes = []
     if padded:
         fill = f"{AIR_HU} HU" if stack.modality == "ct" else "0"
-        notes.append(Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}"))
+        notes.append(
+            Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}")
+        )
     if stack.slices[0].inverted:
         done = "Hounsfield units are unaffected" if stack.modality == "ct" else "signal inverted"
         notes.append(Note(severity="FIX", code="dicom-monochrome1", message=f"MONOCHROME1: {done}"))
     return tuple(notes)
 
 
-def _resampled(stack: Stack, values: Pixels) -> Volume[np.int16] | Volume[np.float32]:
-    if not stack.places and not stack.tilted and values.dtype == np.int16:
+def _resample(stack: Stack, values: Pixels) -> Volume[np.int16] | Volume[np.float32]:
+    if not stack.resample_from_mm and not stack.tilted and values.dtype == np.int16:
         return Volume(array=values.astype(np.int16, copy=False), geometry=stack.geometry)
     fill = float(AIR_HU) if stack.modality == "ct" else 0.0
     geometry = stack.geometry
-    if stack.places:
-        values, geometry = _even(values, geometry, np.array(stack.places))
+    if stack.resample_from_mm:
+        values, geometry = _resample_evenly(values, geometry, np.array(stack.resample_from_mm))
     volume = Volume(array=values.astype(np.float32, copy=False), geometry=geometry)
     if stack.tilted:
-        volume = volume.onto(orthogonal(geometry), fill=fill)
+        volume = volume.resample_onto(orthogonalize(geometry), fill=fill)
     return compact(volume)
 
 
-def _even(values: Pixels, geometry: Geometry, places: NDArray[np.float64]) -> tuple[NDArray[np.float32], Geometry]:
-    """Return slices interpolated linearly at even steps of the smallest gap between `places` (mm)."""
-    step = float(np.diff(places).min())
-    wanted = np.arange(places[0], places[-1] + 1e-6, step)
-    sampled = interpolate.interp1d(places, values, axis=0, copy=False, bounds_error=False, fill_value="extrapolate")(
-        wanted
-    )
+def _resample_evenly(
+    values: Pixels, geometry: Geometry, positions_mm: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], Geometry]:
+    """Return slices interpolated linearly at even steps of the smallest gap between `positions_mm` (mm)."""
+    step = float(np.diff(positions_mm).min())
+    wanted = np.arange(positions_mm[0], positions_mm[-1] + 1e-6, step)
+    sampled = interpolate.interp1d(
+        positions_mm, values, axis=0, copy=False, bounds_error=False, fill_value="extrapolate"
+    )(wanted)
     affine = geometry.affine
-    along = affine[:3, 2] * (len(places) - 1) / (places[-1] - places[0])
+    along = affine[:3, 2] * (len(positions_mm) - 1) / (positions_mm[-1] - positions_mm[0])
     affine[:3, 2] = along * step
-    return sampled.astype(np.float32), Geometry.make((len(wanted), *geometry.shape[1:]), affine)
+    return sampled.astype(np.float32), Geometry.from_affine((len(wanted), *geometry.shape[1:]), affine)
 
 
 def compact(volume: Volume[np.float32]) -> Volume[np.int16] | Volume[np.float32]:

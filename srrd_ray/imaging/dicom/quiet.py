@@ -24,9 +24,10 @@ _READERS = _Readers()
 
 @contextmanager
 def unvalidated() -> Iterator[None]:
-    """Switch pydicom's validation of values off while any thread is in the block: its warnings repeat values, maybe a name.
+    """Switch pydicom's validation of values off while any thread is in the block:
+    its warnings repeat values, maybe a name.
 
-    The setting is one for the whole process, so the first thread switches it and the last one switches it back.
+    The setting is global to the process: the first thread switches it off and the last one on again.
     """
     settings = pydicom.config.settings
     with _READERS.lock:

@@ -1,4 +1,4 @@
-"""DICOM segmentations as masks on the grid of the image that they were drawn on."""
+"""DICOM segmentations as masks on the grid of the image they belong to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def read_segmentation(path: Path, like: Geometry) -> Volume[np.bool_]:
     numbers = {int(item.SegmentNumber) for item in dataset.get("SegmentSequence", [])}
     if len(numbers) != 1:
         raise InputError(
-            "mask-values", "a mask has one segment", where=path.name, got=f"segments {sorted(numbers)}", expected="one"
+            "mask-values",
+            "a mask has one segment",
+            where=path.name,
+            got=f"segments {sorted(numbers)}",
+            expected="one",
         )
     try:
         frames = np.asarray(dataset.pixel_array).reshape(-1, int(dataset.Rows), int(dataset.Columns))
@@ -81,7 +85,10 @@ def _plane(path: Path, dataset: FileDataset, groups: Dataset, like: Geometry, sh
             "mask-grid",
             "the mask lies on another grid than its image",
             where=path.name,
-            got=f"frame of {shape} at slice {index[0, 0]:.2f}, offset {np.round(index[0, 1:], 2).tolist()} voxels",
+            got=(
+                f"frame of {shape} at slice {index[0, 0]:.2f}, offset {np.round(index[0, 1:], 2).tolist()} "
+                f"voxels"
+            ),
             expected=f"frames of {like.shape[1:]} on slices 0 to {like.shape[0] - 1}",
         )
     return k

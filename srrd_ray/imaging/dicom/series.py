@@ -1,6 +1,7 @@
 """A DICOM folder as one stack of slices: chosen by a stated rule, checked for every gap, its geometry exact.
 
-Slices are ordered by position alone; which stack of several is meant, `srrd_ray.imaging.dicom.choice` decides.
+Slices are ordered by position alone; which stack of several is meant,
+`srrd_ray.imaging.dicom.choice` decides.
 """
 
 from __future__ import annotations
@@ -16,25 +17,46 @@ from numpy.typing import NDArray
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
-from srrd_ray.imaging.dicom.choice import choose
-from srrd_ray.imaging.dicom.decode import stored_values
+from srrd_ray.imaging.dicom.choice import choose_stack
+from srrd_ray.imaging.dicom.decode import read_stored_values
 from srrd_ray.imaging.dicom.files import Listing, Slice, read_folder
-from srrd_ray.imaging.source import MAX_SPACING_MM, MIN_SLICES, Note, ReadRules, check_grid, check_memory, spacing_error
+from srrd_ray.imaging.source import (
+    MAX_SPACING_MM,
+    MIN_SLICES,
+    Note,
+    ReadRules,
+    check_grid,
+    check_memory,
+    spacing_error,
+)
 
 JITTER = 0.01
 TILT_DEGREES = 0.1
-KNEE_PARTS = {"", "KNEE", "LKNEE", "RKNEE", "KNEELEFT", "KNEERIGHT", "EXTREMITY", "LEG", "LOWEREXTREMITY", "LOWERLIMB"}
+KNEE_PARTS = {
+    "",
+    "KNEE",
+    "LKNEE",
+    "RKNEE",
+    "KNEELEFT",
+    "KNEERIGHT",
+    "EXTREMITY",
+    "LEG",
+    "LOWEREXTREMITY",
+    "LOWERLIMB",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """Checked slices in order of position. `geometry` may be sheared (`tilted`) or skip positions (`gaps_mm`)."""
+    """Checked slices in order of position. `geometry` may be sheared
+    (`tilted`) or skip positions (`gaps_mm`).
+    """
 
     slices: tuple[Slice, ...]
     geometry: Geometry
     modality: Modality
     tilted: bool
-    places: tuple[float, ...]
+    resample_from_mm: tuple[float, ...]
     notes: tuple[Note, ...]
 
 
@@ -44,48 +66,61 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
     Raises
     ------
     InputError
-        `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`, `spacing-invalid` or `image-too-large`.
+        `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`,
+        `spacing-invalid` or `image-too-large`.
     """
     listing = read_folder(folder)
-    chosen, notes = choose(folder, listing, modality)
+    chosen, notes = choose_stack(folder, listing, modality)
     chosen, copies = _drop_copies(chosen)
     _check_header(folder, chosen, side)
     ordered, distances, more = _order(folder, chosen)
     check_memory((len(ordered), *_shape(ordered)), 4, rules, folder.name)
     geometry, tilt_mm = _geometry(ordered, distances)
     check_grid(geometry.shape, geometry, folder.name)
-    places, spacing_notes = _check_spacing(folder, ordered, distances, rules)
+    resample_from_mm, spacing_notes = _check_spacing(folder, ordered, distances, rules)
     tilt_notes = _check_tilt(folder, tilt_mm, distances, rules)
     return Stack(
         slices=ordered,
         geometry=geometry,
         modality=ordered[0].modality,
         tilted=bool(tilt_notes),
-        places=places,
-        notes=(*_ignored(listing), *notes, *copies, *more, *spacing_notes, *tilt_notes, *_flags(ordered)),
+        resample_from_mm=resample_from_mm,
+        notes=(
+            *_note_ignored(listing),
+            *notes,
+            *copies,
+            *more,
+            *spacing_notes,
+            *tilt_notes,
+            *_flags(ordered),
+        ),
     )
 
 
 def _drop_copies(stack: list[Slice]) -> tuple[list[Slice], tuple[Note, ...]]:
     """Drop second copies of one SOP instance."""
-    seen: dict[str, Slice] = {}
+    by_instance: dict[str, Slice] = {}
     for item in stack:
-        if item.instance in seen and not _same_pixels(seen[item.instance], item):
-            raise _two_images(seen[item.instance], item, "two files of one SOP instance differ")
-        seen.setdefault(item.instance, item)
-    dropped = len(stack) - len(seen)
+        if item.instance in by_instance and not _same_pixels(by_instance[item.instance], item):
+            raise _two_images_error(by_instance[item.instance], item, "two files of one SOP instance differ")
+        by_instance.setdefault(item.instance, item)
+    dropped = len(stack) - len(by_instance)
     if not dropped:
         return stack, ()
-    note = Note(severity="FIX", code="dicom-copy", message=f"{dropped} second copies of the same instance left out")
-    return list(seen.values()), (note,)
+    note = Note(
+        severity="FIX", code="dicom-copy", message=f"{dropped} second copies of the same instance left out"
+    )
+    return list(by_instance.values()), (note,)
 
 
 def _same_pixels(a: Slice, b: Slice) -> bool:
-    hashes = [hashlib.sha256(np.ascontiguousarray(stored_values(item)).tobytes()).digest() for item in (a, b)]
+    hashes = [
+        hashlib.sha256(np.ascontiguousarray(read_stored_values(item)).tobytes()).digest() for item in (a, b)
+    ]
     return hashes[0] == hashes[1]
 
 
-def _two_images(a: Slice, b: Slice, what: str) -> InputError:
+def _two_images_error(a: Slice, b: Slice, what: str) -> InputError:
     return InputError(
         "dicom-duplicate-position",
         what,
@@ -121,7 +156,9 @@ def _check_same(folder: Path, stack: list[Slice]) -> None:
     spacing = stack[0].spacing or ()
     if not all(np.isfinite(v) and 0 < v <= MAX_SPACING_MM for v in spacing):
         raise spacing_error(folder.name, list(spacing))
-    common = max({(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack))
+    common = max(
+        {(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack)
+    )
     odd = [s for s in stack if (s.shape, s.spacing) != common]
     if odd:
         raise InputError(
@@ -177,25 +214,35 @@ def _check_knee(folder: Path, stack: list[Slice], side: Side | None) -> None:
         )
 
 
-def _order(folder: Path, stack: list[Slice]) -> tuple[tuple[Slice, ...], NDArray[np.float64], tuple[Note, ...]]:
+def _order(
+    folder: Path, stack: list[Slice]
+) -> tuple[tuple[Slice, ...], NDArray[np.float64], tuple[Note, ...]]:
     """Return slices by position along their common normal, one a position, and those positions in mm."""
     normal = _normal(stack[0])
-    placed = sorted(((float(np.dot(normal, s.position or ())), s) for s in stack), key=lambda pair: pair[0])
-    step = float(np.median(np.diff([place for place, _ in placed])))
-    kept = [placed[0]]
-    for place, item in placed[1:]:
-        if place - kept[-1][0] > max(1e-3, 0.01 * abs(step)):
-            kept.append((place, item))
+    by_position = sorted(
+        ((float(np.dot(normal, s.position or ())), s) for s in stack), key=lambda pair: pair[0]
+    )
+    step = float(np.median(np.diff([position_mm for position_mm, _ in by_position])))
+    kept = [by_position[0]]
+    for position_mm, item in by_position[1:]:
+        if position_mm - kept[-1][0] > max(1e-3, 0.01 * abs(step)):
+            kept.append((position_mm, item))
         elif not _same_pixels(kept[-1][1], item):
-            raise _two_images(kept[-1][1], item, "two different images at one position")
+            raise _two_images_error(kept[-1][1], item, "two different images at one position")
     if len(kept) < MIN_SLICES:
         raise InputError(
             "dicom-too-few-slices", "too few distinct positions", where=folder.name, got=str(len(kept)),
             expected=f"at least {MIN_SLICES}",
         )  # fmt: skip
     dropped = len(stack) - len(kept)
-    note = Note(severity="FIX", code="dicom-duplicate-position", message=f"{dropped} identical slices left out")
-    return tuple(s for _, s in kept), np.array([place for place, _ in kept]), (note,) if dropped else ()
+    note = Note(
+        severity="FIX", code="dicom-duplicate-position", message=f"{dropped} identical slices left out"
+    )
+    return (
+        tuple(s for _, s in kept),
+        np.array([position_mm for position_mm, _ in kept]),
+        (note,) if dropped else (),
+    )
 
 
 def _normal(item: Slice) -> NDArray[np.float64]:
@@ -219,13 +266,15 @@ def _geometry(stack: Sequence[Slice], distances: NDArray[np.float64]) -> tuple[G
     affine[:3, 2] = (last - first) / (len(stack) - 1)
     affine[:3, 3] = first
     sideways = (last - first) - _normal(stack[0]) * (distances[-1] - distances[0])
-    return Geometry.make((len(stack), *_shape(stack)), affine), float(np.linalg.norm(sideways))
+    return Geometry.from_affine((len(stack), *_shape(stack)), affine), float(np.linalg.norm(sideways))
 
 
 def _check_spacing(
     folder: Path, stack: Sequence[Slice], distances: NDArray[np.float64], rules: ReadRules
 ) -> tuple[tuple[float, ...], tuple[Note, ...]]:
-    """Return the places to resample (none where the spacing is even), refusing gaps and uneven spacing by default."""
+    """Return the positions (mm) to resample from (none where the spacing is even);
+    refuse gaps and uneven spacing by default.
+    """
     gaps = np.diff(distances)
     step = float(np.median(gaps))
     if not 0 < step <= MAX_SPACING_MM:
@@ -240,12 +289,17 @@ def _check_spacing(
         )
         return (), (note,) if worst > 1e-3 else ()
     if rules.irregular_spacing == "resample":
-        text = f"{len(stack)} uneven slices (gaps {gaps.min():.4g} to {gaps.max():.4g} mm) resampled to {gaps.min():.4g} mm"
-        return tuple(distances.tolist()), (Note(severity="FIX", code="dicom-spacing-irregular", message=text),)
-    raise _uneven(folder, gaps, step)
+        text = (
+            f"{len(stack)} uneven slices (gaps {gaps.min():.4g} to {gaps.max():.4g} mm) resampled to "
+            f"{gaps.min():.4g} mm"
+        )
+        return tuple(distances.tolist()), (
+            Note(severity="FIX", code="dicom-spacing-irregular", message=text),
+        )
+    raise _uneven_error(folder, gaps, step)
 
 
-def _uneven(folder: Path, gaps: NDArray[np.float64], step: float) -> InputError:
+def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float) -> InputError:
     wide = np.flatnonzero(np.abs(gaps - step) > JITTER * step)
     whole = np.abs(gaps[wide] / step - np.rint(gaps[wide] / step)) < 0.05
     todo = "Export the series again, or set irregular_spacing to resample."
@@ -269,8 +323,12 @@ def _uneven(folder: Path, gaps: NDArray[np.float64], step: float) -> InputError:
     )
 
 
-def _check_tilt(folder: Path, tilt_mm: float, distances: NDArray[np.float64], rules: ReadRules) -> tuple[Note, ...]:
-    """Accept what rounding of the header explains (1 % of a slice over the stack, or 0.1°); else resample or refuse."""
+def _check_tilt(
+    folder: Path, tilt_mm: float, distances: NDArray[np.float64], rules: ReadRules
+) -> tuple[Note, ...]:
+    """Accept what rounding of the header explains (1 % of a slice over the stack, or 0.1°);
+    else resample or refuse.
+    """
     height = float(distances[-1] - distances[0])
     degrees = float(np.degrees(np.arctan2(tilt_mm, height)))
     if degrees <= TILT_DEGREES:
@@ -288,7 +346,7 @@ def _check_tilt(folder: Path, tilt_mm: float, distances: NDArray[np.float64], ru
     )
 
 
-def _ignored(listing: Listing) -> tuple[Note, ...]:
+def _note_ignored(listing: Listing) -> tuple[Note, ...]:
     if not listing.ignored:
         return ()
     text = ", ".join(f"{count} × {reason}" for reason, count in listing.ignored.items())
@@ -299,7 +357,11 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
     notes = []
     if any(s.burned_in for s in stack):
         notes.append(
-            Note(severity="FLAG", code="dicom-burned-in", message="BurnedInAnnotation is YES: pixels may show a name")
+            Note(
+                severity="FLAG",
+                code="dicom-burned-in",
+                message="BurnedInAnnotation is YES: pixels may show a name",
+            )
         )
     if len({(s.slope, s.intercept) for s in stack}) > 1:
         notes.append(
@@ -312,14 +374,16 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def orthogonal(geometry: Geometry) -> Geometry:
-    """Return the grid with slices stacked at right angles that covers a sheared `geometry`, same spacing in plane."""
+def orthogonalize(geometry: Geometry) -> Geometry:
+    """Return the grid with slices stacked at right angles that covers a sheared `geometry`,
+    same spacing in plane.
+    """
     affine = geometry.affine
     x, y = affine[:3, 0], affine[:3, 1]
     normal = np.cross(x, y) / np.linalg.norm(np.cross(x, y))
     straight = affine.copy()
     straight[:3, 2] = normal * np.dot(affine[:3, 2], normal)
-    grid = Geometry.make(geometry.shape, straight)
+    grid = Geometry.from_affine(geometry.shape, straight)
     reach = grid.lps_to_index(geometry.corners_lps())
     low, high = np.floor(reach.min(axis=0) + 1e-6).astype(int), np.ceil(reach.max(axis=0) - 1e-6).astype(int)
     a, b, c = (int(v) for v in low)
@@ -329,4 +393,4 @@ def orthogonal(geometry: Geometry) -> Geometry:
 
 def without_pixels(stack: Stack) -> Stack:
     """Return the stack with the geometry that its image will have after resampling."""
-    return replace(stack, geometry=orthogonal(stack.geometry)) if stack.tilted else stack
+    return replace(stack, geometry=orthogonalize(stack.geometry)) if stack.tilted else stack

@@ -1,7 +1,8 @@
-"""One volume as a classic DICOM series: a file a slice, every attribute that the modules of CT and MR images demand.
+"""One volume as a classic DICOM series: a file a slice, every attribute that
+the modules of CT and MR images demand.
 
-Written are CT Image Storage and MR Image Storage (DICOM PS3.3 A.3 and A.4). UIDs are derived from names and content, so that
-the same volume gives the same files.
+Written are CT Image Storage and MR Image Storage (DICOM PS3.3 A.3 and A.4).
+UIDs are derived from names and content, so that the same volume gives the same files.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from srrd_ray.storage.atomic import replacing
 MAKER = "SRRD-RAY"
 Tag: TypeAlias = str | int | float | tuple[str, ...]
 PATIENT_AND_STUDY = (
-    "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
+    "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID",
+    "AccessionNumber",
     "PositionReferenceIndicator",
 )  # fmt: skip
 """Attributes that must be there and may be empty: no image of this package has anything to say in them."""
@@ -40,7 +42,7 @@ UNKNOWN_SEQUENCE = {"ScanningSequence": "RM", "SequenceVariant": "NONE"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeriesHeader:
-    """What a series says beside its voxels.
+    """The header of a series.
 
     Parameters
     ----------
@@ -65,7 +67,9 @@ class SeriesHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StoredPixels:
-    """Whole numbers (slice, row, column) of 16 bits, how many of them count, and the way back to the volume's values."""
+    """Whole numbers (slice, row, column) of 16 bits, how many of them count,
+    and the way back to the volume's values.
+    """
 
     values: NDArray[np.int16] | NDArray[np.uint16]
     bits: int = 16
@@ -75,42 +79,50 @@ class StoredPixels:
 
 def write_series(folder: Path, header: SeriesHeader, pixels: StoredPixels, geometry: Geometry) -> Path:
     """Return `folder`, which then holds one file a slice; it is whole or absent."""
-    with replacing(folder) as beside:
-        beside.mkdir(parents=True)
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
         for k in range(geometry.shape[0]):
-            dataset = _empty(header, k)
-            _say(dataset, header)
-            _place(dataset, geometry, k, header.technique)
-            _fill(dataset, pixels, k, rescaled=header.modality == "ct" or (pixels.slope, pixels.intercept) != (1, 0))
-            dataset.save_as(beside / f"IM{k + 1:05d}.dcm", enforce_file_format=True)
+            dataset = _new_dataset(header, k)
+            _set_attributes(dataset, header)
+            _set_position(dataset, geometry, k, header.technique)
+            _set_pixels(
+                dataset,
+                pixels,
+                k,
+                rescaled=header.modality == "ct" or (pixels.slope, pixels.intercept) != (1, 0),
+            )
+            dataset.save_as(temporary / f"IM{k + 1:05d}.dcm", enforce_file_format=True)
     return folder
 
 
-def uid_of(*words: str) -> UID:
-    """Return the UID that stands for `words`, always the same."""
-    return generate_uid(entropy_srcs=list(words))
+def make_uid(*parts: str) -> UID:
+    """Return the UID derived from `parts`, always the same."""
+    return generate_uid(entropy_srcs=list(parts))
 
 
-def decimal(value: float) -> str:
+def to_decimal_string(value: float) -> str:
     """Return a number as a decimal string: at most 16 characters, as many digits as they hold."""
     return str(format_number_as_ds(float(value) + 0.0))
 
 
-def _empty(header: SeriesHeader, k: int) -> FileDataset:
+def _new_dataset(header: SeriesHeader, k: int) -> FileDataset:
     """Return a file of slice `k` with its identity alone."""
-    kind, instance = CT if header.modality == "ct" else MR, uid_of(*header.series, f"instance {k}")
+    kind, instance = CT if header.modality == "ct" else MR, make_uid(*header.series, f"instance {k}")
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, instance
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = kind, instance
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid_of(*header.study), uid_of(*header.series, "series")
-    dataset.FrameOfReferenceUID = uid_of(*header.frame, "frame of reference")
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (
+        make_uid(*header.study),
+        make_uid(*header.series, "series"),
+    )
+    dataset.FrameOfReferenceUID = make_uid(*header.frame, "frame of reference")
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = header.modality.upper(), 1, k + 1
     return dataset
 
 
-def _say(dataset: FileDataset, header: SeriesHeader) -> None:
+def _set_attributes(dataset: FileDataset, header: SeriesHeader) -> None:
     """Fill in patient, equipment and technique."""
     for keyword in (*PATIENT_AND_STUDY, *MAY_BE_EMPTY[header.modality]):
         setattr(dataset, keyword, None)
@@ -127,28 +139,33 @@ def _say(dataset: FileDataset, header: SeriesHeader) -> None:
 def _value(value: Tag) -> str | int | list[str]:
     match value:
         case float():
-            return decimal(value)
+            return to_decimal_string(value)
         case tuple():
             return list(value)
         case _:
             return value
 
 
-def _place(dataset: FileDataset, geometry: Geometry, k: int, technique: Mapping[str, Tag]) -> None:
+def _set_position(dataset: FileDataset, geometry: Geometry, k: int, technique: Mapping[str, Tag]) -> None:
     affine, (dz, dy, dx) = geometry.affine, geometry.spacing_mm
-    dataset.ImagePositionPatient = [decimal(v) for v in geometry.index_to_lps((k, 0, 0))]
-    dataset.ImageOrientationPatient = [decimal(v) for v in (*(affine[:3, 0] / dx), *(affine[:3, 1] / dy))]
-    dataset.PixelSpacing = [decimal(dy), decimal(dx)]
+    dataset.ImagePositionPatient = [to_decimal_string(v) for v in geometry.index_to_lps((k, 0, 0))]
+    dataset.ImageOrientationPatient = [
+        to_decimal_string(v) for v in (*(affine[:3, 0] / dx), *(affine[:3, 1] / dy))
+    ]
+    dataset.PixelSpacing = [to_decimal_string(dy), to_decimal_string(dx)]
     if "SliceThickness" not in technique:
-        dataset.SliceThickness = decimal(dz)
+        dataset.SliceThickness = to_decimal_string(dz)
     dataset.Rows, dataset.Columns = geometry.shape[1:]
 
 
-def _fill(dataset: FileDataset, pixels: StoredPixels, k: int, *, rescaled: bool) -> None:
+def _set_pixels(dataset: FileDataset, pixels: StoredPixels, k: int, *, rescaled: bool) -> None:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, pixels.bits, pixels.bits - 1
     dataset.PixelRepresentation = int(pixels.values.dtype.kind == "i")
     if rescaled:
-        dataset.RescaleIntercept, dataset.RescaleSlope = decimal(pixels.intercept), decimal(pixels.slope)
+        dataset.RescaleIntercept, dataset.RescaleSlope = (
+            to_decimal_string(pixels.intercept),
+            to_decimal_string(pixels.slope),
+        )
         dataset.RescaleType = "HU" if dataset.Modality == "CT" else "US"
     dataset.PixelData = pixels.values[k].astype(pixels.values.dtype.newbyteorder("<"), copy=False).tobytes()

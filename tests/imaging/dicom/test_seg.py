@@ -58,7 +58,12 @@ def folder(tmp_path: Path) -> Path:
     makers.series(tmp_path / "ct", geometry=grid(OBLIQUE))
     for file in (tmp_path / "ct").iterdir():
         dataset = dcmread(file)
-        dataset.StudyID, dataset.StudyTime, dataset.SeriesNumber, dataset.PatientAge = "1", "120000", 1, "050Y"
+        dataset.StudyID, dataset.StudyTime, dataset.SeriesNumber, dataset.PatientAge = (
+            "1",
+            "120000",
+            1,
+            "050Y",
+        )
         dataset.PositionReferenceIndicator = ""
         dataset.save_as(file)
     return tmp_path / "ct"

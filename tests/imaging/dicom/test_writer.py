@@ -7,7 +7,13 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from srrd_ray.core.records import Modality
-from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, decimal, uid_of, write_series
+from srrd_ray.imaging.dicom.writer import (
+    SeriesHeader,
+    StoredPixels,
+    make_uid,
+    to_decimal_string,
+    write_series,
+)
 from srrd_ray.imaging.images import read_image
 from srrd_ray.storage.file_hash import hash_file
 from tests.imaging.makers import OBLIQUE, SHAPE, grid
@@ -34,7 +40,9 @@ def first(folder: Path) -> FileDataset:
 
 
 @pytest.mark.parametrize(("modality", "iod"), [("ct", "ct-image"), ("mr", "mr-image")])
-def test_every_attribute_that_the_standard_demands_is_there(modality: Modality, iod: str, tmp_path: Path) -> None:
+def test_every_attribute_that_the_standard_demands_is_there(
+    modality: Modality, iod: str, tmp_path: Path
+) -> None:
     image = first(write_series(tmp_path / "s", header(modality), StoredPixels(values=STORED), grid(OBLIQUE)))
     for module in get_iod_module_map()[iod]:
         if module["usage"] != "M":
@@ -72,18 +80,20 @@ def test_magnitudes_of_mr_are_stored_without_a_scale(tmp_path: Path) -> None:
 
 def test_technique_is_written_in_the_form_of_its_tags(tmp_path: Path) -> None:
     technique = {"KVP": 120.0, "SliceThickness": 0.75, "ConvolutionKernel": "BONE", "AcquisitionNumber": 1}
-    image = first(write_series(tmp_path / "s", header("ct", technique=technique), StoredPixels(values=STORED), grid()))
+    image = first(
+        write_series(tmp_path / "s", header("ct", technique=technique), StoredPixels(values=STORED), grid())
+    )
     assert (image["KVP"].VR, image.KVP, image.SliceThickness) == ("DS", 120, 0.75)
     assert (image.ConvolutionKernel, image["AcquisitionNumber"].VR) == ("BONE", "IS")
 
 
 @pytest.mark.parametrize("value", [-1 / 3, 1e-17 / 3, -123456.7890123456, 0.2188, -0.0])
 def test_decimal_strings_fit_their_sixteen_characters(value: float) -> None:
-    assert len(decimal(value)) <= 16
-    assert float(decimal(value)) == pytest.approx(value, rel=1e-8, abs=1e-20)
+    assert len(to_decimal_string(value)) <= 16
+    assert float(to_decimal_string(value)) == pytest.approx(value, rel=1e-8, abs=1e-20)
 
 
 def test_uids_follow_from_words_alone() -> None:
-    assert uid_of("a", "b") == uid_of("a", "b")
-    assert uid_of("a", "b") != uid_of("b", "a")
-    assert uid_of("a").is_valid
+    assert make_uid("a", "b") == make_uid("a", "b")
+    assert make_uid("a", "b") != make_uid("b", "a")
+    assert make_uid("a").is_valid

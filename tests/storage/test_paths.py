@@ -21,10 +21,10 @@ from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
-from srrd_ray.storage import objects, omezarr, patch_store, places
+from srrd_ray.storage import objects, omezarr, patch_store, paths
 from srrd_ray.storage.atomic import replacing, write_text
 from srrd_ray.storage.file_hash import hash_file
-from srrd_ray.storage.places import cached_listing, local_copy, modified_times, parse_path, remove_tree
+from srrd_ray.storage.paths import cached_listing, local_copy, modified_times, parse_path, remove_tree
 from srrd_ray.storage.tables import read_table, write_table
 from srrd_ray.storage.weights import load_tensors, save_tensors
 from tests.imaging import makers
@@ -37,7 +37,7 @@ TABLE = pd.DataFrame({"participant": ["A1", "B2"], "BV/TV": [0.25, None]})
 
 def volume(seed: int = 0) -> Volume[np.int16]:
     array = np.random.default_rng(seed).integers(-1000, 2000, SHAPE).astype(np.int16)
-    return Volume(array=array, geometry=Geometry.aligned(SHAPE, (1.0, 0.5, 0.5), (0, 0, 0)))
+    return Volume(array=array, geometry=Geometry.axis_aligned(SHAPE, (1.0, 0.5, 0.5), (0, 0, 0)))
 
 
 def write_ct(path: Path, seed: int = 0) -> None:
@@ -46,7 +46,7 @@ def write_ct(path: Path, seed: int = 0) -> None:
 
 def copy_up(local: Path, to: Path) -> Path:
     """Copy a folder into a store."""
-    assert isinstance(to, places.ObjectPath)
+    assert isinstance(to, paths.ObjectPath)
     files = [file for file in sorted(local.rglob("*")) if file.is_file()]
     objects.upload(to.bucket, [(file, to.prefix + file.relative_to(local).as_posix()) for file in files])
     return to
@@ -54,7 +54,9 @@ def copy_up(local: Path, to: Path) -> Path:
 
 def contents(path: Path) -> dict[str, bytes]:
     with local_copy(path) as here:
-        return {p.relative_to(here).as_posix(): p.read_bytes() for p in sorted(here.rglob("*")) if p.is_file()}
+        return {
+            p.relative_to(here).as_posix(): p.read_bytes() for p in sorted(here.rglob("*")) if p.is_file()
+        }
 
 
 def test_a_place_reads_as_a_path_does(bucket: Path, tmp_path: Path) -> None:
@@ -69,9 +71,24 @@ def test_a_place_reads_as_a_path_does(bucket: Path, tmp_path: Path) -> None:
         with (root / "b" / "two.json").open("rb") as raw:
             raw.seek(-2, os.SEEK_END)
             assert raw.read() == "twö\n".encode()[-2:]
-        assert [(root / name).is_file() for name in ("one.json", "b", "none", "b/two")] == [True, False, False, False]
-        assert [(root / name).is_dir() for name in ("one.json", "b", "none", "b/two")] == [False, True, False, False]
-        assert [(root / name).exists() for name in ("one.json", "b", "none", "b/two")] == [True, True, False, False]
+        assert [(root / name).is_file() for name in ("one.json", "b", "none", "b/two")] == [
+            True,
+            False,
+            False,
+            False,
+        ]
+        assert [(root / name).is_dir() for name in ("one.json", "b", "none", "b/two")] == [
+            False,
+            True,
+            False,
+            False,
+        ]
+        assert [(root / name).exists() for name in ("one.json", "b", "none", "b/two")] == [
+            True,
+            True,
+            False,
+            False,
+        ]
         assert sorted(p.name for p in root.iterdir()) == ["b", "one.json"]
         assert [p.relative_to(root).as_posix() for p in sorted(root.glob("*/t*.json"))] == ["b/two.json"]
         assert [p.name for p in root.glob("o*")] == ["one.json"]
@@ -182,7 +199,9 @@ def test_an_upload_that_breaks_off_shows_nothing(
     bucket: Path, s3: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(method: str, path: str) -> HTTPStatus | None:
-        return HTTPStatus.FORBIDDEN if method == "PUT" and ("partNumber=2" in path or "/0/c/" in path) else None
+        return (
+            HTTPStatus.FORBIDDEN if method == "PUT" and ("partNumber=2" in path or "/0/c/" in path) else None
+        )
 
     monkeypatch.setattr(objects, "PART_BYTES", 5 * 2**20)
     with s3.failing(refuse):
@@ -200,13 +219,15 @@ def test_an_upload_that_breaks_off_shows_nothing(
 @pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_no_volume(bucket: Path, s3: ObjectStore) -> None:
     code = (
-        "from pathlib import Path; from srrd_ray.storage.places import parse_path; from tests.storage.test_places import write_ct\n"
+        "from pathlib import Path; from srrd_ray.storage.paths import parse_path; from tests.storage.test_paths import write_ct\n"
         f"write_ct(parse_path(Path({str(bucket)!r})) / 'ct.ome.zarr')"
     )
     writer = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2])
 
     def kill(method: str, _: str) -> HTTPStatus | None:
-        if method == "PUT" and any(True for _ in bucket.rglob("*")):  # something is up, and not the root, which is last
+        if method == "PUT" and any(
+            True for _ in bucket.rglob("*")
+        ):  # something is up, and not the root, which is last
             writer.kill()
             return HTTPStatus.INTERNAL_SERVER_ERROR
         return None
@@ -230,7 +251,11 @@ def test_a_lost_or_torn_object_is_found(bucket: Path, damage: str, code: str) ->
         shard.unlink()
     else:
         middle = len(held) // 3
-        torn = held[:middle] if damage == "short" else held[:middle] + bytes([held[middle] ^ 1]) + held[middle + 1 :]
+        torn = (
+            held[:middle]
+            if damage == "short"
+            else held[:middle] + bytes([held[middle] ^ 1]) + held[middle + 1 :]
+        )
         objects.write(bucket.parts[1], "ct.ome.zarr/0/c/0/0/0", torn)
     with pytest.raises(StoreError, match=code):
         omezarr.read_volume(bucket / "ct.ome.zarr")
@@ -273,13 +298,15 @@ def test_one_listing_answers_as_the_store_would(bucket: Path) -> None:
     write_ct(bucket / "run" / "ct.ome.zarr")
     names = ("a", "a/b.json", "a/none", "ct.ome.zarr", "none", "ct.ome.zarr/0")
     asked = [((bucket / "run" / n).is_dir(), (bucket / "run" / n).is_file()) for n in names]
-    sizes = places.sizes(bucket / "run")
+    sizes = paths.list_sizes(bucket / "run")
     with cached_listing(bucket / "run"):
         assert [((bucket / "run" / n).is_dir(), (bucket / "run" / n).is_file()) for n in names] == asked
-        assert places.sizes(bucket / "run") == sizes
+        assert paths.list_sizes(bucket / "run") == sizes
 
 
-def test_what_is_written_directly_in_a_folder_is_told_also_while_files_vanish(tmp_path: Path, bucket: Path) -> None:
+def test_what_is_written_directly_in_a_folder_is_told_also_while_files_vanish(
+    tmp_path: Path, bucket: Path
+) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
     for name in ("a.json", "b.json"):
         (tmp_path / "in" / name).write_text("{}")

@@ -1,7 +1,7 @@
-"""Places: a folder of this machine or a prefix of an object store (``s3://bucket/...``), behind the same `Path`.
+"""Paths: a local folder or a prefix of an object store (``s3://bucket/...``), behind the same `Path`.
 
-All differences between the two lie here and in `srrd_ray.storage.atomic`. What needs a real file (parsers of images, Parquet,
-safetensors) takes a `local_copy`; to use a place of an object store as a file name is an error, never a folder named ``s3:``.
+All differences between the two are here and in `srrd_ray.storage.atomic`. What needs a real file
+(image parsers, Parquet, safetensors) takes a `local_copy`; an `ObjectPath` as a file name is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.storage import objects
-from srrd_ray.storage.folders import extent_at, files_at, names_in
+from srrd_ray.storage.folders import count_local, list_names, walk_files
 from srrd_ray.storage.objects import Entry
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ READ_BYTES = 256 * 1024
 
 
 class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of this platform
-    """A place ``s3://bucket/key`` that reads as a `Path` does. It is written through `srrd_ray.storage.atomic` alone."""
+    """A path ``s3://bucket/key``, read like a `Path`, written through `srrd_ray.storage.atomic` alone."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
 
     @property
     def prefix(self) -> str:
-        """What the keys of everything below begin with."""
+        """The prefix of all keys below."""
         return f"{self.key}/" if self.key else ""
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
         return text.replace("s3:/", "s3://", 1) if self.parts[:1] == (SCHEME,) else str(text)
 
     def __fspath__(self) -> str:
-        raise StoreError("place-remote", "a file of this machine is wanted here", where=self.name)
+        raise StoreError("place-remote", "a local file is needed here", where=self.name)
 
     def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002
         """Return itself: a store has no links."""
@@ -76,11 +76,11 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
         return self._find() is not None
 
     def is_dir(self) -> bool:
-        """Return whether anything lies below; for a Zarr store, whether its root does, which is written last."""
+        """Return whether anything lies below; for a Zarr store, its root, which is written last."""
         if self.name.endswith(".zarr"):
             return bool((self / "zarr.json").is_file())
-        listing = _listing_of(self)
-        return listing.holds_below(self.prefix) if listing else objects.any_below(self.bucket, self.prefix)
+        listing = _find_listing(self)
+        return listing.holds_below(self.prefix) if listing else objects.exists_below(self.bucket, self.prefix)
 
     def exists(self) -> bool:
         """Return whether it is an object or a folder."""
@@ -105,7 +105,8 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
 
     def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
         """Return the whole object as text, line ends as `Path` gives them."""
-        with io.TextIOWrapper(io.BytesIO(self.read_bytes()), encoding=encoding or "utf-8", errors=errors) as file:
+        raw = io.BytesIO(self.read_bytes())
+        with io.TextIOWrapper(raw, encoding=encoding or "utf-8", errors=errors) as file:
             return file.read()
 
     def open(
@@ -116,12 +117,12 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
         errors: str | None = None,
         newline: str | None = None,
     ) -> IO[bytes] | IO[str]:
-        """Return the object for reading; with ``rb`` only what is asked for is fetched."""
+        """Return the object for reading; with ``rb`` only the ranges that are read are fetched."""
         if mode == "rb":
             entry = self._find()
             if entry is None:
                 raise FileNotFoundError(str(self))
-            return io.BufferedReader(_Ranges(self, entry.size), READ_BYTES)
+            return io.BufferedReader(_RangeReader(self, entry.size), READ_BYTES)
         if mode != "r":
             raise StoreError("place-remote", "an object is written whole", where=self.name, got=mode)
         raw = io.BytesIO(self.read_bytes())
@@ -129,7 +130,7 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
 
     def iterdir(self) -> Iterator[Self]:
         """Yield what lies directly below."""
-        yield from (self / name for name in objects.children(self.bucket, self.prefix))
+        yield from (self / name for name in objects.list_children(self.bucket, self.prefix))
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """Yield the objects (for a pattern of one part: also folders) that match, without ``**``."""
@@ -138,13 +139,13 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
             return
         depth = len(PurePosixPath(pattern).parts)
         for path in self.rglob("*"):
-            own = PurePosixPath(path.key.removeprefix(self.prefix))
-            if len(own.parts) == depth and own.match(pattern):
+            relative = PurePosixPath(path.key.removeprefix(self.prefix))
+            if len(relative.parts) == depth and relative.match(pattern):
                 yield path
 
     def rglob(self, pattern: str) -> Iterator[Self]:
         """Yield the objects below whose name matches; folders are not listed."""
-        for entry in _entries(self):
+        for entry in _list_entries(self):
             path = self / entry.key.removeprefix(self.prefix)
             if fnmatch.fnmatchcase(path.name, pattern):
                 yield path
@@ -154,11 +155,13 @@ class ObjectPath(type(Path())):  # type: ignore[misc]  # the concrete class of t
         objects.remove(self.bucket, [self.key])
 
     def _find(self) -> Entry | None:
-        listing = _listing_of(self)
-        return listing.entries.get(self.key) if listing else objects.find(self.bucket, self.key) if self.key else None
+        listing = _find_listing(self)
+        if listing:
+            return listing.entries.get(self.key)
+        return objects.find_object(self.bucket, self.key) if self.key else None
 
 
-class _Ranges(io.RawIOBase):
+class _RangeReader(io.RawIOBase):
     """Reads an object piece by piece."""
 
     def __init__(self, path: ObjectPath, size: int) -> None:
@@ -182,15 +185,15 @@ class _Ranges(io.RawIOBase):
         end = min(self.at + len(view), self.size)
         if end <= self.at:
             return 0
-        found = objects.read(self.path.bucket, self.path.key, (self.at, end))
-        view[: len(found)] = found
-        self.at += len(found)
-        return len(found)
+        data = objects.read(self.path.bucket, self.path.key, (self.at, end))
+        view[: len(data)] = data
+        self.at += len(data)
+        return len(data)
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What lay below a place when it was listed; with `last` only what lies in its children from `first` to `last`."""
+    """The objects below a path when listed; with `last`, only below its children from `first` to `last`."""
 
     root: ObjectPath
     first: str
@@ -205,7 +208,7 @@ class _Listing:
         if not path.is_relative_to(self.root):
             return False
         child = path.parts[len(self.root.parts) : len(self.root.parts) + 1]
-        return not self.last or (bool(child) and self.first <= child[0] and not _beyond(child[0], self.last))
+        return not self.last or any(self.first <= name and not _is_beyond(name, self.last) for name in child)
 
 
 _listings: list[_Listing] = []
@@ -213,16 +216,17 @@ _listings: list[_Listing] = []
 
 @contextmanager
 def cached_listing(root: Path, first: str = "", last: str = "") -> Iterator[None]:
-    """Answer from one listing, for the length of a block, what lies below `root`; nothing may be written there meanwhile.
+    """Serve lookups below `root` from one listing, during a block in which nothing is written there.
 
-    It spares a request for each question. With `last`, only the children are listed whose names lie from `first` to `last` or
-    begin with `last`: so that a part of a large folder can be asked for. Local folders are asked as ever.
+    It saves a request per lookup. With `last`, only the children are listed whose names lie from `first` to
+    `last` or begin with `last`: a part of a large folder. Local folders are not cached.
     """
     if not isinstance(root, ObjectPath):
         yield
         return
-    entries = {entry.key: entry for entry in _between(root, first, last)}
-    folders = {"" if str(parent) == "." else f"{parent}/" for key in entries for parent in PurePosixPath(key).parents}
+    entries = {entry.key: entry for entry in _list_between(root, first, last)}
+    parents = {str(parent) for key in entries for parent in PurePosixPath(key).parents}
+    folders = {"" if parent == "." else f"{parent}/" for parent in parents}
     _listings.append(_Listing(root=root, first=first, last=last, entries=entries, folders=frozenset(folders)))
     try:
         yield
@@ -230,36 +234,32 @@ def cached_listing(root: Path, first: str = "", last: str = "") -> Iterator[None
         _listings.pop()
 
 
-def _between(root: ObjectPath, first: str, last: str) -> Iterator[Entry]:
-    for entry in objects.below(root.bucket, root.prefix, root.prefix + first if first else ""):
-        if last and _beyond(entry.key.removeprefix(root.prefix).partition("/")[0], last):
+def _list_between(root: ObjectPath, first: str, last: str) -> Iterator[Entry]:
+    for entry in objects.iterate_below(root.bucket, root.prefix, root.prefix + first if first else ""):
+        if last and _is_beyond(entry.key.removeprefix(root.prefix).partition("/")[0], last):
             return
-        if not _marks_folder(entry):
+        if not entry.key.endswith("/"):  # the empty marker that store browsers write for a folder
             yield entry
 
 
-def _beyond(name: str, last: str) -> bool:
+def _is_beyond(name: str, last: str) -> bool:
     return name > last and not name.startswith(last)
 
 
-def _listing_of(path: ObjectPath) -> _Listing | None:
-    return next((one for one in reversed(_listings) if one.covers(path)), None)
+def _find_listing(path: ObjectPath) -> _Listing | None:
+    return next((listing for listing in reversed(_listings) if listing.covers(path)), None)
 
 
-def _entries(path: ObjectPath) -> list[Entry]:
-    listing = _listing_of(path)
+def _list_entries(path: ObjectPath) -> list[Entry]:
+    listing = _find_listing(path)
     if listing is None:
-        return [entry for entry in objects.below(path.bucket, path.prefix) if not _marks_folder(entry)]
+        below = objects.iterate_below(path.bucket, path.prefix)
+        return [entry for entry in below if not entry.key.endswith("/")]
     return [entry for key, entry in listing.entries.items() if key.startswith(path.prefix)]
 
 
-def _marks_folder(entry: Entry) -> bool:
-    """Return whether an object is the empty one that browsers of stores write for a folder."""
-    return entry.key.endswith("/")
-
-
 def parse_path(path: Path) -> Path:
-    """Return what a command line means by `path`: an address ``s3://bucket/...`` becomes a place of that store.
+    """Return a path of the command line; an address ``s3://bucket/...`` becomes an `ObjectPath`.
 
     Raises
     ------
@@ -270,18 +270,18 @@ def parse_path(path: Path) -> Path:
     if not first.endswith(":") or len(first) < 3:
         return path
     if first != SCHEME or len(path.parts) < 2 or ".." in path.parts:
-        raise ConfigError("place-invalid", "not a place that is read here", got=first, expected="s3://bucket/folder")
+        raise ConfigError("place-invalid", "not a readable address", got=first, expected="s3://bucket/folder")
     return ObjectPath(*path.parts)
 
 
-def address(path: Path) -> str:
-    """Return `path` as other libraries want it: absolute, or ``s3://bucket/key``."""
+def to_address(path: Path) -> str:
+    """Return `path` as other libraries take it: absolute, or ``s3://bucket/key``."""
     return str(path.resolve())
 
 
 @contextmanager
 def local_copy(path: Path) -> Iterator[Path]:
-    """Yield `path` itself where it is local, else a copy of the object or folder that lives as long as the block.
+    """Yield `path` itself where it is local, else a local copy that exists until the end of the block.
 
     Where there is nothing at `path` there is nothing at the copy either.
     """
@@ -290,7 +290,7 @@ def local_copy(path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="srrd-") as folder:
         copy = Path(folder) / path.name
-        pairs = [(entry.key, copy / entry.key.removeprefix(path.prefix)) for entry in _entries(path)]
+        pairs = [(entry.key, copy / entry.key.removeprefix(path.prefix)) for entry in _list_entries(path)]
         if not pairs and path.is_file():
             pairs = [(path.key, copy)]
         for parent in {target.parent for _, target in pairs}:
@@ -299,32 +299,32 @@ def local_copy(path: Path) -> Iterator[Path]:
         yield copy
 
 
-def sizes(path: Path) -> list[tuple[str, int, int]]:
-    """Return name, bytes and time of change (ns) of a file, or of all files below a folder by their sorted paths."""
+def list_sizes(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, bytes and modification time (ns) of a file, or of the files below a folder, sorted."""
     if isinstance(path, ObjectPath):
-        found = _entries(path) or [entry for entry in [path._find()] if entry]
-        return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in found]
-    return list(files_at(path))
+        entries = _list_entries(path) or [entry for entry in [path._find()] if entry]
+        return [(entry.key.rpartition("/")[2], entry.size, int(entry.changed * 1e9)) for entry in entries]
+    return list(walk_files(path))
 
 
 def count_and_bytes(path: Path) -> tuple[int, int] | None:
-    """Return how many files there are at or below `path`, and their bytes; none where there is nothing at all."""
+    """Return the number of files at or below `path`, and their bytes; none where the path does not exist."""
     if isinstance(path, ObjectPath):
-        found = sizes(path)
-        return (len(found), sum(size for _, size, _ in found)) if found or path.exists() else None
-    return extent_at(path)
+        files = list_sizes(path)
+        return (len(files), sum(size for _, size, _ in files)) if files or path.exists() else None
+    return count_local(path)
 
 
-def present(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return those of `names` that lie in `folder`, in their order; a local folder is looked into once, not once a name."""
-    there = names if isinstance(folder, ObjectPath) else names_in(folder)
+def existing_names(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the paths of those `names` that exist in `folder`, in order; a local folder is listed once."""
+    there = names if isinstance(folder, ObjectPath) else list_names(folder)
     return [path for name in names if name in there and (path := folder / name).exists()]
 
 
 def modified_times(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield name and time of change (ns) of what lies in a folder without subfolders, to which may be written meanwhile."""
+    """Yield name and modification time (ns) of the files of a flat folder that others may write to."""
     if isinstance(folder, ObjectPath):
-        yield from ((name, changed) for name, _, changed in sizes(folder))
+        yield from ((name, changed) for name, _, changed in list_sizes(folder))
         return
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -333,16 +333,16 @@ def modified_times(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def upload(local: Path, path: ObjectPath) -> None:
-    """Put a local file or folder at `path`: whole or absent to every reader, what lay there before removed.
+    """Upload a local file or folder to `path`, whole or absent to every reader; the old one is removed.
 
-    Of a folder the root file (`ROOTS`) goes first from the old one and comes last into the new one.
+    The root file of a folder (`ROOTS`) is removed first from the old one and uploaded last with the new one.
     """
     if local.is_file():
         objects.upload(path.bucket, [(local, path.key)])
         return
     files = sorted(p for p in local.rglob("*") if p.is_file())
     pairs = [(file, path.prefix + file.relative_to(local).as_posix()) for file in files]
-    old = {entry.key for entry in objects.below(path.bucket, path.prefix)}
+    old = {entry.key for entry in objects.iterate_below(path.bucket, path.prefix)}
     roots = [f"{path.prefix}{name}" for name in ROOTS]
     objects.remove(path.bucket, [key for key in roots if key in old])
     objects.upload(path.bucket, [pair for pair in pairs if pair[1] not in roots])
@@ -351,7 +351,7 @@ def upload(local: Path, path: ObjectPath) -> None:
 
 
 def create_text(path: Path, text: str) -> None:
-    """Write a small file that must not exist; of two writers one wins.
+    """Write a small file that must not exist yet; of two writers one wins.
 
     Raises
     ------
@@ -382,7 +382,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def touch(path: Path) -> None:
-    """Set the time of change of a small file, where it exists, to now."""
+    """Set the modification time of a small file, where it exists, to now."""
     if not path.exists():
         return
     if isinstance(path, ObjectPath):
@@ -392,8 +392,8 @@ def touch(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all below it; what cannot be removed is left."""
+    """Remove a folder and all below it; what cannot be removed stays."""
     if isinstance(path, ObjectPath):
-        objects.remove(path.bucket, [entry.key for entry in objects.below(path.bucket, path.prefix)])
+        objects.remove(path.bucket, [entry.key for entry in objects.iterate_below(path.bucket, path.prefix)])
     else:
         shutil.rmtree(path, ignore_errors=True)
