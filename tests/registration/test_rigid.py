@@ -86,6 +86,7 @@ def test_the_mr_overrules_a_synthetic_ct_whose_bone_lies_five_millimetres_off() 
     assert error_mm(register_bone(ct, sct, *masks, CONFIG, mr=mr).matrix, pose, mask) < 0.3
 
 
+@pytest.mark.slow
 def test_the_start_of_most_information_wins_whatever_the_order_and_names_its_rival() -> None:
     ct, labels = phantoms.knee()
     pose = phantoms.rigid((5, 2, -3), (3, 1, 2))

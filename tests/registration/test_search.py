@@ -31,6 +31,7 @@ def found_from(wrong: phantoms.Matrix, config: RegistrationConfig, monkeypatch: 
     )
 
 
+@pytest.mark.slow
 def test_a_descent_that_ended_in_a_wrong_pose_is_taken_up_again_from_starts_around_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

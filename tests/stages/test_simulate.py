@@ -10,6 +10,8 @@ from srrd_ray.simulation.patients import simulate_cohort_plan
 from srrd_ray.stages.simulate import knee_paths, simulate_knee, write_tables
 from srrd_ray.storage.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 TINY = View(ct_mm=(66.0, 14.0, 24.0), mr_mm=(60.0, 10.0, 19.0), center_mm=(0, 0, 0), truth_voxel_mm=0.3)
 
 
