@@ -8,14 +8,14 @@ rows 1, 3, 6, 13). At these voxels the values are *apparent*: thickness includes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.core.geometry import Geometry, transform_points
-from srrd_ray.core.settings import Count, NonNegative, Positive, Share, validate_fields
+from srrd_ray.core.settings import AtLeast, NonNegative, Positive, Share, validate_fields
 from srrd_ray.core.volume import Volume
 
 Mask = NDArray[np.bool_]
@@ -49,7 +49,7 @@ class MorphometryConfig:
     min_coverage
         Least share of a patch inside bone and image; patches below are left out.
     threads
-        Threads of one call; the cluster gives each task its cores.
+        Threads of one call, 0 for all cores; the cluster gives each task its cores.
     """
 
     method: Literal["marrow", "paper"] = "marrow"
@@ -60,7 +60,7 @@ class MorphometryConfig:
     halo_mm: NonNegative = 1.5
     box_mm: tuple[Positive, Positive, Positive] = (12.25, 12.25, 12.0)
     min_coverage: Share = 0.5
-    threads: Count = 1
+    threads: Annotated[int, AtLeast(0)] = 1
 
     def __post_init__(self) -> None:
         validate_fields(self)

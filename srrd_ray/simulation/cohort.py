@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.bones import BONE_LABELS, BoneName
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.hashing import seed_from
@@ -110,7 +110,7 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
         ct=ct_image,
         mr=mr_image,
         ct_labels=bone_labels(scene, from_world["ct"], grids["ct"]),
-        transforms={bone: matrix4(ct_to_mr(sessions, label - 1)) for bone, label in BONE_LABELS.items()},
+        transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
         cells=truth_cells(scene, sessions["ct"], knee.anatomy, view.truth_voxel_mm),
         nuisance=_nuisance(sessions, protocol, ct_session, mr_session)
@@ -169,8 +169,7 @@ def _landmarks(
     scene: Scene, sessions: dict[Modality, Session], grids: dict[Modality, Geometry]
 ) -> dict[BoneName, Points]:
     by_bone: dict[BoneName, Points] = {}
-    for bone, label in BONE_LABELS.items():
-        n = label - 1
+    for n, bone in enumerate(BONES):
         views = [(s.world_from_bone[n], grids[m]) for m, s in sessions.items()]
         points = landmarks(scene.bones[n], views)
         if len(points) < 12:

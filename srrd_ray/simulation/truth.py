@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.bones import BONE_LABELS, BoneName
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.geometry import Geometry, Points, transform_points
 from srrd_ray.core.records import COMPARTMENTS, Compartment
 from srrd_ray.morphometry import local_thickness
@@ -48,11 +48,10 @@ class Cell:
 def truth_cells(scene: Scene, ct: Session, a: Anatomy, voxel_mm: float) -> list[Cell]:
     """Return the cells of the four weight-bearing regions, by exact local thickness at `voxel_mm`."""
     cells: list[Cell] = []
-    for bone, label in BONE_LABELS.items():
-        index = label - 1
+    for n, bone in enumerate(BONES):
         for side, compartment in enumerate(COMPARTMENTS):
-            center = weight_bearing_center(scene, a, index, side)
-            middle = transform_points(ct.world_from_bone[index], center)
+            center = weight_bearing_center(scene, a, n, side)
+            middle = transform_points(ct.world_from_bone[n], center)
             cells += _block(scene, ct, (bone, compartment), middle, voxel_mm)
     return cells
 
