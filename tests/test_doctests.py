@@ -11,8 +11,9 @@ import pytest
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.morphometry.thickness import local_thickness
+from srrd_ray.statistics import delong_test, icc
 
-PUBLIC: tuple[Callable[..., object], ...] = (Geometry, seed_from, local_thickness)
+PUBLIC: tuple[Callable[..., object], ...] = (Geometry, seed_from, local_thickness, icc, delong_test)
 
 
 @pytest.mark.parametrize("function", PUBLIC, ids=lambda function: function.__name__)
