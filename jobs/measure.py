@@ -1,6 +1,6 @@
-"""Measure the MR bone under every patch, after what it needs.
+"""Measure bone volumes.
 
-``ray job submit --working-dir . -- python jobs/measure.py --cohort … --out …``
+``ray job submit --working-dir . -- python jobs/measure.py FOLDER --out results.parquet``
 """
 
 import sys
@@ -8,4 +8,4 @@ import sys
 from srrd_ray.cli import main
 
 if __name__ == "__main__":
-    main(["run", "--until", "measure", *sys.argv[1:]])
+    main(["measure", *sys.argv[1:]])

@@ -1,23 +1,27 @@
-"""What is added in few places, shown by adding it: a loss term and a student network.
+"""What is added in few places, shown by adding it: a stage, a loss term and a student network.
 
-Each is a value that is passed where the package passes its own. Put into the package, it touches two files: a loss term
-`losses.py` (function and `LossTerm`) and `config.py` (weight); a student network `networks.py` (class and `case`) and
-`config.py` (`Architecture`).
+Each is a value that is passed where the package passes its own. Put into the package, a stage touches three files: its own,
+the tuple in `pipeline/stages.py`, and `pipeline/configuration.py` where it has settings; a loss term two: `losses.py`
+(function and `LossTerm`) and `config.py` (weight); a student network two: `networks.py` (class and `case`) and `config.py`
+(`Architecture`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.distillation import losses as student_losses
 from srrd_ray.distillation.config import Architecture, HyperParameters, NetworkConfig
@@ -25,11 +29,22 @@ from srrd_ray.distillation.inference import predict, teacher_outputs
 from srrd_ray.distillation.losses import StudentBatch
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
+from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.execution.stage import Stage, Work
+from srrd_ray.execution.work import Produced
+from srrd_ray.pipeline.run import RunRequest, run
+from srrd_ray.pipeline.stages import STAGES
+from srrd_ray.pipeline.status import read_status
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.omezarr import read_volume
+from srrd_ray.storage.tables import write_table
 from srrd_ray.synthesis import losses as synthesis_losses
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.losses import Translations
 from srrd_ray.synthesis.step import CycleGanLearner
 from tests.distillation.toys import SMALL, toy
+from tests.imaging import makers
+from tests.running import manifest_of
 
 DATA = toy(32)
 GAN = CycleGanConfig(tile=(16, 16), width=4, blocks=1, discriminator_width=4, steps=2, batch=4, epochs=1)
@@ -133,3 +148,51 @@ def test_every_architecture_of_a_configuration_can_be_built(name: Architecture) 
     assert all(torch.equal(value, state(second)[key]) for key, value in state(first).items())
     reading = first(torch.zeros(2, 1, 8, 16, 16), torch.ones(2, 1, 8, 16, 16))
     assert [f.shape for f in reading.features] == [(2, c, 4, 4, 4) for c in config.channels]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountSettings:
+    """What the stage below depends on: a key of the run's configuration."""
+
+    seed: int
+
+
+def count_voxels(work: Work[CountSettings]) -> Produced:
+    """Write how many voxels of a knee's CT are bright."""
+    knee = work.item.knees[0]
+    ct = read_volume(work.layout.volume(knee, "ct"))
+    path = work.layout.part("voxels", knee)
+    row = {"participant": knee.participant, "side": knee.side, "bright": int((np.asarray(ct.array, dtype=np.float32) > 300).sum())}
+    write_table(path, pd.DataFrame([row | {"seed": work.settings.seed}]))
+    return Produced(paths=(path,))
+
+
+COUNT = Stage(
+    name="count-voxels",
+    scope="knee",
+    function=count_voxels,
+    settings=CountSettings,
+    needs=("ingest",),
+    outputs=("tables/parts/voxels",),
+)
+
+
+def test_a_stage_is_one_declaration_and_a_place_in_the_tuple(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = makers.cohort(tmp_path / "cohort", people=("A1", "B2"))
+    request = RunRequest(
+        cohort=cohort, out=tmp_path / "run", until="count-voxels", stages=(STAGES[0], COUNT, *STAGES[1:])
+    )
+    assert run(request, lambda _: PlainLoop()) == 0
+    assert "count-voxels" in capsys.readouterr().out
+    layout = RunLayout(root=tmp_path / "run")
+    knees = read_cohort(cohort).knees
+    rows = [pd.read_parquet(layout.part("voxels", knee.knee)) for knee in knees]
+    assert all(int(row["bright"].iloc[0]) > 0 for row in rows)
+    stages = {stage.stage: (stage.state, stage.of, stage.done) for stage in read_status(layout).stages}
+    assert stages["count-voxels"] == ("ended", "knees", len(knees))
+    assert stages["register"][0] == "not asked"
+    assert run(request, lambda _: PlainLoop()) == 0
+    skipped = {outcome.status for outcome in manifest_of(layout.root).outcomes}
+    assert skipped == {"skipped"}
