@@ -162,7 +162,11 @@ def count_voxels(work: Work[CountSettings]) -> Produced:
     knee = work.item.knees[0]
     ct = read_volume(work.layout.volume(knee, "ct"))
     path = work.layout.part("voxels", knee)
-    row = {"participant": knee.participant, "side": knee.side, "bright": int((np.asarray(ct.array, dtype=np.float32) > 300).sum())}
+    row = {
+        "participant": knee.participant,
+        "side": knee.side,
+        "bright": int((np.asarray(ct.array, dtype=np.float32) > 300).sum()),
+    }
     write_table(path, pd.DataFrame([row | {"seed": work.settings.seed}]))
     return Produced(paths=(path,))
 

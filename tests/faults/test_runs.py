@@ -161,6 +161,19 @@ def test_45_a_run_of_another_version_stops_naming_both(tmp_path: Path) -> None:
         refuse_other_run(layout, RunConfig(), HASHES[0], overwrite=False)
 
 
+def test_45_a_run_of_the_version_before_stops_naming_it(tmp_path: Path) -> None:
+    layout = stored(tmp_path, RunConfig())
+    data = json.loads(layout.run_json.read_text()) | {"schema": "srrd-run/1", "software": "0.1.0"}
+    knee = {"knee": None, "stage": "ingest", "status": "done", "seconds": 1.0, "error": None}
+    old = json.dumps(
+        data | {"outcomes": [knee]}, indent=2, sort_keys=True
+    )  # "schema" stood behind "outcomes"
+    layout.run_json.write_text(old)
+    with pytest.raises(ConfigError, match=r"got srrd-run/1, 0.1.0, expected srrd-run/2, \d.*--overwrite"):
+        refuse_other_run(layout, RunConfig(), HASHES[0], overwrite=False)
+    refuse_other_run(layout, RunConfig(), HASHES[0], overwrite=True)
+
+
 def test_70_a_description_with_markup_reaches_no_finding_and_no_file(tmp_path: Path) -> None:
     root = makers.cohort(tmp_path / "cohort", people=("A1",))
     (root / "sub-A1/ct/sub-A1_side-L_ct.nii.gz").unlink()
