@@ -1,4 +1,4 @@
-"""The executor on Ray: work items through Ray Data, one item on a worker, trainings by Ray Train, searches by Ray Tune."""
+"""The executor on Ray: work items by Ray Data, trainings by Ray Train, searches by Ray Tune."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Setting = TypeVar("Setting")
 
 
 class RayExecutor:
-    """Carries out work items on a Ray cluster: that of the job, of ``RAY_ADDRESS``, or a local one for its own time."""
+    """Runs work items on a Ray cluster: of the job, of ``RAY_ADDRESS``, or a local one for its own time."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self.config = config
@@ -42,7 +42,10 @@ class RayExecutor:
 
 
 class RayTrainer:
-    """Trains by Ray Train and searches by Ray Tune. Both and torch are imported when they are needed: they take seconds."""
+    """Trains by Ray Train and searches by Ray Tune.
+
+    Both and torch are imported when they are needed: they take seconds.
+    """
 
     def __init__(self, config: ClusterConfig) -> None:
         self.config = config

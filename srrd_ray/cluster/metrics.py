@@ -1,7 +1,8 @@
-"""Metrics of the work for Prometheus, told by the driver through Ray: how far each stage is, what failed, how long items take.
+"""Metrics for Prometheus, reported by the driver through Ray: progress of each stage, failures, durations.
 
-Ray's nodes offer them as ``ray_<name>`` (counters: ``ray_<name>_total``); `examples/grafana-srrd.json` shows them. Their labels are
-stages, statuses and codes: never a knee, so that they are few and hold no patient data.
+Ray's nodes offer them as ``ray_<name>`` (counters: ``ray_<name>_total``); `examples/grafana-srrd.json` shows
+them. Their labels are stages, statuses and codes: never a knee, so that they are few and hold no patient
+data.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ SECONDS = [1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
 
 
 class Metrics:
-    """A listener of the runner. Without a connection to Ray it reports nothing; items that are skipped are not counted."""
+    """A listener of the runner; without a connection to Ray it reports nothing.
+
+    Items that are skipped are not counted.
+    """
 
     def __init__(self) -> None:
         self.left = 0

@@ -22,7 +22,7 @@ from srrd_ray.execution.work import Result, Task, WorkItem, failure, run_safely
 log = logging.getLogger(__name__)
 
 NODE_SHARE = 0.9
-"""Share of the memory of the largest node that a last try gets: another node of this kind may have a little less."""
+"""Share of the largest node's memory that a last attempt gets: another such node may have a little less."""
 WINDOW = 4000
 """Items that are in the hands of Ray Data at once, at least."""
 ITEMS_PER_CPU = 20
@@ -32,15 +32,17 @@ ITEMS_PER_CPU = 20
 def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iterator[Result]:
     """Yield the result of each item as it ends, in no fixed order.
 
-    An item whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and then counts as
-    failed (`worker-lost`): Ray Data drops its block, and what went in is compared with what came out.
+    An item whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and
+    then counts as failed (`worker-lost`): Ray Data drops its block, and what went in is compared with what
+    came out.
 
     Raises
     ------
     ClusterError
         `resources-missing`; `stage-stalled` where nothing finished for `config.stall_seconds`.
     StoreError
-        As an item met it, where every other item would meet it too (`STORAGE_LOST`); its result is yielded before.
+        As an item met it, where every other item would meet it too (`STORAGE_LOST`); its result is yielded
+        before.
     """
     waiting = {item.name: item for item in items}
     lost: Fault | None = (
@@ -75,9 +77,10 @@ class Attempt:
 
 
 def retry_plan(task: Task, config: ClusterConfig) -> Iterator[Attempt]:
-    """Yield the first attempt, and the last: alone on a node, for an item that takes too much memory takes its neighbours along.
+    """Yield the first attempt, and the last: alone on a node, with more memory.
 
-    The last is looked for when it is asked for: a cluster that grows has no node of the kind before.
+    A work item that runs out of memory kills its neighbours. The last is looked for when it is asked for: a
+    cluster that grows has no node of the kind before.
 
     Raises
     ------
@@ -107,7 +110,10 @@ def _results(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iter
 
 
 def _windows(items: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:
-    """Yield the items, thousands at a time: Ray Data keeps about ten kilobytes of each until its dataset ends."""
+    """Yield the items, thousands at a time.
+
+    Ray Data keeps about ten kilobytes of each until its dataset ends.
+    """
     start = 0
     while start < len(items):
         size = max(WINDOW, ITEMS_PER_CPU * int(ray.cluster_resources().get("CPU", 0)))
@@ -123,7 +129,8 @@ def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Re
         [{"item": serial.to_json(item)} for item in items], override_num_blocks=len(items)
     )
     with warnings.catch_warnings():
-        # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
+        # Ray 2.60 wants named parameters here and names none for retries,
+        # without which a killed worker is tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         results = source.map(carry_out, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
     for row in results.iter_rows():

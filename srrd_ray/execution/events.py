@@ -19,7 +19,10 @@ class StageStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemEnded:
-    """A work item ended, or was found up to date (`skipped`); `total` counts the knees of the stage (1: whole cohort)."""
+    """A work item ended, or was found up to date (`skipped`).
+
+    `total` counts the knees of the stage; it is 1 for a stage over the whole cohort.
+    """
 
     stage: str
     item: WorkItem

@@ -1,4 +1,4 @@
-"""Where work items are carried out: in a plain loop of this process, or by whatever else keeps to `Executor`."""
+"""Where work items run: in a plain loop of this process, or in any other implementation of `Executor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from srrd_ray.execution.work import Result, Task, WorkItem, run, run_safely
 
 
 class Executor(Protocol):
-    """Carries out work items. `listeners` are its own, e.g. metrics; `trainer` is null where it cannot train."""
+    """Runs work items. `listeners` are its own, e.g. metrics; `trainer` is null where it cannot train."""
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -26,7 +26,7 @@ class Executor(Protocol):
         ...
 
     def connect(self) -> AbstractContextManager[None]:
-        """Return the connection that all other calls need; it is opened once, when the first item needs work."""
+        """Return the connection that all other calls need, opened once, when the first item needs it."""
         ...
 
     def map(self, task: Task, items: Sequence[WorkItem]) -> Iterator[Result]:
@@ -39,7 +39,10 @@ class Executor(Protocol):
 
 
 class PlainLoop:
-    """One item after the other in this process: the reference that every other executor has to equal, byte for byte."""
+    """Runs one item after the other in this process.
+
+    It is the reference that every other executor has to equal, byte for byte.
+    """
 
     listeners: tuple[Listener, ...] = ()
     trainer: Trainer | None = None

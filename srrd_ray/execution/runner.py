@@ -1,6 +1,7 @@
-"""The one runner of work items, for `run`, `simulate`, `measure` and `infer` alike: skips what is up to date, runs the rest.
+"""The one runner of work items, for `run`, `simulate`, `measure` and `infer` alike.
 
-The executor is connected at the first item that needs work, so that a finished run is recognised in seconds.
+It skips what is up to date and runs the rest. The executor is connected at the first item that needs work, so
+that a finished run is recognised in seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from srrd_ray.execution.sidecars import find_all_up_to_date
 from srrd_ray.execution.work import Result, Task, WorkItem, run, success
 
 Where: TypeAlias = Literal["spread", "one worker", "here"]
-"""Items are spread over all workers, or carried out one by one: on a worker, or here where they drive the cluster."""
+"""How items run: spread over all workers, or one by one, on a worker or here.
+
+They run here where they drive the cluster themselves.
+"""
 
 
 @dataclass(slots=True)
@@ -61,7 +65,8 @@ class Runner:
         Parameters
         ----------
         redo
-            Names of items that are never up to date, e.g. because something that they depend on was done again.
+            Names of items that are never up to date, e.g. because something that they depend on was done
+            again.
         where
             An error of an item ends the run, unless items are spread.
         total

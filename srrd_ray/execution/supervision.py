@@ -1,9 +1,10 @@
-"""A small parent for the process that drives a run, so that a driver that dies in silence leaves a run that says what happened.
+"""A small parent of the process that drives a run, so that the death of a driver is always recorded.
 
-A native library may end a process, the system may kill it for want of memory: nothing in Python can record that. So ``srrd run``
-starts the driver as a child, passes signals on to it and its standard error through, and records its end where it could not. The
-two hold the ends of one socket: over it the child sends its exit code when it ends in order, and it ends at once when the parent is
-gone, so that no orphan keeps the lock of a run. Nothing heavy is imported here.
+A native library may end a process, the system may kill it for want of memory: nothing in Python can record
+that. So ``srrd run`` starts the driver as a child, passes signals on to it and its standard error through,
+and records its end where it could not. The two hold the ends of one socket: over it the child sends its exit
+code when it ends in order, and it ends at once when the parent is gone, so that no orphan keeps the lock of a
+run. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ class Ended:
 
 
 def child(program: str, *arguments: str) -> Ended:
-    """Return how a child process ended that ran a Python `program`; it finds the number of its end of the socket in front."""
+    """Return how a child process ended that ran a Python `program`.
+
+    Its end of the socket is the first argument of the program.
+    """
     mine, its = socket.socketpair()
     with mine, its, _passing_on() as (told, receivers):
-        # Its own process group: a Ctrl-C reaches it once, through the parent, and not from the terminal as well.
+        # Its own process group: a Ctrl-C reaches it once, through the parent, not also from the terminal.
         process = subprocess.Popen(  # noqa: S603 - this interpreter, a program of this package
             [sys.executable, *_flags(), "-c", program, str(its.fileno()), *arguments],
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(its.fileno(),), process_group=0,
@@ -111,7 +115,10 @@ def _passing_on() -> Iterator[tuple[list[signal.Signals], list[subprocess.Popen[
 
 
 def _pump(stream: IO[bytes], lines: deque[str]) -> None:
-    """Copy what the child says to standard error as it comes, and keep the last lines; a reader that left stops nothing."""
+    """Copy the child's standard error as it comes, and keep the last lines.
+
+    A reader that is gone stops nothing.
+    """
     decoder, line = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""
     while chunk := os.read(stream.fileno(), 65536):
         text = decoder.decode(chunk)
@@ -132,7 +139,10 @@ def _code_said(mine: socket.socket) -> int | None:
 
 
 def leashed() -> Callable[[int], None]:
-    """Return what says this process's exit code to its parent, as the last thing before it exits; it ends when the parent is gone."""
+    """Return a function that reports this process's exit code to its parent.
+
+    It is called as the last thing before the process exits. The process ends when the parent is gone.
+    """
     parent = socket.socket(fileno=int(sys.argv[1]))
     parent.set_inheritable(False)
     Thread(target=_hold, args=(parent,), daemon=True).start()

@@ -1,4 +1,7 @@
-"""A folder of bone volumes, a row each, through Ray Data; the same command again measures only what is new or has changed."""
+"""A folder of bone volumes to a table, a row each, through Ray Data.
+
+The same command again measures only what is new or has changed.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ def measure_folder(
 ) -> list[Row]:
     """Return a row for each image of `folder`, after writing them to `out` (``.parquet`` or ``.csv``).
 
-    Rows lie beside `out` in a hidden folder until the table is written, so that nothing is lost when the driver dies. A
-    row that is there for the same bytes and settings is kept.
+    Rows lie beside `out` in a hidden folder until the table is written, so that nothing is lost when the
+    driver dies. A row that is there for the same bytes and settings is kept.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ def _keep_known(out: Path, function: MeasureRow) -> None:
 
 
 def _rows(function: MeasureRow, root: Path, executor: Executor) -> Iterator[Row]:
-    """Yield the rows as they come, in no fixed order; every image is looked at, and what has not changed is kept."""
+    """Yield the rows as they come, in no fixed order; every image is checked, and unchanged rows are kept."""
     task = Task(stage=NAME, layout=RunLayout(root=root), function=function, shared_storage_probe=root / LOCK)
     items = [WorkItem(name=name, input_hash=function.settings) for name in function.images]
     with Runner(executor=executor) as runner:

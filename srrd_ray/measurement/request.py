@@ -58,7 +58,10 @@ class Request:
 
 
 def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
-    """Return the exit code: 0 measured, 1 where a volume has no value (its status says why) or could not be read."""
+    """Return the exit code: 0 measured, 1 where a volume has no value or could not be read.
+
+    The status of the volume says why.
+    """
     if not is_one_image(request.image):
         return _folder(request, make_executor)
     found = _in_blocks(request, make_executor) if _wants_blocks(request) else _in_one_piece(request)

@@ -39,10 +39,10 @@ KEYS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureRow:
-    """Measures the image that a work item names and leaves its row in `rows`; a row of the same bytes is kept.
+    """Measures the image of a work item and writes its row into `rows`; a row of the same bytes is kept.
 
-    `images` maps names of items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
-    image.
+    `images` maps names of items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the
+    same name for each image.
     """
 
     folder: Path

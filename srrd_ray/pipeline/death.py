@@ -1,4 +1,7 @@
-"""What a run says of its driver that died: read from its manifest and from the last lines of the process, written by the one that is left."""
+"""The record of a driver that died, written by its parent.
+
+It is read from the manifest of the run and from the last lines of the driver.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,11 @@ OURS = re.compile(r"\d\d:\d\d:\d\d ")
 QUOTED = 6
 NATIVE = (
     "Intel oneMKL FATAL ERROR: Cannot load undefined symbol",
-    "Fatal Python error: Segmentation fault Bus error Aborted Illegal instruction Killed Current thread most recent call first",
+    "Fatal Python error: Segmentation fault Bus error Aborted Illegal instruction Killed",
+    "Current thread most recent call first",
     "terminate called after throwing an instance of std::bad_alloc what() MemoryError out of memory",
 )
-"""Words that native code dies with: they name nobody, so they pass the scrubber, as all words of this package do."""
+"""Words that native code dies with: they name nobody, so the scrubber keeps them."""
 
 
 def death_of(root: Path, how: str, lines: Sequence[str], *, told: bool) -> ClusterError:

@@ -1,4 +1,7 @@
-"""What stages read from outside the run, and hashes of it: images of a knee, tables of the cohort, its truth, run.json."""
+"""What stages read from outside the run, and hashes of it.
+
+It is the images of a knee, the tables of the cohort, its truth, and run.json.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A whole run, from a cohort on disk to a report: checks before any work, the stages in order, a record whatever happens."""
+"""A whole run, from a cohort on disk to a report.
+
+All checks come before any work; the stages follow in order; a record is written whatever happens.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,9 @@ MakeExecutor: TypeAlias = Callable[[ClusterConfig], Executor]
 class RunRequest:
     """What to run, and how; see `srrd run --help`.
 
-    `stages` are those of the pipeline, or of an extension of it. `verify` reads every byte of what is finished and redoes
-    what was altered. `pseudonym_key` is a file with the secret that makes pseudonyms of the participants; neither it nor its
-    path is kept.
+    `stages` are those of the pipeline, or of an extension of it. `verify` reads every byte of what is
+    finished and redoes what was altered. `pseudonym_key` is a file with the secret that makes pseudonyms of
+    the participants; neither it nor its path is kept.
     """
 
     cohort: Path
@@ -53,7 +56,9 @@ class RunRequest:
 
 
 def run(request: RunRequest, make_executor: MakeExecutor) -> int:
-    """Return the exit code of a whole run: 0 all done, 1 some knee failed, 2 a cohort that must not be learnt from, 3 cluster or storage.
+    """Return the exit code of a whole run.
+
+    It is 0 where all is done, 1 where some knee failed, 2 for an invalid cohort, 3 for cluster or storage.
 
     Raises
     ------

@@ -96,7 +96,10 @@ def simulate_cohort(request: SimulationRequest, executor: Executor) -> int:
 
 
 def work_items(plans: dict[str, SimulatedKnee], scans: Scans) -> list[WorkItem]:
-    """Return a work item for each knee; its input hash covers the plan, the scans and every constant of the simulator."""
+    """Return a work item for each knee.
+
+    Its input hash covers the plan, the scans and every constant of the simulator.
+    """
     constants = constants_sha256()
     return [
         WorkItem(

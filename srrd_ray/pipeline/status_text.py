@@ -1,4 +1,4 @@
-"""What `srrd status` prints: the state of the run, a line a stage, what failed by its code, and where the report is."""
+"""The text of `srrd status`: the state of the run, a line a stage, failures by their code, the report."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ def _state(status: RunStatus) -> str:
 
 
 def _table(status: RunStatus) -> Iterator[str]:
-    yield f"{'stage':<16} {'state':<12} {'of':<7} {'done':>6} {'skipped':>8} {'failed':>7} {'left':>6} {'seconds':>9}"
+    yield (
+        f"{'stage':<16} {'state':<12} {'of':<7} {'done':>6} {'skipped':>8} {'failed':>7} {'left':>6} "
+        f"{'seconds':>9}"
+    )
     yield from map(_row, status.stages)
 
 

@@ -1,4 +1,7 @@
-"""``srrd run`` as a supervised child process: what was asked for crosses the command line as JSON, a death is recorded."""
+"""``srrd run`` as a supervised child process.
+
+The request crosses the command line as JSON, and a death is recorded.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ class RunCommand:
 
         config, key = (None if path is None else Path(path) for path in (self.config, self.pseudonym_key))
         return RunRequest(
-            cohort=parse_path(Path(self.cohort)), out=parse_path(Path(self.out)), config=config, until=self.until,
-            overwrite=self.overwrite, verify=self.verify, pseudonym_key=key,
+            cohort=parse_path(Path(self.cohort)), out=parse_path(Path(self.out)), config=config,
+            until=self.until, overwrite=self.overwrite, verify=self.verify, pseudonym_key=key,
         )  # fmt: skip
 
 
@@ -48,8 +51,8 @@ def supervised(command: RunCommand) -> int:
     Raises
     ------
     ClusterError
-        `driver-died`, or `driver-stopped` after a signal to this process, where the child ended before the run had; `run.json`
-        then says so too.
+        `driver-died`, or `driver-stopped` after a signal to this process, where the child ended before the
+        run had; `run.json` then says so too.
     """
     root = parse_path(Path(command.out)).resolve()
     return watched(root, "from srrd_ray.cli import drive; drive()", json.dumps(asdict(command)))

@@ -34,7 +34,7 @@ class BoneConfig:
     """How bones are found."""
 
     threshold_hu: Hounsfield = 150.0
-    """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
+    """HU of the smoothed image above which it is bone: over cartilage (100), under sparse trabecular bone."""
     walls_hu: tuple[Hounsfield, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
     """HU that a wall of cortex may have in the smoothed image, each tried."""
     gaps: tuple[Count, ...] = (1, 2)
@@ -46,7 +46,7 @@ class BoneConfig:
     fatty_cm3: NonNegative = 8.0
     """Least size of such a part, cm³: over the pockets of a notch."""
     between: Share = 0.4
-    """Least share of it that lies between them, and largest share between a wall above and a wall below, as in a notch."""
+    """Least share of it between them, and largest share between walls above and below, as in a notch."""
     uneven_hu: NonNegative = 55.0
     """SD above which it is several tissues (fat, muscle, fluid), HU."""
     surface_hu: Hounsfield = 330.0

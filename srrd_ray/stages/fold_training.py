@@ -1,6 +1,7 @@
-"""Teacher, baseline and distilled student of every fold: what they learn from, in which order, and how they are kept.
+"""Teacher, baseline and distilled student of every fold: their data, their order, their models.
 
-The models of fold k are trained on the patients outside fold k alone: networks, normalisation, fingerprint and search.
+The models of fold k are trained on the patients outside fold k alone: networks, normalisation, fingerprint
+and search.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ class DistilPlan:
 
 
 def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
-    """Return every cube of `shards` of a run that has MR and four measured parameters, in order of shard and row.
+    """Return every cube of `shards` of a run that has MR and four measured parameters.
+
+    The cubes are in order of shard and row.
 
     Raises
     ------
@@ -142,7 +145,8 @@ def trial_scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterato
 def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
     """Return what the search of one fold works on: cubes of its training patients, and its teacher's outputs.
 
-    Kept for the next trial of the same fold in this process; another teacher (its card holds the hashes) is read anew.
+    Kept for the next trial of the same fold in this process; another teacher (its card holds the hashes) is
+    read anew.
     """
     card = hash_file(plan.layout.model("teacher") / CARD)
     return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card)
@@ -164,7 +168,10 @@ def learner_name(fold: int, model: ModelName) -> str:
 
 
 def save_models(plan: DistilPlan, weights: Path, models: Sequence[ModelName]) -> tuple[Path, ...]:
-    """Return the folders ``models/<name>``, made of the trained weights ``<learner>.safetensors`` (keys ``network.…``)."""
+    """Return the folders ``models/<name>``, made of the trained weights.
+
+    These are in ``<learner>.safetensors`` (keys ``network.…``).
+    """
     data = read_data(plan)
     return tuple(_save_model(plan, data, weights, model) for model in models)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,7 @@ def _regions(root: Path, plan: SimulatedKnee) -> pd.DataFrame:
     rows = [
         {"kl_grade": plan.kl_grade, "bone": bone, "compartment": compartment}
         | parameters_of(cells[(cells["bone"] == bone) & (cells["compartment"] == compartment)])
-        for bone in BONES
-        for compartment in COMPARTMENTS
+        for bone, compartment in product(BONES, COMPARTMENTS)
     ]
     return pd.DataFrame(rows)
 

@@ -1,4 +1,4 @@
-"""Ingest: the images and masks of one knee, as a hospital gave them, to checked OME-Zarr volumes of the run."""
+"""Ingest the images and masks of one knee, as a hospital gave them, into checked OME-Zarr volumes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ __all__ = ["IngestConfig", "ingest", "under_its_name"]
 
 
 def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
-    """Return the volumes written for one knee: `ct` (HU), `mr`, and `ct_masks`, `mr_masks` where masks were given.
+    """Return the volumes written for one knee: `ct` (HU) and `mr`.
+
+    Also `ct_masks` and `mr_masks` where masks were given.
 
     Raises
     ------

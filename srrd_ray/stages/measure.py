@@ -36,9 +36,10 @@ COLUMNS = (
 def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: MorphometryConfig) -> Path:
     """Return the table written for one knee: a row for each of its patches in `shard` that MR shows.
 
-    Columns: participant, side, bone, compartment, store, row, BV/TV, Tb.Th and Tb.Sp (mm), Tb.N (1/mm), coverage (share of
-    the patch inside bone and image) and method. A bone whose registration was refused, and a patch with less than
-    `min_coverage`, have no row; a parameter without a value (no bone in the patch) is null.
+    Columns: participant, side, bone, compartment, store, row, BV/TV, Tb.Th and Tb.Sp (mm), Tb.N (1/mm),
+    coverage (share of the patch inside bone and image) and method. A bone whose registration was refused, and
+    a patch with less than `min_coverage`, have no row; a parameter without a value (no bone in the patch) is
+    null.
 
     Raises
     ------

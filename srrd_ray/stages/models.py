@@ -26,8 +26,9 @@ CARD = "model.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldCard:
-    """One network of the ensemble: the settings it was trained with, its normalisation (HU, or bone fraction) and the
-    fingerprint of the CT it was trained beside.
+    """One network of the ensemble and the settings it was trained with.
+
+    It has its normalisation (HU, or bone fraction) and the fingerprint of the CT it was trained with.
     """
 
     fold: int
