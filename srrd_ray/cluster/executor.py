@@ -37,7 +37,7 @@ class RayExecutor:
         return spread(task, items, self.config)
 
     def run_remote(self, task: Task, item: WorkItem) -> Sidecar:
-        """Return the sidecar of one item carried out on a worker, see `run_remote`."""
+        """Return the sidecar of one item that ran on a worker, see `run_remote`."""
         return run_remote(task, item, self.config)
 
 

@@ -25,14 +25,14 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.left = 0
+        self.remaining = 0
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
         if isinstance(event, StageStarted):
-            self.left = event.items
+            self.remaining = event.items
         elif isinstance(event, ItemEnded):
-            self.left -= 1
+            self.remaining -= 1
             if ray.is_initialized() and not event.skipped:
                 self._report(event)
 
@@ -48,7 +48,7 @@ class Metrics:
             self._series.seconds.inc(seconds, label)
         if sidecar is not None and sidecar.size > 0:
             self._series.bytes_written.inc(sidecar.size, label)
-        self._series.items_left.set(self.left, label)
+        self._series.items_left.set(self.remaining, label)
 
     @cached_property
     def _series(self) -> _Series:
@@ -63,7 +63,7 @@ class _Series:
         self.failures = Counter(
             "srrd_failures", "Knees (or the cohort) that failed, by code.", ("stage", "code")
         )
-        self.items_left = Gauge("srrd_units_left", "Work items to do.", ("stage",))
+        self.items_left = Gauge("srrd_units_left", "Remaining work items.", ("stage",))
         self.seconds = Counter(
             "srrd_seconds", "Seconds spent on work items, all workers together.", ("stage",)
         )

@@ -10,7 +10,7 @@ import logging
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from srrd_ray.cluster.spread import Attempt, retry_plan, worker_lost
+from srrd_ray.cluster.spread import Attempt, retry_plan, worker_killed_error
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.sidecars import Sidecar
@@ -29,20 +29,20 @@ def run_remote(task: Task, item: WorkItem, config: ClusterConfig) -> Sidecar:
     Exception
         As the function raised it.
     ClusterError
-        `resources-missing`; `worker-lost` where the worker died in every try; `stage-stalled` where the item
-        did not end in `config.stall_seconds`.
+        `resources-missing`; `worker-lost` where the worker died in every attempt; `stage-stalled` where the
+        item did not end in `config.stall_seconds`.
     """
     for attempt in retry_plan(task, config):
         try:
-            return _try(task, item, attempt, config.stall_seconds)
+            return _try_once(task, item, attempt, config.stall_seconds)
         except RayError as error:
             log.warning(
                 "%-16s lost its worker, of %d MiB: %s", task.stage, attempt.memory_mb, type(error).__name__
             )
-    raise worker_lost(config, attempt)
+    raise worker_killed_error(config, attempt)
 
 
-def _try(task: Task, item: WorkItem, attempt: Attempt, seconds: int) -> Sidecar:
+def _try_once(task: Task, item: WorkItem, attempt: Attempt, seconds: int) -> Sidecar:
     remote = _run_on_worker.options(name=task.stage, memory=attempt.memory, max_retries=attempt.retries)
     started = remote.remote(task, item)
     try:

@@ -1,4 +1,4 @@
-"""Many work items in parallel through Ray Data: one item a block, so that none can stop another."""
+"""Many work items in parallel through Ray Data: one work item a block, so that none can stop another."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 NODE_SHARE = 0.9
 """Share of the largest node's memory that a last attempt gets: another such node may have a little less."""
 WINDOW = 4000
-"""Items that are in the hands of Ray Data at once, at least."""
+"""Work items in one dataset of Ray Data, at least."""
 ITEMS_PER_CPU = 20
-"""So many items a CPU, where that is more: at the end of a window CPUs wait for its last items."""
+"""Work items in one dataset for each CPU, where that is more: CPUs wait for its last items."""
 
 
 def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iterator[Result]:
@@ -45,9 +45,8 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
         before.
     """
     waiting = {item.name: item for item in items}
-    lost: Fault | None = (
-        None  # looked at when all have ended: Ray ends a process that leaves a dataset half way
-    )
+    # raised when all have ended: Ray ends a process that leaves a dataset half way
+    lost: Fault | None = None
     for attempt in retry_plan(task, config):
         for result in _results(task, waiting, attempt):
             yield result
@@ -60,7 +59,7 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
             "%-16s %d items lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb
         )
     for item in waiting.values():
-        yield failure(task.stage, item, Fault.from_error(worker_lost(config, attempt)), 0.0)
+        yield failure(task.stage, item, Fault.from_error(worker_killed_error(config, attempt)), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,8 @@ class Attempt:
 def retry_plan(task: Task, config: ClusterConfig) -> Iterator[Attempt]:
     """Yield the first attempt, and the last: alone on a node, with more memory.
 
-    A work item that runs out of memory kills its neighbours. The last is looked for when it is asked for: a
-    cluster that grows has no node of the kind before.
+    A work item that runs out of memory kills its neighbours. The memory of the last attempt is found when it
+    is needed: a cluster that grows has no such node before.
 
     Raises
     ------
@@ -122,7 +121,7 @@ def _windows(items: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:
 
 
 def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Result]:
-    def carry_out(row: dict[str, str]) -> dict[str, str]:
+    def run_row(row: dict[str, str]) -> dict[str, str]:
         return {"result": serial.to_json(run_safely(task, serial.from_json(WorkItem, row["item"])))}
 
     source = ray.data.from_items(
@@ -132,13 +131,13 @@ def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Re
         # Ray 2.60 wants named parameters here and names none for retries,
         # without which a killed worker is tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        results = source.map(carry_out, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
+        results = source.map(run_row, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
     for row in results.iter_rows():
         yield serial.from_json(Result, str(row["result"]))
 
 
-def worker_lost(config: ClusterConfig, last: Attempt) -> ClusterError:
-    """Return the error of an item whose worker died in every try."""
+def worker_killed_error(config: ClusterConfig, last: Attempt) -> ClusterError:
+    """Return the error of an item whose worker died in every attempt."""
     return ClusterError(
         "worker-lost",
         f"its worker died {config.task_retries + 2} times, most often for want of memory",

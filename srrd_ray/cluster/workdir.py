@@ -29,7 +29,7 @@ def stands_in_copy() -> bool:
 def leave_copy() -> dict[str, Callable[[], None]]:
     """Return the runtime environment of a job whose workers leave their copy as they start.
 
-    This process leaves its own copy first. It is empty where this process does not stand in a copy: its
+    This process leaves its own copy first. It is empty where this process does not work in a copy: its
     working directory then stays what it is.
     """
     if not stands_in_copy():

@@ -29,10 +29,10 @@ class ClusterConfig:
         ``auto`` trains on GPUs where the cluster has one for every worker, ``require`` stops without them,
         ``never`` uses CPUs.
     knee_memory_mb
-        Memory that one task over one knee asks of the scheduler, MiB.
+        Memory that is requested for a task over one knee, MiB.
     task_retries
         How often a task is tried again after its worker died; it is then tried once more with more memory
-        (see `foreach`), before its knee counts as failed.
+        (see `spread`), before its knee counts as failed.
     stall_seconds
         A stage without any progress for this long is stopped.
     """

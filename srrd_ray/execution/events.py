@@ -1,4 +1,7 @@
-"""What the runner tells its listeners; manifest, metrics, progress lines and cleaning are listeners."""
+"""The events that the runner sends to its listeners.
+
+Manifest, metrics, progress lines and cleaning are listeners.
+"""
 
 from __future__ import annotations
 

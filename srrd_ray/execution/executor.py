@@ -34,7 +34,7 @@ class Executor(Protocol):
         ...
 
     def run_remote(self, task: Task, item: WorkItem) -> Sidecar:
-        """Return the sidecar of one item carried out on a worker; its errors pass through."""
+        """Return the sidecar of one item that ran on a worker; its errors are raised."""
         ...
 
 
@@ -56,5 +56,5 @@ class PlainLoop:
         return (run_safely(task, item) for item in items)
 
     def run_remote(self, task: Task, item: WorkItem) -> Sidecar:
-        """Return the sidecar of an item, carried out here."""
+        """Return the sidecar of an item that ran here."""
         return run(task, item)

@@ -47,7 +47,7 @@ class StageGraph:
     hashes
         Output hash of every work item that is up to date.
     redone
-        The work items that were carried out in this run: what depends on them is done again.
+        The work items that ran in this run: what depends on them is redone.
     """
 
     runner: Runner
@@ -62,24 +62,24 @@ class StageGraph:
     def __post_init__(self) -> None:
         self.shard_of = {knee: name for name, knees in self.inputs.shards.items() for knee in knees}
 
-    def carry_out(self, stage: AnyStage) -> None:
-        """Carry out one stage for everything that remains."""
+    def run_stage(self, stage: AnyStage) -> None:
+        """Run one stage for all remaining knees."""
         items = self._items(stage)
         task = self._task(stage)
         redo = frozenset(
             item.name for item in items if any(token in self.redone for token in self._needs(stage, item))
         )
-        lost: set[Knee] = set()
+        failed_knees: set[Knee] = set()
         total = len(self.remaining) if stage.scope != "cohort" else 1
-        for item, result, skipped in self.runner.carry_out(
+        for item, result, skipped in self.runner.run_items(
             task, items, redo=redo, where=_where(stage), total=total
         ):
             token = stage.name, item.name
             if result.sidecar is not None:
                 self.hashes[token] = result.sidecar.output_hash
                 self.redone |= set() if skipped else {token}
-            lost |= {o.knee for o in result.outcomes if o.status == "failed" and o.knee is not None}
-        self.remaining = [knee for knee in self.remaining if knee not in lost]
+            failed_knees |= {o.knee for o in result.outcomes if o.status == "failed" and o.knee is not None}
+        self.remaining = [knee for knee in self.remaining if knee not in failed_knees]
 
     def _task(self, stage: AnyStage) -> Task:
         function = StageFunction(
@@ -183,7 +183,7 @@ class StageGraph:
 
 
 def _where(stage: AnyStage) -> Where:
-    """Return where the work items of a stage are carried out."""
+    """Return where the work items of a stage run."""
     if stage.scope != "cohort":
         return "spread"
     return "here" if stage.trains else "one worker"

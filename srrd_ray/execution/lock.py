@@ -67,8 +67,8 @@ def owner_of(root: Path) -> Owner | None:
     except FileNotFoundError:
         return None
     try:
-        words = json.loads(text)
-        host, pid, since = str(words["host"]), int(words["pid"]), str(words.get("since", ""))
+        content = json.loads(text)
+        host, pid, since = str(content["host"]), int(content["pid"]), str(content.get("since", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         host, pid, since = "unknown", 0, ""
     return Owner(host=host, pid=pid, since=since, heartbeat_s=heartbeat_s)

@@ -137,7 +137,7 @@ def _checked(layout: RunLayout, sidecar: Sidecar | None, wanted: str, *, verify:
 
 
 def _folders(name: str, sidecar: Sidecar | None) -> Iterator[str]:
-    """Yield the folders in which the outputs of an item lie under its own name."""
+    """Yield the folders that hold the outputs of an item under its name."""
     for output in sidecar.outputs if sidecar else ():
         parts = output.path.split("/")
         depth = next((n for n, part in enumerate(parts) if part.startswith(name)), 0)

@@ -1,4 +1,7 @@
-"""The declaration of a stage: all that the pipeline knows of it, in one frozen value beside its function."""
+"""The declaration of a stage: all that the pipeline knows of it, in one frozen value.
+
+The value is in the file of the stage's function.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class Stage(Generic[Settings]):
     needs
         The stages whose outputs it reads.
     outside
-        What it reads besides.
+        What it also reads, from outside the stages.
     outputs
         The kinds of path (see `RunLayout`) that it alone writes.
     memory_mb
@@ -103,8 +106,8 @@ class Stage(Generic[Settings]):
 
     def setting_keys(self) -> dict[str, str]:
         """Return the dotted key of the configuration for each field of the settings."""
-        own = fields(self.settings)  # type: ignore[arg-type]  # a dataclass
-        return {one.name: self.keys.get(one.name, one.name) for one in own}
+        found = fields(self.settings)  # type: ignore[arg-type]  # a dataclass
+        return {one.name: self.keys.get(one.name, one.name) for one in found}
 
 
 AnyStage: TypeAlias = Stage[Any]

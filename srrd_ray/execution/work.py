@@ -1,4 +1,4 @@
-"""Work items and how one is carried out: whole, recorded, and never able to stop another one. No Ray here."""
+"""Work items and how one is run: whole, recorded, and never able to stop another one. No Ray here."""
 
 from __future__ import annotations
 

@@ -175,8 +175,8 @@ def _in_one_piece(request: Request) -> Flat:
 
 
 def _in_blocks(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> Flat:
-    beside = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
-    root = request.maps or beside
+    hidden = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
+    root = request.maps or hidden
     assert root is not None  # `_wants_blocks` refuses neither of the two
     found = measure_volume(
         request.image,

@@ -57,7 +57,7 @@ class MeasureRow:
         path = self.rows / f"{item.name}.json"
         try:
             row = self._row(self.images[item.name], path)
-        except Exception as error:  # a bad image becomes a row that says so, and the others go on
+        except Exception as error:  # a bad image becomes a row with its error, and the others go on
             fault = Fault.from_error(error)
             row = failed_row(self.images[item.name], self.settings, fault.code, fault.message)
         write_text(path, json.dumps(dict(row), ensure_ascii=False))

@@ -268,7 +268,7 @@ class _Volume:
             function=function,
             shared_storage_probe=job.root / LOCK,
         )
-        for number, (_, result, skipped) in enumerate(self.runner.carry_out(task, items), start=1):
+        for number, (_, result, skipped) in enumerate(self.runner.run_items(task, items), start=1):
             for outcome in result.outcomes:
                 if outcome.error is not None:
                     raise _failure(name, outcome.error)

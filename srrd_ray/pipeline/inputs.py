@@ -66,7 +66,7 @@ def inputs_of(cohort: Cohort, manifest: ManifestWriter) -> Inputs:
 
 
 def diagnosis_of(knee: CohortKnee) -> tuple[object, ...]:
-    """Return what the cohort's tables say of a knee."""
+    """Return the row of a knee in the cohort's tables."""
     return (knee.knee.key, knee.oa, knee.kl_grade, knee.age, knee.sex)
 
 

@@ -41,7 +41,7 @@ class ManifestWriter:
     Parameters
     ----------
     lines
-        The first `written` outcomes as they stand in the file, a line each: each is turned into text once.
+        The first `written` outcomes as they are in the file, a line each: each is turned into text once.
     """
 
     layout: RunLayout
@@ -83,7 +83,7 @@ class ManifestWriter:
     def write(self, state: RunState, exit_code: int | None) -> None:
         """Write `run.json` as of now."""
         manifest, fresh = self._manifest(state, exit_code), self.outcomes[len(self.lines) :]
-        sample = replace(manifest, outcomes=tuple(_representatives(fresh)))
+        sample = replace(manifest, outcomes=tuple(_representative_outcomes(fresh)))
         validate("run", json.loads(serial.to_json(sample)), self.layout.run_json.name)
         self.lines += map(outcome_line, fresh)
         write_manifest(self.layout, manifest, self.lines)
@@ -160,7 +160,7 @@ def _differs(layout: RunLayout, which: str, got: str, expected: str) -> ConfigEr
     )
 
 
-def _representatives(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+def _representative_outcomes(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
     """Yield the outcomes that are enough to validate all: the failed ones, and the extremes of the seconds.
 
     The extremes are those of each stage and status.

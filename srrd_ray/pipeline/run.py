@@ -24,7 +24,7 @@ from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
-from srrd_ray.pipeline.death import told_to_stop
+from srrd_ray.pipeline.death import stopped_by_signal
 from srrd_ray.pipeline.inputs import diagnosis_of, inputs_of
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
@@ -70,7 +70,7 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     out, root = request.out.resolve(), request.cohort.resolve()  # a job leaves its working directory
     if out.is_relative_to(root):
         raise ConfigError(
-            "output-in-input", "the run would lie inside the cohort", todo="Choose another --out."
+            "output-in-input", "the run would be inside the cohort", todo="Choose another --out."
         )
     cohort = read_cohort(root)
     if request.pseudonym_key is not None:
@@ -109,14 +109,14 @@ def _carry_out(
         )
         for stage in stages:
             try:
-                graph.carry_out(stage)
+                graph.run_stage(stage)
             except (
                 Exception
             ) as error:  # also a defect of ours ends the run on record, with a report of what there is
                 return _stop(stage, manifest, error)
             except (KeyboardInterrupt, SystemExit) as ended:  # SIGTERM is the latter where Ray is connected
                 how = "signal SIGINT" if isinstance(ended, KeyboardInterrupt) else "signal SIGTERM"
-                manifest.record_stop(stage.name, told_to_stop(stage.name, how))
+                manifest.record_stop(stage.name, stopped_by_signal(stage.name, how))
                 manifest.write("stopped", 3)
                 raise
     code = 1 if manifest.failed() else 0

@@ -117,7 +117,7 @@ class RunFiles:
 
     @property
     def knees(self) -> int | None:
-        """The knees of the cohort: as the manifest says, else those that the first stage met."""
+        """The knees of the cohort: as recorded in the manifest, else those that the first stage met."""
         outcomes = self.manifest.outcomes
         first = len({o.knee for o in outcomes if o.stage == self.names[0] and o.knee is not None})
         return self.manifest.knees if self.manifest.knees is not None else first or None
@@ -142,7 +142,7 @@ class RunFiles:
 
     @property
     def per_shard(self) -> int | None:
-        """The knees of a shard, where the configuration tells."""
+        """The knees of a shard, from the configuration."""
         patches = self.manifest.config.get("patches")
         found = patches.get("knees_per_shard") if isinstance(patches, Mapping) else None
         return found if isinstance(found, int) and found > 0 else None
@@ -165,7 +165,7 @@ def read_status(layout: RunLayout) -> RunStatus:
     owner, files = owner_of(layout.root), read_files(layout)
     if owner is None and not files.changed_ns and not layout.state.is_dir():
         raise ConfigError(
-            "not-a-run", "no run.json, no lock and no finished work lie there", where=layout.root.name,
+            "not-a-run", "no run.json, no lock and no finished work is there", where=layout.root.name,
             expected="the --out of srrd run", todo="Give the folder of a run.",
         )  # fmt: skip
     phase = _phase(files.manifest, owner)
@@ -184,7 +184,7 @@ def read_status(layout: RunLayout) -> RunStatus:
 
 
 def read_files(layout: RunLayout) -> RunFiles:
-    """Return the manifest of a run with its time; of a torn one the sidecars tell more than nothing.
+    """Return the manifest of a run with its time; a torn one counts as empty, and the sidecars remain.
 
     Raises
     ------
@@ -225,9 +225,8 @@ def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
             return _empty(files, name, "not asked", left=0)
         if name != current:
             return _empty(files, name, "waiting", left=files.items(name))
-        recorded = any(
-            stage == name for stage, _ in counts
-        )  # a driver that died recorded nothing of its stage
+        # a driver that died recorded nothing of its stage
+        recorded = any(stage == name for stage, _ in counts)
         if phase == "stopped" and recorded:
             return _stopped(files, name, counts)
         return _by_sidecars(files, name, phase)

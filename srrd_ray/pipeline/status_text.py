@@ -39,7 +39,9 @@ def _state(status: RunStatus) -> str:
         case "running":
             return "running"
         case "interrupted":
-            return "interrupted: no job works on it. Run the same command again: finished units are kept."
+            return (
+                "interrupted: no job works on it. Run the same command again: finished work items are kept."
+            )
         case _:
             return (
                 f"{status.phase} with exit code {'unknown' if status.exit_code is None else status.exit_code}"
@@ -69,7 +71,7 @@ def _count(number: int | None) -> str:
 
 
 def _failures(failed: tuple[Outcome, ...]) -> Iterator[str]:
-    """Yield a line a stage and code, with the words of its first failure."""
+    """Yield a line a stage and code, with the message of its first failure."""
     groups: defaultdict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for outcome in failed:
         groups[outcome.stage, outcome.error.code if outcome.error else ""].append(outcome)

@@ -1,4 +1,7 @@
-"""What a run says at its end: outcomes by stage, headline figures, what failed, and where the report is."""
+"""The summary printed at the end of a run.
+
+It has outcomes by stage, headline figures, what failed, and where the report is.
+"""
 
 from __future__ import annotations
 

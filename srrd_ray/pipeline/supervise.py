@@ -52,7 +52,7 @@ def supervised(command: RunCommand) -> int:
     ------
     ClusterError
         `driver-died`, or `driver-stopped` after a signal to this process, where the child ended before the
-        run had; `run.json` then says so too.
+        run had; `run.json` then records it too.
     """
     root = parse_path(Path(command.out)).resolve()
     return watched(root, "from srrd_ray.cli import drive; drive()", json.dumps(asdict(command)))
@@ -71,4 +71,4 @@ def watched(root: Path, program: str, *arguments: str) -> int:
         return ended.code
     from srrd_ray.pipeline.death import death_of
 
-    raise death_of(root, ended.words, ended.lines, told=bool(ended.told))
+    raise death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals))

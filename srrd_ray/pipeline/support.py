@@ -31,7 +31,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.paths import ObjectPath, list_sizes, modified_times
 
 KNOWN = frozenset(stage.name for stage in STAGES)
-"""Names of stages that may stand in a bundle."""
+"""Names of stages that may be in a bundle."""
 LOG_BYTES, LOG_LINES = 64 * 2**10, 200
 TOPS = (
     "volumes",
@@ -88,7 +88,7 @@ def write_bundle(layout: RunLayout, out: Path) -> Path:
     }
     logs = sorted(path for path in layout.root.glob("*.log") if path.is_file())
     members |= {f"log-{n}.txt": "".join(_tail(path, scrubber)) for n, path in enumerate(logs, start=1)}
-    with replacing(out) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, text in members.items():
             bundle.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
     return out
@@ -154,9 +154,9 @@ def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
 
 def _arithmetic(manifest: Manifest, scrubber: Scrubber) -> dict[str, object]:
     """Return the arithmetic of the driver: plain where it equals that of this machine, else scrubbed."""
-    found, mine = (json.loads(serial.to_json(one)) for one in (manifest.arithmetic, here()))
+    found, current = (json.loads(serial.to_json(one)) for one in (manifest.arithmetic, here()))
     return {
-        name: value if value == mine[name] else scrubber.scrub_data(value) for name, value in found.items()
+        name: value if value == current[name] else scrubber.scrub_data(value) for name, value in found.items()
     }
 
 
@@ -192,13 +192,13 @@ def _installed(name: str) -> str:
 
 
 def _version(text: str) -> str:
-    """Return a version without what may stand behind it."""
+    """Return a version without suffix."""
     match = VERSION.match(text)
     return match[0] if match else ""
 
 
 def _files(root: Path) -> list[dict[str, object]]:
-    """Return how many files and bytes of each kind lie in the run."""
+    """Return how many files and bytes of each kind are in the run."""
     files: Counter[tuple[str, str]] = Counter()
     total: Counter[tuple[str, str]] = Counter()
     for child in root.iterdir():
@@ -214,7 +214,7 @@ def _files(root: Path) -> list[dict[str, object]]:
 
 
 def _ending(name: str) -> str:
-    """Return the ending of a file name where it is one of ours, else what may be said of it."""
+    """Return the ending of a file name where it is one of ours, else ``other`` or ``no ending``."""
     if "." not in name:
         return "no ending"
     ending = name.rpartition(".")[2]

@@ -62,7 +62,7 @@ class BoneConfig:
     spacing_mm: Positive = 1.0
     """Working grid, mm."""
     core_depths_mm: Annotated[tuple[Positive, ...], NotEmpty()] = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
-    """Depths under the surface tried, in order, until the cores of femur and tibia are apart, mm."""
+    """Depths under the surface tried, in order, until the cores of femur and tibia are separate, mm."""
     gap_mm: NonNegative = 3.0
     """Half the widest gap of a thin cortex that is bridged within an axial slice, mm."""
     minimum_cm3: NonNegative = 2.0
@@ -96,9 +96,9 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     markers = _markers(bone, depth, config)
     height = -(depth + np.clip(work.array, 0.0, 1500.0) / 1000.0)
     basins: Labels = watershed(height, markers, mask=bone)
-    apart = _without_fibula(basins == 2, depth, config)
-    if apart is not None:
-        lower: Labels = watershed(height, apart, mask=basins == 2)
+    cores = _without_fibula(basins == 2, depth, config)
+    if cores is not None:
+        lower: Labels = watershed(height, cores, mask=basins == 2)
         basins = np.where(basins == 2, lower, basins)
     _check_side(basins, side, config)
     others = basins * ~_thin_rim(bone, work.array, config)

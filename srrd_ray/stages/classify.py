@@ -110,7 +110,7 @@ def features_of(patches: pd.DataFrame) -> Features:
 
 
 def read_models(layout: RunLayout) -> DiagnosisModels:
-    """Return the models that `classify` left."""
+    """Return the models written by `classify`."""
     return read_record(DiagnosisModels, layout.model("diagnosis") / "model.json", "diagnosis_models")
 
 
@@ -177,14 +177,14 @@ def _write(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifySettings:
-    """How osteoarthritis is told from healthy."""
+    """How osteoarthritis is separated from healthy."""
 
     diagnosis: DiagnosisConfig
     seed: int
 
 
 def classify_knees(work: Work[ClassifySettings]) -> Produced:
-    """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
+    """Gather the predictions of all shards, and classify each knee as osteoarthritis or healthy."""
     layout, settings = work.layout, work.settings
     table = gather_predictions(layout, work.cohort.shards)
     classify(layout, settings.diagnosis, settings.seed)

@@ -40,7 +40,7 @@ NEVER_NULL: tuple[Model, ...] = ("distilled", "baseline")
 def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     """Return the path of ``metrics.json``, written from the tables of a run that may be partial.
 
-    What cannot be estimated is null, with a ``reason`` beside it. `seed` is that of the bootstrap intervals.
+    What cannot be estimated is null, with a ``reason``. `seed` is that of the bootstrap intervals.
     For a simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a
     landmark) for the report.
     """
@@ -115,10 +115,10 @@ def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
 def _target_errors(table: pd.DataFrame | None, bone: BoneName) -> dict[str, Json]:
     if table is None:
         return metrics.absent(("median", "p95", "share_below_1mm"), NO_TRUTH)
-    mine = table[table["bone"] == bone]
-    refused = mine[~mine["accepted"].astype(bool)][["participant", "side"]].drop_duplicates()
+    of_bone = table[table["bone"] == bone]
+    refused = of_bone[~of_bone["accepted"].astype(bool)][["participant", "side"]].drop_duplicates()
     return metrics.target_errors(
-        mine.loc[mine["accepted"].astype(bool), "error_mm"].to_numpy(dtype=np.float64), len(refused)
+        of_bone.loc[of_bone["accepted"].astype(bool), "error_mm"].to_numpy(dtype=np.float64), len(refused)
     )
 
 

@@ -43,7 +43,7 @@ MIN_COVERAGE = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistilPlan:
-    """Everything that the training programmes depend on; plain and picklable.
+    """Everything that the trainings depend on; plain and picklable.
 
     Parameters
     ----------
@@ -190,19 +190,19 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
 
 def _load_network(network: PatchRegressor, path: Path) -> None:
     tensors, _ = load_tensors(path)
-    mine = {
+    network_weights = {
         key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")
     }
-    load_into(network, mine, path.name)
+    load_into(network, network_weights, path.name)
 
 
 def _load_shard(path: Path, measures: pd.DataFrame) -> DistillationData:
-    """Return the cubes of a shard; `measures` are its own rows."""
+    """Return the cubes of a shard; `measures` are its rows."""
     index, arrays = patch_store.read_index(path), patch_store.read_shard(path)
-    own = measures.set_index("row").reindex([patch.row for patch in index])
-    targets = own[list(PARAMETERS)].to_numpy(np.float32)
+    rows = measures.set_index("row").reindex([patch.row for patch in index])
+    targets = rows[list(PARAMETERS)].to_numpy(np.float32)
     usable = np.isfinite(targets).all(axis=1) & arrays["has_mr"].astype(np.bool_)
-    usable &= own["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
+    usable &= rows["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
     mr_mask = arrays["mr_mask"].astype(np.uint8)[usable]
     return DistillationData(
         ct=arrays["ct"].astype(np.int16)[usable],

@@ -69,16 +69,16 @@ def _images(layout: RunLayout, knees: Sequence[Knee]) -> Iterator[tuple[str, Kne
 
 
 def write_knees(
-    layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[Knee], folds: int, seed: int
+    layout: RunLayout, cohort: Sequence[CohortKnee], remaining: Sequence[Knee], folds: int, seed: int
 ) -> Path:
     """Return the path of ``tables/knees.parquet``: every knee of the cohort; `fold` is null for failed ones.
 
     All knees of a patient share a fold; folds are balanced in osteoarthritis.
     """
-    still = set(left)
-    kept = [knee for knee in cohort if knee.knee in still]
+    known = set(remaining)
+    kept = [knee for knee in cohort if knee.knee in known]
     fold_of = patient_folds([k.knee.participant for k in kept], [k.oa for k in kept], folds, seed)
-    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in still else None) for k in cohort]
+    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in known else None) for k in cohort]
     table = pd.DataFrame(rows, columns=list(KNEE_COLUMNS))
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))

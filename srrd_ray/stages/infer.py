@@ -42,10 +42,10 @@ class InferenceRecord:
     Parameters
     ----------
     in_distribution
-        False where the scan lies outside the training images; `flags` says in what.
+        False where the scan lies outside the training images; `flags` names the features.
     probability
-        Of osteoarthritis, by the diagnosis model beside `model`; null where there is none or a compartment is
-        missing.
+        Of osteoarthritis, by the diagnosis model in the folder of `model`; null where there is none or a
+        compartment is missing.
     """
 
     side: Side

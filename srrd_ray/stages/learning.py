@@ -59,7 +59,7 @@ class DistillationSettings:
 
 def trainer_of(work: Work[Any]) -> Trainer:
     """Return what trains; a stage that declares that it trains has it."""
-    assert work.trainer is not None, "this stage is carried out by an executor that can train"
+    assert work.trainer is not None, "this stage is run by an executor that can train"
     return work.trainer
 
 
@@ -67,8 +67,8 @@ def trainer_of(work: Work[Any]) -> Trainer:
 def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]:
     """Yield the folder of the trained weights.
 
-    Once they have been saved elsewhere, it is removed with the checkpoints. The name of the training stands
-    for its inputs, so that only the very same training is resumed.
+    Once they have been saved elsewhere, it is removed with the checkpoints. The name of the training
+    contains the hash of its inputs, so that only the very same training is resumed.
     """
     training = Training(
         name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings
@@ -113,7 +113,7 @@ def train_models(
 
 
 def _sampled_shards(work: Work[DistillationSettings]) -> tuple[str, ...]:
-    """Return the shards that are learnt from: all, or as many as hold `learn_from` knees."""
+    """Return the shards used for training: all, or as many as hold `learn_from` knees."""
     settings, there = work.settings, work.cohort.shards
     most = max(settings.distillation.learn_from // settings.knees_per_shard, 1)
     shards = subsample(tuple(sorted(there)), most, seed_from(settings.seed, "shards"))
@@ -133,6 +133,6 @@ def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
 
 
 def log_subsample(what: str, sampled: int, there: int, of: str) -> None:
-    """Log that a cohort is larger than what is learnt from."""
+    """Log that a cohort is larger than what is used for training."""
     if sampled < there:
         log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, sampled, there, of)

@@ -1,4 +1,4 @@
-"""The poses of the bones of a knee, as the registration left them."""
+"""The poses of the bones of a knee, as registered."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 Also the bones' labels in both images, and the figures of the synthesis. Order of trust: surfaces of the bones
 in CT and synthetic CT find candidates from any flexion; grey values of the synthetic CT bring them near;
 mutual information with the MR itself decides between them and finishes (`RegistrationConfig.refine_on_mr`);
-the inner structure judges the end. A bone without a trustworthy pose is written with `accepted` false and the
-reason: the matrix of such a record is no result.
+the inner structure decides whether the result is accepted. A bone without a trustworthy pose is written with
+`accepted` false and the reason: the matrix of such a record is no result.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
     """Return the volumes of a knee and its accepted transforms.
 
     It is None where there is no transform, or CT, bones or MR are missing. A refused transform is no result
-    and is not drawn through: its bone stays black beside the CT.
+    and is not used: the bone is black next to the CT.
     """
     needed: tuple[Image, ...] = ("ct", "ct_bones", "mr")
     poses = {bone: found for bone in BONES if (found := accepted_pose(layout, knee, bone)) is not None}
@@ -105,16 +105,17 @@ def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
 
 
 def _refused(registration: pd.DataFrame, knee: Knee) -> str:
-    mine = registration[
+    of_knee = registration[
         (registration["participant"] == knee.participant) & (registration["side"] == knee.side)
     ]
-    bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in mine.itertuples() if not row.accepted]
+    refused = [row for row in of_knee.itertuples() if not row.accepted]
+    bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in refused]
     return f" ({'; '.join(bad)})" if bad else ""
 
 
 def _outcomes(manifest: Json) -> tuple[Outcome, ...]:
-    listed = at(manifest, "outcomes")
-    return tuple(serial.from_mapping(Outcome, one) for one in listed) if isinstance(listed, list) else ()
+    outcomes = at(manifest, "outcomes")
+    return tuple(serial.from_mapping(Outcome, one) for one in outcomes) if isinstance(outcomes, list) else ()
 
 
 def _json(path: Path) -> Json:

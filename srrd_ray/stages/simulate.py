@@ -42,7 +42,7 @@ def simulate_knee(
     """Write the images and the truth of one knee under the cohort root `out`.
 
     Return the paths, the truth's last. Each file is whole or absent, and the same bytes for a plan whatever
-    the order or the worker, of one kind of processor. Images that an earlier simulation left there in the
+    the order or the worker, of one kind of processor. Images that an earlier simulation wrote there in the
     other format are removed: a knee has one CT and one MR.
     """
     scans = scans or Scans()

@@ -41,7 +41,7 @@ def training_learners(
     Raises
     ------
     InputError
-        `slices-invalid` where no volume of a modality is left.
+        `slices-invalid` where no volume of a modality remains.
     """
     mr = [slices for path in sorted(mr_paths) for slices in _usable(path, config, is_mr=True)]
     ct = [slices for path in sorted(ct_paths) for slices in _usable(path, config, is_mr=False)]
@@ -93,14 +93,14 @@ def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
     Only the generator MR -> CT is kept. ``model.json`` is written last.
     """
     tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
-    own = {
+    generator_weights = {
         key.removeprefix(f"{GENERATOR}."): value
         for key, value in tensors.items()
         if key.startswith(f"{GENERATOR}.")
     }
-    load_into(Generator(config), own, weights.name)
+    load_into(Generator(config), generator_weights, weights.name)
     path = model_dir / f"{GENERATOR}.safetensors"
-    save_tensors(path, own, {"network": GENERATOR})
+    save_tensors(path, generator_weights, {"network": GENERATOR})
     card = SynthesisCard(
         config=config,
         weights={path.name: hash_file(path)},
@@ -140,7 +140,7 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
 def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: CycleGanConfig) -> StoredVolume:
     """Return the record of one knee's synthetic CT, written on the grid of its MR and labelled synthetic.
 
-    `config` gives the limits of plausibility; the network is built as its model says.
+    `config` gives the limits of plausibility; the network is built as its model describes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a simulated cohort knows of itself; read by evaluation alone, never by training."""
+"""The truth of a simulated cohort; read by evaluation alone, never by training."""
 
 from __future__ import annotations
 
