@@ -1,6 +1,6 @@
 """What a run costs against the number of knees, and against the number of CPUs.
 
-``python benchmarks/scale.py knees FOLDER [--knees 10 100 1000 10000]`` runs small cohorts (`small_stages`) through the real engine, ledger,
+``python benchmarks/scale.py knees FOLDER [--knees 10 100 1000 10000]`` runs small cohorts (`small_stages`) through the real runner, manifest,
 sidecars, Ray, tables and report, then the same command again, then ``srrd status``; it writes FOLDER/knees.json and FOLDER/scale.png and
 prints a table. ``workers FOLDER --cohort COHORT [--config run.yaml]`` runs a real cohort on one and on two CPUs.
 """

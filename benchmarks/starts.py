@@ -80,7 +80,7 @@ def drive(*, stay: bool) -> None:
         vars(joining)["leave_copy"] = dict
     with joining.session(ClusterConfig()):
         rows = ray.data.range(8, override_num_blocks=8).map(_step, num_cpus=1).take_all()
-        print(*sorted({f"{row['node'][:6]} stands in {row['stands']}" for row in rows}), sep="\n")
+        print(*sorted({f"{row['node'][:6]} works in {row['directory']}" for row in rows}), sep="\n")
         import torch
 
         square = torch.rand(300, 300)
@@ -93,10 +93,10 @@ def _step(_: dict[str, int]) -> dict[str, str]:
 
     time.sleep(1.0)
     try:
-        stands = str(Path.cwd())
+        directory = str(Path.cwd())
     except FileNotFoundError:
-        stands = "a folder that is gone"
-    return {"node": ray.get_runtime_context().get_node_id(), "stands": stands}
+        directory = "a folder that is gone"
+    return {"node": ray.get_runtime_context().get_node_id(), "directory": directory}
 
 
 if __name__ == "__main__":

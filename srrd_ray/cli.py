@@ -36,7 +36,8 @@ def simulate(
     Args:
         out: folder of the cohort.
         knees: how many knees, some participants having both: 18 of 16 people, for paper 90 of 80.
-        seed: the same seed gives the same knees, and the same bytes with the same libraries on the same kind of processor.
+        seed: the same seed gives the same knees, and the same bytes with the same libraries on the same kind
+            of processor.
         profile: quick takes seconds a knee, paper is full size.
         mr: sequence of the MR: balanced SSFP (0.22 mm), DESS (0.37 mm) or proton density (2.5 mm slices).
         dicom: write CT and MR as folders of DICOM files instead of NIfTI.
@@ -98,7 +99,8 @@ def run(
         config: YAML file of the run; absent keys keep their defaults.
         until: the last stage to run.
         overwrite: go on in a folder that holds a run of another configuration.
-        pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that is written.
+        pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that
+            is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
     from srrd_ray.pipeline.supervise import RunCommand, supervised
@@ -137,29 +139,36 @@ def measure(
     blocks: int = 0,
     cpus: int = 0,
 ) -> int:
-    """Measure trabecular bone in a volume (NIfTI, NRRD, MHA, OME-Zarr, a DICOM folder) and print JSON, or in a folder of them.
+    """Measure trabecular bone in one volume and print JSON, or in a folder of volumes and write a table.
 
-    Ends with 1 where a volume has no value (no bone, nothing but bone, an empty region) or cannot be read.
+    A volume is NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder. Ends with 1 where a volume has no value (no
+    bone, nothing but bone, an empty region) or cannot be read.
 
     Args:
-        image: the volume, or a folder of volumes: then a table is written, a row each, and the same command again resumes.
-        source: bone is an image that resolves trabeculae (microCT, HR-pQCT, binary); mr and ct are scans of a knee, of which
-            the bone fraction is measured, and thickness where the voxels allow it.
-        roi: mask of the region that is averaged; never a wall. For a folder: a folder of masks of the same names.
-        bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral plate.
-        bone_mask: mask of one bone, marrow included; needed for mr. For a folder: a folder of masks of the same names.
-        threshold: auto is Otsu after a Gaussian of one voxel, for ct a calibration; binary takes every non-zero voxel as bone;
-            a number is a grey value, for ct HU.
+        image: the volume, or a folder of volumes: then a table is written, a row each, and the same command
+            again resumes.
+        source: bone is an image that resolves trabeculae (microCT, HR-pQCT, binary); mr and ct are scans of a
+            knee, of which the bone fraction is measured, and thickness where the voxels allow it.
+        roi: mask of the region that is averaged; never a wall. For a folder: a folder of masks of the same
+            names.
+        bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral
+            plate.
+        bone_mask: mask of one bone, marrow included; needed for mr. For a folder: a folder of masks of the
+            same names.
+        threshold: auto is Otsu after a Gaussian of one voxel, for ct a calibration; binary takes every
+            non-zero voxel as bone; a number is a grey value, for ct HU.
         marrow: value of marrow alone: grey (mr; estimated where absent) or HU (ct; -50 where absent).
         mineral: HU of mineralised bone tissue alone, from a phantom (ct; 1559 where absent).
         method: paper is the published 2D algorithm (mr), for comparison.
         mode: bonej gives the thickness as BoneJ2 does.
-        surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one piece only).
+        surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one
+            piece only).
         out: also write the result there: .json, or a table as .parquet or .csv.
-        maps: folder for maps of thickness and spacing, mm, for mr and ct also of the bone fraction: NRRD, which opens in 3D
-            Slicer; in blocks also OME-Zarr.
+        maps: folder for maps of thickness and spacing, mm, for mr and ct also of the bone fraction: NRRD,
+            which opens in 3D Slicer; in blocks also OME-Zarr.
         picture: PNG of the middle slices coloured by thickness and spacing, with histograms.
-        blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256 where needed.
+        blocks: edge of the blocks in voxels, to measure an OME-Zarr larger than memory; 0 uses blocks of 256
+            where needed.
         cpus: CPUs of the local cluster, for blocks and folders; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor
@@ -218,10 +227,10 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
 
 @app.command
 def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
-    """Say where a run stands, from its files alone; nothing is written and no cluster is needed.
+    """Print the status of a run, from its files alone; nothing is written and no cluster is needed.
 
-    Ends with 0 while the run goes on, with 3 where it was interrupted or stopped by cluster or storage, else as the run itself
-    did: 0 all done, 1 some knee failed, 2 refused. Also 2 where the folder holds no run.
+    Ends with 0 while the run goes on, with 3 where it was interrupted or stopped by cluster or storage, else
+    as the run itself did: 0 all done, 1 some knee failed, 2 refused. Also 2 where the folder holds no run.
 
     Args:
         run: folder of the run.
@@ -239,7 +248,9 @@ def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
 
 @app.command
 def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> int:
-    """Write what is needed to help with a run, without patient data, into a zip file. Read it before you send it.
+    """Write what is needed to help with a run, without patient data, into a zip file.
+
+    Read it before you send it.
 
     Args:
         run: folder of the run.

@@ -10,17 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "srrd_ray"
 LONGEST = 110
-EXCLUDED = (
-    "stages/", "execution/", "pipeline/", "statistics/", "cli.py",
-    "cluster/foreach.py", "cluster/remote.py", "cluster/metrics.py",
-    "measurement/folder.py", "measurement/volume.py",
-)  # fmt: skip
-"""Files that are being rewritten: the list ends with that work."""
-FILES = [
-    path
-    for path in sorted(ROOT.rglob("*.py"))
-    if not path.relative_to(ROOT).as_posix().startswith(EXCLUDED)
-]  # fmt: skip
+FILES = sorted(ROOT.rglob("*.py"))
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 

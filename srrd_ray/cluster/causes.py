@@ -1,4 +1,4 @@
-"""The error of ours behind what Ray raises: Ray wraps, groups and pickles exceptions, but keeps them as objects."""
+"""The error of ours behind what Ray raises: Ray wraps and pickles exceptions, but keeps them as objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from srrd_ray.core.errors import FREE_SPACE, NO_SPACE, SrrdError, StoreError, is
 
 
 def own_error(raised: Iterable[BaseException]) -> SrrdError | None:
-    """Return the error of ours behind what Ray raised, one of lost storage before any other; null where there is none."""
+    """Return the error of ours behind what Ray raised, or null; an error of lost storage comes first."""
     found = [error for one in raised for cause in _causes(one) if (error := _ours(cause)) is not None]
     return next((error for error in found if is_storage_lost(error)), found[0] if found else None)
 
@@ -42,7 +42,7 @@ def _wrapped(error: BaseException) -> list[BaseException]:
 
 
 def _ours(cause: BaseException) -> SrrdError | None:
-    """Return the error of ours that one exception is, or that a full disk under what Ray writes itself stands for."""
+    """Return the error of ours for one exception; a full disk under Ray's own files is one as well."""
     if isinstance(cause, RayTaskError):  # it is of the class of what it wraps, but its text is a traceback
         return None
     if isinstance(cause, SrrdError):

@@ -1,4 +1,4 @@
-"""The executor on Ray: work items through Ray Data, one item on a worker, trainings by Ray Train, searches by Ray Tune."""
+"""The executor on Ray: work items by Ray Data, trainings by Ray Train, searches by Ray Tune."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Setting = TypeVar("Setting")
 
 
 class RayExecutor:
-    """Carries out work items on a Ray cluster: that of the job, of ``RAY_ADDRESS``, or a local one for its own time."""
+    """Runs work items on a Ray cluster: of the job, of ``RAY_ADDRESS``, or a local one for its own time."""
 
     def __init__(self, config: ClusterConfig) -> None:
         self.config = config
@@ -37,12 +37,15 @@ class RayExecutor:
         return spread(task, items, self.config)
 
     def run_remote(self, task: Task, item: WorkItem) -> Sidecar:
-        """Return the sidecar of one item carried out on a worker, see `run_remote`."""
+        """Return the sidecar of one item that ran on a worker, see `run_remote`."""
         return run_remote(task, item, self.config)
 
 
 class RayTrainer:
-    """Trains by Ray Train and searches by Ray Tune. Both and torch are imported when they are needed: they take seconds."""
+    """Trains by Ray Train and searches by Ray Tune.
+
+    Both and torch are imported when they are needed: they take seconds.
+    """
 
     def __init__(self, config: ClusterConfig) -> None:
         self.config = config

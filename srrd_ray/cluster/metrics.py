@@ -1,7 +1,8 @@
-"""Metrics of the work for Prometheus, told by the driver through Ray: how far each stage is, what failed, how long items take.
+"""Metrics for Prometheus, reported by the driver through Ray: progress of each stage, failures, durations.
 
-Ray's nodes offer them as ``ray_<name>`` (counters: ``ray_<name>_total``); `examples/grafana-srrd.json` shows them. Their labels are
-stages, statuses and codes: never a knee, so that they are few and hold no patient data.
+Ray's nodes offer them as ``ray_<name>`` (counters: ``ray_<name>_total``); `examples/grafana-srrd.json` shows
+them. Their labels are stages, statuses and codes: never a knee, so that they are few and hold no patient
+data.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ SECONDS = [1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
 
 
 class Metrics:
-    """A listener of the runner. Without a connection to Ray it reports nothing; items that are skipped are not counted."""
+    """A listener of the runner; without a connection to Ray it reports nothing.
+
+    Items that are skipped are not counted.
+    """
 
     def __init__(self) -> None:
-        self.left = 0
+        self.remaining = 0
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
         if isinstance(event, StageStarted):
-            self.left = event.items
+            self.remaining = event.items
         elif isinstance(event, ItemEnded):
-            self.left -= 1
+            self.remaining -= 1
             if ray.is_initialized() and not event.skipped:
                 self._report(event)
 
@@ -44,7 +48,7 @@ class Metrics:
             self._series.seconds.inc(seconds, label)
         if sidecar is not None and sidecar.size > 0:
             self._series.bytes_written.inc(sidecar.size, label)
-        self._series.items_left.set(self.left, label)
+        self._series.items_left.set(self.remaining, label)
 
     @cached_property
     def _series(self) -> _Series:
@@ -59,7 +63,7 @@ class _Series:
         self.failures = Counter(
             "srrd_failures", "Knees (or the cohort) that failed, by code.", ("stage", "code")
         )
-        self.items_left = Gauge("srrd_units_left", "Work items to do.", ("stage",))
+        self.items_left = Gauge("srrd_units_left", "Remaining work items.", ("stage",))
         self.seconds = Counter(
             "srrd_seconds", "Seconds spent on work items, all workers together.", ("stage",)
         )

@@ -156,6 +156,6 @@ def _prepare_data(config: ClusterConfig) -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_no_progress_timeout_s = config.stall_seconds
-    context.max_errored_blocks = -1  # a lost block is one work item, which `foreach` reports as failed
+    context.max_errored_blocks = -1  # a lost block is one work item, which `spread` reports as failed
     for name in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)

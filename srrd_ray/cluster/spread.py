@@ -1,4 +1,4 @@
-"""Many work items in parallel through Ray Data: one item a block, so that none can stop another."""
+"""Many work items in parallel through Ray Data: one work item a block, so that none can stop another."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ from srrd_ray.execution.work import Result, Task, WorkItem, failure, run_safely
 log = logging.getLogger(__name__)
 
 NODE_SHARE = 0.9
-"""Share of the memory of the largest node that a last try gets: another node of this kind may have a little less."""
+"""Share of the largest node's memory that a last attempt gets: another such node may have a little less."""
 WINDOW = 4000
-"""Items that are in the hands of Ray Data at once, at least."""
+"""Work items in one dataset of Ray Data, at least."""
 ITEMS_PER_CPU = 20
-"""So many items a CPU, where that is more: at the end of a window CPUs wait for its last items."""
+"""Work items in one dataset for each CPU, where that is more: CPUs wait for its last items."""
 
 
 def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iterator[Result]:
     """Yield the result of each item as it ends, in no fixed order.
 
-    An item whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and then counts as
-    failed (`worker-lost`): Ray Data drops its block, and what went in is compared with what came out.
+    An item whose worker dies is tried again `config.task_retries` times, then once more alone on a node, and
+    then counts as failed (`worker-lost`): Ray Data drops its block, and what went in is compared with what
+    came out.
 
     Raises
     ------
     ClusterError
         `resources-missing`; `stage-stalled` where nothing finished for `config.stall_seconds`.
     StoreError
-        As an item met it, where every other item would meet it too (`STORAGE_LOST`); its result is yielded before.
+        As an item met it, where every other item would meet it too (`STORAGE_LOST`); its result is yielded
+        before.
     """
     waiting = {item.name: item for item in items}
-    lost: Fault | None = (
-        None  # looked at when all have ended: Ray ends a process that leaves a dataset half way
-    )
+    # raised when all have ended: Ray ends a process that leaves a dataset half way
+    lost: Fault | None = None
     for attempt in retry_plan(task, config):
         for result in _results(task, waiting, attempt):
             yield result
@@ -58,7 +59,7 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
             "%-16s %d items lost their worker, of %d MiB each", task.stage, len(waiting), attempt.memory_mb
         )
     for item in waiting.values():
-        yield failure(task.stage, item, Fault.from_error(worker_lost(config, attempt)), 0.0)
+        yield failure(task.stage, item, Fault.from_error(worker_killed_error(config, attempt)), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ class Attempt:
 
 
 def retry_plan(task: Task, config: ClusterConfig) -> Iterator[Attempt]:
-    """Yield the first attempt, and the last: alone on a node, for an item that takes too much memory takes its neighbours along.
+    """Yield the first attempt, and the last: alone on a node, with more memory.
 
-    The last is looked for when it is asked for: a cluster that grows has no node of the kind before.
+    A work item that runs out of memory kills its neighbours. The memory of the last attempt is found when it
+    is needed: a cluster that grows has no such node before.
 
     Raises
     ------
@@ -107,7 +109,10 @@ def _results(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iter
 
 
 def _windows(items: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:
-    """Yield the items, thousands at a time: Ray Data keeps about ten kilobytes of each until its dataset ends."""
+    """Yield the items, thousands at a time.
+
+    Ray Data keeps about ten kilobytes of each until its dataset ends.
+    """
     start = 0
     while start < len(items):
         size = max(WINDOW, ITEMS_PER_CPU * int(ray.cluster_resources().get("CPU", 0)))
@@ -116,22 +121,23 @@ def _windows(items: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:
 
 
 def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Result]:
-    def carry_out(row: dict[str, str]) -> dict[str, str]:
+    def run_row(row: dict[str, str]) -> dict[str, str]:
         return {"result": serial.to_json(run_safely(task, serial.from_json(WorkItem, row["item"])))}
 
     source = ray.data.from_items(
         [{"item": serial.to_json(item)} for item in items], override_num_blocks=len(items)
     )
     with warnings.catch_warnings():
-        # Ray 2.60 wants named parameters here and names none for retries, without which a lost worker is tried for ever.
+        # Ray 2.60 wants named parameters here and names none for retries,
+        # without which a killed worker is tried for ever.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        results = source.map(carry_out, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
+        results = source.map(run_row, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
     for row in results.iter_rows():
         yield serial.from_json(Result, str(row["result"]))
 
 
-def worker_lost(config: ClusterConfig, last: Attempt) -> ClusterError:
-    """Return the error of an item whose worker died in every try."""
+def worker_killed_error(config: ClusterConfig, last: Attempt) -> ClusterError:
+    """Return the error of an item whose worker died in every attempt."""
     return ClusterError(
         "worker-lost",
         f"its worker died {config.task_retries + 2} times, most often for want of memory",

@@ -41,7 +41,8 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
     Raises
     ------
     TrainingError
-        `tune-failed` where every trial diverged, or one failed of something else and again when it was tried again.
+        `tune-failed` where every trial diverged, or one failed of something else and again when it was tried
+        again.
     SrrdError
         As a trial raised it, again and again; a `StoreError` of lost storage before any other.
     StoreError

@@ -1,9 +1,10 @@
 """The working directory of a job, which Ray may take away under the processes that stand in it.
 
-When the first worker of a job starts on a node, that node unpacks what ``ray job submit --working-dir`` sent, and first removes
-what lies at that place. Nodes on one machine share the place: the driver, and the workers of the other nodes, are then left in a
-directory that is gone. oneMKL, which is part of torch, ends a process that it finds there with status 2 and the words ``Cannot
-load …/libtorch_cpu.so``. So nobody stays: what is imported is found by its absolute path.
+When the first worker of a job starts on a node, that node unpacks what ``ray job submit --working-dir`` sent,
+and first removes what lies at that place. Nodes on one machine share the place: the driver, and the workers
+of the other nodes, are then left in a directory that is gone. oneMKL, which is part of torch, ends a process
+that it finds there with status 2 and the words ``Cannot load …/libtorch_cpu.so``. So nobody stays: what is
+imported is found by its absolute path.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ def stands_in_copy() -> bool:
 
 
 def leave_copy() -> dict[str, Callable[[], None]]:
-    """Return the runtime environment of a job whose workers leave their copy as they start, after leaving that of this process.
+    """Return the runtime environment of a job whose workers leave their copy as they start.
 
-    It is empty where this process does not stand in a copy: its working directory then stays what it is.
+    This process leaves its own copy first. It is empty where this process does not work in a copy: its
+    working directory then stays what it is.
     """
     if not stands_in_copy():
         return {}
@@ -37,7 +39,10 @@ def leave_copy() -> dict[str, Callable[[], None]]:
 
 
 def _leaving(lasting: str) -> Callable[[], None]:
-    """Return a function that travels by value, as one inside another does: a worker imports nothing from the copy to leave it."""
+    """Return a function that travels by value, as a function defined inside another does.
+
+    A worker then imports nothing from the copy to leave it.
+    """
 
     def leave() -> None:
         os.chdir(lasting)

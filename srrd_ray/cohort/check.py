@@ -133,7 +133,7 @@ def _check_masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: Re
 def _check_all_voxels(
     opened: Sequence[ReadableSeries], rules: ReadRules, pool: ThreadPoolExecutor
 ) -> Iterator[Finding]:
-    """Yield what the voxels show: what cannot be decoded, what was corrected, and one image under two participants."""
+    """Yield what the voxels show: undecodable images, corrections, and one image under two participants."""
     seen: list[tuple[str, Knee]] = []
     for (series, header), found in zip(
         opened, pool.map(lambda pair: _check_voxels(pair[0], rules), opened), strict=True
@@ -158,11 +158,15 @@ def _check_voxels(series: Series, rules: ReadRules) -> _ImageCheck | Finding:
 
 
 def _doubles(seen: Sequence[tuple[str, Knee]]) -> Iterator[Finding]:
-    """Yield images that one participant brings twice: no leak, as a patient lies in one fold, but hardly meant."""
+    """Yield images that one participant brings twice: no leak, but a likely error.
+
+    It is no leak since a patient is in one fold.
+    """
     counts = Counter((digest, knee.participant) for digest, knee in seen)
     for digest, participant in (pair for pair, count in counts.items() if count > 1):
         knees = sorted({knee for other, knee in seen if (other, knee.participant) == (digest, participant)})
-        text = f"the same voxels twice in {', '.join(knee.key for knee in knees)}: one of the two is not what its name says"
+        keys = ", ".join(knee.key for knee in knees)
+        text = f"the same voxels twice in {keys}: one of the two is not what its name says"
         yield _finding(knees[0], None, "FLAG", "image-twice", text)
 
 

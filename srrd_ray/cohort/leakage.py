@@ -1,4 +1,4 @@
-"""One image under two participants: the patient would be in training and test at once, whatever the folds say."""
+"""One image under two participants: the patient would be in training and test at once, whatever the folds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def leaks(images: Iterable[tuple[str, Knee]]) -> list[tuple[Knee, ...]]:
     Parameters
     ----------
     images
-        The hash of the voxels of every image (`hash_voxels`: blind to format, origin and order of axes), and its knee.
+        The hash of the voxels of every image (`hash_voxels`: blind to format, origin and order of axes), and
+        its knee.
     """
     owners: dict[str, set[Knee]] = defaultdict(set)
     for digest, knee in images:

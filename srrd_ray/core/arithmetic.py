@@ -1,6 +1,7 @@
-"""What the last bits of a result depend on besides the configuration: processor, instruction sets, libraries, threads.
+"""What the last bits of a result depend on besides the configuration.
 
-Libraries choose their code by the instruction sets of the processor, and code for another one adds in another order.
+These are the processor, its instruction sets, the libraries and the number of threads. Libraries choose their
+code by the instruction sets of the processor, and code for another one adds in another order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The bones that are registered and read: all that is known of each in one record. A third bone begins here."""
+"""The bones that are registered and read: one record with all that is known of each.
+
+A third bone begins here.
+"""
 
 from __future__ import annotations
 

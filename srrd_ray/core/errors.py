@@ -91,7 +91,7 @@ class _Coded(Protocol):
 
 
 def is_storage_lost(found: _Coded) -> bool:
-    """Return whether an error, or the fault of one, tells of storage that every further unit would miss as well."""
+    """Return whether an error, or the fault of one, means storage that all further work items would miss."""
     return found.code in STORAGE_LOST
 
 
@@ -112,10 +112,10 @@ class ClusterError(SrrdError, RuntimeError):
 
 
 ErrorKind: TypeAlias = Literal[
-    "InputError", "CohortError", "ConfigError", "StoreError", "NotEstimableError", "RegistrationError", "TrainingError",
-    "ClusterError", "SrrdError",
+    "InputError", "CohortError", "ConfigError", "StoreError", "NotEstimableError", "RegistrationError",
+    "TrainingError", "ClusterError", "SrrdError",
 ]  # fmt: skip
-"""The classes of errors that a stored fault names; the last stands for an exception that is none of ours."""
+"""The classes of errors that a stored fault names; the last is for an exception that is none of ours."""
 
 ERRORS: Mapping[ErrorKind, type[SrrdError]] = MappingProxyType({
     "InputError": InputError,
@@ -136,7 +136,7 @@ EXIT_CODES: Mapping[type[SrrdError], int] = MappingProxyType(
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code that an error stands for; 1 for what is no error of ours."""
+    """Return the exit code of an error; 1 for what is no error of ours."""
     return next((EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES), 1)
 
 

@@ -66,7 +66,8 @@ class Geometry:
     >>> ct.lps_to_index((-9, 20, 303)).tolist()
     [2.0, 0.0, 4.0]
 
-    A crop keeps every voxel in its place; a grid that is rescaled keeps the field of view, so its voxel centres move.
+    A crop keeps every voxel in its place; a grid that is rescaled keeps the field of view, so its voxel
+    centres move.
 
     >>> ct.crop((2, 0, 4), (10, 10, 10)).index_to_lps((0, 0, 0)).tolist()
     [-9.0, 20.0, 303.0]

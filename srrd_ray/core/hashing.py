@@ -11,7 +11,9 @@ from srrd_ray.core.volume import Volume
 
 
 def seed_from(run_seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed for one use, derived from the run's seed and the names of that use (knee, stage, epoch…).
+    """Return a 63-bit seed for one use, derived from the run's seed and the names of that use.
+
+    The names are, for example, knee, stage and epoch.
 
     Examples
     --------

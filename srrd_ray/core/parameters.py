@@ -1,6 +1,7 @@
 """The trabecular parameters that are measured and predicted: all that is known of each in one record.
 
-A fifth parameter begins here. Their order is that of every array with a parameter axis, and of the weights of a network.
+A fifth parameter begins here. Their order is that of every array with a parameter axis, and of the weights of
+a network.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class Parameter:
 
     @property
     def predictive_sd(self) -> str:
-        """``Tb.Th.predictive_sd``: the column with the SD of the predictive distribution, beside the predicted mean.
+        """``Tb.Th.predictive_sd``: the column with the SD of the predictive distribution.
 
-        Not ``Tb.Th.SD``, which in morphometry is the SD of the thickness over the voxels of a region.
+        It goes with the column of the predicted mean. Not ``Tb.Th.SD``, which in morphometry is the SD of the
+        thickness over the voxels of a region.
         """
         return f"{self.symbol}.predictive_sd"
 

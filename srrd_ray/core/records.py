@@ -171,9 +171,10 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """Why a knee failed: an `SrrdError` with its class and its fields, or the type and place of any other exception.
+    """Why a knee failed: an `SrrdError` with its class and fields, or type and place of another exception.
 
-    `message` is the whole text; `what` and the fields after it are empty for an exception that is none of ours.
+    `message` is the whole text; `what` and the fields after it are empty for an exception that is none of
+    ours.
     """
 
     code: str

@@ -55,8 +55,8 @@ def from_yaml(kind: type[Record], path: Path) -> Record:
     Raises
     ------
     ConfigError
-        `config-invalid` for what is no plain YAML, `key-repeated`, `key-unknown`; `setting-invalid` with every setting
-        that is not allowed, by its dotted key.
+        `config-invalid` for what is no plain YAML, `key-repeated`, `key-unknown`; `setting-invalid` with
+        every setting that is not allowed, by its dotted key.
     """
     try:
         data: object = _StrictLoader(path.read_text(encoding="utf-8")).get_single_data()
@@ -84,7 +84,7 @@ def from_mapping(kind: type[Record], data: object) -> Record:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Plain YAML in which no key stands twice: YAML itself would let the last one win in silence."""
+    """Plain YAML in which no key occurs twice: YAML itself would let the last one win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         lines: dict[str, int] = {}
@@ -92,15 +92,15 @@ class _StrictLoader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in lines:
                 raise ConfigError(
-                    "key-repeated", f"the key {key.value[:64]!r} stands twice", got=f"lines {lines[key.value]} and {line}",
-                    todo="Keep one of the two.",
+                    "key-repeated", f"the key {key.value[:64]!r} occurs twice",
+                    got=f"lines {lines[key.value]} and {line}", todo="Keep one of the two.",
                 )  # fmt: skip
             lines[key.value] = line
         return super().construct_mapping(node, deep=deep)
 
 
 def _settings(kind: type[Record], data: object, where: str) -> Record:
-    """Return settings from plain data; what is wrong is told by the key that the reader of the file looks for."""
+    """Return settings from plain data; an error names the key that the reader of the file looks for."""
     _refuse_unknown(kind, data, "")
     switches = tuple(_switches(kind, data))
     if switches:
@@ -112,7 +112,7 @@ def _settings(kind: type[Record], data: object, where: str) -> Record:
 
 
 def _switches(kind: object, data: object) -> Iterator[SettingFault]:
-    """Yield each truth value that stands for a number: pydantic would take ``yes`` as 1."""
+    """Yield each truth value in the place of a number: pydantic would take ``yes`` as 1."""
     if not (isinstance(kind, type) and is_dataclass(kind) and isinstance(data, Mapping)):
         return
     for key, value in data.items():

@@ -1,6 +1,7 @@
-"""Settings are checked where they are made: a choice is a `Literal`, a number carries its bounds in its annotation.
+"""Settings are validated where they are made.
 
-A record of settings calls `validate_fields` in `__post_init__`; the words of a refusal follow from the same annotations.
+A choice is a `Literal`, a number carries its bounds in its annotation. A record of settings calls
+`validate_fields` in `__post_init__`; the words of a refusal follow from the same annotations.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class SettingFault:
 
 
 class SettingsError(ConfigError):
-    """Settings that are not allowed (`setting-invalid`), all that were found at once; `where` is the record or file."""
+    """All settings found that are not allowed (`setting-invalid`); `where` is the record or file."""
 
     def __init__(self, faults: Iterable[SettingFault], where: str) -> None:
         self.faults = tuple(dict.fromkeys(faults))
@@ -147,7 +148,7 @@ def validate_fields(record: object) -> None:
 
 
 def setting_error(record: object, name: str, expected: str) -> SettingsError:
-    """Return the refusal of a field that does not go with the other fields; `name` is dotted where it is nested."""
+    """Return the refusal of a field that contradicts other fields; `name` is dotted where it is nested."""
     value: object = record
     for part in name.split("."):
         value = getattr(value, part)
@@ -162,7 +163,7 @@ def hints_of(kind: type) -> dict[str, object]:
 
 
 def allows(hint: object, value: object) -> bool:
-    """Return whether a value is what an annotation allows; truth values are no numbers, and numbers are finite.
+    """Return whether an annotation allows a value; truth values are no numbers, and numbers are finite.
 
     Raises
     ------
@@ -196,7 +197,7 @@ def _allows_items(arguments: tuple[object, ...], values: tuple[object, ...]) -> 
 
 
 def expected(hint: object, value: object = None) -> str:
-    """Return in words what an annotation allows; of a number only its bounds where `value` is a number already."""
+    """Return in words what an annotation allows; of a number only its bounds where `value` is a number."""
     arguments = get_args(hint)
     match get_origin(hint) or hint:
         case origin if origin is Annotated:
@@ -224,7 +225,8 @@ def _choice(choices: Sequence[str], value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value as it stands in a message: on one line, and not long."""
+    """Return a value as it is shown in a message: on one line, and not long."""
     plain = isinstance(value, str) and value != "" and value.isprintable() and value == value.strip()
-    text = str(value) if plain else repr(list(value) if isinstance(value, tuple) else value)
+    listed = list(value) if isinstance(value, tuple) else value
+    text = str(value) if plain else repr(listed)
     return text if len(text) <= 64 else f"{text[:61]}..."

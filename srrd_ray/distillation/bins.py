@@ -1,6 +1,7 @@
-"""Each parameter as a histogram of 51 bins on its fixed physical support, so that a temperature has a meaning.
+"""Each parameter as a histogram of 51 bins on its fixed physical support.
 
-Sources: HL-Gauss, Imani & White 2018 (arXiv 1806.04613), Farebrother et al. 2024 (arXiv 2403.03950).
+The support is fixed so that a temperature has a meaning. Sources: HL-Gauss, Imani & White 2018 (arXiv
+1806.04613), Farebrother et al. 2024 (arXiv 2403.03950).
 """
 
 from __future__ import annotations

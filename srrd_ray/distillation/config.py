@@ -110,7 +110,8 @@ class HyperParameters:
         λ in 0..1: the loss is (1 - λ) · labels + λ · teacher;
         the student's start weighs the teacher's halves likewise.
     feature_weight, relation_weight
-        Weights of the two feature terms. Every weight of a term that needs the teacher is called ``<…>_weight``.
+        Weights of the two feature terms. Every weight of a term that needs the teacher is called
+        ``<…>_weight``.
     lr, weight_decay
         Peak learning rate and decoupled weight decay of AdamW.
     """

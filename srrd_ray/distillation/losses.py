@@ -2,9 +2,9 @@
 
 A new term is a function here, a `LossTerm` in `LOSS_TERMS`, and its weight in `HyperParameters`.
 
-Sources: Hinton et al. 2015 (temperature); Lopez-Paz et al. 2016, arXiv 1511.03643 (privileged information); Romero et al.
-2015 (features); Tung & Mori 2019 (similarity-preserving). The factor T in place of Hinton's T² is derived for histograms
-of a Gaussian shape: see `soft_targets`.
+Sources: Hinton et al. 2015 (temperature); Lopez-Paz et al. 2016, arXiv 1511.03643 (privileged information);
+Romero et al. 2015 (features); Tung & Mori 2019 (similarity-preserving). The factor T in place of Hinton's T²
+is derived for histograms of a Gaussian shape: see `soft_targets`.
 """
 
 from __future__ import annotations

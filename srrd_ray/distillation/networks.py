@@ -51,11 +51,11 @@ class ResidualBlock(nn.Module):
 
 
 class HistogramHead(nn.Module):
-    """Logits of a histogram for each parameter: a Gaussian whose centre and log SD are linear in the features, and a linear residue.
+    """Logits of a histogram for each parameter: a Gaussian and a linear residue.
 
-    The Gaussian makes few cubes enough: its centre is an ordinary regression.
-    The residue, 0 at first, lets a histogram take any other shape.
-    The buffers `middle` and `unit` are mean and SD of the training targets.
+    The centre and the log SD of the Gaussian are linear in the features. The Gaussian makes few cubes enough:
+    its centre is an ordinary regression. The residue, 0 at first, lets a histogram take any other shape. The
+    buffers `middle` and `unit` are mean and SD of the training targets.
     """
 
     middle: Tensor
@@ -87,8 +87,8 @@ class HistogramHead(nn.Module):
 class PatchRegressor(nn.Module):
     """Cubes (b, 1, z, y, x) and bone masks of the same shape in, a `Reading` out.
 
-    `block` makes a block from its channels inside, its channels outside and the groups of its GroupNorms: features (b, channel,
-    z, y, x) in, on half the grid out.
+    `block` makes a block from its channels inside, its channels outside and the groups of its GroupNorms:
+    features (b, channel, z, y, x) in, on half the grid out.
     """
 
     input_mean: Tensor
@@ -152,7 +152,10 @@ class Adapters(nn.Module):
 
 
 def architecture(name: Architecture) -> Callable[[NetworkConfig], PatchRegressor]:
-    """Return what makes a network of that architecture; a new one is a `case` here and a word of `config.Architecture`."""
+    """Return what makes a network of that architecture.
+
+    A new one is a `case` here and a word of `config.Architecture`.
+    """
     match name:
         case "residual":
             return PatchRegressor
@@ -163,7 +166,10 @@ def architecture(name: Architecture) -> Callable[[NetworkConfig], PatchRegressor
 def build(
     config: NetworkConfig, seed: int, make: Callable[[NetworkConfig], PatchRegressor] | None = None
 ) -> PatchRegressor:
-    """Return a network with weights that depend on `config` and `seed` alone; `make` stands in for its architecture."""
+    """Return a network with weights that depend on `config` and `seed` alone.
+
+    `make` replaces what makes its architecture.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_from(seed, "weights", config.input))
         return (make or architecture(config.architecture))(config)

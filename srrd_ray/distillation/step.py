@@ -67,7 +67,9 @@ class TeacherLearner:
 
 
 class StudentLearner:
-    """Learns the parameters from CT: from the labels alone (the baseline), or also from what the teacher saw in MR.
+    """Learns the parameters from CT.
+
+    The baseline learns from the labels alone, the distilled student also from what the teacher saw in MR.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Work items, input hashes, sidecars, locks and the runner that carries work out through an executor. Imports core and storage."""
+"""Work items, input hashes, sidecars, locks and the runner of work items. Imports core and storage."""

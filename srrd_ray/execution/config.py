@@ -1,4 +1,7 @@
-"""How much of a cluster to ask for, and the budget of a search. No Ray here: a run is read in many places without one."""
+"""How much of a cluster to ask for, and the budget of a search.
+
+No Ray here: a run is read in many places without it.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,13 @@ class ClusterConfig:
     training_workers
         DDP workers of every Ray Train run. Part of the result: gradients are summed over workers.
     gpu
-        ``auto`` trains on GPUs where the cluster has one for every worker, ``require`` stops without them, ``never`` uses CPUs.
+        ``auto`` trains on GPUs where the cluster has one for every worker, ``require`` stops without them,
+        ``never`` uses CPUs.
     knee_memory_mb
-        Memory that one task over one knee asks of the scheduler, MiB.
+        Memory that is requested for a task over one knee, MiB.
     task_retries
-        How often a task is tried again after its worker died; it is then tried once more with more memory (see `foreach`),
-        before its knee counts as failed.
+        How often a task is tried again after its worker died; it is then tried once more with more memory
+        (see `spread`), before its knee counts as failed.
     stall_seconds
         A stage without any progress for this long is stopped.
     """
@@ -60,8 +64,8 @@ class TuneConfig:
     cpus_per_trial
         CPUs (and torch threads) of a trial.
     concurrent
-        Trials at a time. With 1 the search is deterministic: ASHA compares a trial with those that reported before it, so
-        with more its decisions depend on timing.
+        Trials at a time. With 1 the search is deterministic: ASHA compares a trial with those that reported
+        before it, so with more its decisions depend on timing.
     """
 
     trials: Count = 4

@@ -1,4 +1,7 @@
-"""What the runner tells its listeners; manifest, metrics, progress lines and cleaning are listeners."""
+"""The events that the runner sends to its listeners.
+
+Manifest, metrics, progress lines and cleaning are listeners.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ class StageStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemEnded:
-    """A work item ended, or was found up to date (`skipped`); `total` counts the knees of the stage (1: whole cohort)."""
+    """A work item ended, or was found up to date (`skipped`).
+
+    `total` counts the knees of the stage; it is 1 for a stage over the whole cohort.
+    """
 
     stage: str
     item: WorkItem

@@ -1,4 +1,4 @@
-"""Where work items are carried out: in a plain loop of this process, or by whatever else keeps to `Executor`."""
+"""Where work items run: in a plain loop of this process, or in any other implementation of `Executor`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from srrd_ray.execution.work import Result, Task, WorkItem, run, run_safely
 
 
 class Executor(Protocol):
-    """Carries out work items. `listeners` are its own, e.g. metrics; `trainer` is null where it cannot train."""
+    """Runs work items. `listeners` are its own, e.g. metrics; `trainer` is null where it cannot train."""
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -26,7 +26,7 @@ class Executor(Protocol):
         ...
 
     def connect(self) -> AbstractContextManager[None]:
-        """Return the connection that all other calls need; it is opened once, when the first item needs work."""
+        """Return the connection that all other calls need, opened once, when the first item needs it."""
         ...
 
     def map(self, task: Task, items: Sequence[WorkItem]) -> Iterator[Result]:
@@ -34,12 +34,15 @@ class Executor(Protocol):
         ...
 
     def run_remote(self, task: Task, item: WorkItem) -> Sidecar:
-        """Return the sidecar of one item carried out on a worker; its errors pass through."""
+        """Return the sidecar of one item that ran on a worker; its errors are raised."""
         ...
 
 
 class PlainLoop:
-    """One item after the other in this process: the reference that every other executor has to equal, byte for byte."""
+    """Runs one item after the other in this process.
+
+    It is the reference that every other executor has to equal, byte for byte.
+    """
 
     listeners: tuple[Listener, ...] = ()
     trainer: Trainer | None = None
@@ -53,5 +56,5 @@ class PlainLoop:
         return (run_safely(task, item) for item in items)
 
     def run_remote(self, task: Task, item: WorkItem) -> Sidecar:
-        """Return the sidecar of an item, carried out here."""
+        """Return the sidecar of an item that ran here."""
         return run(task, item)

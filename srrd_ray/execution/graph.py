@@ -1,4 +1,4 @@
-"""Stages carried out in order: their work items with input hashes that follow from the declarations, and which knees remain."""
+"""Stages run in order: their work items, the input hashes from their declarations, the remaining knees."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Token: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """The inputs of all stages from outside: knees with their sources, shards, settings, and the hash of anything declared.
+    """The inputs of all stages from outside.
 
+    These are the knees with their sources, the shards, the settings, and the hash of anything declared.
     `hash_outside` returns the hash of an outside input for the work item of that name.
     """
 
@@ -35,7 +36,7 @@ class Inputs:
 
 @dataclass(slots=True)
 class StageGraph:
-    """Carries out stages whose needs were carried out before; a knee that fails is left out of all later stages.
+    """Runs stages whose needs have been run before; a knee that fails is left out of all later stages.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class StageGraph:
     hashes
         Output hash of every work item that is up to date.
     redone
-        The work items that were carried out in this run: what depends on them is done again.
+        The work items that ran in this run: what depends on them is redone.
     """
 
     runner: Runner
@@ -61,24 +62,24 @@ class StageGraph:
     def __post_init__(self) -> None:
         self.shard_of = {knee: name for name, knees in self.inputs.shards.items() for knee in knees}
 
-    def carry_out(self, stage: AnyStage) -> None:
-        """Carry out one stage for everything that remains."""
+    def run_stage(self, stage: AnyStage) -> None:
+        """Run one stage for all remaining knees."""
         items = self._items(stage)
         task = self._task(stage)
         redo = frozenset(
             item.name for item in items if any(token in self.redone for token in self._needs(stage, item))
         )
-        lost: set[Knee] = set()
+        failed_knees: set[Knee] = set()
         total = len(self.remaining) if stage.scope != "cohort" else 1
-        for item, result, skipped in self.runner.carry_out(
+        for item, result, skipped in self.runner.run_items(
             task, items, redo=redo, where=_where(stage), total=total
         ):
             token = stage.name, item.name
             if result.sidecar is not None:
                 self.hashes[token] = result.sidecar.output_hash
                 self.redone |= set() if skipped else {token}
-            lost |= {o.knee for o in result.outcomes if o.status == "failed" and o.knee is not None}
-        self.remaining = [knee for knee in self.remaining if knee not in lost]
+            failed_knees |= {o.knee for o in result.outcomes if o.status == "failed" and o.knee is not None}
+        self.remaining = [knee for knee in self.remaining if knee not in failed_knees]
 
     def _task(self, stage: AnyStage) -> Task:
         function = StageFunction(
@@ -97,12 +98,15 @@ class StageGraph:
         )
 
     def readable(self, stage: AnyStage) -> frozenset[str]:
-        """Return the kinds of path that a stage may open: its own outputs and those of the stages that it needs."""
+        """Return the kinds of path that a stage may open: its own outputs and those of its needs."""
         found = {kind for need in self._needed(stage) for kind in need.outputs} | set(stage.outputs)
         return frozenset(found | ({"run.json"} if "manifest" in stage.outside else set()))
 
     def _cohort(self, stage: AnyStage) -> CohortInputs:
-        """Return what a stage over the whole cohort declares of it; nothing for others, whose tasks stay small."""
+        """Return what a stage over the whole cohort declares of it.
+
+        It is nothing for other stages, so that their tasks stay small.
+        """
         if stage.scope != "cohort":
             return CohortInputs()
         whole, remaining = self.inputs.cohort, tuple(self.remaining)
@@ -159,7 +163,10 @@ class StageGraph:
         return [need for need in self.stages if need.name in stage.needs]
 
     def _needs(self, stage: AnyStage, item: WorkItem) -> Iterable[Token]:
-        """Yield the work items that an item depends on: of the same knees, their shards, or all for the whole cohort."""
+        """Yield the work items that an item depends on.
+
+        They are those of the same knees, of their shards, or of the whole cohort.
+        """
         if stage.scope == "cohort":
             yield from (token for token in self.hashes if token[0] in stage.needs)
             return
@@ -176,7 +183,7 @@ class StageGraph:
 
 
 def _where(stage: AnyStage) -> Where:
-    """Return where the work items of a stage are carried out."""
+    """Return where the work items of a stage run."""
     if stage.scope != "cohort":
         return "spread"
     return "here" if stage.trains else "one worker"

@@ -35,13 +35,9 @@ class ProgressLog:
             self.counts.clear()
 
     def _log(self, outcome: Outcome, total: int) -> None:
-        level = (
-            logging.WARNING
-            if outcome.error
-            else logging.DEBUG
-            if outcome.status == "skipped"
-            else logging.INFO
-        )
+        level = logging.DEBUG if outcome.status == "skipped" else logging.INFO
+        if outcome.error:
+            level = logging.WARNING
         name = outcome.knee.key if outcome.knee else "cohort"
         message = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
         number = self.counts.total()
@@ -52,7 +48,7 @@ class ProgressLog:
 
 @dataclass(slots=True)
 class Cleaner:
-    """Removes what killed workers left half written, at the end of each stage, from the folders that it wrote into."""
+    """Removes the partial files of killed workers from the folders of a stage, when the stage ends."""
 
     layout: RunLayout
     folders: set[Path] = field(default_factory=set)

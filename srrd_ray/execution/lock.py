@@ -24,7 +24,10 @@ LOCK = ".lock"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
-    """The job that a lock names: since when it holds it (UTC; empty where the lock does not say), seconds since its heartbeat."""
+    """The job that a lock names, with the seconds since its heartbeat.
+
+    It also has the time since when the job holds the lock (UTC; empty where the lock does not say).
+    """
 
     host: str
     pid: int
@@ -33,13 +36,19 @@ class Owner:
 
     @property
     def stale(self) -> bool:
-        """Whether the job is dead: its process is gone (same host), or its heartbeat is older than `STALE_S`."""
+        """Whether the job is dead.
+
+        Its process is gone (same host), or its heartbeat is older than `STALE_S`.
+        """
         here = self.host == socket.gethostname() and Path("/proc/self").exists()
         return (here and not _lives(self.pid)) or self.heartbeat_s > STALE_S
 
 
 def _lives(pid: int) -> bool:
-    """Return whether a process of this machine runs; one that is dead but whose parent has not asked how it ended does not."""
+    """Return whether a process of this machine runs.
+
+    One that is dead but whose parent has not yet read its exit status does not run.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -58,8 +67,8 @@ def owner_of(root: Path) -> Owner | None:
     except FileNotFoundError:
         return None
     try:
-        words = json.loads(text)
-        host, pid, since = str(words["host"]), int(words["pid"]), str(words.get("since", ""))
+        content = json.loads(text)
+        host, pid, since = str(content["host"]), int(content["pid"]), str(content.get("since", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         host, pid, since = "unknown", 0, ""
     return Owner(host=host, pid=pid, since=since, heartbeat_s=heartbeat_s)
@@ -84,8 +93,8 @@ def locked(root: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise StoreError(
-            "output-unwritable", "cannot write into the output folder", where=root.name, got=str(error.strerror),
-            todo="Choose another --out, on storage that every node can write.",
+            "output-unwritable", "cannot write into the output folder", where=root.name,
+            got=str(error.strerror), todo="Choose another --out, on storage that every node can write.",
         ) from error  # fmt: skip
     stop = Event()
     thread = Thread(target=_beat, args=(path, stop), daemon=True)
@@ -121,7 +130,8 @@ def _refuse_living(path: Path) -> None:
         "another job works in this output folder",
         where=path.parent.name,
         got=f"process {owner.pid} on {owner.host}, heartbeat {owner.heartbeat_s:.0f} s ago",
-        todo=f"Wait for it or stop it; the lock of a dead job is taken over {STALE_S:.0f} s after its last heartbeat.",
+        todo="Wait for it or stop it; the lock of a dead job is taken over "
+        f"{STALE_S:.0f} s after its last heartbeat.",
     )
 
 

@@ -1,6 +1,7 @@
-"""The one runner of work items, for `run`, `simulate`, `measure` and `infer` alike: skips what is up to date, runs the rest.
+"""The one runner of work items, for `run`, `simulate`, `measure` and `infer` alike.
 
-The executor is connected at the first item that needs work, so that a finished run is recognised in seconds.
+It skips what is up to date and runs the rest. The executor is connected at the first item that needs work, so
+that a finished run is recognised in seconds.
 """
 
 from __future__ import annotations
@@ -17,21 +18,24 @@ from srrd_ray.execution.sidecars import find_all_up_to_date
 from srrd_ray.execution.work import Result, Task, WorkItem, run, success
 
 Where: TypeAlias = Literal["spread", "one worker", "here"]
-"""Items are spread over all workers, or carried out one by one: on a worker, or here where they drive the cluster."""
+"""How items run: spread over all workers, or one by one, on a worker or here.
+
+They run here where they drive the cluster themselves.
+"""
 
 
 @dataclass(slots=True)
 class Runner:
-    """Carries out work items and tells its listeners.
+    """Runs work items and notifies its listeners.
 
     Parameters
     ----------
     executor
-        Where items are carried out.
+        Where items run.
     listeners
         Called with every event, in order; those of the executor come after them.
     verify
-        Read every byte of what was written before: what was altered is done again.
+        Read every byte of finished outputs, and redo what was altered.
     """
 
     executor: Executor
@@ -47,7 +51,7 @@ class Runner:
         self._connection.close()
         self._connected = False
 
-    def carry_out(
+    def run_items(
         self,
         task: Task,
         items: Sequence[WorkItem],
@@ -61,29 +65,30 @@ class Runner:
         Parameters
         ----------
         redo
-            Names of items that are never up to date, e.g. because something that they depend on was done again.
+            Names of items that are never up to date, e.g. because something that they depend on was done
+            again.
         where
             An error of an item ends the run, unless items are spread.
         total
             Number for progress lines; the number of items where absent.
         """
         started, total = time.monotonic(), len(items) if total is None else total
-        self._tell(StageStarted(stage=task.stage, items=len(items)))
+        self._notify(StageStarted(stage=task.stage, items=len(items)))
         todo = []
-        for item, result in self._looked_up(task, items, redo):
+        for item, result in self._look_up(task, items, redo):
             if result is None:
                 todo.append(item)
                 continue
-            self._tell(ItemEnded(stage=task.stage, item=item, result=result, total=total, skipped=True))
+            self._notify(ItemEnded(stage=task.stage, item=item, result=result, total=total, skipped=True))
             yield item, result, True
         by_name = {item.name: item for item in todo}
         for result in self._results(task, todo, where) if todo else ():
             item = by_name[result.item]
-            self._tell(ItemEnded(stage=task.stage, item=item, result=result, total=total))
+            self._notify(ItemEnded(stage=task.stage, item=item, result=result, total=total))
             yield item, result, False
-        self._tell(StageEnded(stage=task.stage, seconds=time.monotonic() - started))
+        self._notify(StageEnded(stage=task.stage, seconds=time.monotonic() - started))
 
-    def _looked_up(
+    def _look_up(
         self, task: Task, items: Sequence[WorkItem], redo: frozenset[str]
     ) -> Iterator[tuple[WorkItem, Result | None]]:
         candidates = [item for item in items if item.name not in redo]
@@ -105,6 +110,6 @@ class Runner:
             sidecar = run(task, item) if where == "here" else self.executor.run_remote(task, item)
             yield success(item, sidecar, time.monotonic() - started)
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         for listener in (*self.listeners, *self.executor.listeners):
             listener(event)

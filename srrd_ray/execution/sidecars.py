@@ -1,7 +1,8 @@
 """Which work items are up to date: each has a sidecar, committed last, that names its inputs and its outputs.
 
-An item is up to date when its sidecar holds the hash of its present inputs and every output still has the size it had. The
-hash covers inputs, settings and the software's version, so that a changed input is never mistaken for a finished one.
+An item is up to date when its sidecar holds the hash of its present inputs and every output still has the
+size it had. The hash covers inputs, settings and the software's version, so that a changed input is never
+mistaken for a finished one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ BATCH = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
-    """One file or folder that a work item wrote: its path inside the run, number of files, size in bytes and hash."""
+    """An output of a work item: path inside the run, number of files, size in bytes, hash."""
 
     path: str
     files: int
@@ -61,7 +62,10 @@ class Sidecar:
 
 
 def input_hash(stage: str, settings: str, inputs: Iterable[str]) -> str:
-    """Return the input hash of a work item: of its stage, the settings as JSON and the hashes of its inputs, in any order."""
+    """Return the input hash of a work item: of its stage, its settings and the hashes of its inputs.
+
+    The settings are JSON; the inputs may come in any order.
+    """
     return hash_json(stage, __version__, settings, sorted(inputs))
 
 
@@ -82,7 +86,8 @@ def find_up_to_date(
 ) -> Sidecar | None:
     """Return the sidecar of an item that is up to date for the input hash `wanted`, else null.
 
-    `verify` also compares every byte of the outputs with their hash: it finds a flipped bit that the size does not show.
+    `verify` also compares every byte of the outputs with their hash: it finds a flipped bit that the size
+    does not show.
     """
     return _checked(layout, read_sidecar(layout, stage, item), wanted, verify=verify)
 
@@ -90,10 +95,10 @@ def find_up_to_date(
 def find_all_up_to_date(
     layout: RunLayout, stage: str, wanted: Mapping[str, str], *, verify: bool = False
 ) -> Iterator[Sidecar | None]:
-    """Yield what `find_up_to_date` returns for each item (its name to its input hash), in order, a thousand at a time.
+    """Yield what `find_up_to_date` returns for each item (its name to its input hash), in order.
 
-    In an object store the outputs of a thousand items come from one listing, so that neither memory nor the number of
-    requests at once grows with the items.
+    It works on a thousand items at a time. In an object store the outputs of a thousand items come from one
+    listing, so that neither memory nor the number of requests at once grows with the items.
     """
     names = list(wanted)
 
@@ -132,7 +137,7 @@ def _checked(layout: RunLayout, sidecar: Sidecar | None, wanted: str, *, verify:
 
 
 def _folders(name: str, sidecar: Sidecar | None) -> Iterator[str]:
-    """Yield the folders in which the outputs of an item lie under its own name."""
+    """Yield the folders that hold the outputs of an item under its name."""
     for output in sidecar.outputs if sidecar else ():
         parts = output.path.split("/")
         depth = next((n for n, part in enumerate(parts) if part.startswith(name)), 0)

@@ -1,4 +1,7 @@
-"""The declaration of a stage: all that the pipeline knows of it, in one frozen value beside its function."""
+"""The declaration of a stage: all that the pipeline knows of it, in one frozen value.
+
+The value is in the file of the stage's function.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
 Outside: TypeAlias = Literal["images", "diagnoses", "truth", "manifest"]
-"""Inputs from outside the stages: a knee's images and masks, the cohort's tables, a simulated cohort's truth, run.json."""
+"""Inputs from outside the stages.
+
+These are a knee's images and masks, the cohort's tables, a simulated cohort's truth, run.json.
+"""
 COHORT = "cohort"
 """Name of the only work item of a stage over the whole cohort."""
 
@@ -29,9 +35,10 @@ class NoSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CohortInputs:
-    """What a stage over the whole cohort receives: the knees that remain and their shards, and what it declares.
+    """What a stage over the whole cohort receives: remaining knees, their shards, and what it declares.
 
-    `knees` are all knees of the tables (declared by ``diagnoses``), `root` is the cohort's folder (``truth``).
+    `knees` are all knees of the tables (declared by ``diagnoses``), `root` is the cohort's folder
+    (``truth``).
     """
 
     remaining: tuple[Knee, ...] = ()
@@ -44,8 +51,8 @@ class CohortInputs:
 class Work(Generic[SettingsOf]):
     """What the function of a stage receives, and all that it may read.
 
-    `layout` opens the outputs of the needed stages and of the stage itself, nothing else. `trainer` is there where the stage
-    declares that it trains.
+    `layout` opens the outputs of the needed stages and of the stage itself, nothing else. `trainer` is there
+    where the stage declares that it trains.
     """
 
     item: WorkItem
@@ -68,12 +75,12 @@ class Stage(Generic[Settings]):
     function
         Carries out one work item and returns what it wrote; safe to run twice.
     settings
-        Record of all settings that its results depend on. Each field is a key of the run's configuration, or `keys` maps it
-        to a dotted one.
+        Record of all settings that its results depend on. Each field is a key of the run's configuration, or
+        `keys` maps it to a dotted one.
     needs
         The stages whose outputs it reads.
     outside
-        What it reads besides.
+        What it also reads, from outside the stages.
     outputs
         The kinds of path (see `RunLayout`) that it alone writes.
     memory_mb
@@ -99,7 +106,8 @@ class Stage(Generic[Settings]):
 
     def setting_keys(self) -> dict[str, str]:
         """Return the dotted key of the configuration for each field of the settings."""
-        return {one.name: self.keys.get(one.name, one.name) for one in fields(self.settings)}  # type: ignore[arg-type]  # a dataclass
+        found = fields(self.settings)  # type: ignore[arg-type]  # a dataclass
+        return {one.name: self.keys.get(one.name, one.name) for one in found}
 
 
 AnyStage: TypeAlias = Stage[Any]
@@ -113,8 +121,10 @@ def value_at(config: object, key: str) -> object:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageFunction(Generic[Settings]):
-    """The function of a stage, bound to one run; it travels with the tasks, so it holds nothing that grows with the cohort
-    but for stages over the whole cohort.
+    """The function of a stage, bound to one run.
+
+    It travels with the tasks, so it holds nothing that grows with the cohort but for stages over the whole
+    cohort.
     """
 
     stage_function: Callable[[Work[Settings]], Produced]

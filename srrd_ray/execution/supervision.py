@@ -1,9 +1,10 @@
-"""A small parent for the process that drives a run, so that a driver that dies in silence leaves a run that says what happened.
+"""A small parent of the process that drives a run, so that the death of a driver is always recorded.
 
-A native library may end a process, the system may kill it for want of memory: nothing in Python can record that. So ``srrd run``
-starts the driver as a child, passes signals on to it and its standard error through, and records its end where it could not. The
-two hold the ends of one socket: over it the child sends its exit code when it ends in order, and it ends at once when the parent is
-gone, so that no orphan keeps the lock of a run. Nothing heavy is imported here.
+A native library may end a process, the system may kill it for want of memory: nothing in Python can record
+that. So ``srrd run`` starts the driver as a child, passes signals on to it and its standard error through,
+and records its end where it could not. The two hold the ends of one socket: over it the child sends its exit
+code when it ends in order, and it ends at once when the parent is gone, so that no orphan keeps the lock of a
+run. Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import IO
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAST_LINES = 20
 PUMP_S = 2.0
-"""The rest of what a dead child said is there at once; what it started may hold the pipe open for ever."""
+"""The rest of what a dead child wrote is there at once; what it started may hold the pipe open for ever."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,25 +37,25 @@ class Ended:
     Parameters
     ----------
     code
-        The exit code that it said; None where it died.
+        The exit code that it sent; None where it died.
     status
         As `subprocess` gives it.
     lines
-        The last that it said on standard error.
-    told
+        Its last lines on standard error.
+    signals
         The signals that were passed on to it.
     """
 
     code: int | None
     status: int
     lines: tuple[str, ...]
-    told: tuple[signal.Signals, ...]
+    signals: tuple[signal.Signals, ...]
 
     @property
-    def words(self) -> str:
-        """The end in words."""
-        if self.told:
-            return f"signal {self.told[-1].name}"
+    def cause(self) -> str:
+        """Why the child ended."""
+        if self.signals:
+            return f"signal {self.signals[-1].name}"
         if self.status < 0:
             hint = ", most often for want of memory" if -self.status == signal.SIGKILL else ""
             return f"signal {signal.Signals(-self.status).name} ({signal.strsignal(-self.status)}){hint}"
@@ -62,17 +63,20 @@ class Ended:
 
 
 def child(program: str, *arguments: str) -> Ended:
-    """Return how a child process ended that ran a Python `program`; it finds the number of its end of the socket in front."""
-    mine, its = socket.socketpair()
-    with mine, its, _passing_on() as (told, receivers):
-        # Its own process group: a Ctrl-C reaches it once, through the parent, and not from the terminal as well.
+    """Return how a child process ended that ran a Python `program`.
+
+    Its end of the socket is the first argument of the program.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs, _passing_on() as (signals, receivers):
+        # Its own process group: a Ctrl-C reaches it once, through the parent, not also from the terminal.
         process = subprocess.Popen(  # noqa: S603 - this interpreter, a program of this package
-            [sys.executable, *_flags(), "-c", program, str(its.fileno()), *arguments],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(its.fileno(),), process_group=0,
+            [sys.executable, *_flags(), "-c", program, str(theirs.fileno()), *arguments],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(theirs.fileno(),), process_group=0,
         )  # fmt: skip
-        its.close()
+        theirs.close()
         receivers.append(process)
-        for early in tuple(told):
+        for early in tuple(signals):
             process.send_signal(early)
         lines: deque[str] = deque(maxlen=LAST_LINES)
         assert process.stderr is not None
@@ -80,7 +84,7 @@ def child(program: str, *arguments: str) -> Ended:
         pump.start()
         status = process.wait()
         pump.join(PUMP_S)
-        return Ended(code=_code_said(mine), status=status, lines=tuple(lines), told=tuple(told))
+        return Ended(code=_receive_code(ours), status=status, lines=tuple(lines), signals=tuple(signals))
 
 
 def _flags() -> list[str]:
@@ -92,11 +96,11 @@ def _flags() -> list[str]:
 @contextmanager
 def _passing_on() -> Iterator[tuple[list[signal.Signals], list[subprocess.Popen[bytes]]]]:
     """Pass signals on to the receivers for the length of a block; those that were ignored stay ignored."""
-    told: list[signal.Signals] = []
+    signals: list[signal.Signals] = []
     receivers: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        told.append(signal.Signals(number))
+        signals.append(signal.Signals(number))
         for one in receivers:
             one.send_signal(number)
 
@@ -104,14 +108,17 @@ def _passing_on() -> Iterator[tuple[list[signal.Signals], list[subprocess.Popen[
     for one in (one for one in PASSED_ON if before[one] != signal.SIG_IGN):
         signal.signal(one, pass_on)
     try:
-        yield told, receivers
+        yield signals, receivers
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
 
 
 def _pump(stream: IO[bytes], lines: deque[str]) -> None:
-    """Copy what the child says to standard error as it comes, and keep the last lines; a reader that left stops nothing."""
+    """Copy the child's standard error as it comes, and keep the last lines.
+
+    A reader that is gone stops nothing.
+    """
     decoder, line = codecs.getincrementaldecoder("utf-8")(errors="replace"), ""
     while chunk := os.read(stream.fileno(), 65536):
         text = decoder.decode(chunk)
@@ -123,16 +130,19 @@ def _pump(stream: IO[bytes], lines: deque[str]) -> None:
     lines.extend([line] if line.strip() else [])
 
 
-def _code_said(mine: socket.socket) -> int | None:
-    mine.setblocking(False)
+def _receive_code(ours: socket.socket) -> int | None:
+    ours.setblocking(False)
     with suppress(BlockingIOError, ConnectionError):
-        said = mine.recv(1)
-        return said[0] if said else None
+        code = ours.recv(1)
+        return code[0] if code else None
     return None
 
 
 def leashed() -> Callable[[int], None]:
-    """Return what says this process's exit code to its parent, as the last thing before it exits; it ends when the parent is gone."""
+    """Return a function that reports this process's exit code to its parent.
+
+    It is called as the last thing before the process exits. The process ends when the parent is gone.
+    """
     parent = socket.socket(fileno=int(sys.argv[1]))
     parent.set_inheritable(False)
     Thread(target=_hold, args=(parent,), daemon=True).start()

@@ -1,4 +1,7 @@
-"""What is trained and searched, as records, and the interface of what does it; see `core.learner` for what learns."""
+"""Trainings and searches as records, and the interface of what runs them.
+
+See `core.learner` for what learns.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class Search(Generic[Setting]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial(Generic[Setting]):
-    """One setting of a search: its score after every epoch, whether it was stopped early, and why it failed, if it did."""
+    """One setting of a search: its score after every epoch, whether it was stopped early, why it failed."""
 
     number: int
     setting: Setting

@@ -1,4 +1,4 @@
-"""Work items and how one is carried out: whole, recorded, and never able to stop another one. No Ray here."""
+"""Work items and how one is run: whole, recorded, and never able to stop another one. No Ray here."""
 
 from __future__ import annotations
 
@@ -60,10 +60,11 @@ ItemFunction: TypeAlias = Callable[[WorkItem], Produced]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """A function that carries out any work item of a stage, here or on another machine; it travels with every item.
+    """A function that runs any work item of a stage, here or on another machine; it travels with every item.
 
-    `shared_storage_probe` is a file that the driver made: a machine that does not see it does not share the storage of the
-    run. `memory_mb` is what one item needs; null for the default of the cluster's configuration.
+    `shared_storage_probe` is a file that the driver made: a machine that does not see it does not share the
+    storage of the run. `memory_mb` is what one item needs; null for the default of the cluster's
+    configuration.
     """
 
     stage: str
@@ -75,7 +76,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What became of a work item: one outcome for each of its knees, and its sidecar (null where it failed)."""
+    """The result of a work item: an outcome for each of its knees, its sidecar (null where it failed)."""
 
     item: str
     outcomes: tuple[Outcome, ...]
@@ -94,7 +95,7 @@ def run_safely(task: Task, item: WorkItem) -> Result:
 
 
 def run(task: Task, item: WorkItem) -> Sidecar:
-    """Return the sidecar of a work item, committed after all its outputs; errors of the function pass through.
+    """Return the sidecar of a work item, committed after all its outputs; errors of the function are raised.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def failure(stage: str, item: WorkItem, fault: Fault, seconds: float) -> Result:
 
 
 def success(item: WorkItem, sidecar: Sidecar, seconds: float, *, skipped: bool = False) -> Result:
-    """Return the result of a work item with its sidecar: its failed knees as they are, all others done (or skipped)."""
+    """Return the result of a work item with a sidecar: failed knees as recorded, others done (or skipped)."""
     bad = {outcome.knee for outcome in sidecar.failed}
     good = tuple(
         Outcome(

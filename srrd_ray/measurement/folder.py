@@ -1,4 +1,7 @@
-"""A folder of bone volumes, a row each, through Ray Data; the same command again measures only what is new or has changed."""
+"""A folder of bone volumes to a table, a row each, through Ray Data.
+
+The same command again measures only what is new or has changed.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ def measure_folder(
 ) -> list[Row]:
     """Return a row for each image of `folder`, after writing them to `out` (``.parquet`` or ``.csv``).
 
-    Rows lie beside `out` in a hidden folder until the table is written, so that nothing is lost when the driver dies. A
-    row that is there for the same bytes and settings is kept.
+    Rows are kept in a hidden folder next to `out` until the table is written, so that nothing is lost when
+    the driver dies. A row of the same bytes and settings is reused.
 
     Parameters
     ----------
@@ -71,10 +74,15 @@ def measure_folder(
         recipe=recipe,
     )
     with locked(root):
-        _keep_known(out, function)
+        _reuse_rows(out, function)
         for number, row in enumerate(_rows(function, root, executor or PlainLoop()), start=1):
             log.info(
-                "measure %4d/%d  %s  %s  %s", number, len(images), row["image"], row["status"], _words(row)
+                "measure %4d/%d  %s  %s  %s",
+                number,
+                len(images),
+                row["image"],
+                row["status"],
+                _summarize(row),
             )
         rows = [_row(function, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
@@ -82,16 +90,16 @@ def measure_folder(
     return rows
 
 
-def _words(row: Row) -> str:
-    """Return what a row says in the log: its message, or the first of its values."""
+def _summarize(row: Row) -> str:
+    """Return the summary of a row for the log: its message, or the first of its values."""
     shown = [
         f"{name} {value:.4g}" for name in ("BV/TV", "Tb.Th", "Tb.Sp") if isinstance(value := row[name], float)
     ]
     return str(row["message"] or ", ".join(shown))
 
 
-def _keep_known(out: Path, function: MeasureRow) -> None:
-    """Lay out the rows of an older table, so that they are found where the images have not changed."""
+def _reuse_rows(out: Path, function: MeasureRow) -> None:
+    """Write the rows of an older table as files, so that they are reused where images have not changed."""
     if not out.is_file():
         return
     for row in read_rows(out):
@@ -101,11 +109,11 @@ def _keep_known(out: Path, function: MeasureRow) -> None:
 
 
 def _rows(function: MeasureRow, root: Path, executor: Executor) -> Iterator[Row]:
-    """Yield the rows as they come, in no fixed order; every image is looked at, and what has not changed is kept."""
+    """Yield the rows as they come, in no fixed order; every image is checked, and unchanged rows are kept."""
     task = Task(stage=NAME, layout=RunLayout(root=root), function=function, shared_storage_probe=root / LOCK)
     items = [WorkItem(name=name, input_hash=function.settings) for name in function.images]
     with Runner(executor=executor) as runner:
-        for item, _, _ in runner.carry_out(task, items, redo=frozenset(function.images)):
+        for item, _, _ in runner.run_items(task, items, redo=frozenset(function.images)):
             yield _row(function, item.name)
 
 
@@ -117,5 +125,5 @@ def _row(function: MeasureRow, name: str) -> Row:
     if path.is_file():
         row: dict[str, float | int | str | None] = json.loads(path.read_text(encoding="utf-8"))
         return row
-    words = "its worker died, most often for want of memory; run the same command again, or measure it alone"
-    return failed_row(function.images[name], function.settings, "worker-lost", f"[worker-lost] {words}")
+    reason = "its worker died, most often for want of memory; run the same command again, or measure it alone"
+    return failed_row(function.images[name], function.settings, "worker-lost", f"[worker-lost] {reason}")

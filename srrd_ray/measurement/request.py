@@ -58,7 +58,10 @@ class Request:
 
 
 def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
-    """Return the exit code: 0 measured, 1 where a volume has no value (its status says why) or could not be read."""
+    """Return the exit code: 0 measured, 1 where a volume has no value or could not be read.
+
+    The status of the volume says why.
+    """
     if not is_one_image(request.image):
         return _folder(request, make_executor)
     found = _in_blocks(request, make_executor) if _wants_blocks(request) else _in_one_piece(request)
@@ -172,8 +175,8 @@ def _in_one_piece(request: Request) -> Flat:
 
 
 def _in_blocks(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> Flat:
-    beside = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
-    root = request.maps or beside
+    hidden = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
+    root = request.maps or hidden
     assert root is not None  # `_wants_blocks` refuses neither of the two
     found = measure_volume(
         request.image,

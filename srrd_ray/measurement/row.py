@@ -39,10 +39,10 @@ KEYS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureRow:
-    """Measures the image that a work item names and leaves its row in `rows`; a row of the same bytes is kept.
+    """Measures the image of a work item and writes its row into `rows`; a row of the same bytes is kept.
 
-    `images` maps names of items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the same name for each
-    image.
+    `images` maps names of items to paths below `folder`; `roi` and `bone_mask` are folders with a mask of the
+    same name for each image.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class MeasureRow:
         path = self.rows / f"{item.name}.json"
         try:
             row = self._row(self.images[item.name], path)
-        except Exception as error:  # a bad image becomes a row that says so, and the others go on
+        except Exception as error:  # a bad image becomes a row with its error, and the others go on
             fault = Fault.from_error(error)
             row = failed_row(self.images[item.name], self.settings, fault.code, fault.message)
         write_text(path, json.dumps(dict(row), ensure_ascii=False))

@@ -1,7 +1,8 @@
-"""A volume of any size measured in halo blocks through Ray: the same numbers as in one piece, a few blocks in memory.
+"""A volume of any size, measured in halo blocks through Ray.
 
-The passes follow each other; within one, blocks are done in any order on any node. A block that is done is not done again:
-the same command after a crash goes on where it stopped. Maps are OME-Zarr, one writer a shard.
+The numbers are the same as in one piece, with a few blocks in memory. The passes follow each other; within
+one, blocks are done in any order on any node. A block that is done is not done again: the same command after
+a crash goes on where it stopped. Maps are OME-Zarr, one writer a shard.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from srrd_ray.measurement.recipe import grey_value
 from srrd_ray.measurement.result import Binarization, describe_binarization
 from srrd_ray.morphometry.binarize import otsu_from_histogram
 from srrd_ray.morphometry.field import leaves_out
+from srrd_ray.morphometry.maps import RegionStatus
 from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.morphometry.structure import BlockStructure, with_structure
 from srrd_ray.morphometry.tally import Tally, merge
@@ -60,7 +62,10 @@ PartT = TypeVar("PartT", Extrema, Counts, PhaseCounts, Radii, Painted, BlockStru
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What was measured, the thickness of bone and of marrow over the region, how bone was told, where the maps lie."""
+    """What was measured, with the thickness of bone and marrow over the region.
+
+    Also how bone was separated from marrow, and the folder of the maps.
+    """
 
     measures: BoneMeasures
     bone: Tally
@@ -91,7 +96,9 @@ def measure_volume(
     structure: bool = True,
     executor: Executor | None = None,
 ) -> Measured:
-    """Return the measures of an OME-Zarr volume; its maps are in ``root/thickness.ome.zarr`` and ``root/spacing.ome.zarr``.
+    """Return the measures of an OME-Zarr volume.
+
+    Its maps are in ``root/thickness.ome.zarr`` and ``root/spacing.ome.zarr``.
 
     Parameters
     ----------
@@ -109,7 +116,8 @@ def measure_volume(
     Raises
     ------
     InputError
-        What is wrong with the image or the mask; `blocks-failed` with what stopped a block, e.g. `block-too-large`.
+        What is wrong with the image or the mask; `blocks-failed` with what stopped a block, e.g.
+        `block-too-large`.
     SrrdError
         `blocks-failed`, of the class of what stopped a block: `StoreError`, `ClusterError`.
     """
@@ -117,10 +125,11 @@ def measure_volume(
     z, y, x = array.shape[-3:]
     if roi is not None:
         _same_grid(roi, grid)
+    level = grey_value(threshold) if threshold not in ("auto", "binary") else 0.0
     start = BlockJob(
         image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
-        spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=threshold == "binary", smooth=threshold == "auto",
-        level=grey_value(threshold) if threshold not in ("auto", "binary") else 0.0, mode=mode,
+        spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=threshold == "binary",
+        smooth=threshold == "auto", level=level, mode=mode,
     )  # fmt: skip
     with locked(start.root), Runner(executor=executor or PlainLoop()) as runner:
         volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), runner=runner)
@@ -183,8 +192,9 @@ class _Volume:
         return self._result(basic, bone, marrow, job)
 
     def _result(self, found: BoneMeasures, bone: Tally, marrow: Tally, job: BlockJob) -> Measured:
-        threshold = "binary" if job.binary else "auto" if job.smooth else "value"
-        binarization = describe_binarization(threshold, None if job.binary else job.level, field=job.field)
+        grey = "auto" if job.smooth else "value"
+        threshold, level = ("binary", None) if job.binary else (grey, job.level)
+        binarization = describe_binarization(threshold, level, field=job.field)
         return Measured(
             measures=found, bone=bone, marrow=marrow, binarization=binarization, grid=self.grid, root=job.root
         )
@@ -227,13 +237,7 @@ class _Volume:
     def _basic(self, counts: Sequence[PhaseCounts], job: BlockJob) -> BoneMeasures:
         region, bone = sum(c.region for c in counts), sum(c.region_bone for c in counts)
         return BoneMeasures(
-            status="empty-roi"
-            if not region
-            else "no-bone"
-            if not bone
-            else "all-bone"
-            if bone == region
-            else "ok",
+            status=_status(region, bone),
             n_voxels=region,
             coverage=region / int(np.prod(job.shape)),
             spacing_mm=job.spacing_mm,
@@ -264,7 +268,7 @@ class _Volume:
             function=function,
             shared_storage_probe=job.root / LOCK,
         )
-        for number, (_, result, skipped) in enumerate(self.runner.carry_out(task, items), start=1):
+        for number, (_, result, skipped) in enumerate(self.runner.run_items(task, items), start=1):
             for outcome in result.outcomes:
                 if outcome.error is not None:
                     raise _failure(name, outcome.error)
@@ -272,6 +276,15 @@ class _Volume:
                 log.info("measure  %-14s  %d of %d blocks", name, number, len(items))
         texts = (job.part(name, item.name).read_text(encoding="utf-8") for item in items)
         return [serial.from_json(kind, text) for text in texts]
+
+
+def _status(region: int, bone: int) -> RegionStatus:
+    """Return the status of a region of so many voxels, of which so many are bone."""
+    if not region:
+        return "empty-roi"
+    if not bone:
+        return "no-bone"
+    return "all-bone" if bone == region else "ok"
 
 
 def _failure(name: Pass, fault: Fault) -> SrrdError:

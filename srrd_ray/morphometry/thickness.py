@@ -75,8 +75,8 @@ def local_thickness(
     Raises
     ------
     InputError
-        `mask-invalid` where the mask is not a volume, `spacing-invalid` where a spacing is not positive and finite,
-        `grey-mismatch`, and `surface-mode` for ``subvoxel`` with mode ``bonej``.
+        `mask-invalid` where the mask is not a volume, `spacing-invalid` where a spacing is not positive and
+        finite, `grey-mismatch`, and `surface-mode` for ``subvoxel`` with mode ``bonej``.
 
     Examples
     --------

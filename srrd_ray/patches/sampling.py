@@ -122,7 +122,10 @@ def cut_mr(
 
 
 def cut_mask(bones: Volume[np.uint8], bone: BoneName, grid: Geometry) -> NDArray[np.bool_]:
-    """Return where `grid` is more than half `bone`, by linear interpolation of the label; outside the volume is no bone."""
+    """Return where `grid` is more than half `bone`, by linear interpolation of the label.
+
+    Outside the volume there is no bone.
+    """
     window = _window(bones, grid, np.eye(4))
     mask = Volume(array=window.array == BONE_LABELS[bone], geometry=window.geometry)
     return mask.resample_onto(grid, order=1).array >= 0.5

@@ -108,7 +108,9 @@ class Plateau:
 
 
 def joint_surface(bones: Volume[np.uint8], bone: BoneName) -> JointSurface:
-    """Return the surface of `bone` that faces the joint: the lowest bone of each femur column, the highest of the tibia.
+    """Return the surface of `bone` that faces the joint.
+
+    It is the lowest bone of each column of the femur, the highest of the tibia.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""The stages in their order, from a cohort to a report: configuration, manifest, status, support. Imports stages, cohort and execution."""
+"""The stages in order, and a run of them, from cohort to report. Imports stages, cohort and execution."""

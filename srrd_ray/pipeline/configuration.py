@@ -1,4 +1,7 @@
-"""A run as one frozen record, read from one YAML file; every stage's configuration lives beside its owner."""
+"""A run as one frozen record, read from one YAML file.
+
+The configuration of every stage is defined with its owner.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a run says of its driver that died: read from its manifest and from the last lines of the process, written by the one that is left."""
+"""The record of a driver that died, written by its parent.
+
+It is read from the manifest of the run and from the last lines of the driver.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,19 @@ from srrd_ray.pipeline.manifest import Manifest, read_manifest, write_manifest
 from srrd_ray.storage.layout import RunLayout
 
 OURS = re.compile(r"\d\d:\d\d:\d\d ")
-"""A line of our own log."""
+"""A line of the log of this software."""
 QUOTED = 6
 NATIVE = (
     "Intel oneMKL FATAL ERROR: Cannot load undefined symbol",
-    "Fatal Python error: Segmentation fault Bus error Aborted Illegal instruction Killed Current thread most recent call first",
+    "Fatal Python error: Segmentation fault Bus error Aborted Illegal instruction Killed",
+    "Current thread most recent call first",
     "terminate called after throwing an instance of std::bad_alloc what() MemoryError out of memory",
 )
-"""Words that native code dies with: they name nobody, so they pass the scrubber, as all words of this package do."""
+"""Words that native code dies with: they name nobody, so the scrubber keeps them."""
 
 
-def death_of(root: Path, how: str, lines: Sequence[str], *, told: bool) -> ClusterError:
-    """Return the error of a driver that ended before its run did, after the run has been given it as its end.
+def death_of(root: Path, how: str, lines: Sequence[str], *, signalled: bool) -> ClusterError:
+    """Return the error of a driver that ended before its run did, after it is recorded in the run.
 
     Nothing is written where the run is not going on, or another job works on it by now.
     """
@@ -39,21 +43,21 @@ def death_of(root: Path, how: str, lines: Sequence[str], *, told: bool) -> Clust
         if manifest
         else ()
     )
-    error = told_to_stop(stage, how) if told else _died(stage, how, _last_words(lines, people))
+    error = stopped_by_signal(stage, how) if signalled else _died(stage, how, _last_output(lines, people))
     if stage is not None:
         with suppress(SrrdError), locked(root):
             _record(layout, stage, Fault.from_error(error))
     return error
 
 
-def told_to_stop(stage: str | None, how: str) -> ClusterError:
+def stopped_by_signal(stage: str | None, how: str) -> ClusterError:
     """Return the error of a run that a signal ended."""
     return _error("driver-stopped", "the run was told to stop", stage, how)
 
 
-def _died(stage: str | None, how: str, words: str) -> ClusterError:
-    said = f", its last words: {words}" if words else ""
-    return _error("driver-died", "the process that drives the run died", stage, how + said)
+def _died(stage: str | None, how: str, output: str) -> ClusterError:
+    suffix = f", its last words: {output}" if output else ""
+    return _error("driver-died", "the process that drives the run died", stage, how + suffix)
 
 
 def _error(code: str, what: str, stage: str | None, got: str) -> ClusterError:
@@ -85,9 +89,9 @@ def _record(layout: RunLayout, stage: str, fault: Fault) -> None:
         write_manifest(layout, replace(manifest, state="stopped", exit_code=3, outcomes=outcomes))
 
 
-def _last_words(lines: Sequence[str], participants: Iterable[str]) -> str:
-    """Return what was said after the last line of our own log, scrubbed."""
+def _last_output(lines: Sequence[str], participants: Iterable[str]) -> str:
+    """Return the output after the last line of our own log, scrubbed."""
     ours = [number for number, line in enumerate(lines) if OURS.match(line)]
-    said = lines[ours[-1] + 1 if ours else 0 :][-QUOTED:]
+    output = lines[ours[-1] + 1 if ours else 0 :][-QUOTED:]
     scrubber = Scrubber.for_participants(sorted(participants))
-    return " / ".join(scrubber.scrub_text(line.strip()) for line in said)
+    return " / ".join(scrubber.scrub_text(line.strip()) for line in output)

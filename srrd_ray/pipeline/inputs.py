@@ -1,4 +1,7 @@
-"""What stages read from outside the run, and hashes of it: images of a knee, tables of the cohort, its truth, run.json."""
+"""What stages read from outside the run, and hashes of it.
+
+It is the images of a knee, the tables of the cohort, its truth, and run.json.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def inputs_of(cohort: Cohort, manifest: ManifestWriter) -> Inputs:
 
 
 def diagnosis_of(knee: CohortKnee) -> tuple[object, ...]:
-    """Return what the cohort's tables say of a knee."""
+    """Return the row of a knee in the cohort's tables."""
     return (knee.knee.key, knee.oa, knee.kl_grade, knee.age, knee.sex)
 
 

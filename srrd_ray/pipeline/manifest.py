@@ -1,4 +1,7 @@
-"""The manifest of a run, `run.json`, as a record, and how it is read: light, since `srrd status` needs nothing else."""
+"""The manifest of a run, `run.json`, as a record, and how it is read.
+
+The module is light, since `srrd status` needs nothing else.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "nu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedStage:
-    """A stage of the pipeline as the manifest names it, so that the state of a run can be told from its files alone."""
+    """A stage of the pipeline in the manifest, so that the state of a run follows from its files alone."""
 
     stage: str
     scope: Scope
@@ -34,11 +37,12 @@ class PlannedStage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """`run.json`. `cohort` hashes the tables and the list of series of the cohort; no path and no patient data is kept.
+    """`run.json`; no path and no patient data is kept.
 
-    `knees` and `until` say what was asked for: the knees of the cohort (null: not known) and the last stage; `plan` names
-    all stages in their order. `config` is the whole configuration as plain data, `arithmetic` that of the driver: the nodes
-    of a cluster may have another.
+    `cohort` hashes the tables and the list of series of the cohort. `knees` and `until` say what was asked
+    for: the knees of the cohort (null: not known) and the last stage; `plan` names all stages in their order.
+    `config` is the whole configuration as plain data, `arithmetic` that of the driver: the nodes of a cluster
+    may have another.
     """
 
     schema: str = SCHEMA
@@ -58,7 +62,9 @@ class Manifest:
 
 
 def read_manifest(layout: RunLayout, *, outcomes: bool = True) -> Manifest | None:
-    """Return what `run.json` holds, with its outcomes or without (of 10^5 knees they are millions); null where it is absent.
+    """Return `run.json`, with its outcomes or without; null where it is absent.
+
+    The outcomes of 10^5 knees are millions.
 
     Raises
     ------
@@ -87,7 +93,10 @@ def read_manifest(layout: RunLayout, *, outcomes: bool = True) -> Manifest | Non
 
 
 def write_manifest(layout: RunLayout, manifest: Manifest, lines: Sequence[str] | None = None) -> None:
-    """Write `run.json`. `lines` are all outcomes as `outcome_line` gives them, where the manifest itself holds none."""
+    """Write `run.json`.
+
+    `lines` are all outcomes as `outcome_line` gives them, where the manifest itself holds none.
+    """
     head = json.loads(serial.to_json(replace(manifest, outcomes=())))
     del head["outcomes"]
     if lines is None:

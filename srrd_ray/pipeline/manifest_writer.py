@@ -1,4 +1,4 @@
-"""The manifest of a run, `run.json`, as it is kept while the run goes on, and what may not go on in its folder."""
+"""The manifest of a run, `run.json`, kept while the run goes on, and which runs may resume in its folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ManifestWriter:
     Parameters
     ----------
     lines
-        The first `written` outcomes as they stand in the file, a line each: each is turned into text once.
+        The first `written` outcomes as they are in the file, a line each: each is turned into text once.
     """
 
     layout: RunLayout
@@ -83,7 +83,7 @@ class ManifestWriter:
     def write(self, state: RunState, exit_code: int | None) -> None:
         """Write `run.json` as of now."""
         manifest, fresh = self._manifest(state, exit_code), self.outcomes[len(self.lines) :]
-        sample = replace(manifest, outcomes=tuple(_representatives(fresh)))
+        sample = replace(manifest, outcomes=tuple(_representative_outcomes(fresh)))
         validate("run", json.loads(serial.to_json(sample)), self.layout.run_json.name)
         self.lines += map(outcome_line, fresh)
         write_manifest(self.layout, manifest, self.lines)
@@ -106,7 +106,9 @@ class ManifestWriter:
 
 
 def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overwrite: bool) -> None:
-    """Stop where the folder holds a run of another configuration, cohort or version; warn where another arithmetic made it.
+    """Stop where the folder holds a run of another configuration, cohort or version.
+
+    Warn where its arithmetic was another.
 
     Raises
     ------
@@ -130,7 +132,10 @@ def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overw
 
 
 def _warn_of_other_arithmetic(found: Manifest) -> None:
-    """Warn once of what the last bits depend on and has changed: this run writes its own arithmetic into `run.json`."""
+    """Warn once of what the last bits depend on and has changed.
+
+    This run writes its own arithmetic into `run.json`.
+    """
     now = _versions()
     versions = [
         f"{name} {old}, now {now[name]}" for name, old in found.libraries.items() if now.get(name, old) != old
@@ -138,8 +143,8 @@ def _warn_of_other_arithmetic(found: Manifest) -> None:
     changed = (*found.arithmetic.differences(_arithmetic()), *versions)
     if changed:
         log.warning(
-            "the run was begun with another arithmetic, so that what is done now may differ from what is there in its last "
-            "bits (docs/running.md); a new --out has all of one kind: %s",
+            "the run was begun with another arithmetic, so that what is done now may differ from what is "
+            "there in its last bits (docs/running.md); a new --out has all of one kind: %s",
             "; ".join(changed),
         )
 
@@ -155,8 +160,11 @@ def _differs(layout: RunLayout, which: str, got: str, expected: str) -> ConfigEr
     )
 
 
-def _representatives(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Yield outcomes that stand for all before a schema: the failed ones, and the ends of each stage's and status's seconds."""
+def _representative_outcomes(outcomes: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Yield the outcomes that are enough to validate all: the failed ones, and the extremes of the seconds.
+
+    The extremes are those of each stage and status.
+    """
     ends: dict[tuple[str, str, bool], tuple[Outcome, Outcome]] = {}
     for outcome in outcomes:
         if outcome.error is not None:
@@ -199,6 +207,5 @@ def _flatten(data: object, prefix: str = "") -> dict[str, object]:
     """Return nested settings with dotted names."""
     if not isinstance(data, dict):
         return {prefix.rstrip("."): data}
-    return {
-        name: value for key, part in data.items() for name, value in _flatten(part, f"{prefix}{key}.").items()
-    }
+    parts = (_flatten(part, f"{prefix}{key}.") for key, part in data.items())
+    return {name: value for part in parts for name, value in part.items()}

@@ -1,4 +1,7 @@
-"""A whole run, from a cohort on disk to a report: checks before any work, the stages in order, a record whatever happens."""
+"""A whole run, from a cohort on disk to a report.
+
+All checks come before any work; the stages follow in order; a record is written whatever happens.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
-from srrd_ray.pipeline.death import told_to_stop
+from srrd_ray.pipeline.death import stopped_by_signal
 from srrd_ray.pipeline.inputs import diagnosis_of, inputs_of
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
@@ -37,9 +40,9 @@ MakeExecutor: TypeAlias = Callable[[ClusterConfig], Executor]
 class RunRequest:
     """What to run, and how; see `srrd run --help`.
 
-    `stages` are those of the pipeline, or of an extension of it. `verify` reads every byte of what is finished and redoes
-    what was altered. `pseudonym_key` is a file with the secret that makes pseudonyms of the participants; neither it nor its
-    path is kept.
+    `stages` are those of the pipeline, or of an extension of it. `verify` reads every byte of what is
+    finished and redoes what was altered. `pseudonym_key` is a file with the secret that makes pseudonyms of
+    the participants; neither it nor its path is kept.
     """
 
     cohort: Path
@@ -53,7 +56,9 @@ class RunRequest:
 
 
 def run(request: RunRequest, make_executor: MakeExecutor) -> int:
-    """Return the exit code of a whole run: 0 all done, 1 some knee failed, 2 a cohort that must not be learnt from, 3 cluster or storage.
+    """Return the exit code of a whole run.
+
+    It is 0 where all is done, 1 where some knee failed, 2 for an invalid cohort, 3 for cluster or storage.
 
     Raises
     ------
@@ -65,7 +70,7 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     out, root = request.out.resolve(), request.cohort.resolve()  # a job leaves its working directory
     if out.is_relative_to(root):
         raise ConfigError(
-            "output-in-input", "the run would lie inside the cohort", todo="Choose another --out."
+            "output-in-input", "the run would be inside the cohort", todo="Choose another --out."
         )
     cohort = read_cohort(root)
     if request.pseudonym_key is not None:
@@ -104,14 +109,14 @@ def _carry_out(
         )
         for stage in stages:
             try:
-                graph.carry_out(stage)
+                graph.run_stage(stage)
             except (
                 Exception
             ) as error:  # also a defect of ours ends the run on record, with a report of what there is
                 return _stop(stage, manifest, error)
             except (KeyboardInterrupt, SystemExit) as ended:  # SIGTERM is the latter where Ray is connected
                 how = "signal SIGINT" if isinstance(ended, KeyboardInterrupt) else "signal SIGTERM"
-                manifest.record_stop(stage.name, told_to_stop(stage.name, how))
+                manifest.record_stop(stage.name, stopped_by_signal(stage.name, how))
                 manifest.write("stopped", 3)
                 raise
     code = 1 if manifest.failed() else 0

@@ -85,7 +85,7 @@ def simulate_cohort(request: SimulationRequest, executor: Executor) -> int:
         function = _Simulate(out=root, plans=plans, scans=request.scans)
         task = Task(stage=NAME, layout=layout, function=function, shared_storage_probe=root / LOCK)
         with Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
-            ended = list(runner.carry_out(task, work_items(plans, request.scans)))
+            ended = list(runner.run_items(task, work_items(plans, request.scans)))
         write_tables(tuple(plans.values()), root)
         if request.gallery:
             from srrd_ray.stages.gallery import write_gallery  # here: it plots, which no worker needs
@@ -96,7 +96,10 @@ def simulate_cohort(request: SimulationRequest, executor: Executor) -> int:
 
 
 def work_items(plans: dict[str, SimulatedKnee], scans: Scans) -> list[WorkItem]:
-    """Return a work item for each knee; its input hash covers the plan, the scans and every constant of the simulator."""
+    """Return a work item for each knee.
+
+    Its input hash covers the plan, the scans and every constant of the simulator.
+    """
     constants = constants_sha256()
     return [
         WorkItem(

@@ -1,4 +1,7 @@
-"""The stages in their order. A new stage is a file beside the others, a line here, and its settings in the configuration."""
+"""The stages in their order.
+
+A new stage is a file beside the others, a line here, and its settings in the configuration.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The state of a run, from its files alone: nothing is written, no Ray is needed, and one folder is listed at most.
+"""The state of a run, from its files alone.
 
-A stage that has ended is in ``run.json`` with all its outcomes. Of the stage that goes on ``run.json`` holds nothing yet: its
-finished work items are counted by their sidecars, so that its failed ones are not known before its end.
+Nothing is written, no Ray is needed, and at most one folder is listed. A stage that has ended is in
+``run.json`` with all its outcomes. Of the stage that goes on ``run.json`` holds nothing yet: its finished
+work items are counted by their sidecars, so that its failed ones are not known before its end.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ Counts: TypeAlias = Counter[tuple[str, Status]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageStatus:
-    """How far a stage is, counted in `of`: `skipped` were up to date before it began, `left` are still to do; null is not known."""
+    """How far a stage is, counted in `of`; null is not known.
+
+    `skipped` were up to date before it began, `left` are still to do.
+    """
 
     stage: str
     state: StageState
@@ -46,7 +50,10 @@ class StageStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunStatus:
-    """The state of a run. `exit_code` is what it ended with, `owner` who works on it or did, `changed` when run.json was written."""
+    """The state of a run.
+
+    `exit_code` is what it ended with, `owner` who works on it or did, `changed` when run.json was written.
+    """
 
     run: str
     phase: Phase
@@ -61,19 +68,24 @@ class RunStatus:
 
     @property
     def command_code(self) -> int:
-        """What `srrd status` ends with: the code of the run, 0 while it goes on, 3 where it was interrupted."""
+        """The exit code of `srrd status`: that of the run, 0 while it goes on, 3 where it was interrupted."""
         match self.phase:
             case "running":
                 return 0
             case "interrupted":
                 return 3
+            case _ if self.exit_code is None:
+                return 1 if self.failed else 0
             case _:
-                return (1 if self.failed else 0) if self.exit_code is None else self.exit_code
+                return self.exit_code
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """What was read of a run: its manifest (empty where absent or torn), and when that was written (ns; 0 where absent)."""
+    """What was read of a run: its manifest (empty where absent or torn), and when it was written.
+
+    The time is in ns, 0 where the manifest is absent.
+    """
 
     layout: RunLayout
     manifest: Manifest
@@ -105,7 +117,7 @@ class RunFiles:
 
     @property
     def knees(self) -> int | None:
-        """The knees of the cohort: as the manifest says, else those that the first stage met."""
+        """The knees of the cohort: as recorded in the manifest, else those that the first stage met."""
         outcomes = self.manifest.outcomes
         first = len({o.knee for o in outcomes if o.stage == self.names[0] and o.knee is not None})
         return self.manifest.knees if self.manifest.knees is not None else first or None
@@ -130,7 +142,7 @@ class RunFiles:
 
     @property
     def per_shard(self) -> int | None:
-        """The knees of a shard, where the configuration tells."""
+        """The knees of a shard, from the configuration."""
         patches = self.manifest.config.get("patches")
         found = patches.get("knees_per_shard") if isinstance(patches, Mapping) else None
         return found if isinstance(found, int) and found > 0 else None
@@ -147,13 +159,13 @@ def read_status(layout: RunLayout) -> RunStatus:
     Raises
     ------
     ConfigError
-        `not-a-run` where there is neither a manifest, nor a lock, nor a finished work item; `run-version` for a manifest of
-        another version.
+        `not-a-run` where there is neither a manifest, nor a lock, nor a finished work item; `run-version` for
+        a manifest of another version.
     """
     owner, files = owner_of(layout.root), read_files(layout)
     if owner is None and not files.changed_ns and not layout.state.is_dir():
         raise ConfigError(
-            "not-a-run", "no run.json, no lock and no finished work lie there", where=layout.root.name,
+            "not-a-run", "no run.json, no lock and no finished work is there", where=layout.root.name,
             expected="the --out of srrd run", todo="Give the folder of a run.",
         )  # fmt: skip
     phase = _phase(files.manifest, owner)
@@ -172,7 +184,7 @@ def read_status(layout: RunLayout) -> RunStatus:
 
 
 def read_files(layout: RunLayout) -> RunFiles:
-    """Return the manifest of a run with its time; of a torn one the sidecars tell more than nothing.
+    """Return the manifest of a run with its time; a torn one counts as empty, and the sidecars remain.
 
     Raises
     ------
@@ -213,9 +225,8 @@ def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
             return _empty(files, name, "not asked", left=0)
         if name != current:
             return _empty(files, name, "waiting", left=files.items(name))
-        recorded = any(
-            stage == name for stage, _ in counts
-        )  # a driver that died recorded nothing of its stage
+        # a driver that died recorded nothing of its stage
+        recorded = any(stage == name for stage, _ in counts)
         if phase == "stopped" and recorded:
             return _stopped(files, name, counts)
         return _by_sidecars(files, name, phase)
@@ -224,7 +235,10 @@ def _stages(files: RunFiles, phase: Phase) -> tuple[StageStatus, ...]:
 
 
 def _counts(files: RunFiles) -> Counts:
-    """Return the outcomes by stage and status; a stage over knees or shards may also have one for the whole cohort."""
+    """Return the outcomes by stage and status.
+
+    A stage over knees or shards may also have one for the whole cohort.
+    """
     scopes = {planned.stage: planned.scope for planned in files.plan}
     outcomes = files.manifest.outcomes
     return Counter(
@@ -233,7 +247,10 @@ def _counts(files: RunFiles) -> Counts:
 
 
 def _ended_before(files: RunFiles) -> list[str]:
-    """Return the stages before the last that has a finished work item: all that can be known without a manifest."""
+    """Return the stages before the last that has a finished work item.
+
+    Without a manifest nothing else can be known.
+    """
     begun = [name for name in files.names if files.finished(name)]
     return list(files.names[: files.names.index(begun[-1])]) if begun else []
 
@@ -273,16 +290,18 @@ def _stopped(files: RunFiles, name: str, counts: Counts) -> StageStatus:
 def _by_sidecars(
     files: RunFiles, name: str, state: Literal["ended", "running", "interrupted", "stopped"]
 ) -> StageStatus:
-    """Return the counts of a stage that the manifest does not hold: an item that was finished before it began was skipped."""
+    """Return the counts of a stage that the manifest does not hold.
+
+    An item that was finished before the stage began was skipped.
+    """
     times, in_manifest = files.finished(name), bool(files.manifest.software)
-    since = (
-        files.changed_ns if in_manifest and state != "stopped" else 0
-    )  # that of a dead driver is written after its stage
+    # the manifest of a dead driver is written after its stage
+    since = files.changed_ns if in_manifest and state != "stopped" else 0
     skipped = sum(when < since for when in times)
     total = files.items(name)
     left = None if total is None else max(total - len(times), 0)
     seconds = time.time() - files.changed_ns / 1e9 if state == "running" and in_manifest else None
     return StageStatus(
-        stage=name, state=state, of=COUNTED[files.scope(name)], done=len(times) - skipped, skipped=skipped, failed=None,
-        left=left, seconds=seconds,
+        stage=name, state=state, of=COUNTED[files.scope(name)], done=len(times) - skipped,
+        skipped=skipped, failed=None, left=left, seconds=seconds,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `srrd status` prints: the state of the run, a line a stage, what failed by its code, and where the report is."""
+"""The text of `srrd status`: the state of the run, a line a stage, failures by their code, the report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def _state(status: RunStatus) -> str:
         case "running":
             return "running"
         case "interrupted":
-            return "interrupted: no job works on it. Run the same command again: finished units are kept."
+            return (
+                "interrupted: no job works on it. Run the same command again: finished work items are kept."
+            )
         case _:
             return (
                 f"{status.phase} with exit code {'unknown' if status.exit_code is None else status.exit_code}"
@@ -47,7 +49,10 @@ def _state(status: RunStatus) -> str:
 
 
 def _table(status: RunStatus) -> Iterator[str]:
-    yield f"{'stage':<16} {'state':<12} {'of':<7} {'done':>6} {'skipped':>8} {'failed':>7} {'left':>6} {'seconds':>9}"
+    yield (
+        f"{'stage':<16} {'state':<12} {'of':<7} {'done':>6} {'skipped':>8} {'failed':>7} {'left':>6} "
+        f"{'seconds':>9}"
+    )
     yield from map(_row, status.stages)
 
 
@@ -66,7 +71,7 @@ def _count(number: int | None) -> str:
 
 
 def _failures(failed: tuple[Outcome, ...]) -> Iterator[str]:
-    """Yield a line a stage and code, with the words of its first failure."""
+    """Yield a line a stage and code, with the message of its first failure."""
     groups: defaultdict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for outcome in failed:
         groups[outcome.stage, outcome.error.code if outcome.error else ""].append(outcome)

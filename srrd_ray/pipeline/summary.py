@@ -1,4 +1,7 @@
-"""What a run says at its end: outcomes by stage, headline figures, what failed, and where the report is."""
+"""The summary printed at the end of a run.
+
+It has outcomes by stage, headline figures, what failed, and where the report is.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,11 @@ def summary(manifest: ManifestWriter) -> str:
 def _stages(manifest: ManifestWriter) -> Iterator[str]:
     yield f"{'stage':<16} {'done':>6} {'skipped':>8} {'failed':>7} {'seconds':>8}"
     for stage in manifest.times:
-        mine = [o.status for o in manifest.outcomes if o.stage == stage.stage]
-        counts = (mine.count("done"), mine.count("skipped"), mine.count("failed"))
+        statuses = [o.status for o in manifest.outcomes if o.stage == stage.stage]
+        counts = (statuses.count("done"), statuses.count("skipped"), statuses.count("failed"))
         yield f"{stage.stage:<16} {counts[0]:>6} {counts[1]:>8} {counts[2]:>7} {stage.seconds:>8.1f}"
-    yield f"{'all':<16} {'':>6} {'':>8} {len(manifest.failed()):>7} {sum(s.seconds for s in manifest.times):>8.1f}"
+    seconds = sum(stage.seconds for stage in manifest.times)
+    yield f"{'all':<16} {'':>6} {'':>8} {len(manifest.failed()):>7} {seconds:>8.1f}"
 
 
 def _figures(layout: RunLayout) -> Iterator[str]:
@@ -38,7 +42,8 @@ def _figures(layout: RunLayout) -> Iterator[str]:
         return
     metrics: Mapping[str, object] = json.loads(layout.metrics.read_text(encoding="utf-8"))
     for bone in BONES:
-        yield f"registration error, {bone}: {_number(metrics, f'registration/tre_mm/{bone}/median')} mm (median)"
+        error = _number(metrics, f"registration/tre_mm/{bone}/median")
+        yield f"registration error, {bone}: {error} mm (median)"
     for model in ("teacher", "distilled", "baseline"):
         values = [
             f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)
@@ -53,7 +58,7 @@ def _path_safe(name: str) -> str:
 
 
 def _number(metrics: object, path: str) -> str:
-    """Return a figure of `metrics.json` by its slash-separated keys (``|`` stands for a slash in a key)."""
+    """Return a figure of `metrics.json` by its slash-separated keys (``|`` escapes a slash in a key)."""
     found = metrics
     for key in path.split("/"):
         found = found.get(key.replace("|", "/")) if isinstance(found, Mapping) else None

@@ -1,4 +1,7 @@
-"""``srrd run`` as a supervised child process: what was asked for crosses the command line as JSON, a death is recorded."""
+"""``srrd run`` as a supervised child process.
+
+The request crosses the command line as JSON, and a death is recorded.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ class RunCommand:
 
         config, key = (None if path is None else Path(path) for path in (self.config, self.pseudonym_key))
         return RunRequest(
-            cohort=parse_path(Path(self.cohort)), out=parse_path(Path(self.out)), config=config, until=self.until,
-            overwrite=self.overwrite, verify=self.verify, pseudonym_key=key,
+            cohort=parse_path(Path(self.cohort)), out=parse_path(Path(self.out)), config=config,
+            until=self.until, overwrite=self.overwrite, verify=self.verify, pseudonym_key=key,
         )  # fmt: skip
 
 
@@ -48,8 +51,8 @@ def supervised(command: RunCommand) -> int:
     Raises
     ------
     ClusterError
-        `driver-died`, or `driver-stopped` after a signal to this process, where the child ended before the run had; `run.json`
-        then says so too.
+        `driver-died`, or `driver-stopped` after a signal to this process, where the child ended before the
+        run had; `run.json` then records it too.
     """
     root = parse_path(Path(command.out)).resolve()
     return watched(root, "from srrd_ray.cli import drive; drive()", json.dumps(asdict(command)))
@@ -68,4 +71,4 @@ def watched(root: Path, program: str, *arguments: str) -> int:
         return ended.code
     from srrd_ray.pipeline.death import death_of
 
-    raise death_of(root, ended.words, ended.lines, told=bool(ended.told))
+    raise death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals))

@@ -1,4 +1,7 @@
-"""A support bundle: what is needed to help with a run, in a zip file, without patient data, names of machines and paths."""
+"""A support bundle: a zip file with what is needed to help with a run.
+
+It is without patient data, names of machines and paths.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.paths import ObjectPath, list_sizes, modified_times
 
 KNOWN = frozenset(stage.name for stage in STAGES)
-"""Names of stages that may stand in a bundle."""
+"""Names of stages that may be in a bundle."""
 LOG_BYTES, LOG_LINES = 64 * 2**10, 200
 TOPS = (
     "volumes",
@@ -48,14 +51,15 @@ VERSION = re.compile(r"\d{1,3}(\.\d{1,4}){0,3}((a|b|rc|\.post|\.dev)\d{1,4})?(\+
 WHAT = """What is needed to help with a run of SRRD-Ray. Read it before you send it.
 
 run.json          configuration, times of the stages, one outcome a knee and stage
-status.json       what `srrd status --json` says
+status.json       the output of `srrd status --json`
 environment.json  versions, platform
 files.json        files and bytes of the run by kind
-log-N.txt         last lines of each *.log that lies in the folder of the run
+log-N.txt         last lines of each *.log in the folder of the run
 
-Participants have running numbers (n0001 ...), the same in all files. Words of messages and logs that are not words of this
-software itself, numbers that could be dates or identifiers, paths, and the names of machines are replaced by <word>, <number>
-and <path>. Of images, tables and models nothing is here but counts of files and bytes.
+Participants have running numbers (n0001 ...), the same in all files. Words of messages and logs that are not
+words of this software itself, numbers that could be dates or identifiers, paths, and the names of machines
+are replaced by <word>, <number> and <path>. Of images, tables and models nothing is here but counts of files
+and bytes.
 """
 
 
@@ -84,7 +88,7 @@ def write_bundle(layout: RunLayout, out: Path) -> Path:
     }
     logs = sorted(path for path in layout.root.glob("*.log") if path.is_file())
     members |= {f"log-{n}.txt": "".join(_tail(path, scrubber)) for n, path in enumerate(logs, start=1)}
-    with replacing(out) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, text in members.items():
             bundle.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
     return out
@@ -123,7 +127,10 @@ def _participants(files: RunFiles) -> Iterator[str]:
 
 
 def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
-    """Return the manifest as it may be sent; the hash of the cohort, which small cohorts could be guessed from, is zeros."""
+    """Return the manifest as it may be sent.
+
+    The hash of the cohort, from which small cohorts could be guessed, is zeros.
+    """
     found = files.manifest
     return {
         "schema": SCHEMA,
@@ -146,10 +153,10 @@ def _run_json(files: RunFiles, scrubber: Scrubber) -> dict[str, object]:
 
 
 def _arithmetic(manifest: Manifest, scrubber: Scrubber) -> dict[str, object]:
-    """Return what the driver calculated with: what is the same on this machine is plain, the rest is scrubbed."""
-    found, mine = (json.loads(serial.to_json(one)) for one in (manifest.arithmetic, here()))
+    """Return the arithmetic of the driver: plain where it equals that of this machine, else scrubbed."""
+    found, current = (json.loads(serial.to_json(one)) for one in (manifest.arithmetic, here()))
     return {
-        name: value if value == mine[name] else scrubber.scrub_data(value) for name, value in found.items()
+        name: value if value == current[name] else scrubber.scrub_data(value) for name, value in found.items()
     }
 
 
@@ -169,7 +176,7 @@ def _environment(manifest: Manifest) -> dict[str, object]:
 
 
 def _needed() -> list[str]:
-    """Return the libraries that this software requires; none where it was not installed but is run from a clone."""
+    """Return the libraries that this software requires; none where it runs from a clone, not installed."""
     try:
         wanted = requires("srrd-ray") or []
     except PackageNotFoundError:
@@ -185,20 +192,19 @@ def _installed(name: str) -> str:
 
 
 def _version(text: str) -> str:
-    """Return a version without what may stand behind it."""
+    """Return a version without suffix."""
     match = VERSION.match(text)
     return match[0] if match else ""
 
 
 def _files(root: Path) -> list[dict[str, object]]:
-    """Return how many files and bytes of each kind lie in the run."""
+    """Return how many files and bytes of each kind are in the run."""
     files: Counter[tuple[str, str]] = Counter()
     total: Counter[tuple[str, str]] = Counter()
     for child in root.iterdir():
         top = child.name if child.name in TOPS else "other"
         for name, size in _names_and_sizes(child):
-            ending = name.rpartition(".")[2] if "." in name else "no ending"
-            kind = top, ending if ending in ENDINGS else "other" if "." in name else ending
+            kind = top, _ending(name)
             files[kind] += 1
             total[kind] += size
     return [
@@ -207,8 +213,16 @@ def _files(root: Path) -> list[dict[str, object]]:
     ]
 
 
+def _ending(name: str) -> str:
+    """Return the ending of a file name where it is one of ours, else ``other`` or ``no ending``."""
+    if "." not in name:
+        return "no ending"
+    ending = name.rpartition(".")[2]
+    return ending if ending in ENDINGS else "other"
+
+
 def _names_and_sizes(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield the files of a run that may go on meanwhile: what vanishes is left out."""
+    """Yield the files of a run that may go on meanwhile: files that vanish are left out."""
     if isinstance(path, ObjectPath) or path.is_file():
         yield from ((name, size) for name, size, _ in list_sizes(path))
         return

@@ -34,7 +34,7 @@ class BoneConfig:
     """How bones are found."""
 
     threshold_hu: Hounsfield = 150.0
-    """HU of the smoothed image above which it is bone: over cartilage (about 100), under sparse trabecular bone."""
+    """HU of the smoothed image above which it is bone: over cartilage (100), under sparse trabecular bone."""
     walls_hu: tuple[Hounsfield, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
     """HU that a wall of cortex may have in the smoothed image, each tried."""
     gaps: tuple[Count, ...] = (1, 2)
@@ -46,7 +46,7 @@ class BoneConfig:
     fatty_cm3: NonNegative = 8.0
     """Least size of such a part, cm³: over the pockets of a notch."""
     between: Share = 0.4
-    """Least share of it that lies between them, and largest share between a wall above and a wall below, as in a notch."""
+    """Least share of it between them, and largest share between walls above and below, as in a notch."""
     uneven_hu: NonNegative = 55.0
     """SD above which it is several tissues (fat, muscle, fluid), HU."""
     surface_hu: Hounsfield = 330.0
@@ -62,7 +62,7 @@ class BoneConfig:
     spacing_mm: Positive = 1.0
     """Working grid, mm."""
     core_depths_mm: Annotated[tuple[Positive, ...], NotEmpty()] = (1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
-    """Depths under the surface tried, in order, until the cores of femur and tibia are apart, mm."""
+    """Depths under the surface tried, in order, until the cores of femur and tibia are separate, mm."""
     gap_mm: NonNegative = 3.0
     """Half the widest gap of a thin cortex that is bridged within an axial slice, mm."""
     minimum_cm3: NonNegative = 2.0
@@ -96,9 +96,9 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     markers = _markers(bone, depth, config)
     height = -(depth + np.clip(work.array, 0.0, 1500.0) / 1000.0)
     basins: Labels = watershed(height, markers, mask=bone)
-    apart = _without_fibula(basins == 2, depth, config)
-    if apart is not None:
-        lower: Labels = watershed(height, apart, mask=basins == 2)
+    cores = _without_fibula(basins == 2, depth, config)
+    if cores is not None:
+        lower: Labels = watershed(height, cores, mask=basins == 2)
         basins = np.where(basins == 2, lower, basins)
     _check_side(basins, side, config)
     others = basins * ~_thin_rim(bone, work.array, config)

@@ -1,11 +1,11 @@
 """The rigid pose of one bone: by its surfaces from many starts,
 then by grey values inside the bone and just around it.
 
-Femur and tibia are registered apart, each on its own mask, after the paper (separate masked rigid stages); CT
-and synthetic CT share their grey values, so that correlation is the metric. It brings the pose near, but what
-the synthesis gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes mutual information
-with the MR itself decides between the poses and finishes. SimpleITK, one thread, every voxel of the mask:
-the same input gives the same matrix.
+Femur and tibia are registered separately, each on its own mask, after the paper (separate masked rigid
+stages); CT and synthetic CT share their grey values, so that correlation is the metric. It brings the pose
+near, but what the synthesis gets wrong draws its best pose up to 5 mm away. Where the MR is given, Mattes
+mutual information with the MR itself decides between the poses and finishes. SimpleITK, one thread, every
+voxel of the mask: the same input gives the same matrix.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def choose_by_information(
     and the best rival's share of it.
     """
     points = fixed.geometry.index_to_lps(np.argwhere(mask)[::1000])
-    apart = drop_duplicate_poses(starts, points, config.same_mm / 2)
-    ends = refine_all(fixed, mr, mask, apart, config, spacing_mm=config.search_mm, metric="information")
+    distinct = drop_duplicate_poses(starts, points, config.same_mm / 2)
+    ends = refine_all(fixed, mr, mask, distinct, config, spacing_mm=config.search_mm, metric="information")
     best, *others = sorted(ends, key=lambda end: end.trace[-1])
     rival = next(
         (end for end in others if pose_difference_mm(end.matrix, best.matrix, points) > config.same_mm), None

@@ -146,7 +146,8 @@ def _images(gallery: Gallery) -> Section:
     return Section(
         anchor="images",
         title="Images",
-        intro=f"Contours: {contour_words()}. The MR is bent against the CT: each bone has a rigid transform of its own.",
+        intro=f"Contours: {contour_words()}. The MR is bent against the CT: each bone has a rigid transform "
+        "of its own.",
         blocks=tuple(blocks),
     )
 

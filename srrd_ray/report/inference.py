@@ -29,7 +29,8 @@ class Inference:
     maps
         Each predicted parameter on a grid in the same world, NaN where there is none.
     regions
-        One row a bone and compartment: bone, compartment, cubes, the parameters and their spread (``<p>.cubes_sd``).
+        One row a bone and compartment: bone, compartment, cubes, the parameters and their spread
+        (``<p>.cubes_sd``).
     record
         The fields of ``inference.json``: side, in_distribution, distance, flags, cubes, cubes_outside_volume,
         cubes_outside_bone, probability (null where there is none), model_sha256.
@@ -49,7 +50,8 @@ def render_inference(inference: Inference) -> str:
         Section(
             anchor="maps",
             title="Parameter maps",
-            intro=f"Predicted parameters over the CT, each slice where the map holds most bone. Contours: {contour_words()}.",
+            intro="Predicted parameters over the CT, each slice where the map holds most bone. "
+            f"Contours: {contour_words()}.",
             blocks=_maps(inference),
         ),
         Section(

@@ -167,7 +167,10 @@ def _panel(axes: Axes, images: KneeImages, grid: Geometry, title: str, labels: S
 
 
 def _resample_through(images: KneeImages, moving: Volume[np.generic], grid: Geometry, labels: Slice) -> Slice:
-    """Return `moving` on the slice, each pixel through the transform of the nearer bone; NaN outside its field of view."""
+    """Return `moving` on the slice, each pixel through the transform of the nearer bone.
+
+    It is NaN outside the field of view of `moving`.
+    """
     nearest = _nearest_bone(labels)
     out = np.full(labels.shape, np.nan, dtype=np.float32)
     for bone, pose in images.poses.items():
@@ -178,7 +181,10 @@ def _resample_through(images: KneeImages, moving: Volume[np.generic], grid: Geom
 
 
 def _nearest_bone(labels: Slice) -> NDArray[np.intp]:
-    """Return for each pixel the index in `BONES` of the bone that is nearest; a bone outside of the slice is nobody's."""
+    """Return for each pixel the index in `BONES` of the nearest bone.
+
+    A bone outside of the slice is nearest to no pixel.
+    """
     there = [labels == label for label in BONE_LABELS.values()]
     far = np.full(labels.shape, np.inf)
     distances = [ndimage.distance_transform_edt(~mask) if mask.any() else far for mask in there]

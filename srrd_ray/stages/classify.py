@@ -1,4 +1,7 @@
-"""Classify the knees of a cohort by their predicted bone parameters: each by a model that never saw its patient."""
+"""Classify the knees of a cohort by their predicted bone parameters.
+
+Each is classified by a model that never saw its patient.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,8 @@ def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Pre
     """Return the out-of-fold probability of every knee, for each source of parameters in `predictions`.
 
     Reads tables ``predictions`` and ``knees`` (its folds and labels); writes table ``diagnosis`` and
-    ``models/diagnosis/model.json``. A source with too few knees for a model is left out, its reason kept in the model.
+    ``models/diagnosis/model.json``. A source with too few knees for a model is left out, its reason kept in
+    the model.
     """
     predictions = read_table(layout.table("predictions"), (*KEYS, "model", *PARAMETERS), coded=True)
     knees = read_table(layout.table("knees"), ("participant", "side", "oa", "fold"))
@@ -89,7 +93,10 @@ def classify(layout: RunLayout, config: DiagnosisConfig, seed: int) -> tuple[Pre
 
 
 def features_of(patches: pd.DataFrame) -> Features:
-    """Return the features of each knee of a table: participant, side, bone, compartment and the four parameters."""
+    """Return the features of each knee of a table.
+
+    The table has participant, side, bone, compartment and the four parameters.
+    """
     pairs = list(zip(patches["participant"], patches["side"], strict=True))
     knees = {pair: Knee(participant=str(pair[0]), side=pair[1]) for pair in dict.fromkeys(pairs)}
     return knee_features(
@@ -103,7 +110,7 @@ def features_of(patches: pd.DataFrame) -> Features:
 
 
 def read_models(layout: RunLayout) -> DiagnosisModels:
-    """Return the models that `classify` left."""
+    """Return the models written by `classify`."""
     return read_record(DiagnosisModels, layout.model("diagnosis") / "model.json", "diagnosis_models")
 
 
@@ -150,10 +157,10 @@ def _label(value: object) -> int | None:
 def _write(
     layout: RunLayout, config: DiagnosisConfig, found: Mapping[str, _Classified], reasons: Mapping[str, str]
 ) -> None:
+    predictions = [(name, p) for name, one in found.items() for p in one.predictions]
     rows = [
         (p.knee.participant, p.knee.side, name, p.fold, p.probability, p.label, p.model_sha256)
-        for name, one in found.items()
-        for p in one.predictions
+        for name, p in predictions
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     write_table(
@@ -170,14 +177,14 @@ def _write(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassifySettings:
-    """How osteoarthritis is told from healthy."""
+    """How osteoarthritis is separated from healthy."""
 
     diagnosis: DiagnosisConfig
     seed: int
 
 
 def classify_knees(work: Work[ClassifySettings]) -> Produced:
-    """Gather the predictions of all shards, and tell osteoarthritis from healthy by them."""
+    """Gather the predictions of all shards, and classify each knee as osteoarthritis or healthy."""
     layout, settings = work.layout, work.settings
     table = gather_predictions(layout, work.cohort.shards)
     classify(layout, settings.diagnosis, settings.seed)

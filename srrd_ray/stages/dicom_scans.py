@@ -1,4 +1,7 @@
-"""What the DICOM series of a simulated knee say: who, and how the scanner was set. All of it follows from the plan."""
+"""What the DICOM series of a simulated knee say: the participant and the settings of the scanner.
+
+All of it follows from the plan.
+"""
 
 from __future__ import annotations
 

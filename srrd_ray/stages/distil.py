@@ -8,7 +8,7 @@ from srrd_ray.stages.learning import DISTILLATION_KEYS, DistillationSettings, pl
 
 
 def distil(work: Work[DistillationSettings]) -> Produced:
-    """Train the student under the teacher's guidance, with the settings that the search chose for its fold."""
+    """Train the student under the teacher's guidance, with the settings that the search chose."""
     from srrd_ray.stages.fold_training import distilled_learners  # torch takes seconds to import
 
     return train_models(

@@ -40,8 +40,9 @@ NEVER_NULL: tuple[Model, ...] = ("distilled", "baseline")
 def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     """Return the path of ``metrics.json``, written from the tables of a run that may be partial.
 
-    What cannot be estimated is null, with a ``reason`` beside it. `seed` is that of the bootstrap intervals. For a
-    simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a landmark) for the report.
+    What cannot be estimated is null, with a ``reason``. `seed` is that of the bootstrap intervals.
+    For a simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a
+    landmark) for the report.
     """
     seed = seed_from(seed, "evaluate")
     measures, predictions = read_of_run(layout, "measures"), read_of_run(layout, "predictions")
@@ -65,7 +66,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
 
 
 def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
-    """Return the true parameters of every patch that a shard of the run holds; None where the cohort has no truth."""
+    """Return the true parameters of every patch in a shard of the run; None where the cohort has no truth."""
     if not has_truth(cohort):
         return None
     patches: dict[Knee, list[Patch]] = {}
@@ -83,7 +84,10 @@ def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
 def target_errors_mm(
     layout: RunLayout, cohort: Path, knee: Knee, bone: BoneName
 ) -> tuple[bool, NDArray[np.float64]] | None:
-    """Return whether the transform of a bone was accepted, and its error (mm) at each landmark; None without both."""
+    """Return whether the transform of a bone was accepted, and its error (mm) at each landmark.
+
+    It is None where the transform or the truth is absent.
+    """
     found = read_pose(layout, knee, bone)
     if found is None:
         return None
@@ -98,7 +102,7 @@ def target_errors_mm(
 
 
 def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
-    """Return the target registration error (mm) at each landmark of each registered bone of a simulated cohort."""
+    """Return the target registration errors (mm) at the landmarks of each bone of a simulated cohort."""
     rows = []
     for knee in layout.registered_knees():
         for bone in BONES:
@@ -111,10 +115,10 @@ def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
 def _target_errors(table: pd.DataFrame | None, bone: BoneName) -> dict[str, Json]:
     if table is None:
         return metrics.absent(("median", "p95", "share_below_1mm"), NO_TRUTH)
-    mine = table[table["bone"] == bone]
-    refused = mine[~mine["accepted"].astype(bool)][["participant", "side"]].drop_duplicates()
+    of_bone = table[table["bone"] == bone]
+    refused = of_bone[~of_bone["accepted"].astype(bool)][["participant", "side"]].drop_duplicates()
     return metrics.target_errors(
-        mine.loc[mine["accepted"].astype(bool), "error_mm"].to_numpy(dtype=np.float64), len(refused)
+        of_bone.loc[of_bone["accepted"].astype(bool), "error_mm"].to_numpy(dtype=np.float64), len(refused)
     )
 
 
@@ -134,7 +138,7 @@ def _regression(
     *,
     mr: pd.DataFrame | None = None,
 ) -> dict[str, Json]:
-    """Return how predictions, and `mr` where it is given, agree with a reference; `reason` is why there is none."""
+    """Return how predictions, and `mr` where given, agree with a reference; `reason` is why there is none."""
     if predictions is None or reference is None:
         why = reason if reference is None else "no table of predictions"
         empty: Mapping[str, Json] = {model: metrics.absent_regression(why) for model in MODELS}

@@ -1,6 +1,7 @@
-"""Teacher, baseline and distilled student of every fold: what they learn from, in which order, and how they are kept.
+"""Teacher, baseline and distilled student of every fold: their data, their order, their models.
 
-The models of fold k are trained on the patients outside fold k alone: networks, normalisation, fingerprint and search.
+The models of fold k are trained on the patients outside fold k alone: networks, normalisation, fingerprint
+and search.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MIN_COVERAGE = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistilPlan:
-    """Everything that the training programmes depend on; plain and picklable.
+    """Everything that the trainings depend on; plain and picklable.
 
     Parameters
     ----------
@@ -81,7 +82,9 @@ class DistilPlan:
 
 
 def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
-    """Return every cube of `shards` of a run that has MR and four measured parameters, in order of shard and row.
+    """Return every cube of `shards` of a run that has MR and four measured parameters.
+
+    The cubes are in order of shard and row.
 
     Raises
     ------
@@ -142,7 +145,8 @@ def trial_scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterato
 def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
     """Return what the search of one fold works on: cubes of its training patients, and its teacher's outputs.
 
-    Kept for the next trial of the same fold in this process; another teacher (its card holds the hashes) is read anew.
+    Kept for the next trial of the same fold in this process; another teacher (its card holds the hashes) is
+    read anew.
     """
     card = hash_file(plan.layout.model("teacher") / CARD)
     return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card)
@@ -164,7 +168,10 @@ def learner_name(fold: int, model: ModelName) -> str:
 
 
 def save_models(plan: DistilPlan, weights: Path, models: Sequence[ModelName]) -> tuple[Path, ...]:
-    """Return the folders ``models/<name>``, made of the trained weights ``<learner>.safetensors`` (keys ``network.…``)."""
+    """Return the folders ``models/<name>``, made of the trained weights.
+
+    These are in ``<learner>.safetensors`` (keys ``network.…``).
+    """
     data = read_data(plan)
     return tuple(_save_model(plan, data, weights, model) for model in models)
 
@@ -183,19 +190,19 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
 
 def _load_network(network: PatchRegressor, path: Path) -> None:
     tensors, _ = load_tensors(path)
-    mine = {
+    network_weights = {
         key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")
     }
-    load_into(network, mine, path.name)
+    load_into(network, network_weights, path.name)
 
 
 def _load_shard(path: Path, measures: pd.DataFrame) -> DistillationData:
-    """Return the cubes of a shard; `measures` are its own rows."""
+    """Return the cubes of a shard; `measures` are its rows."""
     index, arrays = patch_store.read_index(path), patch_store.read_shard(path)
-    own = measures.set_index("row").reindex([patch.row for patch in index])
-    targets = own[list(PARAMETERS)].to_numpy(np.float32)
+    rows = measures.set_index("row").reindex([patch.row for patch in index])
+    targets = rows[list(PARAMETERS)].to_numpy(np.float32)
     usable = np.isfinite(targets).all(axis=1) & arrays["has_mr"].astype(np.bool_)
-    usable &= own["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
+    usable &= rows["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
     mr_mask = arrays["mr_mask"].astype(np.uint8)[usable]
     return DistillationData(
         ct=arrays["ct"].astype(np.int16)[usable],

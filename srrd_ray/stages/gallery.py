@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,7 @@ def _regions(root: Path, plan: SimulatedKnee) -> pd.DataFrame:
     rows = [
         {"kl_grade": plan.kl_grade, "bone": bone, "compartment": compartment}
         | parameters_of(cells[(cells["bone"] == bone) & (cells["compartment"] == compartment)])
-        for bone in BONES
-        for compartment in COMPARTMENTS
+        for bone, compartment in product(BONES, COMPARTMENTS)
     ]
     return pd.DataFrame(rows)
 
@@ -83,10 +83,10 @@ def _shown(root: Path, plan: SimulatedKnee) -> Shown:
         poses={bone: pose.matrix for bone, pose in read_poses(root, plan.knee).items()},
     )
     worn = "valgus" if plan.valgus else "varus"
-    words = (
+    title = (
         f"KL {plan.kl_grade}, {plan.sex}, {plan.age:.0f} years, hospital {plan.hospital + 1}, {worn} pattern"
     )
-    return Shown(knee=plan.knee, title=words, images=images, zoom=_zoom(root, plan, images), zoom_mm=ZOOM_MM)
+    return Shown(knee=plan.knee, title=title, images=images, zoom=_zoom(root, plan, images), zoom_mm=ZOOM_MM)
 
 
 def _is_dicom(root: Path, plan: SimulatedKnee) -> bool:
@@ -96,16 +96,16 @@ def _is_dicom(root: Path, plan: SimulatedKnee) -> bool:
 def _zoom(root: Path, plan: SimulatedKnee, images: KneeImages) -> Mapping[str, NDArray[np.float32]]:
     """Return a sagittal square in the medial tibia: the structure itself, and what MR and CT make of it."""
     cells = cells_of(root, plan.knee)
-    mine = cells[(cells["bone"] == "tibia") & (cells["compartment"] == "medial")]
-    middle = mine[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64).mean(axis=0)
+    medial_tibia = cells[(cells["bone"] == "tibia") & (cells["compartment"] == "medial")]
+    middle = medial_tibia[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64).mean(axis=0)
     count = round(ZOOM_MM / ZOOM_PIXEL_MM)
     first = middle - np.array([0.0, ZOOM_MM / 2, ZOOM_MM / 2])
     square = Geometry.axis_aligned((count, count, 1), (ZOOM_PIXEL_MM,) * 3, first)
-    seen: dict[str, NDArray[np.float32]] = {"truth": _structure(plan, square)}
+    pictures: dict[str, NDArray[np.float32]] = {"truth": _structure(plan, square)}
     if images.mr is not None:
-        seen["MR"] = images.mr.resample_onto(square, images.poses["tibia"], order=0).array[:, :, 0]
-    seen["CT"] = images.ct.resample_onto(square, order=0, fill=-1000).array[:, :, 0]
-    return {name: values[::-1] for name, values in seen.items()}
+        pictures["MR"] = images.mr.resample_onto(square, images.poses["tibia"], order=0).array[:, :, 0]
+    pictures["CT"] = images.ct.resample_onto(square, order=0, fill=-1000).array[:, :, 0]
+    return {name: values[::-1] for name, values in pictures.items()}
 
 
 def _structure(plan: SimulatedKnee, grid: Geometry) -> NDArray[np.float32]:
@@ -118,8 +118,8 @@ def _structure(plan: SimulatedKnee, grid: Geometry) -> NDArray[np.float32]:
 
 def _scanner(number: int, protocol: ct.CtProtocol) -> Scanner:
     pixel, kernel = protocol.pixel_mm, "edge-enhancing" if protocol.overshoot else "smooth"
-    words = f"hospital {number + 1}: {pixel} × {protocol.slice_mm} mm, {protocol.energy_kev:g} keV, {kernel}"
-    return Scanner(title=words, noise_power=_noise_power(protocol), transfer=_transfer(protocol))
+    title = f"hospital {number + 1}: {pixel} × {protocol.slice_mm} mm, {protocol.energy_kev:g} keV, {kernel}"
+    return Scanner(title=title, noise_power=_noise_power(protocol), transfer=_transfer(protocol))
 
 
 def _noise_power(protocol: ct.CtProtocol) -> Curve:

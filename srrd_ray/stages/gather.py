@@ -1,4 +1,4 @@
-"""The tables of a run: the rows of single knees gathered in the order of their keys, and who is tested in which fold."""
+"""The tables of a run: the rows of single knees in the order of their keys, and the fold of each patient."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def _images(layout: RunLayout, knees: Sequence[Knee]) -> Iterator[tuple[str, Kne
 
 
 def write_knees(
-    layout: RunLayout, cohort: Sequence[CohortKnee], left: Sequence[Knee], folds: int, seed: int
+    layout: RunLayout, cohort: Sequence[CohortKnee], remaining: Sequence[Knee], folds: int, seed: int
 ) -> Path:
-    """Return the path of ``tables/knees.parquet``: every knee of the cohort; `fold` is null for those that were lost.
+    """Return the path of ``tables/knees.parquet``: every knee of the cohort; `fold` is null for failed ones.
 
     All knees of a patient share a fold; folds are balanced in osteoarthritis.
     """
-    still = set(left)
-    kept = [knee for knee in cohort if knee.knee in still]
+    known = set(remaining)
+    kept = [knee for knee in cohort if knee.knee in known]
     fold_of = patient_folds([k.knee.participant for k in kept], [k.oa for k in kept], folds, seed)
-    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in still else None) for k in cohort]
+    rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in known else None) for k in cohort]
     table = pd.DataFrame(rows, columns=list(KNEE_COLUMNS))
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))
@@ -86,13 +86,19 @@ def write_knees(
 
 
 def read_of_run(layout: RunLayout, name: str) -> pd.DataFrame | None:
-    """Return a table of a run, or nothing where the run did not come so far; of a long one what pairs of values need."""
+    """Return a table of a run, or nothing where the run did not come so far.
+
+    Of a long table only the columns are read that pairs of values need.
+    """
     path = layout.table(name)
     return read_table(path, COLUMNS.get(name, ()), coded=name in COLUMNS) if path.is_file() else None
 
 
 def read_folds(layout: RunLayout, patients: Collection[str] | None = None) -> dict[str, int]:
-    """Return the fold of each patient of table ``knees`` (of those in `patients` where given) that is tested."""
+    """Return the fold of each patient of table ``knees`` that is tested.
+
+    Only patients in `patients` are returned where it is given.
+    """
     knees = read_table(layout.table("knees"), ("participant", "fold")).dropna(subset=["fold"])
     if patients is not None:
         knees = knees[knees["participant"].isin(list(patients))]

@@ -1,4 +1,7 @@
-"""One knee from CT alone: maps of the predicted parameters, a table by region, and a page; flagged where out of place."""
+"""One knee from CT alone: maps of the predicted parameters, a table by region, and a page.
+
+A knee unlike those of the training is flagged.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,10 @@ class InferenceRecord:
     Parameters
     ----------
     in_distribution
-        False where the scan lies outside the training images; `flags` says in what.
+        False where the scan lies outside the training images; `flags` names the features.
     probability
-        Of osteoarthritis, by the diagnosis model beside `model`; null where there is none or a compartment is missing.
+        Of osteoarthritis, by the diagnosis model in the folder of `model`; null where there is none or a
+        compartment is missing.
     """
 
     side: Side
@@ -56,7 +60,9 @@ class InferenceRecord:
 
 
 def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
-    """Return the page written for one knee; beside it the maps (NIfTI), `table.csv`, `cubes.parquet`, `inference.json`.
+    """Return the page written for one knee.
+
+    In the same folder are the maps (NIfTI), `table.csv`, `cubes.parquet` and `inference.json`.
 
     Parameters
     ----------
@@ -96,7 +102,7 @@ def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
 def parameter_maps(
     bones: Volume[np.uint8], reading: KneeReading
 ) -> dict[ParameterSymbol, Volume[np.float32]]:
-    """Return each parameter on the CT grid: in each bone, blended from the cubes of that bone; NaN elsewhere."""
+    """Return each parameter on the CT grid: in each bone, blended from the cubes of that bone; else NaN."""
     maps = {}
     for parameter in PARAMETERS:
         painted = [

@@ -1,4 +1,4 @@
-"""Ingest: the images and masks of one knee, as a hospital gave them, to checked OME-Zarr volumes of the run."""
+"""Ingest the images and masks of one knee, as a hospital gave them, into checked OME-Zarr volumes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ __all__ = ["IngestConfig", "ingest", "under_its_name"]
 
 
 def ingest(knee: CohortKnee, layout: RunLayout, config: IngestConfig) -> list[StoredVolume]:
-    """Return the volumes written for one knee: `ct` (HU), `mr`, and `ct_masks`, `mr_masks` where masks were given.
+    """Return the volumes written for one knee: `ct` (HU) and `mr`.
+
+    Also `ct_masks` and `mr_masks` where masks were given.
 
     Raises
     ------
@@ -48,11 +50,11 @@ def under_its_name(error: InputError, knee: CohortKnee) -> InputError:
     """Return `error` with the name of the knee on disk replaced by its key, which may be a pseudonym."""
     series = knee.ct or knee.mr
     on_disk = series.path.name.split("_side-")[0] if series else ""
-    own = f"sub-{knee.knee.participant}"
-    if on_disk in ("", own):
+    pseudonym_id = f"sub-{knee.knee.participant}"
+    if on_disk in ("", pseudonym_id):
         return error
     texts = (error.what, error.where, error.got, error.expected, error.todo)
-    what, where, got, expected, todo = (text.replace(on_disk, own) for text in texts)
+    what, where, got, expected, todo = (text.replace(on_disk, pseudonym_id) for text in texts)
     return InputError(error.code, what, where=where, got=got, expected=expected, todo=todo)
 
 

@@ -1,4 +1,7 @@
-"""What the stages that train share: a subsample of a large cohort, one training run to its end, the plan of all folds."""
+"""What the stages that train share.
+
+It is a subsample of a large cohort, one training run to its end, and the plan of all folds.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ class Winners:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistillationSettings:
-    """What teacher and students depend on: gradients are summed over workers, and whole shards are sampled."""
+    """What teacher and students depend on.
+
+    Gradients are summed over workers, and whole shards are sampled.
+    """
 
     distillation: DistillationConfig
     seed: int
@@ -53,15 +59,16 @@ class DistillationSettings:
 
 def trainer_of(work: Work[Any]) -> Trainer:
     """Return what trains; a stage that declares that it trains has it."""
-    assert work.trainer is not None, "this stage is carried out by an executor that can train"
+    assert work.trainer is not None, "this stage is run by an executor that can train"
     return work.trainer
 
 
 @contextmanager
 def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]:
-    """Yield the folder of the trained weights; once they have been saved elsewhere, it is removed with the checkpoints.
+    """Yield the folder of the trained weights.
 
-    The name of the training stands for its inputs, so that only the very same training is resumed.
+    Once they have been saved elsewhere, it is removed with the checkpoints. The name of the training
+    contains the hash of its inputs, so that only the very same training is resumed.
     """
     training = Training(
         name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings
@@ -71,7 +78,10 @@ def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]
 
 
 def plan_of(work: Work[DistillationSettings], *, with_winners: bool = False) -> DistilPlan:
-    """Return what the models of all folds are trained on, with the settings that the search chose where they are known."""
+    """Return what the models of all folds are trained on.
+
+    It has the settings that the search chose, where they are known.
+    """
     from srrd_ray.stages.fold_training import DistilPlan
 
     layout, settings = work.layout, work.settings
@@ -103,7 +113,7 @@ def train_models(
 
 
 def _sampled_shards(work: Work[DistillationSettings]) -> tuple[str, ...]:
-    """Return the shards that are learnt from: all, or as many as hold `learn_from` knees."""
+    """Return the shards used for training: all, or as many as hold `learn_from` knees."""
     settings, there = work.settings, work.cohort.shards
     most = max(settings.distillation.learn_from // settings.knees_per_shard, 1)
     shards = subsample(tuple(sorted(there)), most, seed_from(settings.seed, "shards"))
@@ -112,7 +122,10 @@ def _sampled_shards(work: Work[DistillationSettings]) -> tuple[str, ...]:
 
 
 def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
-    """Return all of `names`, or the `most` that the seed samples, in their order; the sample does not depend on it."""
+    """Return all of `names`, or the `most` that the seed samples, in their order.
+
+    The sample does not depend on the order.
+    """
     if len(names) <= most:
         return tuple(names)
     chosen = set(sorted(names, key=lambda name: seed_from(seed, str(name)))[:most])
@@ -120,6 +133,6 @@ def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:
 
 
 def log_subsample(what: str, sampled: int, there: int, of: str) -> None:
-    """Log that a cohort is larger than what is learnt from."""
+    """Log that a cohort is larger than what is used for training."""
     if sampled < there:
         log.warning("%-16s learns from %d of %d %s (learn_from); all are predicted", what, sampled, there, of)

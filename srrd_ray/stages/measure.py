@@ -36,9 +36,10 @@ COLUMNS = (
 def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: MorphometryConfig) -> Path:
     """Return the table written for one knee: a row for each of its patches in `shard` that MR shows.
 
-    Columns: participant, side, bone, compartment, store, row, BV/TV, Tb.Th and Tb.Sp (mm), Tb.N (1/mm), coverage (share of
-    the patch inside bone and image) and method. A bone whose registration was refused, and a patch with less than
-    `min_coverage`, have no row; a parameter without a value (no bone in the patch) is null.
+    Columns: participant, side, bone, compartment, store, row, BV/TV, Tb.Th and Tb.Sp (mm), Tb.N (1/mm),
+    coverage (share of the patch inside bone and image) and method. A bone whose registration was refused, and
+    a patch with less than `min_coverage`, have no row; a parameter without a value (no bone in the patch) is
+    null.
 
     Raises
     ------
@@ -51,10 +52,10 @@ def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: Morphometry
         mr, labels = (omezarr.read_volume(layout.volume(knee, image)) for image in ("mr", "mr_bones"))
         image = Volume(array=mr.array.astype(np.float32), geometry=mr.geometry)
         for bone in BONES:
-            own = [patch for patch in patches if patch.bone == bone]
+            patches_of_bone = [patch for patch in patches if patch.bone == bone]
             to_mr = accepted_pose(layout, knee, bone)
-            if own and to_mr is not None:
-                rows += _bone_rows(image, labels.array == BONE_LABELS[bone], to_mr, own, config)
+            if patches_of_bone and to_mr is not None:
+                rows += _bone_rows(image, labels.array == BONE_LABELS[bone], to_mr, patches_of_bone, config)
     path = layout.part("measures", knee)
     ordered = sorted(rows, key=lambda row: int(row["row"] or 0))
     write_table(
@@ -77,10 +78,10 @@ def _bone_rows(
     if config.method == "marrow":
         fraction = mr_bone_fraction(image.array, inside, image.geometry.spacing_mm)
     for compartment in COMPARTMENTS:
-        own = [patch for patch in patches if patch.compartment == compartment]
-        if own:
+        patches_of_compartment = [patch for patch in patches if patch.compartment == compartment]
+        if patches_of_compartment:
             yield from _region_rows(
-                Volume(array=fraction, geometry=image.geometry), inside, to_mr, own, config
+                Volume(array=fraction, geometry=image.geometry), inside, to_mr, patches_of_compartment, config
             )
 
 

@@ -1,6 +1,7 @@
-"""The figures of each part of a run, as plain JSON values; what cannot be estimated is null with a reason beside it.
+"""The figures of each part of a run, as plain JSON values.
 
-So is an infinite figure, and an interval with an infinite end: JSON has no number for it.
+What cannot be estimated is null, with a `reason`. So is an infinite figure, and an interval with an infinite
+end: JSON has no number for it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ CLASSES = ("auc", "auc_ci", "auc_ci_bootstrap", "brier", "ece", "calibration_int
 
 
 def estimated(parts: Sequence[Part]) -> dict[str, Json]:
-    """Return the values of all `parts`; those that are infinite or raise `NotEstimableError` are null, with a ``reason``."""
+    """Return the values of all `parts`.
+
+    Those that are infinite or raise `NotEstimableError` are null, with a ``reason``.
+    """
     found: dict[str, Json] = {}
     reasons: list[str] = []
     for keys, compute in parts:
@@ -73,7 +77,7 @@ def absent(keys: Sequence[str], reason: str) -> dict[str, Json]:
 
 
 def target_errors(errors_mm: NDArray[np.float64], refused: int) -> dict[str, Json]:
-    """Return the distribution of target registration errors (mm) over the landmarks of accepted transforms."""
+    """Return the distribution of target registration errors (mm) at the landmarks of accepted transforms."""
     if errors_mm.size == 0:
         return {
             **absent(("median", "p95", "share_below_1mm"), "no accepted transform with a truth"),
@@ -177,7 +181,10 @@ def diagnosis(table: pd.DataFrame, seed: int) -> dict[str, Json]:
 
 
 def delong(table: pd.DataFrame) -> dict[str, Json]:
-    """Return p and z of distilled against baseline on the knees of both; `table` has a row a knee and model."""
+    """Return p and z of distilled against baseline on the knees of both.
+
+    `table` has a row a knee and model.
+    """
 
     def compute() -> dict[str, Json]:
         wide = table.pivot(

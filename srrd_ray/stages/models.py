@@ -1,4 +1,4 @@
-"""A trained model on disk: one file of weights a fold, and a card that says what it is, written last."""
+"""A trained model on disk: one file of weights a fold, and a model card, written last."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ CARD = "model.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldCard:
-    """One network of the ensemble: the settings it was trained with, its normalisation (HU, or bone fraction) and the
-    fingerprint of the CT it was trained beside.
+    """One network of the ensemble and the settings it was trained with.
+
+    It has its normalisation (HU, or bone fraction) and the fingerprint of the CT it was trained with.
     """
 
     fold: int
@@ -76,14 +77,14 @@ def store_model(
     folder: Path, name: ModelName, config: DistillationConfig, folds: Sequence[StoredFold]
 ) -> Path:
     """Return `folder` after writing the networks and their card, whole or not at all."""
-    with replacing(folder) as beside:
-        beside.mkdir()
-        cards = tuple(_store_fold(beside, one) for one in folds)
-        hashes = {card.file: hash_file(beside / card.file) for card in cards}
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        cards = tuple(_store_fold(temporary, one) for one in folds)
+        hashes = {card.file: hash_file(temporary / card.file) for card in cards}
         card = ModelCard(schema=SCHEMA, name=name, config=config, folds=cards, weights=hashes)
         text = serial.to_json(card)
         schemas.validate("model", json.loads(text), CARD)
-        (beside / CARD).write_text(text, encoding="utf-8")
+        (temporary / CARD).write_text(text, encoding="utf-8")
     return folder
 
 

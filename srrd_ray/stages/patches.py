@@ -1,4 +1,7 @@
-"""The cubes of a few knees, cut from CT and MR and written as one shard. One bad knee never stops the others."""
+"""The cubes of a few knees, cut from CT and MR and written as one shard.
+
+One bad knee never stops the others.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class KneeCubes:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairedMr:
-    """The MR of a knee, the CT -> MR transforms of the bones that were registered, and its scale (99.5th percentile)."""
+    """The MR of a knee, the CT -> MR transforms of its registered bones, its scale (99.5th percentile)."""
 
     volume: Volume[np.generic]
     transforms: dict[BoneName, NDArray[np.float64]]
@@ -55,7 +58,10 @@ class PairedMr:
 
 
 def plan_shards(knees: Sequence[Knee], knees_per_shard: int) -> dict[str, tuple[Knee, ...]]:
-    """Return the knees of each shard of a cohort by its name: in order of their keys, `knees_per_shard` each."""
+    """Return the knees of each shard of a cohort by its name.
+
+    They are in order of their keys, `knees_per_shard` a shard.
+    """
     ordered = sorted(knees)
     starts = range(0, len(ordered), knees_per_shard)
     return {
@@ -66,8 +72,8 @@ def plan_shards(knees: Sequence[Knee], knees_per_shard: int) -> dict[str, tuple[
 def write_shard(path: Path, knees: Sequence[Knee], layout: RunLayout, config: PatchConfig) -> list[Outcome]:
     """Return one outcome a knee, after writing the shard `path` of those that could be cut.
 
-    A knee without CT is skipped; one that fails (e.g. `patches-none`, `bone-missing`) is left out. The shard is written
-    even where it is empty, so that its absence always means that it was not made.
+    A knee without CT is skipped; one that fails (e.g. `patches-none`, `bone-missing`) is left out. The shard
+    is written even where it is empty, so that its absence always means that it was not made.
     """
     cut: list[tuple[Knee, KneeCubes]] = []
     outcomes = []
@@ -89,11 +95,11 @@ def write_shard(path: Path, knees: Sequence[Knee], layout: RunLayout, config: Pa
 
 
 def cut_knee(knee: Knee, layout: RunLayout, config: PatchConfig) -> KneeCubes:
-    """Return the cubes of one knee from its stored volumes; in each region those that MR also shows come first.
+    """Return the cubes of one knee from its stored volumes; in each region those also in MR come first.
 
-    Arrays (one row a cube): `ct` int16 HU, `ct_mask` and `mr_mask` uint8, `mr` float16 in units of `mr_scale`, `has_mr`,
-    `ct_spacing_mm` (the CT's own voxel, z y x). A cube has no MR where there is none, where the registration of its bone
-    was refused, or where it leaves the MR's field of view.
+    Arrays (one row a cube): `ct` int16 HU, `ct_mask` and `mr_mask` uint8, `mr` float16 in units of
+    `mr_scale`, `has_mr`, `ct_spacing_mm` (the CT's own voxel, z y x). A cube has no MR where there is none,
+    where the registration of its bone was refused, or where it leaves the MR's field of view.
 
     Raises
     ------

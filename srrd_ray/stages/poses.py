@@ -1,4 +1,4 @@
-"""The poses of the bones of a knee, as the registration left them."""
+"""The poses of the bones of a knee, as registered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def write_pose(layout: RunLayout, found: BoneTransform) -> None:
 
 
 def accepted_pose(layout: RunLayout, knee: Knee, bone: BoneName) -> NDArray[np.float64] | None:
-    """Return the 4×4 map from CT LPS mm to MR LPS mm of a bone; None where it has none or its registration was refused."""
+    """Return the 4×4 map from CT LPS mm to MR LPS mm of a bone.
+
+    It is None where the bone has none or its registration was refused.
+    """
     found = read_pose(layout, knee, bone)
     return (
         np.asarray(found.matrix, dtype=np.float64) if found is not None and found.quality.accepted else None

@@ -1,4 +1,7 @@
-"""Predict the bone parameters of cubes: of a run's shards out of fold, and of any CT by the whole ensemble."""
+"""Predict the bone parameters of cubes.
+
+The cubes of a run's shards are read out of fold, those of any CT by the whole ensemble.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ class KneeReading:
     points
         The cubes that were read.
     table
-        One row a cube: bone, compartment, x_mm, y_mm, z_mm (CT LPS), depth_mm, the parameters and their predictive SDs.
+        One row a cube: bone, compartment, x_mm, y_mm, z_mm (CT LPS), depth_mm, the parameters and their
+        predictive SDs.
     distance
         How far the scan lies from the training images; flagged where it is outside.
     outside_volume, outside_bone
@@ -57,7 +61,10 @@ class KneeReading:
 
 
 def predict_shard(layout: RunLayout, shard: Path, path: Path, folds: Mapping[str, int]) -> None:
-    """Write the rows of one shard, by every model in the run, to the Parquet file `path`; `folds` are those of its patients."""
+    """Write the rows of one shard, by every model in the run, to the Parquet file `path`.
+
+    `folds` are those of its patients.
+    """
     models = layout.model("teacher").parent
     write_table(path, predictions_of(shard, models, folds), "predictions")
 
@@ -65,17 +72,15 @@ def predict_shard(layout: RunLayout, shard: Path, path: Path, folds: Mapping[str
 def predictions_of(shard: Path, models: Path, folds: Mapping[str, int]) -> pd.DataFrame:
     """Return the predictions of a shard's cubes: COLUMNS, one row a cube and model.
 
-    A cube is read by the network of the fold that tests its patient, which never saw the patient. Patients without a fold
-    are left out. The teacher reads only cubes with MR.
+    A cube is read by the network of the fold that tests its patient, which never saw the patient. Patients
+    without a fold are left out. The teacher reads only cubes with MR.
     """
     index = patch_store.read_index(shard)
     arrays = patch_store.read_shard(shard) if index else {}
-    tables = [
-        table
-        for name in get_args(ModelName)
-        if index and (models / name).is_dir()
-        for table in _by_fold(name, load_model(models / name), index, arrays, folds)
-    ]
+    tables: list[pd.DataFrame] = []
+    for name in get_args(ModelName):
+        if index and (models / name).is_dir():
+            tables.extend(_by_fold(name, load_model(models / name), index, arrays, folds))
     if not tables:
         return pd.DataFrame({column: [] for column in COLUMNS})
     rows = pd.concat(tables, ignore_index=True)

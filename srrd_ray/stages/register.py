@@ -1,8 +1,9 @@
-"""The pose of femur and tibia of one knee, CT to MR, with the bones' labels in both images and the figures of the synthesis.
+"""The pose of femur and tibia of one knee, CT to MR.
 
-Order of trust: surfaces of the bones in CT and synthetic CT find candidates from any flexion; grey values of the
-synthetic CT bring them near; mutual information with the MR itself decides between them and finishes
-(`RegistrationConfig.refine_on_mr`); the inner structure judges the end. A bone without a trustworthy pose is written with
+Also the bones' labels in both images, and the figures of the synthesis. Order of trust: surfaces of the bones
+in CT and synthetic CT find candidates from any flexion; grey values of the synthetic CT bring them near;
+mutual information with the MR itself decides between them and finishes (`RegistrationConfig.refine_on_mr`);
+the inner structure decides whether the result is accepted. A bone without a trustworthy pose is written with
 `accepted` false and the reason: the matrix of such a record is no result.
 """
 
@@ -36,7 +37,8 @@ Hu = Volume[np.float32]
 Labels = Volume[np.uint8]
 Mask = NDArray[np.bool_]
 COLUMNS = (
-    "participant", "side", "bone", "accepted", "reason", "dice", "surface_mm", "correlation", "mae_hu", "psnr_db", "ssim",
+    "participant", "side", "bone", "accepted", "reason", "dice", "surface_mm", "correlation", "mae_hu",
+    "psnr_db", "ssim",
 )  # fmt: skip
 
 
@@ -52,16 +54,17 @@ class KneeImages:
 
 
 def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> list[BoneTransform]:
-    """Return one transform a bone, accepted or refused with its reason; writes transforms, labels and a table part.
+    """Return one transform a bone, accepted or refused with its reason.
 
-    Written: ``ct_bones`` (the masks given with the cohort, else found in the CT), ``transform_<bone>.json``, ``mr_bones``
-    (labels of the accepted bones on the MR grid: given masks, else mapped from CT), and the part of table ``registration``.
+    Writes transforms, labels and a table part. Written: ``ct_bones`` (the masks given with the cohort, else
+    found in the CT), ``transform_<bone>.json``, ``mr_bones`` (labels of the accepted bones on the MR grid:
+    given masks, else mapped from CT), and the part of table ``registration``.
 
     Raises
     ------
     InputError
-        `bone-not-found`, `side-mismatch` where the CT itself cannot be used. A poor synthetic CT is no error: its bones
-        are refused.
+        `bone-not-found`, `side-mismatch` where the CT itself cannot be used. A poor synthetic CT is no error:
+        its bones are refused.
     """
     ct_bones = ct_labels(knee, layout, config)
     ct, mr, sct = (_read(knee, layout, image) for image in ("ct", "mr", "sct"))
@@ -79,7 +82,10 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
 
 
 def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labels:
-    """Return the labels of the bones of the CT, after writing them: those given with the cohort, else found in the CT."""
+    """Return the labels of the bones of the CT, after writing them.
+
+    They are those given with the cohort, else found in the CT.
+    """
     given = _given_labels(knee, layout, "ct_masks")
     labels = given or segment_ct_bones(_read(knee, layout, "ct"), knee.side, config.bones)
     source: Image = "ct_masks" if given else "ct"
@@ -132,7 +138,10 @@ def _read(knee: Knee, layout: RunLayout, image: Image) -> Hu:
 
 
 def _figures(transform: BoneTransform, images: KneeImages) -> SynthesisMetrics:
-    """Return how the synthetic CT compares with the CT inside the bone and its surround; unknown without a pose."""
+    """Return how the synthetic CT compares with the CT inside the bone and its surround.
+
+    It is unknown without a pose.
+    """
     if not transform.quality.accepted:
         return SynthesisMetrics.unknown()
     mask = images.ct_bones.array == BONE_LABELS[transform.bone]
@@ -156,13 +165,16 @@ def _write(
 def _row(transform: BoneTransform, figures: SynthesisMetrics) -> tuple[object, ...]:
     quality, knee = transform.quality, transform.knee
     return (
-        knee.participant, knee.side, transform.bone, quality.accepted, quality.reason, quality.dice, quality.surface_mm,
-        quality.correlation, figures.mae_hu, figures.psnr_db, figures.ssim,
+        knee.participant, knee.side, transform.bone, quality.accepted, quality.reason, quality.dice,
+        quality.surface_mm, quality.correlation, figures.mae_hu, figures.psnr_db, figures.ssim,
     )  # fmt: skip
 
 
 def _write_mr_bones(knee: Knee, layout: RunLayout, found: list[BoneTransform], ct_bones: Labels) -> None:
-    """Write the bones on the grid of the MR: masks given with it, else the CT's mapped by their poses; refused ones are left out."""
+    """Write the bones on the grid of the MR.
+
+    They are the masks given with it, else those of the CT mapped by their poses; refused ones are left out.
+    """
     stored, given = omezarr.read_stored(layout.volume(knee, "mr")), _given_labels(knee, layout, "mr_masks")
     labels = np.zeros(stored.geometry.shape, dtype=np.uint8)
     for transform in found:

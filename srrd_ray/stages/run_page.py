@@ -1,4 +1,7 @@
-"""One page of a run, from what lies in its folder; a run that stopped half way has a page of what there is."""
+"""One page of a run, from the files of its folder.
+
+A run that stopped half way has a page of what there is.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +59,10 @@ def build_report(layout: RunLayout) -> Path:
 
 
 def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
-    """Return the volumes of a knee and its accepted transforms; None where there is none, or CT, bones or MR are missing.
+    """Return the volumes of a knee and its accepted transforms.
 
-    A refused transform is no result and is not drawn through: its bone stays black beside the CT.
+    It is None where there is no transform, or CT, bones or MR are missing. A refused transform is no result
+    and is not used: the bone is black next to the CT.
     """
     needed: tuple[Image, ...] = ("ct", "ct_bones", "mr")
     poses = {bone: found for bone in BONES if (found := accepted_pose(layout, knee, bone)) is not None}
@@ -77,7 +81,10 @@ def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:
 
 
 def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
-    """Return the knees of least, middle and greatest surface distance (of their worse bone) among accepted registrations."""
+    """Return the knees of least, middle and greatest surface distance among accepted registrations.
+
+    The distance of a knee is that of its worse bone.
+    """
     if registration is None or registration.empty:
         return ()
     worse = (
@@ -92,26 +99,23 @@ def _shown(registration: pd.DataFrame | None) -> tuple[_Shown, ...]:
     for place, word in sorted(places.items(), reverse=True):
         participant, side, distance = ranked.loc[place, ["participant", "side", "surface_mm"]]
         knee = Knee(participant=str(participant), side="L" if side == "L" else "R")
-        chosen.append(
-            _Shown(
-                knee=knee,
-                why=f"{word} of the run, surfaces {float(distance):.2f} mm apart{_refused(registration, knee)}",
-            )
-        )
+        why = f"{word} of the run, surface distance {float(distance):.2f} mm{_refused(registration, knee)}"
+        chosen.append(_Shown(knee=knee, why=why))
     return tuple(chosen)
 
 
 def _refused(registration: pd.DataFrame, knee: Knee) -> str:
-    mine = registration[
+    of_knee = registration[
         (registration["participant"] == knee.participant) & (registration["side"] == knee.side)
     ]
-    bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in mine.itertuples() if not row.accepted]
+    refused = [row for row in of_knee.itertuples() if not row.accepted]
+    bad = [f"{row.bone} refused and not drawn: {row.reason}" for row in refused]
     return f" ({'; '.join(bad)})" if bad else ""
 
 
 def _outcomes(manifest: Json) -> tuple[Outcome, ...]:
-    listed = at(manifest, "outcomes")
-    return tuple(serial.from_mapping(Outcome, one) for one in listed) if isinstance(listed, list) else ()
+    outcomes = at(manifest, "outcomes")
+    return tuple(serial.from_mapping(Outcome, one) for one in outcomes) if isinstance(outcomes, list) else ()
 
 
 def _json(path: Path) -> Json:

@@ -27,7 +27,10 @@ TRUTH_SCHEMA = "srrd-truth/1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scans:
-    """How the knees of a cohort are imaged and kept: the MR sequence, and whether images are folders of DICOM files."""
+    """How the knees of a cohort are imaged and kept.
+
+    It is the MR sequence, and whether images are folders of DICOM files.
+    """
 
     mr: MrSequence = "bssfp"
     dicom: bool = False
@@ -36,10 +39,11 @@ class Scans:
 def simulate_knee(
     plan: SimulatedKnee, out: Path, view: View | None = None, scans: Scans | None = None
 ) -> list[Path]:
-    """Write the images and the truth of one knee under the cohort root `out`; return the paths, the truth's last.
+    """Write the images and the truth of one knee under the cohort root `out`.
 
-    Each file is whole or absent, and the same bytes for a plan whatever the order or the worker, of one kind of processor.
-    Images that an earlier simulation left there in the other format are removed: a knee has one CT and one MR.
+    Return the paths, the truth's last. Each file is whole or absent, and the same bytes for a plan whatever
+    the order or the worker, of one kind of processor. Images that an earlier simulation wrote there in the
+    other format are removed: a knee has one CT and one MR.
     """
     scans = scans or Scans()
     images = simulate(plan, view, scans.mr)
@@ -91,7 +95,10 @@ def _write_tsv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object
 
 
 def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
-    """Return the truth of a knee as JSON: transforms CT LPS -> MR LPS, landmarks, grade, covariates, nuisance."""
+    """Return the truth of a knee as JSON.
+
+    It has transforms CT LPS -> MR LPS, landmarks, grade, covariates, nuisance.
+    """
     truth = {
         "schema": TRUTH_SCHEMA,
         "cohort": COHORT,

@@ -1,4 +1,7 @@
-"""Synthetic CT: the training set of the CycleGAN from stored volumes, its model on disk, and the volume of one knee."""
+"""Synthetic CT.
+
+The training set of the CycleGAN from stored volumes, its model on disk, and the volume of one knee.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,13 @@ def training_learners(
 ) -> Iterator[Learner]:
     """Yield the one learner of the synthesis, on the slices of stored volumes.
 
-    The lists need not hold the same knees: the training is unpaired. Volumes that cannot be used (`image-constant`,
-    `voxels-not-finite`) are left out.
+    The lists need not hold the same knees: the training is unpaired. Volumes that cannot be used
+    (`image-constant`, `voxels-not-finite`) are left out.
 
     Raises
     ------
     InputError
-        `slices-invalid` where no volume of a modality is left.
+        `slices-invalid` where no volume of a modality remains.
     """
     mr = [slices for path in sorted(mr_paths) for slices in _usable(path, config, is_mr=True)]
     ct = [slices for path in sorted(ct_paths) for slices in _usable(path, config, is_mr=False)]
@@ -58,7 +61,10 @@ def _usable(
 
 
 def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
-    """Return the coarsest level whose in-plane voxels are finer than 0.7 of `pixel_mm`: less to read and to filter."""
+    """Return the coarsest level whose in-plane voxels are finer than 0.7 of `pixel_mm`.
+
+    There is less to read and to filter.
+    """
     level = 0
     while level < 4:
         try:
@@ -74,7 +80,7 @@ def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SynthesisCard:
-    """``models/synthesis/model.json``: configuration, hashes of the weights by file, units of input and output."""
+    """``models/synthesis/model.json``: configuration, hashes of the weights by file, units."""
 
     config: CycleGanConfig
     weights: dict[str, str]
@@ -82,19 +88,19 @@ class SynthesisCard:
 
 
 def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
-    """Return the folder of the model, made from the trained weights of the learner (``cyclegan.safetensors``).
+    """Return the folder of the model, made from the learner's trained weights (``cyclegan.safetensors``).
 
     Only the generator MR -> CT is kept. ``model.json`` is written last.
     """
     tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
-    own = {
+    generator_weights = {
         key.removeprefix(f"{GENERATOR}."): value
         for key, value in tensors.items()
         if key.startswith(f"{GENERATOR}.")
     }
-    load_into(Generator(config), own, weights.name)
+    load_into(Generator(config), generator_weights, weights.name)
     path = model_dir / f"{GENERATOR}.safetensors"
-    save_tensors(path, own, {"network": GENERATOR})
+    save_tensors(path, generator_weights, {"network": GENERATOR})
     card = SynthesisCard(
         config=config,
         weights={path.name: hash_file(path)},
@@ -132,9 +138,9 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
 
 
 def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: CycleGanConfig) -> StoredVolume:
-    """Return the record of the synthetic CT of one knee, written on the grid of its MR and labelled synthetic.
+    """Return the record of one knee's synthetic CT, written on the grid of its MR and labelled synthetic.
 
-    `config` gives the limits of plausibility; the network is built as its model says.
+    `config` gives the limits of plausibility; the network is built as its model describes.
 
     Raises
     ------

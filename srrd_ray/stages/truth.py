@@ -1,4 +1,4 @@
-"""What a simulated cohort knows of itself; read by evaluation alone, never by training."""
+"""The truth of a simulated cohort; read by evaluation alone, never by training."""
 
 from __future__ import annotations
 
@@ -79,8 +79,9 @@ def read_poses(cohort: Path, knee: Knee) -> Mapping[BoneName, PoseTruth]:
 def patch_truth(cohort: Path, patches: tuple[Patch, ...]) -> pd.DataFrame:
     """Return the true parameters of patches of one knee: store, row, the four parameters and `coverage`.
 
-    Truth is additive over cells: those with their centre inside the cube are summed. `Tb.N` is (BV/TV)/Tb.Th, the plate
-    model. Patches of which less than `LEAST_COVERAGE` is covered by cells, or without bone, are left out.
+    Truth is additive over cells: those with their centre inside the cube are summed. `Tb.N` is (BV/TV)/Tb.Th,
+    the plate model. Patches of which less than `LEAST_COVERAGE` is covered by cells, or without bone, are
+    left out.
     """
     knee = patches[0].knee
     if any(patch.knee != knee for patch in patches):

@@ -102,8 +102,10 @@ def _rows(fold: int, trials: Sequence[Trial[HyperParameters]]) -> Iterator[dict[
 
 
 def _describe(fold: int, chosen: HyperParameters) -> str:
-    weights = f"KD {chosen.kd_weight:.2f}, features {chosen.feature_weight:.2f}, relations {chosen.relation_weight:.2f}"
-    return f"fold {fold}: T {chosen.temperature:.1f}, {weights}"
+    return (
+        f"fold {fold}: T {chosen.temperature:.1f}, KD {chosen.kd_weight:.2f}, "
+        f"features {chosen.feature_weight:.2f}, relations {chosen.relation_weight:.2f}"
+    )
 
 
 STAGE = Stage(

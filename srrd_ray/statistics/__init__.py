@@ -1,4 +1,4 @@
-"""Agreement, discrimination, calibration and their intervals; a quantity without a value raises `NotEstimableError`."""
+"""Agreement, discrimination, calibration and their intervals. Raises `NotEstimableError` without a value."""
 
 from srrd_ray.statistics.agreement import (
     BlandAltman,

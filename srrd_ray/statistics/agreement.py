@@ -40,7 +40,10 @@ class Errors:
 
 
 class Line(NamedTuple):
-    """Pearson's r, and slope and intercept of the method on the reference (slope below 1: regression to the mean)."""
+    """Pearson's r, and slope and intercept of the method on the reference.
+
+    A slope below 1 is regression to the mean.
+    """
 
     r: float
     slope: float
@@ -49,7 +52,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlandAltman:
-    """Bias and 95 % limits of agreement of method - reference, in the unit of both, with their standard errors."""
+    """Bias and 95 % limits of agreement of method - reference, in their unit, with standard errors."""
 
     bias: float
     low: float
@@ -62,8 +65,8 @@ class BlandAltman:
 def icc(a: ArrayLike, b: ArrayLike, form: Form = "A,1", level: float = 0.95) -> Estimate:
     """Return the intraclass correlation of single measurements by two methods, with its interval.
 
-    With n subjects ICC(A,1) lies between -n / (n - 2) and 1 (-3 with three subjects), ICC(C,1) between -1 and 1; the limits
-    of the interval lie there too, and enclose the value.
+    With n subjects ICC(A,1) lies between -n / (n - 2) and 1 (-3 with three subjects), ICC(C,1) between -1 and
+    1; the limits of the interval lie there too, and enclose the value.
 
     Parameters
     ----------
@@ -77,7 +80,8 @@ def icc(a: ArrayLike, b: ArrayLike, form: Form = "A,1", level: float = 0.95) -> 
     Raises
     ------
     NotEstimableError
-        `too-few`, `values-not-finite`, `pairs-differ`, or `no-variance` where neither method tells the subjects apart.
+        `too-few`, `values-not-finite`, `pairs-differ`, or `no-variance` where neither method tells the
+        subjects apart.
     ConfigError
         `icc-form` for another form.
 
@@ -101,7 +105,10 @@ def icc_value(a: NDArray[np.float64], b: NDArray[np.float64], form: Form = "A,1"
 
 
 def _mean_squares(a: NDArray[np.float64], b: NDArray[np.float64]) -> _MeanSquares:
-    """Return the mean squares; for two methods those of rows and error are the variances of sum and difference."""
+    """Return the mean squares.
+
+    For two methods those of rows and error are the variances of sum and difference.
+    """
     n = a.size
     total, difference = a + b, a - b
     shift = float(difference.mean())
@@ -134,19 +141,25 @@ def _coefficient(rows: float, squares: _MeanSquares, form: Form) -> float:
 
 
 def _rows_at_limits(squares: _MeanSquares, form: Form, level: float) -> tuple[float, float]:
-    """Return the mean squares of rows that give the limits: the found one times the tails of its F distribution."""
+    """Return the mean squares of rows that give the limits.
+
+    They are the found one times the tails of its F distribution.
+    """
     msr, msc, mse, n = squares
     if msr == 0 or msc == mse == 0:
         return msr, msr
     freedom = _freedom(squares) if form == "A,1" else float(n - 1)
     tail = (1 - level) / 2
     low, high = (float(special.fdtri(freedom, n - 1, share)) for share in (tail, 1 - tail))
-    # below one degree of freedom (negative ICC) Satterthwaite's F may have both tails on one side of the value
+    # Below one degree of freedom (negative ICC) both tails of Satterthwaite's F may be on one side of it.
     return msr * min(low, 1.0), msr * max(high, 1.0)
 
 
 def _freedom(squares: _MeanSquares) -> float:
-    """Return Satterthwaite's degrees of freedom of a * columns + b * error, which equals rows at the ICC(A,1) found."""
+    """Return Satterthwaite's degrees of freedom of a * columns + b * error.
+
+    This sum equals rows at the ICC(A,1) found.
+    """
     msr, msc, mse, n = squares
     a = (msr - mse) / (msc + (n - 1) * mse)
     b = 1 + (n - 1) * a
@@ -154,7 +167,9 @@ def _freedom(squares: _MeanSquares) -> float:
 
 
 def ccc(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Estimate:
-    """Return Lin's concordance correlation coefficient with its Fisher-z interval (Biometrics 1989;45:255, 2000;56:324).
+    """Return Lin's concordance correlation coefficient with its Fisher-z interval.
+
+    Source: Biometrics 1989;45:255 and 2000;56:324.
 
     Raises
     ------
@@ -214,7 +229,9 @@ def bias_percent(method: ArrayLike, reference: ArrayLike) -> float:
 
 
 def cv_percent(a: ArrayLike, b: ArrayLike) -> float:
-    """Return the root-mean-square coefficient of variation of the pairs, in percent; a pair of zeros does not vary.
+    """Return the root-mean-square coefficient of variation of the pairs, in percent.
+
+    A pair of zeros does not vary.
 
     Raises
     ------
@@ -257,8 +274,9 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 def bland_altman(method: ArrayLike, reference: ArrayLike, patients: ArrayLike | None = None) -> BlandAltman:
     """Return bias and limits of agreement of `method` - `reference`.
 
-    With `patients` (one name a pair) the pairs of a patient count as repeated measurements: the variance is the sum of
-    the components between and within patients (Bland and Altman, J Biopharm Stat 2007;17:571, true value varying).
+    With `patients` (one name a pair) the pairs of a patient count as repeated measurements: the variance is
+    the sum of the components between and within patients (Bland and Altman, J Biopharm Stat 2007;17:571, true
+    value varying).
 
     Raises
     ------
@@ -284,7 +302,9 @@ def bland_altman(method: ArrayLike, reference: ArrayLike, patients: ArrayLike | 
 
 
 def bias_slope(method: ArrayLike, reference: ArrayLike) -> float:
-    """Return the slope of method - reference on the mean of the two (0: the bias does not depend on the size).
+    """Return the slope of method - reference on the mean of the two.
+
+    At 0 the bias does not depend on the size.
 
     Raises
     ------

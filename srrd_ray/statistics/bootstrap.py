@@ -22,7 +22,10 @@ LEFT_OUT = 500
 
 
 def patient_resamples(patients: ArrayLike, count: int, seed: int) -> Iterator[Rows]:
-    """Yield `count` times the rows of patients drawn with replacement; the order of the rows of the input is irrelevant."""
+    """Yield `count` times the rows of patients drawn with replacement.
+
+    The order of the rows of the input is irrelevant.
+    """
     names, inverse = np.unique(np.asarray(patients), return_inverse=True)
     order, sizes = np.argsort(inverse, kind="stable"), np.bincount(inverse)
     starts = np.cumsum(sizes) - sizes
@@ -37,15 +40,16 @@ def patient_resamples(patients: ArrayLike, count: int, seed: int) -> Iterator[Ro
 def bca(
     statistic: Statistic, patients: ArrayLike, *, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> Estimate:
-    """Return a statistic with its bias-corrected and accelerated bootstrap interval over patients (Efron 1987).
+    """Return a statistic with its bias-corrected and accelerated bootstrap interval over patients.
 
-    Where few patients give a distribution that lies beside the value, the interval is extended to it.
+    Source: Efron 1987. Where few patients give a distribution that lies beside the value, the interval is
+    extended to it.
 
     Parameters
     ----------
     statistic
-        From row numbers (a patient's rows all there, perhaps several times) to a number; may raise `NotEstimableError`
-        on a resample, which is then left out.
+        From row numbers (a patient's rows all there, perhaps several times) to a number; may raise
+        `NotEstimableError` on a resample, which is then left out.
     patients
         One name a row.
     seed
@@ -54,8 +58,8 @@ def bca(
     Raises
     ------
     NotEstimableError
-        `too-few` below five patients, `resamples-lost` where more than a tenth of the resamples or of the samples
-        without a patient had no value, and whatever the statistic raises on the data themselves.
+        `too-few` below five patients, `resamples-lost` where more than a tenth of the resamples or of the
+        samples without a patient had no value, and whatever the statistic raises on the data themselves.
     """
     names = np.asarray(patients)
     distinct = np.unique(names)
@@ -74,9 +78,10 @@ def bca(
 
 
 def _all_but_some(patients: NDArray[np.generic]) -> Iterator[Rows]:
-    """Yield the rows without each patient in turn, or of many patients without each of `LEFT_OUT` groups of them.
+    """Yield the rows without each patient in turn.
 
-    The acceleration that is made of them stays the same: skewness falls with the root of a group's size, as their number does.
+    Of many patients, yield the rows without each of `LEFT_OUT` groups of them. The acceleration that is made
+    of them stays the same: skewness falls with the root of a group's size, as their number does.
     """
     names, inverse = np.unique(patients, return_inverse=True)
     groups = min(names.size, LEFT_OUT)
@@ -93,9 +98,10 @@ def delta_icc(
     seed: int,
     resamples: int = 2000,
 ) -> Estimate:
-    """Return the mean over parameters of ICC(A,1) of `ours` minus that of `theirs`, with its paired patient bootstrap.
+    """Return the mean over parameters of ICC(A,1) of `ours` minus that of `theirs`.
 
-    Every sequence holds one array a parameter, in one order, one value a row; both models see the same resamples.
+    Its interval is the paired patient bootstrap. Every sequence holds one array a parameter, in one order,
+    one value a row; both models see the same resamples.
 
     Raises
     ------

@@ -22,7 +22,10 @@ class Calibration:
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the mean squared difference of probability and label: 0 is best, 0.25 that of always saying one half."""
+    """Return the mean squared difference of probability and label.
+
+    0 is best, 0.25 that of always saying one half.
+    """
     truth, probability = _probabilities(labels, probabilities)
     return float(((probability - truth) ** 2).mean())
 
@@ -51,8 +54,8 @@ def calibration(labels: ArrayLike, probabilities: ArrayLike) -> Calibration:
     Raises
     ------
     NotEstimableError
-        `one-class`; `no-variance` where all probabilities are the same; `separated` where they split the classes
-        perfectly, so that the slope is infinite.
+        `one-class`; `no-variance` where all probabilities are the same; `separated` where they split the
+        classes perfectly, so that the slope is infinite.
     """
     truth, probability = _probabilities(labels, probabilities)
     require_both_classes(truth)

@@ -1,4 +1,7 @@
-"""Logistic regression by Newton's method: exact, a tenth of a millisecond for tens of knees, no threads, no tuning."""
+"""Logistic regression by Newton's method.
+
+It is exact, takes a tenth of a millisecond for tens of knees, and needs no threads and no tuning.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,15 @@ Vector = NDArray[np.float64]
 
 
 def logistic(design: Vector, truth: Vector, penalty: float = 0.0) -> tuple[float, Vector]:
-    """Return intercept and coefficients of least log loss + penalty/2 * |coefficients|^2; the intercept is free.
+    """Return intercept and coefficients of least log loss + penalty/2 * abs(coefficients)^2.
+
+    The intercept is free.
 
     Raises
     ------
     NotEstimableError
-        `one-class`; `separated` where the classes are split (but for values that they share) and there is no penalty, so
-        that the slope is infinite; `not-converged`.
+        `one-class`; `separated` where the classes are split (but for values that they share) and there is no
+        penalty, so that the slope is infinite; `not-converged`.
     """
     require_both_classes(truth)
     if penalty == 0 and _split(design, truth):
@@ -38,7 +43,10 @@ def logistic(design: Vector, truth: Vector, penalty: float = 0.0) -> tuple[float
 
 
 def _split(design: Vector, truth: Vector) -> bool:
-    """Return whether one of the columns splits the classes, ties at the border allowed; splits by several go unseen."""
+    """Return whether one of the columns splits the classes, ties at the border allowed.
+
+    Splits by several columns go unseen.
+    """
     ones, zeros = design[truth == 1], design[truth == 0]
     above, below = ones.min(axis=0) >= zeros.max(axis=0), ones.max(axis=0) <= zeros.min(axis=0)
     return bool((above | below).any())

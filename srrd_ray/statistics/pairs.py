@@ -1,4 +1,7 @@
-"""Tables of patches to pairs of values: the patches of a region are averaged, then the regions of a patient."""
+"""Tables of patches to pairs of values.
+
+The patches of a region are averaged, then the regions of a patient.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 def with_reference(
     predictions: pd.DataFrame, reference: pd.DataFrame, columns: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Return the patches found in both tables (by store and row), the reference's `columns` suffixed ``.reference``."""
+    """Return the patches found in both tables (by store and row).
+
+    The reference's `columns` are suffixed ``.reference``.
+    """
     renamed = reference[["store", "row", *columns]].rename(
         columns={name: name + REFERENCE for name in columns}
     )
@@ -34,17 +40,23 @@ def with_reference(
 
 
 def region_pairs(table: pd.DataFrame, column: str) -> Pairs:
-    """Return the means over the patches of each region of each knee; patches without both values are left out."""
+    """Return the means over the patches of each region of each knee.
+
+    Patches without both values are left out.
+    """
     return _pairs(_regions(table, column).reset_index(), column)
 
 
 def patient_pairs(table: pd.DataFrame, column: str) -> Pairs:
-    """Return one pair a patient: the mean over the regions of all his knees, each region counting the same."""
+    """Return one pair a patient: the mean over the regions of all knees, each region counting the same."""
     return _pairs(_regions(table, column).groupby("participant", sort=True).mean().reset_index(), column)
 
 
 def patient_pairs_of(table: pd.DataFrame, columns: tuple[str, ...]) -> list[Pairs]:
-    """Return the patients' pairs of each column, over patches that have every value: all have the same patients."""
+    """Return the patients' pairs of each column.
+
+    Only patches that have every value are used, so that all columns have the same patients.
+    """
     kept = complete(table, columns)
     return [patient_pairs(kept, column) for column in columns]
 

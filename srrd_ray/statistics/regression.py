@@ -1,4 +1,7 @@
-"""Predicted bone parameters against a reference: patients are the sample, patches and knees are their repeats."""
+"""Predicted bone parameters against a reference.
+
+Patients are the sample, patches and knees are their repeats.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def pooled_icc(pairs: Pairs, *, seed: int, resamples: int) -> Estimate:
 
 
 def mean_icc(parameters: Sequence[Pairs], *, seed: int, resamples: int) -> Estimate:
-    """Return the mean over parameters of ICC(A,1), its interval from resampled patients; all have the same patients."""
+    """Return the mean over parameters of ICC(A,1), with its interval from resampled patients.
+
+    All parameters have the same patients.
+    """
     for pairs in parameters:
         paired(pairs.method, pairs.reference, 3)
 
@@ -45,7 +51,10 @@ def mean_icc(parameters: Sequence[Pairs], *, seed: int, resamples: int) -> Estim
 
 
 def gain(ours: Sequence[Pairs], theirs: Sequence[Pairs], *, seed: int, resamples: int) -> Estimate:
-    """Return the mean ICC(A,1) of `ours` minus that of `theirs`, by paired bootstrap over the patients of both."""
+    """Return the mean ICC(A,1) of `ours` minus that of `theirs`.
+
+    The interval is a paired bootstrap over the patients of both.
+    """
     for pairs in (*ours, *theirs):
         paired(pairs.method, pairs.reference, 3)
     return delta_icc(

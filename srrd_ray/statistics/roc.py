@@ -1,4 +1,7 @@
-"""How well scores separate two classes: AUC, DeLong's test and interval, also where a patient brings both knees."""
+"""How well scores separate two classes.
+
+AUC, DeLong's test and interval, also where a patient brings both knees.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def mid_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the ranks from 1 on; equal values share the mean of theirs (`scipy.stats` would take a second to load)."""
+    """Return the ranks from 1 on; equal values share their mean rank.
+
+    `scipy.stats` would take a second to load.
+    """
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[place]
     return ranks
@@ -78,14 +84,15 @@ def delong_test(
 ) -> DeLong:
     """Return the AUCs of two scores on the same knees, z and p of their difference.
 
-    Placements by mid-ranks (Sun and Xu 2014) of DeLong's test (1988); with `patients` (one name a knee) the variance is
-    that of clustered data (Obuchowski, Biometrics 1997;53:567), which is DeLong's where everybody brings one knee.
+    Placements by mid-ranks (Sun and Xu 2014) of DeLong's test (1988); with `patients` (one name a knee) the
+    variance is that of clustered data (Obuchowski, Biometrics 1997;53:567), which is DeLong's where everybody
+    brings one knee.
 
     Raises
     ------
     NotEstimableError
-        As `auc`; `too-few-positives` or `too-few-negatives` with a single one; `too-few` where a class comes from one
-        patient; `no-variance` where the AUCs differ and their variance is zero.
+        As `auc`; `too-few-positives` or `too-few-negatives` with a single one; `too-few` where a class comes
+        from one patient; `no-variance` where the AUCs differ and their variance is zero.
 
     Examples
     --------
@@ -115,8 +122,8 @@ def auc_ci(
 ) -> Estimate:
     """Return the AUC with DeLong's interval on the logit scale, clustered by `patients` where given.
 
-    Where DeLong's variance is zero (an AUC of 0 or 1, scores that are all the same) the interval is the score-like one of Newcombe (Stat Med 2006;25:559,
-    method 5), with patients as the sample size where given.
+    Where DeLong's variance is zero (an AUC of 0 or 1, scores that are all the same) the interval is the
+    score-like one of Newcombe (Stat Med 2006;25:559, method 5), with patients as the sample size where given.
 
     Raises
     ------
@@ -154,7 +161,9 @@ def roc_band(
     seed: int,
     resamples: int = 500,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the pointwise 95 % band of the true positive rate at the false positive rates `grid`, by patient bootstrap.
+    """Return the pointwise 95 % band of the true positive rate at the false positive rates `grid`.
+
+    It is made by patient bootstrap.
 
     Raises
     ------

@@ -15,8 +15,8 @@ from srrd_ray.core.records import Image, Knee
 class RunLayout:
     """The folder of one run.
 
-    Every path is of a kind, e.g. ``volumes/ct`` or ``tables/knees``. Stages declare the kinds that they write; the layout
-    that the function of a stage receives is `restricted` to what it may open.
+    Every path is of a kind, e.g. ``volumes/ct`` or ``tables/knees``. Stages declare the kinds that they
+    write; the layout that the function of a stage receives is `restricted` to what it may open.
 
     Raises
     ------
@@ -35,7 +35,8 @@ class RunLayout:
         if self.kinds is not None and kind not in self.kinds:
             raise ConfigError(
                 "path-undeclared", "a stage opens what it does not declare", got=kind,
-                expected=", ".join(sorted(self.kinds)), todo="Declare the stage that writes it under `needs`.",
+                expected=", ".join(sorted(self.kinds)),
+                todo="Declare the stage that writes it under `needs`.",
             )  # fmt: skip
         return self.root.joinpath(*parts)
 
@@ -59,7 +60,7 @@ class RunLayout:
         )
 
     def shard(self, index: int) -> Path:
-        """``patches/shard-00000.zarr``; its index is the Parquet file of the same stem beside it. Kind ``patches``."""
+        """``patches/shard-00000.zarr``; its index is the Parquet file of the same stem. Kind ``patches``."""
         return self.shard_named(f"shard-{index:05d}")
 
     def shard_named(self, shard: str) -> Path:
@@ -116,7 +117,7 @@ class RunLayout:
         return self.root / ".training"
 
     def sidecar(self, stage: str, item: str) -> Path:
-        """``.state/<stage>/<item>.json``: committed last; its presence with the right input hash means done."""
+        """``.state/<stage>/<item>.json``: committed last; with the right input hash it means done."""
         return self.root.joinpath(".state", stage, f"{item}.json")
 
     @property

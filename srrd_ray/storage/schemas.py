@@ -40,12 +40,15 @@ Name: TypeAlias = Literal[
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"
-"""What several schemas say of bones and parameters; they refer to it as ``definitions.json#/$defs/<name>``."""
+"""Definitions of bones and parameters for several schemas, used as ``definitions.json#/$defs/<name>``."""
 
 
 @cache
 def load_schema(name: Name) -> Mapping[str, object]:
-    """Return the schema of that name, the shared definitions in their places; it lies beside the package, also when installed."""
+    """Return the schema of that name, with the shared definitions filled in.
+
+    It is a file of the package, also when installed.
+    """
     loaded: dict[str, object] = json.loads((FOLDER / f"{name}.schema.json").read_text(encoding="utf-8"))
     return {key: _with_definitions(value) for key, value in loaded.items()}
 
@@ -71,7 +74,7 @@ def _with_definitions(node: object) -> object:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """What a schema says of a table: the rule of each column, those that must be there, and whether others may be."""
+    """The rules of a schema for a table: each column, which are required, and whether others are allowed."""
 
     rules: Mapping[str, Mapping[str, object]]
     required: tuple[str, ...]
@@ -126,11 +129,15 @@ def validate(name: Name, data: object, where: str = "") -> None:
 
 
 def column_types(name: Name) -> dict[str, str]:
-    """Return the JSON type (string, integer, number, boolean) of the columns that the schema `name` gives one type beside null."""
+    """Return the JSON type of the columns for which the schema `name` allows one type, or it and null.
+
+    The types are string, integer, number and boolean.
+    """
     types: dict[str, str] = {}
     for column, rule in columns_of(name).rules.items():
         given = rule.get("type", "string" if "enum" in rule else None)  # the enumerations of tables are words
-        kinds = {given} if isinstance(given, str) else set(given or ()) - {"null"}  # type: ignore[call-overload]
+        several: set[str] = set(given or ()) - {"null"}  # type: ignore[call-overload]
+        kinds = {given} if isinstance(given, str) else several
         if len(kinds) == 1:
             types[column] = kinds.pop()
     return types
@@ -160,17 +167,18 @@ def validate_rows(name: Name, table: pd.DataFrame, where: str = "", *, stored: S
         raise _invalid(name, where, ", ".join(faults)[:160], f"columns {', '.join(rules)}")
     for column in [column for column in table.columns if column in rules]:
         rule = Draft202012Validator(dict(rules[column]))
-        for shared_storage_probe in _representatives(table[column]):
-            fault = next(rule.iter_errors(shared_storage_probe), None)
+        for value in _representative_values(table[column]):
+            fault = next(rule.iter_errors(value), None)
             if fault is not None:
                 raise _invalid(
                     name, where, f"{column}: {fault.validator} fails", json.dumps(fault.validator_value)
                 )
 
 
-def _representatives(values: pd.Series[object]) -> list[object]:
-    """Return the values that decide whether all are valid:
-    extremes of numbers, distinct others, None where one is missing.
+def _representative_values(values: pd.Series[object]) -> list[object]:
+    """Return the values that decide whether all are valid.
+
+    They are the extremes of numbers, distinct values of other types, and None where one is missing.
     """
     there = values.dropna()
     missing: list[object] = [None] if len(there) < len(values) else []

@@ -51,7 +51,7 @@ class CycleGanConfig:
     batch: Count = 8
     """Slices of each modality a step, over all workers."""
     learn_from: Count = 1000
-    """Knees that are learnt from, at most; a larger cohort is drawn from by the seed, and all of it is translated."""
+    """Most knees used for training; a larger cohort is sampled by the seed, and all of it is translated."""
     learning_rate: Positive = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: NonNegative = 5.0
@@ -61,11 +61,14 @@ class CycleGanConfig:
     mi_bins: Annotated[int, AtLeast(2)] = 16
     """Bins of the mutual information."""
     edge_weight: NonNegative = 0.05
-    """Correlation of edge magnitudes of an image and its translation (stands for the paper's HED edge channel)."""
+    """Correlation of edge magnitudes of an image and its translation.
+
+    It is in place of the paper's HED edge channel.
+    """
     level_weight: NonNegative = 2.0
-    """Distance of the distributions of grey values of made and real slices, in pixels and in 6-pixel means."""
+    """Distance of the distributions of grey values, made and real slices, in pixels and in 6-pixel means."""
     dark_weight: NonNegative = 20.0
-    """Distance from physics where the MR is dark: thin beside marrow is cortex, wide is soft tissue (0 is off)."""
+    """Distance from physics where the MR is dark: thin at marrow is cortex, wide is soft tissue (0: off)."""
     gain_jitter: NonNegative = 0.1
     """Relative SD of the MR gain drawn for each slice in training."""
     hu_limits: Annotated[tuple[Hounsfield, Hounsfield], Rising()] = (-900.0, 3000.0)

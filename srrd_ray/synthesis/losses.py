@@ -1,6 +1,7 @@
-"""The losses of the CycleGAN: least squares against the discriminators, cycle, and structure kept from MR to CT.
+"""The losses of the CycleGAN.
 
-A new term of the generators is a function here, a `LossTerm` in `LOSS_TERMS`, and its weight in `CycleGanConfig`.
+They are least squares against the discriminators, cycle, and structure kept from MR to CT. A new term of the
+generators is a function here, a `LossTerm` in `LOSS_TERMS`, and its weight in `CycleGanConfig`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ class Criteria(nn.Module):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Translations:
-    """Slices of both modalities of one step, what the generators make of them and back, and the discriminators' scores."""
+    """Slices of both modalities of one step, their translations there and back, and their scores.
+
+    The scores are those of the discriminators.
+    """
 
     mr: Tensor
     ct: Tensor
@@ -63,7 +67,10 @@ class Translations:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossTerm:
-    """One term of the generators' loss: `value` of a step's slices, times `weight`; left out where that is 0."""
+    """One term of the generators' loss.
+
+    It is `value` of a step's slices, times `weight`; it is left out where the weight is 0.
+    """
 
     name: str
     weight: Callable[[CycleGanConfig], float]

@@ -146,13 +146,13 @@ class CycleGanLearner:
         self._update("generators", loss)
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(True)
-        judged = self._discriminator_loss(
+        discriminator_loss = self._discriminator_loss(
             wrapped["discriminator_ct"], ct, seen.fake_ct
         ) + self._discriminator_loss(wrapped["discriminator_mr"], mr, seen.fake_mr)
-        self._update("discriminators", judged)
+        self._update("discriminators", discriminator_loss)
         return {
             "generators": float(loss.detach()),
-            "discriminators": float(judged.detach()),
+            "discriminators": float(discriminator_loss.detach()),
             "cycle": float(cycle_distance(seen).detach()),
         }
 

@@ -66,7 +66,7 @@ def text(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> st
     function = Write(tmp_path_factory.mktemp("metrics"), refuses=KNEES[2].key)
     task = Task(stage=STAGE, layout=RunLayout(root=function.root), function=function)
     with Runner(executor=RayExecutor(cluster)) as runner:
-        assert len(list(runner.carry_out(task, ITEMS))) == len(ITEMS)
+        assert len(list(runner.run_items(task, ITEMS))) == len(ITEMS)
     return offered(rf'^ray_srrd_bytes_written_total.*stage="{STAGE}".* {WRITTEN}')
 
 
@@ -110,4 +110,4 @@ def test_without_ray_nothing_is_told_and_nothing_breaks(monkeypatch: pytest.Monk
     for item in ITEMS[:2]:
         result = failure("toy", item, Fault(code="c", message="m"), 0.0)
         metrics(ItemEnded(stage="toy", item=item, result=result, total=2))
-    assert metrics.left == 0
+    assert metrics.remaining == 0

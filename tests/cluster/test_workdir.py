@@ -1,4 +1,4 @@
-"""Nobody stays in a working directory that Ray may take away: torch ends a process that stands in a folder that is gone."""
+"""Nobody stays in a working directory that Ray may take away: torch ends a process whose folder is gone."""
 
 from __future__ import annotations
 

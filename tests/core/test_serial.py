@@ -84,7 +84,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()[:4] in ("seed", "epoc")
     ]
-    with pytest.raises(ConfigError, match=f"stands twice: got lines {lines[0]} and {lines[1]}") as caught:
+    with pytest.raises(ConfigError, match=f"occurs twice: got lines {lines[0]} and {lines[1]}") as caught:
         read(tmp_path / "run.yaml", text)
     assert caught.value.code == "key-repeated"
 

@@ -122,5 +122,5 @@ def run(
             remaining=list(KNEES),
         )
         for stage in stages:
-            graph.carry_out(stage)
+            graph.run_stage(stage)
     return outcomes

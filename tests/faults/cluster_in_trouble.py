@@ -76,7 +76,7 @@ def stage(out: Path, config: ClusterConfig, function: Write, knees: Sequence[Kne
     found: dict[str, str] = {}
     try:
         with locked(out), Runner(executor=RayExecutor(config), listeners=(Cleaner(layout=layout),)) as runner:
-            for item, result, _ in runner.carry_out(task, items):
+            for item, result, _ in runner.run_items(task, items):
                 (outcome,) = result.outcomes
                 found[item.name] = outcome.error.message if outcome.error else "done"
     except SrrdError as error:

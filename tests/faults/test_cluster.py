@@ -240,9 +240,9 @@ def _driver(out: Path) -> int:
 
 
 def _told(out: Path) -> list[str]:
-    """Why the run ended, as it says itself; nothing where it stands as going on."""
-    book = json.loads((out / "run.json").read_text())
-    return [outcome["error"]["code"] for outcome in book["outcomes"] if outcome.get("error")]
+    """Why the run ended, as it says itself; nothing where it is recorded as running."""
+    manifest = json.loads((out / "run.json").read_text())
+    return [outcome["error"]["code"] for outcome in manifest["outcomes"] if outcome.get("error")]
 
 
 FULL = """

@@ -56,7 +56,7 @@ def knees(root: Path) -> tuple[RunLayout, list[CohortKnee]]:
     return layout, found
 
 
-def twins(root: Path) -> Path:
+def duplicate_cohort(root: Path) -> Path:
     """Return a cohort in which B2 brings the MR of A1 as DICOM, its voxels stored in another order."""
     makers.cohort(root)
     image = read_image(root / "sub-A1/mr/sub-A1_side-L_mr.nii.gz").volume
@@ -101,7 +101,7 @@ def test_26_a_path_in_an_unexpected_error_is_left_out_and_its_place_is_told(tmp_
 
 
 def test_42_one_image_in_two_formats_and_orders_of_axes_stops_check_and_learning(tmp_path: Path) -> None:
-    root = twins(tmp_path / "cohort")
+    root = duplicate_cohort(tmp_path / "cohort")
     finding = next(f for f in check(root).findings if f.code == "leakage-same-image")
     assert finding.severity == "STOP"
     assert "sub-A1_side-L, sub-B2_side-L" in finding.message

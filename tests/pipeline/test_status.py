@@ -1,4 +1,4 @@
-"""`srrd status` tells from files alone where a run stands, whatever became of it."""
+"""`srrd status` gives the status of a run from files alone, whatever became of it."""
 
 from __future__ import annotations
 

@@ -155,11 +155,11 @@ def test_a_signal_is_passed_on_and_recorded(root: Path, how: signal.Signals) -> 
 def test_a_driver_that_is_told_to_stop_says_so_before_it_cleans_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: BaseException, how: str
 ) -> None:
-    def strike(_: StageGraph, __: object) -> None:
+    def raise_signal(_: StageGraph, __: object) -> None:
         raise told
 
     monkeypatch.setattr(
-        StageGraph, "carry_out", strike
+        StageGraph, "run_stage", raise_signal
     )  # a signal in the middle of a stage; `ray job stop` grants 3 s after it
     with pytest.raises(type(told)):
         run(makers.cohort(tmp_path / "cohort"), tmp_path / "run", until="ingest")

@@ -80,7 +80,7 @@ def test_headline_figures_are_those_of_metrics_json(made: Made, page: str) -> No
 
 
 def test_the_worst_registration_is_drawn_with_its_name(page: str) -> None:
-    assert "sub-001_side-R: worst of the run, surfaces 9.00 mm apart" in page
+    assert "sub-001_side-R: worst of the run, surface distance 9.00 mm" in page
     assert "data:image/png;base64," in page
 
 
