@@ -48,7 +48,7 @@ from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.scene import Extent
 from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM, truth_cells
-from srrd_ray.stages.truth import parameters_of
+from srrd_ray.stages.shared.truth import parameters_of
 from srrd_ray.statistics import auc, icc
 
 AROUND_REGIONS = Extent(low=(-36.0, -14.0, -20.0), high=(36.0, 14.0, 20.0))

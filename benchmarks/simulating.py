@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from srrd_ray.pipeline.simulate import KNEES
+from srrd_ray.pipeline.simulated_cohort import KNEES
 from srrd_ray.simulation.patients import simulate_cohort_plan
 from srrd_ray.stages.simulate import simulate_knee
 

@@ -25,10 +25,10 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import AnyStage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.pipeline.stages import STAGES
-from srrd_ray.stages.gather import read_folds
 from srrd_ray.stages.ingest import paired_source
-from srrd_ray.stages.learning import WINNERS, Winners
-from srrd_ray.stages.poses import write_pose
+from srrd_ray.stages.shared.gather import read_folds
+from srrd_ray.stages.shared.learning import WINNERS, Winners
+from srrd_ray.stages.shared.poses import write_pose
 from srrd_ray.storage.atomic import replacing, write_text
 from srrd_ray.storage.omezarr import write_volume
 from srrd_ray.storage.patch_store import read_index, write_shard
@@ -119,7 +119,7 @@ def measure(work: Work[Any]) -> Produced:
 
 def predict(work: Work[Any]) -> Produced:
     """Write three rows for each cube of a shard."""
-    from srrd_ray.stages.reading import COLUMNS
+    from srrd_ray.stages.shared.reading import COLUMNS
 
     path = work.layout.shard_part("predictions", work.item.name)
     index = read_index(work.layout.shard_named(work.item.name))

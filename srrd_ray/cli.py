@@ -46,7 +46,7 @@ def simulate(
     """
     from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.execution.config import ClusterConfig
-    from srrd_ray.pipeline.simulate import SimulationRequest, simulate_cohort
+    from srrd_ray.pipeline.simulated_cohort import SimulationRequest, simulate_cohort
     from srrd_ray.stages.simulate import Scans
 
     request = SimulationRequest(
@@ -103,7 +103,7 @@ def run(
             is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
     """
-    from srrd_ray.pipeline.supervise import RunCommand, supervised
+    from srrd_ray.pipeline.supervised_run import RunCommand, supervised
 
     return supervised(
         RunCommand(
@@ -218,7 +218,7 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     Args:
         run: folder of the run.
     """
-    from srrd_ray.stages.run_page import build_report
+    from srrd_ray.stages.shared.run_page import build_report
     from srrd_ray.storage.layout import RunLayout
 
     sys.stdout.write(f"{build_report(RunLayout(root=parse_path(run)))}\n")
@@ -256,7 +256,7 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
         run: folder of the run.
         out: the zip file.
     """
-    from srrd_ray.pipeline.support import write_bundle
+    from srrd_ray.pipeline.support_bundle import write_bundle
     from srrd_ray.storage.layout import RunLayout
 
     sys.stdout.write(f"{write_bundle(RunLayout(root=parse_path(run)), parse_path(out))}\n")
@@ -298,7 +298,7 @@ def drive() -> None:
 def _drive(command: str) -> int:
     from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.pipeline.run import run as run_pipeline
-    from srrd_ray.pipeline.supervise import RunCommand
+    from srrd_ray.pipeline.supervised_run import RunCommand
 
     return run_pipeline(RunCommand.from_json(command).request(), RayExecutor)
 

@@ -24,7 +24,7 @@ os.environ |= {"RAY_metrics_report_interval_ms": "1000"}  # a test waits for the
 from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.cluster.session import session
 from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.pipeline.simulate import SimulationRequest, simulate_cohort
+from srrd_ray.pipeline.simulated_cohort import SimulationRequest, simulate_cohort
 from tests.object_store import VARIABLES, ObjectStore, serving
 
 os.environ.update(VARIABLES)

@@ -24,7 +24,7 @@ from srrd_ray.core.records import (
     Patch,
     RegistrationQuality,
 )
-from srrd_ray.stages.poses import write_pose
+from srrd_ray.stages.shared.poses import write_pose
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.patch_store import write_shard

@@ -10,7 +10,7 @@ from typing import TypeVar
 from srrd_ray.cluster.metrics import Metrics
 from srrd_ray.cluster.remote import run_remote
 from srrd_ray.cluster.session import session
-from srrd_ray.cluster.spread import spread
+from srrd_ray.cluster.work_items import spread
 from srrd_ray.execution.config import ClusterConfig, TuneConfig
 from srrd_ray.execution.events import Listener
 from srrd_ray.execution.sidecars import Sidecar

@@ -14,7 +14,7 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image, read_mask
 from srrd_ray.imaging.source import ReadRules
-from srrd_ray.measurement.joint import measure_ct, measure_mr
+from srrd_ray.measurement.knee_joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe, grey_value
 from srrd_ray.measurement.result import (

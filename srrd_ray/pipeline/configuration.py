@@ -17,7 +17,7 @@ from srrd_ray.execution.config import ClusterConfig, TuneConfig
 from srrd_ray.morphometry.resolve import MorphometryConfig
 from srrd_ray.patches import PatchConfig
 from srrd_ray.registration.rigid import RegistrationConfig
-from srrd_ray.stages.ingest_config import IngestConfig
+from srrd_ray.stages.shared.ingest_config import IngestConfig
 from srrd_ray.synthesis.config import CycleGanConfig
 
 

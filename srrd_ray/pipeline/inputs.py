@@ -17,7 +17,7 @@ from srrd_ray.execution.graph import Inputs
 from srrd_ray.execution.stage import CohortInputs, Outside
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
-from srrd_ray.stages.truth import truth_root
+from srrd_ray.stages.shared.truth import truth_root
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import cached_listing, list_sizes
 

@@ -24,7 +24,7 @@ from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
-from srrd_ray.pipeline.death import stopped_by_signal
+from srrd_ray.pipeline.driver_death import stopped_by_signal
 from srrd_ray.pipeline.inputs import diagnosis_of, inputs_of
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
@@ -131,7 +131,7 @@ def _stop(stage: AnyStage, manifest: ManifestWriter, error: Exception) -> int:
     manifest.record_stop(stage.name, error)
     manifest.write("stopped", code)
     if stage.name not in ("report", "ingest"):
-        from srrd_ray.stages.run_page import build_report  # here: plots take a second to import
+        from srrd_ray.stages.shared.run_page import build_report  # here: plots take a second to import
 
         build_report(manifest.layout)
     return code

@@ -29,7 +29,7 @@ from srrd_ray.diagnosis import (
 )
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.gather import gather_predictions
+from srrd_ray.stages.shared.gather import gather_predictions
 from srrd_ray.statistics.pairs import KEYS
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record

@@ -19,12 +19,12 @@ from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Patch
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import MODELS, Model, read_models
-from srrd_ray.stages.gather import read_of_run
-from srrd_ray.stages.metrics import Json
-from srrd_ray.stages.poses import read_pose
-from srrd_ray.stages.truth import has_truth, has_truth_of, patch_truth, read_poses
+from srrd_ray.stages.shared import metrics
+from srrd_ray.stages.shared.gather import read_of_run
+from srrd_ray.stages.shared.metrics import Json
+from srrd_ray.stages.shared.poses import read_pose
+from srrd_ray.stages.shared.truth import has_truth, has_truth_of, patch_truth, read_poses
 from srrd_ray.statistics.pairs import with_reference
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout

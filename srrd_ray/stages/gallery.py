@@ -23,8 +23,8 @@ from srrd_ray.simulation.compose import compose
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.measured import measure_mtf, measure_noise_power
 from srrd_ray.simulation.patients import SimulatedKnee
+from srrd_ray.stages.shared.truth import cells_of, parameters_of, read_poses
 from srrd_ray.stages.simulate import knee_paths
-from srrd_ray.stages.truth import cells_of, parameters_of, read_poses
 from srrd_ray.storage.atomic import write_text
 
 GRADES_SHOWN = (0, 2, 4)

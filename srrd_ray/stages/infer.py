@@ -24,9 +24,9 @@ from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
 from srrd_ray.registration.bones import find_knee, segment_ct_bones
-from srrd_ray.report.inference import Inference, render_inference
+from srrd_ray.report.infer_page import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
-from srrd_ray.stages.reading import KneeReading, read_knee
+from srrd_ray.stages.shared.reading import KneeReading, read_knee
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.tables import write_table

@@ -18,7 +18,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.images import read_image, read_mask
-from srrd_ray.stages.ingest_config import IngestConfig
+from srrd_ray.stages.shared.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout

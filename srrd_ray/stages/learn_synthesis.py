@@ -8,7 +8,7 @@ from functools import partial
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.learning import fit, log_subsample, subsample
+from srrd_ray.stages.shared.learning import fit, log_subsample, subsample
 from srrd_ray.synthesis.config import CycleGanConfig
 
 
@@ -23,7 +23,7 @@ class LearnSynthesisSettings:
 
 def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
     """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed samples."""
-    from srrd_ray.stages import synthesis_model  # torch takes seconds to import
+    from srrd_ray.stages.shared import synthesis_model  # torch takes seconds to import
 
     layout, config = work.layout, work.settings.synthesis
     seed = seed_from(work.settings.seed, "synthesis")

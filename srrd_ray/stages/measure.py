@@ -21,7 +21,7 @@ from srrd_ray.morphometry.maps import region_measures
 from srrd_ray.morphometry.marrow import mr_bone_fraction
 from srrd_ray.morphometry.paper import paper_measures
 from srrd_ray.morphometry.resolve import MorphometryConfig, box_corners, box_mask, window_around
-from srrd_ray.stages.poses import accepted_pose
+from srrd_ray.stages.shared.poses import accepted_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table

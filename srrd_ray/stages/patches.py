@@ -23,7 +23,7 @@ from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, cut_mr, place_cubes, subchondral_points
 from srrd_ray.patches.sampling import MR_SHAPE, contains_grid, mr_grid
-from srrd_ray.stages.poses import accepted_pose
+from srrd_ray.stages.shared.poses import accepted_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.layout import RunLayout
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from srrd_ray.execution.stage import NoSettings, Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.gather import read_folds
+from srrd_ray.stages.shared.gather import read_folds
 
 
 def predict(work: Work[NoSettings]) -> Produced:
     """Predict the cubes of a shard by models that never saw their patients."""
-    from srrd_ray.stages.reading import predict_shard  # torch takes seconds to import
+    from srrd_ray.stages.shared.reading import predict_shard  # torch takes seconds to import
 
     layout, shard = work.layout, work.item.name
     path = layout.shard_part("predictions", shard)

@@ -26,7 +26,7 @@ from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.registration.quality import assess, refuse
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
-from srrd_ray.stages.poses import write_pose
+from srrd_ray.stages.shared.poses import write_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table

@@ -8,7 +8,7 @@ from srrd_ray.execution.work import Produced
 
 def report(work: Work[NoSettings]) -> Produced:
     """Write the report."""
-    from srrd_ray.stages.run_page import build_report  # matplotlib takes a second to import
+    from srrd_ray.stages.shared.run_page import build_report  # matplotlib takes a second to import
 
     return Produced(paths=(build_report(work.layout),))
 

@@ -18,7 +18,7 @@ class SynthesizeSettings:
 
 def synthesize(work: Work[SynthesizeSettings]) -> Produced:
     """Turn the MR of a knee into synthetic CT."""
-    from srrd_ray.stages.synthesis_model import synthesize_knee  # torch takes seconds to import
+    from srrd_ray.stages.shared.synthesis_model import synthesize_knee  # torch takes seconds to import
 
     model = work.layout.model("synthesis")
     stored = synthesize_knee(work.item.knees[0], work.layout, model, work.settings.synthesis)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.gather import check_duplicate_images, gather_parts, write_knees
+from srrd_ray.stages.shared.gather import check_duplicate_images, gather_parts, write_knees
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

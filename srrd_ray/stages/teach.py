@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.learning import DISTILLATION_KEYS, DistillationSettings, plan_of, train_models
+from srrd_ray.stages.shared.learning import DISTILLATION_KEYS, DistillationSettings, plan_of, train_models
 
 
 def teach(work: Work[DistillationSettings]) -> Produced:
     """Train the teacher and the student without MR, one of each for every fold."""
-    from srrd_ray.stages.fold_training import teacher_and_baseline_learners  # torch takes seconds to import
+    from srrd_ray.stages.shared.fold_training import (
+        teacher_and_baseline_learners,  # torch takes seconds to import
+    )
 
     return train_models(
         work, STAGE.name, plan_of(work), teacher_and_baseline_learners, ("teacher", "baseline")

@@ -16,7 +16,7 @@ from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.training import Search, Trial, winner
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.learning import (
+from srrd_ray.stages.shared.learning import (
     DISTILLATION_KEYS,
     WINNERS,
     DistillationSettings,
@@ -42,7 +42,7 @@ class TuneSettings(DistillationSettings):
 def tune(work: Work[TuneSettings]) -> Produced:
     """Search temperature and loss weights for every fold, on its own training patients alone."""
     from srrd_ray.distillation.search import sample_settings  # torch takes seconds to import
-    from srrd_ray.stages.fold_training import trial_scores
+    from srrd_ray.stages.shared.fold_training import trial_scores
 
     layout, settings = work.layout, work.settings
     plan, config = plan_of(work), settings.distillation

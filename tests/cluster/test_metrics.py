@@ -19,7 +19,7 @@ from srrd_ray.execution.events import ItemEnded, StageStarted
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.work import Task, failure
 from srrd_ray.storage.layout import RunLayout
-from tests.cluster.test_spread import ITEMS, KNEES, Write
+from tests.cluster.test_work_items import ITEMS, KNEES, Write
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "examples" / "grafana-srrd.json"
 STAGE = "toy-metrics"

@@ -19,8 +19,8 @@ from srrd_ray.core.records import CohortKnee, Fault
 from srrd_ray.imaging.images import read_image
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.manifest_writer import refuse_other_run
-from srrd_ray.stages.gather import check_duplicate_images
 from srrd_ray.stages.ingest import IngestConfig, ingest
+from srrd_ray.stages.shared.gather import check_duplicate_images
 from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
 from tests.running import writer

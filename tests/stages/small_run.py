@@ -12,7 +12,7 @@ from srrd_ray.core.learner import Learner, Shard
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Patch
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.stages.fold_training import (
+from srrd_ray.stages.shared.fold_training import (
     DistilPlan,
     distilled_learners,
     save_models,

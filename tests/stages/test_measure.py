@@ -12,7 +12,7 @@ from srrd_ray.core.records import BoneTransform, Knee, Patch, RegistrationQualit
 from srrd_ray.core.volume import Volume
 from srrd_ray.morphometry import MorphometryConfig
 from srrd_ray.stages.measure import COLUMNS, measure_knee
-from srrd_ray.stages.poses import write_pose
+from srrd_ray.stages.shared.poses import write_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table

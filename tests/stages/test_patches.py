@@ -11,7 +11,7 @@ from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.patches import PatchConfig
 from srrd_ray.stages.patches import plan_shards, write_shard
-from srrd_ray.stages.poses import write_pose
+from srrd_ray.stages.shared.poses import write_pose
 from srrd_ray.storage import omezarr, patch_store
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout

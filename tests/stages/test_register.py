@@ -12,8 +12,8 @@ from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import Image, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.rigid import RegistrationConfig
-from srrd_ray.stages.poses import read_pose
 from srrd_ray.stages.register import COLUMNS, register_knee
+from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table

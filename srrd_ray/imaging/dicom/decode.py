@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.dicom.files import Slice
-from srrd_ray.imaging.dicom.quiet import unvalidated
+from srrd_ray.imaging.dicom.library_warnings import unvalidated
 
 
 def read_stored_values(item: Slice) -> NDArray[np.integer]:

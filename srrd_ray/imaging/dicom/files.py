@@ -22,7 +22,7 @@ from pydicom.uid import UID
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality
-from srrd_ray.imaging.dicom.quiet import unvalidated
+from srrd_ray.imaging.dicom.library_warnings import unvalidated
 from srrd_ray.imaging.source import safe_name
 
 CT = UID("1.2.840.10008.5.1.4.1.1.2")

@@ -1,7 +1,7 @@
 """A DICOM folder as one stack of slices: chosen by a stated rule, checked for every gap, its geometry exact.
 
 Slices are ordered by position alone; which stack of several is meant,
-`srrd_ray.imaging.dicom.choice` decides.
+`srrd_ray.imaging.dicom.series_choice` decides.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
-from srrd_ray.imaging.dicom.choice import choose_stack
 from srrd_ray.imaging.dicom.decode import read_stored_values
 from srrd_ray.imaging.dicom.files import Listing, Slice, read_folder
+from srrd_ray.imaging.dicom.series_choice import choose_stack
 from srrd_ray.imaging.source import (
     MAX_SPACING_MM,
     MIN_SLICES,

@@ -1,7 +1,7 @@
 import pytest
 
-from srrd_ray.pipeline import simulate
-from srrd_ray.pipeline.simulate import KNEES, work_items
+from srrd_ray.pipeline import simulated_cohort as simulate
+from srrd_ray.pipeline.simulated_cohort import KNEES, work_items
 from srrd_ray.simulation.patients import simulate_cohort_plan
 from srrd_ray.stages.simulate import Scans
 

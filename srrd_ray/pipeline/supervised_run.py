@@ -69,6 +69,6 @@ def watched(root: Path, program: str, *arguments: str) -> int:
     ended = child(program, *arguments)
     if ended.code is not None:
         return ended.code
-    from srrd_ray.pipeline.death import death_of
+    from srrd_ray.pipeline.driver_death import death_of
 
     raise death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals))

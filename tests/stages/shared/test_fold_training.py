@@ -12,7 +12,7 @@ import torch
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.distillation.config import HyperParameters, SearchConfig
 from srrd_ray.distillation.search import sample_settings, trial, validation_rows
-from srrd_ray.stages.fold_training import (
+from srrd_ray.stages.shared.fold_training import (
     distilled_learners,
     read_data,
     save_models,
@@ -20,7 +20,7 @@ from srrd_ray.stages.fold_training import (
     training_part,
     trial_inputs,
 )
-from srrd_ray.stages.models import load_model
+from srrd_ray.stages.shared.models import load_model
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table, write_table
 from srrd_ray.storage.weights import load_tensors

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from srrd_ray.cluster.session import session
-from srrd_ray.cluster.spread import spread
+from srrd_ray.cluster.work_items import spread
 from srrd_ray.core.errors import ClusterError, InputError
 from srrd_ray.core.records import Knee, Outcome
 from srrd_ray.execution.config import ClusterConfig

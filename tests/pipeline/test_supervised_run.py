@@ -14,7 +14,7 @@ from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.graph import StageGraph
 from srrd_ray.execution.lock import owner_of
 from srrd_ray.pipeline.status import RunStatus, read_status
-from srrd_ray.pipeline.supervise import watched
+from srrd_ray.pipeline.supervised_run import watched
 from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
 from tests.pipeline.test_status import manifest
@@ -51,7 +51,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from srrd_ray.cli import ended_with
-from srrd_ray.pipeline.supervise import watched
+from srrd_ray.pipeline.supervised_run import watched
 sys.exit(ended_with(lambda: watched(Path(sys.argv[1]), sys.argv[2], sys.argv[1])))
 """
 
@@ -192,7 +192,9 @@ def test_what_the_driver_started_may_live_on_with_its_standard_error(root: Path)
 
 
 def test_the_parent_imports_nothing_heavy() -> None:
-    code = "import sys, srrd_ray.pipeline.supervise; print([m for m in sys.modules if m in sys.argv[1:]])"
+    code = (
+        "import sys, srrd_ray.pipeline.supervised_run; print([m for m in sys.modules if m in sys.argv[1:]])"
+    )
     heavy = [
         "ray",
         "torch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from srrd_ray.core.records import Knee
-from srrd_ray.stages.learning import subsample
+from srrd_ray.stages.shared.learning import subsample
 
 KNEES = tuple(Knee(participant=f"{number:03d}", side="L") for number in range(40))
 

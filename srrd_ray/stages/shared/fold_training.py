@@ -26,7 +26,7 @@ from srrd_ray.distillation.inference import teacher_outputs
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.search import TrialInputs, trial
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
-from srrd_ray.stages.models import CARD, ModelName, StoredFold, load_model, store_model
+from srrd_ray.stages.shared.models import CARD, ModelName, StoredFold, load_model, store_model
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout

@@ -9,7 +9,7 @@ from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.learner import Shard
 from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
-from srrd_ray.stages.synthesis_model import load_model, save_model, synthesize_knee, training_learners
+from srrd_ray.stages.shared.synthesis_model import load_model, save_model, synthesize_knee, training_learners
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.weights import save_tensors

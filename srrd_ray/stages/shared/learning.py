@@ -19,12 +19,12 @@ from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.execution.stage import Work
 from srrd_ray.execution.training import LearnerFactory, Trainer, Training
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.gather import read_folds
+from srrd_ray.stages.shared.gather import read_folds
 from srrd_ray.storage.record_files import read_record
 
 if TYPE_CHECKING:
-    from srrd_ray.stages.fold_training import DistilPlan
-    from srrd_ray.stages.models import ModelName
+    from srrd_ray.stages.shared.fold_training import DistilPlan
+    from srrd_ray.stages.shared.models import ModelName
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def plan_of(work: Work[DistillationSettings], *, with_winners: bool = False) -> 
 
     It has the settings that the search chose, where they are known.
     """
-    from srrd_ray.stages.fold_training import DistilPlan
+    from srrd_ray.stages.shared.fold_training import DistilPlan
 
     layout, settings = work.layout, work.settings
     winners = read_record(Winners, layout.model(WINNERS), "winners").folds if with_winners else {}
@@ -106,7 +106,7 @@ def train_models(
     """Return the folders of models that were trained, one network a fold."""
     from functools import partial
 
-    from srrd_ray.stages.fold_training import save_models
+    from srrd_ray.stages.shared.fold_training import save_models
 
     with fit(work, stage, partial(learners, plan)) as weights:
         return Produced(paths=save_models(plan, weights, models))

@@ -13,10 +13,16 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.fingerprint import fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.patches import PatchConfig
-from srrd_ray.stages.fold_training import read_data
-from srrd_ray.stages.gather import read_folds
-from srrd_ray.stages.models import load_model
-from srrd_ray.stages.reading import COLUMNS, ensemble_distance, predict_shard, predictions_of, read_knee
+from srrd_ray.stages.shared.fold_training import read_data
+from srrd_ray.stages.shared.gather import read_folds
+from srrd_ray.stages.shared.models import load_model
+from srrd_ray.stages.shared.reading import (
+    COLUMNS,
+    ensemble_distance,
+    predict_shard,
+    predictions_of,
+    read_knee,
+)
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
 from tests.distillation.toys import toy

@@ -11,7 +11,7 @@ from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
 from srrd_ray.core.records import COMPARTMENTS
 from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json
-from srrd_ray.report.inference import Inference, render_inference
+from srrd_ray.report.infer_page import Inference, render_inference
 from tests.report.test_overlays import knee
 
 RECORD: dict[str, Json] = {

@@ -15,7 +15,7 @@ from srrd_ray.core.records import Fault, Knee, Outcome, StageTime
 from srrd_ray.execution.lock import locked
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.status import read_status
-from srrd_ray.pipeline.support import write_bundle
+from srrd_ray.pipeline.support_bundle import write_bundle
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.paths import ObjectPath
 from srrd_ray.storage.schemas import validate

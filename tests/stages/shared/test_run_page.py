@@ -10,10 +10,10 @@ import pytest
 from srrd_ray.core.records import Image, Knee, Unit
 from srrd_ray.core.volume import Volume
 from srrd_ray.diagnosis import DiagnosisConfig
-from srrd_ray.stages import metrics
 from srrd_ray.stages.classify import classify
 from srrd_ray.stages.evaluate import evaluate
-from srrd_ray.stages.run_page import build_report, knee_images
+from srrd_ray.stages.shared import metrics
+from srrd_ray.stages.shared.run_page import build_report, knee_images
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import write_volume
 from srrd_ray.storage.tables import read_table, write_table

@@ -9,8 +9,8 @@ import pytest
 from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import Knee
-from srrd_ray.stages.gather import check_duplicate_images, write_knees
 from srrd_ray.stages.ingest import IngestConfig, ingest
+from srrd_ray.stages.shared.gather import check_duplicate_images, write_knees
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
 from tests.imaging import makers

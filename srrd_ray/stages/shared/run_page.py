@@ -21,8 +21,8 @@ from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
-from srrd_ray.stages.gather import read_of_run
-from srrd_ray.stages.poses import accepted_pose
+from srrd_ray.stages.shared.gather import read_of_run
+from srrd_ray.stages.shared.poses import accepted_pose
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
