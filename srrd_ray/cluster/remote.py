@@ -10,7 +10,7 @@ import logging
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from srrd_ray.cluster.work_items import Attempt, retry_plan, worker_killed_error
+from srrd_ray.cluster.retries import Attempt, retry_plan, worker_killed_error
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.sidecars import Sidecar

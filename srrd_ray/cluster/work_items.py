@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
-from srrd_ray.cluster.session import largest_memory, require_task
+from srrd_ray.cluster.retries import Attempt, retry_plan, worker_killed_error
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ClusterError, is_storage_lost
 from srrd_ray.core.records import Fault
@@ -21,8 +20,6 @@ from srrd_ray.execution.work import Result, Task, WorkItem, failure, run_safely
 
 log = logging.getLogger(__name__)
 
-NODE_SHARE = 0.9
-"""Share of the largest node's memory that a last attempt gets: another such node may have a little less."""
 WINDOW = 4000
 """Work items in one dataset of Ray Data, at least."""
 ITEMS_PER_CPU = 20
@@ -60,36 +57,6 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
         )
     for item in waiting.values():
         yield failure(task.stage, item, Fault.from_error(worker_killed_error(config, attempt)), 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Memory in bytes that each item asks for, and how often it is tried again with that."""
-
-    memory: int
-    retries: int
-
-    @property
-    def memory_mb(self) -> int:
-        """The memory in MiB."""
-        return self.memory // 2**20
-
-
-def retry_plan(task: Task, config: ClusterConfig) -> Iterator[Attempt]:
-    """Yield the first attempt, and the last: alone on a node, with more memory.
-
-    A work item that runs out of memory kills its neighbours. The memory of the last attempt is found when it
-    is needed: a cluster that grows has no such node before.
-
-    Raises
-    ------
-    ClusterError
-        `resources-missing` where no node could ever take the first.
-    """
-    memory = (task.memory_mb or config.knee_memory_mb) * 2**20
-    require_task(memory, f"stage {task.stage}")
-    yield Attempt(memory, config.task_retries)
-    yield Attempt(max(memory, int(NODE_SHARE * largest_memory())), 0)
 
 
 def _results(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iterator[Result]:
@@ -134,13 +101,3 @@ def _map(task: Task, items: Sequence[WorkItem], attempt: Attempt) -> Iterator[Re
         results = source.map(run_row, num_cpus=1, memory=attempt.memory, max_retries=attempt.retries)
     for row in results.iter_rows():
         yield serial.from_json(Result, str(row["result"]))
-
-
-def worker_killed_error(config: ClusterConfig, last: Attempt) -> ClusterError:
-    """Return the error of an item whose worker died in every attempt."""
-    return ClusterError(
-        "worker-lost",
-        f"its worker died {config.task_retries + 2} times, most often for want of memory",
-        got=f"{last.memory_mb} MiB, alone on a node",
-        todo="Raise cluster.knee_memory_mb above that, on larger nodes, and run the same command again.",
-    )

@@ -162,7 +162,7 @@ def calm(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     return volumes(out)
 
 
-def test_57_a_driver_that_is_struck_again_and_again_leaves_what_the_same_command_finishes(
+def test_57_a_driver_that_is_killed_again_and_again_leaves_what_the_same_command_finishes(
     cohort: Path, calm: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"

@@ -1,1 +1,1 @@
-"""What several stages share: tables, models, poses, trainings of all folds, truth, the page of a run. No declarations."""
+"""What several stages share: tables, models, poses, trainings of all folds, truth, the page of a run."""
