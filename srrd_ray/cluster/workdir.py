@@ -18,7 +18,7 @@ COPIES = "working_dir_files"
 LASTING = "/"
 
 
-def stands_in_copy() -> bool:
+def works_in_copy() -> bool:
     """Return whether the working directory of this process is a copy that Ray made, or gone already."""
     try:
         return COPIES in Path.cwd().parts
@@ -32,7 +32,7 @@ def leave_copy() -> dict[str, Callable[[], None]]:
     This process leaves its own copy first. It is empty where this process does not work in a copy: its
     working directory then stays what it is.
     """
-    if not stands_in_copy():
+    if not works_in_copy():
         return {}
     os.chdir(LASTING)
     return {"worker_process_setup_hook": _leaving(LASTING)}

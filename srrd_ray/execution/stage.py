@@ -73,7 +73,7 @@ class Stage(Generic[Settings]):
     scope
         What one work item covers.
     function
-        Carries out one work item and returns what it wrote; safe to run twice.
+        Runs one work item and returns what it wrote; safe to run twice.
     settings
         Record of all settings that its results depend on. Each field is a key of the run's configuration, or
         `keys` maps it to a dotted one.

@@ -148,7 +148,7 @@ Part: TypeAlias = Extrema | Counts | PhaseCounts | Radii | Painted | BlockStruct
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasureBlock:
-    """Carries out one pass for the block that a work item names; safe to run twice."""
+    """Runs one pass for the block that a work item names; safe to run twice."""
 
     name: Pass
     job: BlockJob

@@ -84,12 +84,12 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
             until=request.until,
         )  # fmt: skip
         executor = make_executor(config.cluster)
-        code = _carry_out(stages, cohort, manifest, executor, verify=request.verify)
+        code = _run_stages(stages, cohort, manifest, executor, verify=request.verify)
     sys.stdout.write(summary(manifest))
     return code
 
 
-def _carry_out(
+def _run_stages(
     stages: tuple[AnyStage, ...],
     cohort: Cohort,
     manifest: ManifestWriter,
@@ -110,9 +110,7 @@ def _carry_out(
         for stage in stages:
             try:
                 graph.run_stage(stage)
-            except (
-                Exception
-            ) as error:  # also a defect of ours ends the run on record, with a report of what there is
+            except Exception as error:  # a defect of ours is recorded too, with a report of what there is
                 return _stop(stage, manifest, error)
             except (KeyboardInterrupt, SystemExit) as ended:  # SIGTERM is the latter where Ray is connected
                 how = "signal SIGINT" if isinstance(ended, KeyboardInterrupt) else "signal SIGTERM"

@@ -78,7 +78,7 @@ def test_every_wrong_setting_of_a_file_is_told_by_its_dotted_key(
 
 
 @pytest.mark.parametrize("text", ["seed: 1\ninner: {}\nseed: 2\n", "inner:\n  epochs: 1\n\n  epochs: 1\n"])
-def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str) -> None:
+def test_a_key_that_occurs_twice_is_refused_with_both_lines(tmp_path: Path, text: str) -> None:
     lines = [
         number
         for number, line in enumerate(text.splitlines(), start=1)
@@ -89,7 +89,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text
     assert caught.value.code == "key-repeated"
 
 
-def test_one_key_in_two_places_is_none_that_stands_twice(tmp_path: Path) -> None:
+def test_one_key_in_two_places_is_none_that_occurs_twice(tmp_path: Path) -> None:
     assert read(tmp_path / "run.yaml", "seed: 2\ninner: {epochs: 2}") == Outer(seed=2, inner=Inner(epochs=2))
 
 

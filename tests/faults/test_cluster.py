@@ -173,7 +173,7 @@ def test_57_a_driver_that_is_killed_again_and_again_leaves_what_the_same_command
             command.wait(120)
         assert command.returncode != 0, how
         assert (out / LOCK).exists() == (how == signal.SIGKILL), "only who cannot clean up leaves its lock"
-        assert _told(out) == ([] if how == signal.SIGKILL else ["driver-stopped"])
+        assert _recorded_codes(out) == ([] if how == signal.SIGKILL else ["driver-stopped"])
     assert ended(cohort, out).returncode == 0
     assert volumes(out) == calm
 
@@ -186,7 +186,7 @@ def test_77_a_run_whose_driver_alone_is_killed_says_so_and_the_same_command_fini
         _wait_for_a_volume(out, command)
         os.kill(_driver(out), signal.SIGKILL)  # as the system does it for want of memory
         assert command.wait(120) == 3
-    assert _told(out) == ["driver-died"]
+    assert _recorded_codes(out) == ["driver-died"]
     assert not (out / LOCK).exists()
     assert ended(cohort, out).returncode == 0
     assert volumes(out) == calm
@@ -239,8 +239,8 @@ def _driver(out: Path) -> int:
     return owner.pid
 
 
-def _told(out: Path) -> list[str]:
-    """Why the run ended, as it says itself; nothing where it is recorded as running."""
+def _recorded_codes(out: Path) -> list[str]:
+    """Why the run ended, by its manifest; nothing where it is recorded as running."""
     manifest = json.loads((out / "run.json").read_text())
     return [outcome["error"]["code"] for outcome in manifest["outcomes"] if outcome.get("error")]
 

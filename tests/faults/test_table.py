@@ -32,7 +32,7 @@ def strings() -> frozenset[str]:
     return frozenset(text for text in constants if isinstance(text, str))
 
 
-def test_every_fault_stands_in_the_table_once() -> None:
+def test_every_fault_is_in_the_table_once() -> None:
     assert len(NUMBERS) == len(set(NUMBERS))
     assert set(NUMBERS) == set(map(str, range(1, 79)))
 

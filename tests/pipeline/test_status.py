@@ -222,7 +222,7 @@ def test_a_folder_with_a_lock_alone_is_a_run_that_begins(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("torn", [None, '{"schema": "srrd-run/2", "outc'])
-def test_a_lost_or_torn_book_leaves_what_the_sidecars_tell(tmp_path: Path, torn: str | None) -> None:
+def test_a_lost_or_torn_manifest_leaves_what_the_sidecars_tell(tmp_path: Path, torn: str | None) -> None:
     sidecars(tmp_path, "ingest", 6)
     sidecars(tmp_path, "learn-synthesis", 1)
     sidecars(tmp_path, "synthesize", 2)
@@ -246,7 +246,7 @@ def test_a_folder_that_is_no_run_is_a_usage_error_that_says_what_to_give(
 
 
 @pytest.mark.parametrize("text", ['{"schema": "srrd-run/9"}', "[]"])
-def test_a_book_of_another_version_is_named(
+def test_a_manifest_of_another_version_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     (tmp_path / "run.json").write_text(text)
