@@ -29,8 +29,8 @@ def works_in_copy() -> bool:
 def leave_copy() -> dict[str, Callable[[], None]]:
     """Return the runtime environment of a job whose workers leave their copy as they start.
 
-    This process leaves its own copy first. It is empty where this process does not work in a copy: its
-    working directory then stays what it is.
+    This process leaves its own copy first. The environment is empty where this process does not
+    work in a copy: its working directory then stays what it is.
     """
     if not works_in_copy():
         return {}

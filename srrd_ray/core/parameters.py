@@ -52,8 +52,8 @@ class Parameter:
     def predictive_sd(self) -> str:
         """``Tb.Th.predictive_sd``: the column with the SD of the predictive distribution.
 
-        It goes with the column of the predicted mean. Not ``Tb.Th.SD``, which in morphometry is the SD of the
-        thickness over the voxels of a region.
+        It goes with the column of the predicted mean. It is not ``Tb.Th.SD``, which in morphometry is the SD
+        of the thickness over the voxels of a region.
         """
         return f"{self.symbol}.predictive_sd"
 

@@ -56,9 +56,9 @@ class KneeImages:
 def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> list[BoneTransform]:
     """Return one transform a bone, accepted or refused with its reason.
 
-    Writes transforms, labels and a table part. Written: ``ct_bones`` (the masks given with the cohort, else
-    found in the CT), ``transform_<bone>.json``, ``mr_bones`` (labels of the accepted bones on the MR grid:
-    given masks, else mapped from CT), and the part of table ``registration``.
+    Written are ``ct_bones`` (the masks given with the cohort, else found in the CT),
+    ``transform_<bone>.json``, ``mr_bones`` (labels of the accepted bones on the MR grid: given masks, else
+    mapped from CT), and the part of table ``registration``.
 
     Raises
     ------

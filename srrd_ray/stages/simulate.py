@@ -39,9 +39,9 @@ class Scans:
 def simulate_knee(
     plan: SimulatedKnee, out: Path, view: View | None = None, scans: Scans | None = None
 ) -> list[Path]:
-    """Write the images and the truth of one knee under the cohort root `out`.
+    """Return the paths of the images and the truth of one knee, written under the cohort root `out`.
 
-    Return the paths, the truth's last. Each file is whole or absent, and the same bytes for a plan whatever
+    The path of the truth is the last. Each file is whole or absent, and the same bytes for a plan whatever
     the order or the worker, of one kind of processor. Images that an earlier simulation wrote there in the
     other format are removed: a knee has one CT and one MR.
     """

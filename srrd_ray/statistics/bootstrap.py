@@ -81,7 +81,7 @@ def _all_but_some(patients: NDArray[np.generic]) -> Iterator[Rows]:
     """Yield the rows without each patient in turn.
 
     Of many patients, yield the rows without each of `LEFT_OUT` groups of them. The acceleration that is made
-    of them stays the same: skewness falls with the root of a group's size, as their number does.
+    of the groups stays the same: skewness falls with the root of a group's size, as their number does.
     """
     names, inverse = np.unique(patients, return_inverse=True)
     groups = min(names.size, LEFT_OUT)

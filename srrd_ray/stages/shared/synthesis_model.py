@@ -1,6 +1,6 @@
-"""Synthetic CT.
+"""Synthetic CT: the training set of the CycleGAN, its model on disk, and the volume of one knee.
 
-The training set of the CycleGAN from stored volumes, its model on disk, and the volume of one knee.
+The training set is made from stored volumes.
 """
 
 from __future__ import annotations
