@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from srrd_ray.core.errors import InputError
@@ -62,6 +64,13 @@ def test_grids_match_where_no_corner_is_further_off_than_allowed(geometry: Geome
     assert not geometry.matches(Geometry.from_affine(geometry.shape, affine), tolerance_mm=far - 1e-6)
 
 
+def _has_one_nearest_order(geometry: Geometry) -> bool:
+    """Whether one order of the axes is nearest to LPS: turned by exactly 45 degrees an image has two."""
+    steps = np.abs(geometry.affine[:3, :3] / np.linalg.norm(geometry.affine[:3, :3], axis=0))
+    *_, second, first = sorted(float(steps[range(3), order].sum()) for order in permutations(range(3)))
+    return first - second > 1e-9
+
+
 @given(
     geometry=geometries(),
     axes=st.permutations(range(3)),
@@ -71,6 +80,7 @@ def test_grids_match_where_no_corner_is_further_off_than_allowed(geometry: Geome
 def test_an_image_has_one_hash_in_every_order_and_direction_of_its_axes(
     geometry: Geometry, axes: list[int], flips: tuple[bool, bool, bool], seed: int
 ) -> None:
+    assume(_has_one_nearest_order(geometry))
     values = np.random.default_rng(seed).integers(0, 9, geometry.shape)
     affine = geometry.affine
     for axis, flip in enumerate(flips):

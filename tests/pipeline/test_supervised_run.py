@@ -48,7 +48,8 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
 PARENT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 from pathlib import Path
 from srrd_ray.cli import ended_with
 from srrd_ray.pipeline.supervised_run import watched
