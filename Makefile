@@ -12,11 +12,11 @@ demo: install  ## simulate a small cohort, run everything, end with the path of 
 check: lint  ## style, types, and every test that needs no Ray and no training: before each commit
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not training and not slow"
 
-test: install  ## every test; ARITHMETIC=1 to 9: as another processor, thread number or cohort would have it (.ci/arithmetic)
-	@settings=$$(.ci/arithmetic $(ARITHMETIC)) && mkdir -p build && \
+test: install  ## every test, those with Ray in one session beside all others; ARITHMETIC=1 to 9: as another processor, thread number or cohort would have it (.ci/arithmetic)
+	@settings=$$(.ci/arithmetic $(ARITHMETIC)) || exit 2; mkdir -p build; \
 	echo "arithmetic $(ARITHMETIC): $${settings:-as it is}; again: make test ARITHMETIC=$(ARITHMETIC)"; \
 	env $$settings $(BIN)/python -m pytest -m "not ray" --durations=10 > build/tests-without-ray.txt 2>&1 & others=$$!; \
-	env $$(.ci/arithmetic $(ARITHMETIC)) $(BIN)/python -m pytest -m ray --durations=25; ray=$$?; \
+	env $$settings $(BIN)/python -m pytest -m ray --durations=25; ray=$$?; \
 	wait $$others; others=$$?; cat build/tests-without-ray.txt; exit $$((ray + others))
 
 lint: install  ## style and types
