@@ -54,6 +54,8 @@ class Write:
 
     root: Path
     hog_mb: int = 0
+    waits_for: Path | None = None
+    """A file without which nobody goes on half way, for a minute at most."""
 
     def __call__(self, item: WorkItem) -> Produced:
         hog = bytearray(self.hog_mb * 2**20) if item.name == GREEDY else bytearray()
@@ -65,7 +67,14 @@ class Write:
             for step in range(STEPS):
                 (beside / f"{step}.txt").write_text(f"{item.name} {step}")
                 time.sleep(0.1)
+                if step == STEPS // 2:
+                    self._wait()
         return Produced(paths=(path,))
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 60
+        while self.waits_for is not None and not self.waits_for.exists() and time.monotonic() < until:
+            time.sleep(0.05)
 
 
 def stage(out: Path, config: ClusterConfig, function: Write, knees: Sequence[Knee] = KNEES) -> dict[str, str]:
@@ -107,6 +116,7 @@ def node_lost(out: Path, cluster: Cluster) -> dict[str, str]:
     """One of two nodes is removed as soon as it writes, without a farewell."""
     _, last = (cluster.add_node(num_cpus=2, object_store_memory=STORE) for _ in range(2))
     killed: list[str] = []
+    gone = out / ".state" / "node-gone"
 
     def kill() -> None:
         at_work = out / "out"
@@ -116,9 +126,13 @@ def node_lost(out: Path, cluster: Cluster) -> dict[str, str]:
             time.sleep(0.02)
         cluster.remove_node(last, allow_graceful=False)
         killed.append("while writing")
+        gone.parent.mkdir(exist_ok=True)
+        gone.touch()
 
     threading.Thread(target=kill, daemon=True).start()
-    return stage(out, ClusterConfig(knee_memory_mb=64), Write(out)) | {"killed": " ".join(killed)}
+    return stage(out, ClusterConfig(knee_memory_mb=64), Write(out, waits_for=gone)) | {
+        "killed": " ".join(killed)
+    }
 
 
 def memory_short(out: Path, cluster: Cluster) -> dict[str, str]:
