@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from srrd_ray.core.errors import ClusterError, SrrdError
-from srrd_ray.core.records import Fault, Outcome
+from srrd_ray.core.records import Fault
 from srrd_ray.core.scrub import Scrubber
 from srrd_ray.execution.lock import locked
-from srrd_ray.pipeline.manifest import Manifest, read_manifest, write_manifest
+from srrd_ray.pipeline.manifest import Manifest, read_manifest, stop_outcome, write_manifest
 from srrd_ray.storage.layout import RunLayout
 
 OURS = re.compile(r"\d\d:\d\d:\d\d ")
@@ -84,8 +84,7 @@ def _stage_of(manifest: Manifest) -> str:
 def _record(layout: RunLayout, stage: str, fault: Fault) -> None:
     manifest = _open_manifest(layout)
     if manifest is not None:
-        end = Outcome(knee=None, stage=stage, status="failed", seconds=0.0, error=fault)
-        outcomes = (*manifest.outcomes, end)
+        outcomes = (*manifest.outcomes, stop_outcome(stage, fault))
         write_manifest(layout, replace(manifest, state="stopped", exit_code=3, outcomes=outcomes))
 
 

@@ -35,7 +35,7 @@ class OutsideInputs:
             case "images":
                 return self._images[item]
             case "diagnoses":
-                return hash_json([diagnosis_of(knee) for knee in self.cohort.knees])
+                return hash_diagnoses(self.cohort)
             case "truth":
                 folder = truth_root(self.cohort.root)
                 return hash_json(list_sizes(folder) if folder.is_dir() else None)
@@ -65,7 +65,12 @@ def inputs_of(cohort: Cohort, manifest: ManifestWriter) -> Inputs:
     )
 
 
-def diagnosis_of(knee: CohortKnee) -> tuple[object, ...]:
+def hash_diagnoses(cohort: Cohort) -> str:
+    """Return the hash of the tables of a cohort, by which a run also knows its cohort again."""
+    return hash_json([_diagnosis_of(knee) for knee in cohort.knees])
+
+
+def _diagnosis_of(knee: CohortKnee) -> tuple[object, ...]:
     """Return the row of a knee in the cohort's tables."""
     return (knee.knee.key, knee.oa, knee.kl_grade, knee.age, knee.sex)
 

@@ -6,7 +6,6 @@ The module is light, since `srrd status` needs nothing else.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
@@ -15,16 +14,13 @@ from srrd_ray import __version__
 from srrd_ray.core import serial
 from srrd_ray.core.arithmetic import Arithmetic
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.records import Outcome, RunState, Scope, StageTime
+from srrd_ray.core.records import Fault, Outcome, RunState, Scope, StageTime
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-
-log = logging.getLogger(__name__)
 
 SCHEMA: Literal["srrd-run/2"] = "srrd-run/2"
 OUTCOMES = '  "outcomes": ['
 """The line of `run.json` after which nothing but outcomes follows, a line each."""
-LIBRARIES = ("ray", "torch", "monai", "SimpleITK", "zarr", "numpy", "scipy", "numba", "scikit-learn")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +105,11 @@ def write_manifest(layout: RunLayout, manifest: Manifest, lines: Sequence[str] |
 def outcome_line(outcome: Outcome) -> str:
     """Return the line of an outcome in `run.json`."""
     return f"    {serial.to_line(outcome)}"
+
+
+def stop_outcome(stage: str, fault: Fault) -> Outcome:
+    """Return the outcome that says why the run cannot go on after a stage."""
+    return Outcome(knee=None, stage=stage, status="failed", seconds=0.0, error=fault)
 
 
 def _head(text: str) -> str:

@@ -24,6 +24,7 @@ from srrd_ray.pipeline.manifest import (
     PlannedStage,
     outcome_line,
     read_manifest,
+    stop_outcome,
     write_manifest,
 )
 from srrd_ray.storage.layout import RunLayout
@@ -41,7 +42,7 @@ class ManifestWriter:
     Parameters
     ----------
     lines
-        The first `written` outcomes as they are in the file, a line each: each is turned into text once.
+        The outcomes that the file has, as they are there, a line each: each is turned into text once.
     """
 
     layout: RunLayout
@@ -67,9 +68,7 @@ class ManifestWriter:
 
     def record_stop(self, stage: str, error: BaseException) -> None:
         """Record why the run cannot go on after a stage."""
-        self.record(
-            [Outcome(knee=None, stage=stage, status="failed", seconds=0.0, error=Fault.from_error(error))]
-        )
+        self.record([stop_outcome(stage, Fault.from_error(error))])
 
     def close_stage(self, stage: str, seconds: float) -> None:
         """Record the wall time of a stage and write the file."""

@@ -15,7 +15,6 @@ from typing import TypeAlias
 from srrd_ray.cohort.pseudonyms import pseudonymise, read_key
 from srrd_ray.cohort.tables import Cohort, read_cohort
 from srrd_ray.core.errors import ConfigError, SrrdError, exit_code
-from srrd_ray.core.hashing import hash_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
 from srrd_ray.execution.graph import StageGraph
@@ -25,7 +24,7 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
 from srrd_ray.pipeline.driver_death import stopped_by_signal
-from srrd_ray.pipeline.inputs import diagnosis_of, inputs_of
+from srrd_ray.pipeline.inputs import hash_diagnoses, inputs_of
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
 from srrd_ray.pipeline.summary import summary
@@ -76,7 +75,7 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     if request.pseudonym_key is not None:
         cohort = pseudonymise(cohort, read_key(request.pseudonym_key))
     layout = RunLayout(root=out)
-    identity = hash_json([diagnosis_of(knee) for knee in cohort.knees])
+    identity = hash_diagnoses(cohort)
     with locked(layout.root):
         refuse_other_run(layout, config, identity, overwrite=request.overwrite)
         manifest = ManifestWriter(

@@ -9,9 +9,8 @@ from srrd_ray.stages.shared.learning import DISTILLATION_KEYS, DistillationSetti
 
 def teach(work: Work[DistillationSettings]) -> Produced:
     """Train the teacher and the student without MR, one of each for every fold."""
-    from srrd_ray.stages.shared.fold_training import (
-        teacher_and_baseline_learners,  # torch takes seconds to import
-    )
+    # torch takes seconds to import
+    from srrd_ray.stages.shared.fold_training import teacher_and_baseline_learners
 
     return train_models(
         work, STAGE.name, plan_of(work), teacher_and_baseline_learners, ("teacher", "baseline")

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,8 +105,6 @@ def train_models(
     models: tuple[ModelName, ...],
 ) -> Produced:
     """Return the folders of models that were trained, one network a fold."""
-    from functools import partial
-
     from srrd_ray.stages.shared.fold_training import save_models
 
     with fit(work, stage, partial(learners, plan)) as weights:
