@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cluster": {"core", "storage", "execution"},
     "report": {"core", "statistics", "morphometry"},
     "stages": {"core", *NUMERICS, "storage", "imaging", "cohort", "execution", "report"},
-    "pipeline": {"core", *NUMERICS, "storage", "cohort", "execution", "stages"},
+    "pipeline": {"core", *NUMERICS, "storage", "imaging", "cohort", "execution", "stages"},
     "measurement": {"core", *NUMERICS, "storage", "imaging", "execution", "report"},
 }
 """The packages, from the ground up, and what each may import of ours; ``cli.py`` puts them together."""

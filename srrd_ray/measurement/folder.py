@@ -16,8 +16,9 @@ from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.work import Task, WorkItem
+from srrd_ray.imaging.folder_images import find_images
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.row import MeasureRow, failed_row, find_images, read_row
+from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout

@@ -14,13 +14,14 @@ from pathlib import Path
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
+from srrd_ray.imaging.folder_images import is_one_image
 from srrd_ray.imaging.foreign_zarr import is_group, open_image
 from srrd_ray.measurement import bone_picture
 from srrd_ray.measurement.folder import measure_folder
 from srrd_ray.measurement.image import measure_with_maps
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Flat, flatten, to_text, write_maps
-from srrd_ray.measurement.row import hash_inputs, is_one_image, make_row
+from srrd_ray.measurement.row import hash_inputs, make_row
 from srrd_ray.measurement.table import write_rows
 from srrd_ray.measurement.volume import clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX

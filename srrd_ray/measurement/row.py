@@ -5,7 +5,7 @@ No Ray.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.work import Produced, WorkItem
-from srrd_ray.imaging.foreign_zarr import is_group
 from srrd_ray.measurement.image import measure_image
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Flat
@@ -22,8 +21,6 @@ from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.schemas import validate
 
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
-SLICES = (".dcm", ".ima")
 AXES = (
     *(f"DA.eigenvalue{n}" for n in (1, 2, 3)),
     *(f"DA.axis{n}.{name}" for n in (1, 2, 3) for name in "zyx"),
@@ -135,37 +132,3 @@ def read_row(path: Path) -> dict[str, float | int | str | None] | None:
     except (ValueError, OSError):
         return None
     return row if row["input_sha256"] else None
-
-
-def find_images(folder: Path) -> tuple[str, ...]:
-    """Return the images of a folder and its subfolders, relative, sorted:
-    files by their name, OME-Zarr, DICOM folders.
-    """
-    return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder)))
-
-
-def is_one_image(path: Path) -> bool:
-    """Return whether a path is one image: a file, an OME-Zarr, or a folder with DICOM slices in it."""
-    return not path.is_dir() or is_group(path) or _has_slices(path)
-
-
-def _iterate_images(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from [path] if is_one_image(path) else _iterate_images(path)
-        elif path.name.lower().endswith(VOLUMES):
-            yield path
-
-
-def _has_slices(folder: Path) -> bool:
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    return any(p.name.lower().endswith(SLICES) or _is_dicom(p) for p in files)
-
-
-def _is_dicom(path: Path) -> bool:
-    if path.name.lower().endswith(VOLUMES):
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
