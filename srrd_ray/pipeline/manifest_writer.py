@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -41,6 +41,8 @@ class ManifestWriter:
 
     Parameters
     ----------
+    require_lock
+        Raises where another job has the folder by now: its `run.json` is not written over.
     lines
         The outcomes that the file has, as they are there, a line each: each is turned into text once.
     """
@@ -51,6 +53,7 @@ class ManifestWriter:
     stages: tuple[AnyStage, ...]
     knees: int | None = None
     until: str = "report"
+    require_lock: Callable[[], None] = lambda: None
     outcomes: list[Outcome] = field(default_factory=list)
     times: list[StageTime] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -81,6 +84,7 @@ class ManifestWriter:
 
     def write(self, state: RunState, exit_code: int | None) -> None:
         """Write `run.json` as of now."""
+        self.require_lock()
         manifest, fresh = self._manifest(state, exit_code), self.outcomes[len(self.lines) :]
         sample = replace(manifest, outcomes=tuple(_representative_outcomes(fresh)))
         validate("run", json.loads(serial.to_json(sample)), self.layout.run_json.name)

@@ -76,11 +76,11 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
         cohort = pseudonymise(cohort, read_key(request.pseudonym_key))
     layout = RunLayout(root=out)
     identity = hash_diagnoses(cohort)
-    with locked(layout.root):
+    with locked(layout.root) as held:
         refuse_other_run(layout, config, identity, overwrite=request.overwrite)
         manifest = ManifestWriter(
             layout=layout, config=config, cohort=identity, stages=request.stages, knees=len(cohort.knees),
-            until=request.until,
+            until=request.until, require_lock=held.require,
         )  # fmt: skip
         executor = make_executor(config.cluster)
         code = _run_stages(stages, cohort, manifest, executor, verify=request.verify)

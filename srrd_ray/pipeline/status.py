@@ -162,7 +162,8 @@ def read_status(layout: RunLayout) -> RunStatus:
         `not-a-run` where there is neither a manifest, nor a lock, nor a finished work item; `run-version` for
         a manifest of another version.
     """
-    owner, files = owner_of(layout.root), read_files(layout)
+    files = read_files(layout)
+    owner = owner_of(layout.root, watch=files.manifest.state == "running")
     if owner is None and not files.changed_ns and not layout.state.is_dir():
         raise ConfigError(
             "not-a-run", "no run.json, no lock and no finished work is there", where=layout.root.name,

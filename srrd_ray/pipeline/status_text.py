@@ -23,10 +23,11 @@ def _head(status: RunStatus) -> Iterator[str]:
     yield f"run:    {status.run}"
     yield f"state:  {_state(status)}"
     if status.owner is not None:
-        stale = ", stale: the next run takes the lock over" if status.owner.stale else ""
+        stale = "; the next run takes the lock over" if status.owner.stale else ""
         since = f" since {status.owner.since}" if status.owner.since else ""
         owner = f"process {status.owner.pid} on {status.owner.host}{since}"
-        yield f"lock:   {owner}, heartbeat {status.owner.heartbeat_s:.0f} s ago{stale}"
+        evidence = f": {status.owner.evidence}{stale}" if status.owner.evidence else ""
+        yield f"lock:   {owner}{evidence}"
     knees = "number not known yet" if status.knees is None else str(status.knees)
     yield f"knees:  {knees}"
     if status.changed is not None:

@@ -31,7 +31,8 @@ THREADS = 8
 PART_BYTES = 32 * 2**20
 REMOVED_AT_ONCE = 1000
 ABSENT = ("404", "NoSuchKey", "NotFound")
-TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
+TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412")
+UNCONDITIONAL = ("NotImplemented", "501")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,22 +106,40 @@ def read(bucket: str, key: str, span: tuple[int, int] | None = None) -> bytes:
     raise AssertionError("unreachable")
 
 
-def write(bucket: str, key: str, data: bytes, *, new: bool = False) -> None:
-    """Put a small object; with `new` only where there is none.
+def read_stamped(bucket: str, key: str) -> tuple[bytes, str]:
+    """Return the bytes of a small object, and the stamp (ETag) of this version of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such object.
+    """
+    with _translate_errors(bucket):
+        found = client().get_object(Bucket=bucket, Key=key)
+        return found["Body"].read(), str(found["ETag"])
+
+
+def write(bucket: str, key: str, data: bytes, *, new: bool = False, match: str = "") -> None:
+    """Put a small object; with `new` only where there is none, with `match` only in place of that version.
+
+    A store that says that it knows no conditions is written to without.
 
     Raises
     ------
     FileExistsError
-        With `new`, where there is one: the store itself decides, so that of two writers one wins.
+        Where the condition does not hold: the store itself decides, so that of two writers one wins.
     """
     condition = {"IfNoneMatch": "*"} if new else {}
+    condition |= {"IfMatch": match} if match else {}
     with _translate_errors(bucket):
         try:
             client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
         except Exception as error:
-            if new and _error_code(error) in TAKEN:
+            if condition and _error_code(error) in TAKEN:
                 raise FileExistsError(key) from error
-            raise
+            if not condition or _error_code(error) not in UNCONDITIONAL:
+                raise
+            client().put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def upload(bucket: str, pairs: Sequence[tuple[Path, str]]) -> None:

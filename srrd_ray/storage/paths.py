@@ -350,26 +350,6 @@ def upload(local: Path, path: ObjectPath) -> None:
     objects.upload(path.bucket, [pair for pair in pairs if pair[1] in roots])
 
 
-def create_text(path: Path, text: str) -> None:
-    """Write a small file that must not exist yet; of two writers one wins.
-
-    Raises
-    ------
-    FileExistsError
-        Where it exists.
-    """
-    if isinstance(path, ObjectPath):
-        objects.write(path.bucket, path.key, text.encode(), new=True)
-        return
-    with path.open("x", encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-        except OSError:
-            path.unlink()
-            raise
-
-
 def append_text(path: Path, text: str) -> None:
     """Append to a small file that has one writer; an object is written anew."""
     if isinstance(path, ObjectPath):
@@ -379,16 +359,6 @@ def append_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
-
-
-def touch(path: Path) -> None:
-    """Set the modification time of a small file, where it exists, to now."""
-    if not path.exists():
-        return
-    if isinstance(path, ObjectPath):
-        objects.write(path.bucket, path.key, path.read_bytes())
-    else:
-        os.utime(path)
 
 
 def remove_tree(path: Path) -> None:

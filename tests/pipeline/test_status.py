@@ -7,14 +7,18 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from srrd_ray.cli import main
 from srrd_ray.core.records import Fault, Knee, Outcome, StageTime
-from srrd_ray.execution.lock import STALE_S, locked
+from srrd_ray.execution import lock
+from srrd_ray.execution.holder import Holder
+from srrd_ray.execution.lock import locked
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.pipeline.status import RunStatus, StageStatus, read_status
 from srrd_ray.pipeline.status_text import text_of
@@ -59,10 +63,8 @@ def sidecars(root: Path, stage: str, number: int, age_s: float = 0.0) -> None:
             os.utime(path, (time.time() - age_s,) * 2)
 
 
-def leave_lock(root: Path, age_s: float, host: str = "elsewhere") -> None:
-    path = root / ".lock"
-    path.write_text(json.dumps({"host": host, "pid": 2**22 + 1, "since": "2026-01-02T03:04:05+00:00"}))
-    os.utime(path, (time.time() - age_s,) * 2)
+def leave_lock(root: Path, left: Holder) -> None:
+    (root / ".lock").write_text(replace(left, pid=2**22 + 1, since="2026-01-02T03:04:05+00:00").text())
 
 
 def status_of(root: Path) -> RunStatus:
@@ -171,25 +173,56 @@ def test_stages_that_were_not_asked_for_are_not_left(tmp_path: Path) -> None:
     assert {one.state for one in found.stages[3:]} == {"not asked"}
 
 
-@pytest.mark.parametrize(("age", "host"), [(STALE_S + 60, "elsewhere"), (1.0, socket.gethostname())])
-def test_a_run_whose_job_died_is_interrupted_and_its_lock_is_called_stale(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], age: float, host: str
+@pytest.fixture
+def watched_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "SILENT_S", 0.4)
+    monkeypatch.setattr(lock, "POLL_S", 0.02)
+
+
+@pytest.mark.usefixtures("watched_shortly")
+@pytest.mark.parametrize(
+    ("left", "evidence"), [(Holder(host="elsewhere"), "no heartbeat"), (Holder.here(), "its process is gone")]
+)
+def test_a_run_whose_job_died_is_interrupted_and_its_lock_is_called_dead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left: Holder, evidence: str
 ) -> None:
     manifest(tmp_path, 1)
-    leave_lock(tmp_path, age, host)
+    leave_lock(tmp_path, left)
     assert code_of("status", str(tmp_path)) == 3
     out = capsys.readouterr().out
     assert "state:  interrupted" in out
     assert "Run the same command again" in out
-    assert f"on {host} since 2026-01-02T03:04:05+00:00" in out
-    assert "stale" in out
+    assert (
+        f"on {left.host} since 2026-01-02T03:04:05+00:00: {evidence}; the next run takes the lock over" in out
+    )
     assert status_of(tmp_path).stages[1].state == "interrupted"
 
 
-def test_a_lock_of_another_host_with_a_young_heartbeat_is_a_run_that_goes_on(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("watched_shortly")
+@pytest.mark.parametrize("behind_s", [0, 600, -600])
+def test_a_lock_of_another_host_that_moves_is_a_run_that_goes_on(tmp_path: Path, behind_s: float) -> None:
     manifest(tmp_path, 1)
-    leave_lock(tmp_path, 30)
-    assert code_of("status", str(tmp_path)) == 0
+    leave_lock(tmp_path, Holder(host="elsewhere"))
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(0.05):
+            os.utime(tmp_path / ".lock", (time.time() - behind_s,) * 2)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    found = status_of(tmp_path)
+    stop.set()
+    thread.join()
+    assert (found.phase, found.command_code) == ("running", 0)
+
+
+def test_nobody_waits_for_the_lock_of_a_run_that_has_ended(tmp_path: Path) -> None:
+    manifest(tmp_path, len(STAGE_NAMES)).write("finished", 0)
+    leave_lock(tmp_path, Holder(host="elsewhere"))
+    started = time.monotonic()
+    assert status_of(tmp_path).phase == "finished"
+    assert time.monotonic() - started < lock.SILENT_S / 2
 
 
 @pytest.mark.parametrize(
@@ -319,7 +352,7 @@ def test_a_run_in_an_object_store_is_told_as_one_on_a_disk_with_few_requests(
     for n in range(50):  # what a run also holds, and what is not looked at
         write_text(tmp_path / "volumes" / f"knee-{n}" / "zarr.json", "{}")
     sidecars(tmp_path, "register", 4)
-    leave_lock(tmp_path, 1)
+    leave_lock(tmp_path, Holder.here())
     copy_up(tmp_path, bucket / "run")
     before = len(s3.requests)
     found = status_of(bucket / "run")

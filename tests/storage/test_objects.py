@@ -13,7 +13,6 @@ import pytest
 
 from srrd_ray.cli import main
 from srrd_ray.core.errors import ConfigError, StoreError
-from srrd_ray.execution.lock import locked
 from srrd_ray.storage import objects
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.paths import parse_path
@@ -108,24 +107,18 @@ def test_without_the_extra_the_way_to_install_it_is_told(elsewhere: pytest.Monke
         parse_path(Path("s3://bucket/a")).is_file()
 
 
-def test_a_second_job_on_one_place_is_refused_and_a_dead_one_is_taken_over(
-    bucket: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with locked(bucket / "run"):
-        with pytest.raises(StoreError, match="output-locked"), locked(bucket / "run"):
-            pass
-        assert (bucket / "run" / ".lock").exists()
-    assert not (bucket / "run" / ".lock").exists()
-    write_text(bucket / "run" / ".lock", '{"host": "elsewhere", "pid": 1}')
-    with pytest.raises(StoreError, match="on elsewhere"), locked(bucket / "run"):
-        pass
-    monkeypatch.setattr("srrd_ray.execution.lock.STALE_S", -5.0)
-    with locked(bucket / "run"):
-        pass
-
-
 def test_of_two_writers_of_a_new_object_one_wins(bucket: Path) -> None:
     objects.write(bucket.parts[1], "lock", b"one", new=True)
     with pytest.raises(FileExistsError):
         objects.write(bucket.parts[1], "lock", b"two", new=True)
     assert (bucket / "lock").read_bytes() == b"one"
+
+
+def test_an_object_is_replaced_only_where_it_is_the_one_that_was_seen(bucket: Path) -> None:
+    name = bucket.parts[1]
+    objects.write(name, "lock", b"one", new=True)
+    _, stamp = objects.read_stamped(name, "lock")
+    objects.write(name, "lock", b"two", match=stamp)
+    with pytest.raises(FileExistsError):
+        objects.write(name, "lock", b"three", match=stamp)
+    assert objects.read_stamped(name, "lock")[0] == b"two"
