@@ -23,6 +23,7 @@ from srrd_ray.imaging.dicom import pixels as dicom_pixels
 from srrd_ray.imaging.dicom import seg as dicom_seg
 from srrd_ray.imaging.dicom import series as dicom_series
 from srrd_ray.imaging.dicom.pixels import compact
+from srrd_ray.imaging.places import require_there
 from srrd_ray.imaging.source import (
     AIR_HU,
     DEFAULT_RULES,
@@ -31,6 +32,7 @@ from srrd_ray.imaging.source import (
     ReadRules,
     SourceHeader,
     SourceImage,
+    check_extent,
     check_grid,
 )
 from srrd_ray.storage.paths import local_copy
@@ -49,8 +51,7 @@ def image_format(path: Path) -> Format:
         `image-missing`, `format-unsafe` (pickled objects), `format-archive` or `format-unknown`.
     """
     name = path.name.lower()
-    if not path.exists():
-        raise InputError("image-missing", "no such image", where=path.name)
+    require_there(path)
     if path.is_dir():
         return "ome-zarr" if foreign_zarr.is_group(path) else "dicom"
     if name.endswith(_UNSAFE):
@@ -109,6 +110,7 @@ def _read_header(path: Path, modality: Modality | None, side: Side | None, rules
     geometry, notes = _plain_geometry(path, kind, modality, rules)
     if modality is not None:
         check_grid(geometry.shape, geometry, path.name)
+        notes += check_extent(geometry, path.name, rules)
     geometry, shear = _unshear(path, geometry, rules)
     return SourceHeader(format=kind, geometry=geometry, notes=notes + shear)
 
@@ -161,10 +163,10 @@ def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> Sour
 
 def _read_dicom(path: Path, stack: dicom_series.Stack) -> SourceImage:
     volume, notes = dicom_pixels.read_voxels(stack)
-    _check_content(path, volume.array, stack.modality)
+    _check_content(path, volume.array, "ct" if stack.unit == "HU" else None)
     return SourceImage(
         volume=volume,
-        unit="HU" if stack.modality == "ct" else "au",
+        unit=stack.unit,
         notes=stack.notes + notes,
         technique=stack.slices[0].technique,
     )

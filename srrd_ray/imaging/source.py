@@ -125,7 +125,7 @@ def check_memory(shape: tuple[int, ...], bytes_per_voxel: int, rules: ReadRules,
 
 
 def check_grid(shape: Shape, geometry: Geometry, where: str) -> None:
-    """Refuse too few slices (`image-too-thin`), spacings beyond 10 mm and fields of view that no knee has."""
+    """Refuse too few slices (`image-too-thin`) and spacings beyond 10 mm."""
     if min(shape) < MIN_SLICES:
         raise InputError(
             "image-too-thin",
@@ -137,16 +137,24 @@ def check_grid(shape: Shape, geometry: Geometry, where: str) -> None:
         )
     if max(geometry.spacing_mm) > MAX_SPACING_MM:
         raise spacing_error(where, geometry.spacing_mm)
-    extent = [n * step for n, step in zip(shape, geometry.spacing_mm, strict=True)]
-    if max(extent) < LEAST_EXTENT_MM or max(extent) > MOST_EXTENT_MM:
-        raise InputError(
-            "not-a-knee",
-            "the field of view is not that of a knee",
-            where=where,
-            got=" × ".join(f"{side:.4g}" for side in extent) + " mm (z, y, x)",
-            expected=f"the longest side between {LEAST_EXTENT_MM:g} and {MOST_EXTENT_MM:g} mm",
-            todo="Check the unit of the spacing.",
-        )
+
+
+def check_extent(geometry: Geometry, where: str, rules: ReadRules) -> tuple[Note, ...]:
+    """Refuse (`not-a-knee`), or flag where the rules say so, a field of view that no knee has."""
+    extent = [n * step for n, step in zip(geometry.shape, geometry.spacing_mm, strict=True)]
+    if LEAST_EXTENT_MM <= max(extent) <= MOST_EXTENT_MM:
+        return ()
+    wrong = InputError(
+        "not-a-knee",
+        "the field of view is not that of a knee",
+        where=where,
+        got=" × ".join(f"{side:.4g}" for side in extent) + " mm (z, y, x)",
+        expected=f"the longest side between {LEAST_EXTENT_MM:g} and {MOST_EXTENT_MM:g} mm",
+        todo="Check the unit of the spacing.",
+    )
+    if rules.not_a_knee == "refuse":
+        raise wrong
+    return (Note(severity="FLAG", code="knee-doubtful", message=f"{wrong.what}: {wrong.got}"),)
 
 
 def spacing_error(where: str, got: object) -> InputError:

@@ -97,6 +97,11 @@ def _slice(geometry: Geometry, pixels: NDArray[np.integer], k: int, kind: UID, u
     return dataset
 
 
+def a_slice(pixels: NDArray[np.integer]) -> FileDataset:
+    """Return one CT slice that holds `pixels`."""
+    return _slice(grid(), pixels, 0, CT, "1")
+
+
 def _plant(dataset: Dataset) -> None:
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = NAME, MRN, BIRTH
     dataset.PatientAge, dataset.PatientSex = "093Y", "F"

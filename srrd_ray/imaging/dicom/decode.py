@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.dicom.files import Slice
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
+
+_BROKEN = (
+    ValueError, TypeError, RuntimeError, OSError, EOFError, AttributeError, KeyError, IndexError, OverflowError,
+    NotImplementedError, MemoryError, struct.error,
+)  # fmt: skip
 
 
 def read_stored_values(item: Slice) -> NDArray[np.integer]:
@@ -17,36 +25,50 @@ def read_stored_values(item: Slice) -> NDArray[np.integer]:
 
 
 def decode(item: Slice) -> NDArray[np.integer]:
-    """Return the stored integers of the whole file of a slice, all its frames.
+    """Return the stored integers of the whole file of a slice, all its frames, as pydicom decodes them.
 
-    Uncompressed pixels are read from where the header ended, without parsing the file a second time.
+    Little-endian uncompressed pixels are read from their offset, without parsing the file a second time; a
+    test over encodings, bit depths and signs holds that equal to pydicom.
 
     Raises
     ------
     InputError
-        `dicom-pixels` where they cannot be decoded.
+        `dicom-pixels` where they cannot be decoded, or are outside what the header says can be stored.
     """
     try:
-        if item.stored.offset is None:
-            with unvalidated():
-                return np.asarray(pydicom.dcmread(item.path).pixel_array)
-        return _mask_used_bits(item, _read_native(item))
-    except (
-        ValueError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
-        raise InputError(
-            "dicom-pixels",
-            "the pixels of a slice cannot be decoded",
-            where=item.name,
-            got=type(error).__name__,
-            todo="Copy the series again from its source; for compressed files install srrd-ray[dicom].",
-        ) from error
+        if item.stored.offset is not None:
+            return _cut_to_bits(item, _read_native(item))
+        with unvalidated():
+            return _check_range(item, _decode_by_pydicom(item))
+    except _BROKEN as error:
+        raise _pixels_error(item, type(error).__name__) from error
+
+
+def _pixels_error(item: Slice, got: str) -> InputError:
+    return InputError(
+        "dicom-pixels",
+        "the pixels of a slice cannot be decoded",
+        where=item.name,
+        got=got,
+        todo="Copy the series again from its source; for compressed files install srrd-ray[dicom].",
+    )
+
+
+def _decode_by_pydicom(item: Slice) -> NDArray[np.integer]:
+    dataset = pydicom.dcmread(item.path, force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = plain if little else ExplicitVRBigEndian
+    return np.asarray(dataset.pixel_array)
+
+
+def _check_range(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Refuse values that BitsStored cannot hold: the header and the compressed data contradict each other."""
+    low, high = item.stored.limits
+    if values.dtype.kind not in "iu" or values.min() < low or values.max() > high:
+        raise _pixels_error(item, f"{values.dtype} outside {low} to {high}")
+    return values
 
 
 def select_frame(item: Slice, stored: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -55,21 +77,12 @@ def select_frame(item: Slice, stored: NDArray[np.integer]) -> NDArray[np.integer
 
 
 def _read_native(item: Slice) -> NDArray[np.integer]:
-    rows, columns = item.shape or (0, 0)
-    count = rows * columns if item.frame is None else -1
-    values = np.fromfile(item.path, dtype=item.stored.dtype, offset=item.stored.offset or 0, count=count)
-    if item.frame is None:
-        return values.reshape(rows, columns)
-    frames = len(values) // (rows * columns)
-    return values[: frames * rows * columns].reshape(frames, rows, columns)
+    stored, frames = item.stored, () if item.frame is None else (-1,)
+    values = np.fromfile(item.path, dtype=stored.dtype, offset=stored.offset or 0, count=stored.count)
+    return values.reshape(*frames, *(item.shape or (0, 0)))
 
 
-def _mask_used_bits(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the values of BitsStored bits below HighBit: what lies above (old overlays) is not image."""
-    bits, shift = item.stored.bits, item.stored.shift
-    if bits >= 8 * values.dtype.itemsize:
-        return values
-    used = (values.astype(np.int32) >> shift) & ((1 << bits) - 1)
-    if values.dtype.kind == "i":
-        used = used - ((used >> (bits - 1)) << bits)
-    return np.asarray(used, dtype=np.int32)
+def _cut_to_bits(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the values of the lowest BitsStored bits, with their sign: what lies above (old overlays) is no image."""
+    unused = 8 * values.dtype.itemsize - item.stored.bits
+    return (values << unused) >> unused if unused else values

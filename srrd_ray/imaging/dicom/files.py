@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
+from srrd_ray.imaging.dicom.stored import Stored, check_inflated, describe_pixels, truncated_error
+from srrd_ray.imaging.places import list_files, require_there, unreadable_error
 from srrd_ray.imaging.source import safe_name
 
 CT = UID("1.2.840.10008.5.1.4.1.1.2")
@@ -55,7 +57,8 @@ _WANTED = (
     "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "NumberOfFrames",
     "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "EffectiveEchoTime",
+    "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "ModalityLUTSequence", "EffectiveEchoTime",
     "StackID", "ImageType",
     "BurnedInAnnotation", "Laterality", "ImageLaterality", "FrameLaterality", "BodyPartExamined",
     "SeriesDescription",
@@ -76,23 +79,13 @@ _MAKERS = (
 )
 
 
+SUFFIXES = (".dcm", ".ima", ".dicom")
+_HEAD = 1024
+_BROKEN = (
+    ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, NotImplementedError, MemoryError,
+    RecursionError, struct.error,
+)  # fmt: skip
 Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """How the pixels of a file are stored. `offset` is where uncompressed ones begin, else none."""
-
-    offset: int | None
-    dtype: str
-    bits: int
-    shift: int
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """The smallest and largest value that can be stored."""
-        signed = self.dtype[1] == "i"
-        return (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if signed else (0, (1 << self.bits) - 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +105,8 @@ class Slice:
     spacing: tuple[float, ...] | None
     slope: float | None
     intercept: float | None
+    rescale_type: str
+    table: bool
     echo: str
     kinds: tuple[str, ...]
     inverted: bool
@@ -132,47 +127,53 @@ class Listing:
     files: int
 
 
-def read_folder(folder: Path, root: Path | None = None) -> Listing:
+def read_folder(folder: Path, root: Path | None = None, *, max_gib: float = 8.0) -> Listing:
     """Return every CT and MR slice below `folder` (or of one file), from headers alone.
 
-    Links are followed where they stay inside `root`, the folder itself where none is given.
+    Links are followed where they stay inside `root`, the folder itself where none is given. A deflated file
+    is refused where it inflates to more than `max_gib`.
 
     Raises
     ------
     InputError
-        `path-outside` for a link that leads elsewhere, `dicom-truncated` for an empty or short ``.dcm`` file,
-        `dicom-codec` for a compression nobody here can decode.
+        `path-outside` for a link that leads elsewhere, `link-broken` and `path-unreadable` for what cannot be
+        opened, `dicom-truncated` for an empty or short file, `dicom-codec` for a compression nobody here can decode.
     """
-    files = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    require_there(folder)
+    files = [folder] if folder.is_file() else list_files(folder)
     _check_links(folder, files, (root or folder).resolve())
     ignored: Counter[str] = Counter()
     slices: list[Slice] = []
     known: Known = {}
     with unvalidated():
         for path in files:
-            found, reason = _read(path, safe_name(path, files), known)
+            found, reason = _read(path, safe_name(path, files), known, int(max_gib * 2**30))
             slices += found
             ignored.update([reason] if reason else [])
     return Listing(slices=tuple(slices), ignored=dict(sorted(ignored.items())), files=len(files))
 
 
-def _read(path: Path, name: str, known: Known) -> tuple[list[Slice], str]:
+def _read(path: Path, name: str, known: Known, limit: int) -> tuple[list[Slice], str]:
     """Return the slices of one file, or why it is set aside; parser errors are refused without values."""
     try:
-        dataset, stored, reason = _open(path, name)
+        dataset, stored, reason = _open(path, name, limit)
         if dataset is None or stored is None:
             return [], reason
         return list(_slices(path, name, dataset, stored, known)), ""
     except InputError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, NotImplementedError) as error:
-        raise InputError(
-            "dicom-header",
-            "a DICOM header cannot be understood",
-            where=name,
-            got=type(error).__name__,
-            todo="Export the series again from its source.",
-        ) from None
+    except _BROKEN as error:
+        raise _header_error(name, type(error).__name__) from None
+
+
+def _header_error(name: str, got: str) -> InputError:
+    return InputError(
+        "dicom-header",
+        "a DICOM header cannot be understood",
+        where=name,
+        got=got,
+        todo="Export the series again from its source.",
+    )
 
 
 def _check_links(folder: Path, files: list[Path], root: Path) -> None:
@@ -187,83 +188,67 @@ def _check_links(folder: Path, files: list[Path], root: Path) -> None:
         )
 
 
-def _open(path: Path, name: str) -> tuple[FileDataset | None, Stored | None, str]:
+def _open(path: Path, name: str, limit: int) -> tuple[FileDataset | None, Stored | None, str]:
     """Return the header of an image file, or why the file is set aside."""
     size = path.stat().st_size
-    if size == 0 and path.suffix.lower() in {".dcm", ".ima"}:
-        raise _truncated_error(name, "0 bytes", "a DICOM file")
+    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    if size == 0 and named:
+        raise truncated_error(name, "0 bytes", "a DICOM file")
     try:
         with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED)
-            start = file.tell()
-    except InvalidDicomError:
-        return None, None, "not DICOM"
-    except (EOFError, OSError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise _truncated_error(name, f"{size} bytes", "a whole header") from error
+            dataset = _parse(file, name, limit)
+            if dataset is None:
+                return None, None, "not DICOM"
+            return _image(dataset, name, file, size)
+    except PermissionError as error:
+        raise unreadable_error(name, "1 file") from error
+    except (EOFError, OSError) as error:
+        raise truncated_error(name, f"{size} bytes", "a whole header") from error
+
+
+def _parse(file: BinaryIO, name: str, limit: int) -> FileDataset | None:
+    """Return the header of a file that is DICOM, also without the preamble; its end is where `file` stands."""
+    head = file.read(_HEAD)
+    check_inflated(head, file, name, limit)
+    file.seek(0)
+    bare = head[128:132] != b"DICM"
+    if bare and head[:2] not in {b"\x02\0", b"\x08\0"}:
+        return None
+    try:
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED, force=bare)
+    except (InvalidDicomError, *_BROKEN) as error:
+        if bare:
+            return None
+        raise truncated_error(name, f"{file.seek(0, 2)} bytes", "a whole header") from error
+
+
+def _image(
+    dataset: FileDataset, name: str, file: BinaryIO, size: int
+) -> tuple[FileDataset | None, Stored | None, str]:
     if _kind(dataset) not in IMAGES:
         return None, None, "DICOMDIR" if "DirectoryRecordSequence" in dataset else "not a CT or MR image"
-    if dataset.get("SamplesPerPixel", 1) != 1:
+    if dataset.get("SamplesPerPixel", 1) != 1 or dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         return None, None, "colour image"
-    return dataset, _stored(dataset, name, start, size), ""
+    start = file.tell()
+    return dataset, describe_pixels(dataset, name, file, start, size), ""
 
 
 def _kind(dataset: FileDataset) -> UID:
     return UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
 
 
-def _stored(dataset: FileDataset, name: str, start: int, size: int) -> Stored:
-    """Return how the pixels are stored; `start` is where the header ended.
-
-    Refuses pixel data shorter than rows × columns, or in a compression that cannot be decoded here.
-    """
-    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")))
-    allocated = int(dataset.get("BitsAllocated", 16))
-    bits = min(int(dataset.get("BitsStored", allocated)), allocated)
-    order = "<" if syntax.is_little_endian else ">"
-    dtype = f"{order}{'i' if dataset.get('PixelRepresentation') == 1 else 'u'}{max(1, allocated // 8)}"
-    shift = int(dataset.get("HighBit", bits - 1)) - bits + 1
-    if syntax.is_compressed and not syntax.is_deflated and not _is_decodable(syntax):
-        raise InputError(
-            "dicom-codec",
-            "compressed pixels without a decoder",
-            where=name,
-            got=syntax.name,
-            todo=f"{syntax.name}: install srrd-ray[dicom], or export the series uncompressed.",
-        )
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")
-    if syntax.is_compressed or not rows or not columns or allocated not in (8, 16, 32):
-        return Stored(offset=None, dtype=dtype, bits=bits, shift=0)
-    offset = start + (8 if syntax.is_implicit_VR else 12)
-    need = rows * columns * (allocated // 8) * int(dataset.get("NumberOfFrames") or 1)
-    if size - offset < need:
-        raise _truncated_error(name, f"{max(0, size - offset)} bytes of pixels", f"{need} bytes")
-    return Stored(offset=offset, dtype=dtype, bits=bits, shift=shift)
-
-
-def _is_decodable(syntax: UID) -> bool:
-    try:
-        return bool(get_decoder(syntax).is_available)
-    except NotImplementedError:  # pydicom has no decoder, e.g. for video
-        return False
-
-
-def _truncated_error(name: str, got: str, expected: str) -> InputError:
-    return InputError(
-        "dicom-truncated",
-        "a DICOM file is cut short",
-        where=name,
-        got=got,
-        expected=expected,
-        todo="Copy the series again from its source.",
-    )
-
-
 def _slices(path: Path, name: str, dataset: FileDataset, stored: Stored, known: Known) -> Iterator[Slice]:
+    frames = int(dataset.get("NumberOfFrames") or 1)
     if _kind(dataset) not in MULTIFRAME:
+        if frames != 1:
+            raise _header_error(name, f"{frames} frames in an image that holds one, without a place for each")
         yield _slice(_Origin(path=path, name=name, frame=None, stored=stored), (dataset,), dataset, known)
         return
     shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]))
-    for frame, of_frame in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or []):
+    places = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if len(places) != frames:
+        raise _header_error(name, f"{frames} frames, places of {len(places)}")
+    for frame, of_frame in enumerate(places):
         groups = [item[0] for source in (of_frame, shared) for item in _group_items(source)]
         origin = _Origin(path=path, name=f"{name} frame {frame + 1}", frame=frame, stored=stored)
         yield _slice(origin, (*groups, dataset), dataset, known)
@@ -317,6 +302,8 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         spacing=_floats(get("PixelSpacing"), 2),
         slope=_float(get("RescaleSlope")),
         intercept=_float(get("RescaleIntercept")),
+        rescale_type=re.sub(r"[^A-Z_]", "", str(get("RescaleType") or "").upper())[:16],
+        table="ModalityLUTSequence" in dataset,
         echo=echo,
         kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
         inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
@@ -361,8 +348,16 @@ def _padding(dataset: FileDataset) -> tuple[int, int] | None:
     if not isinstance(value, int):
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
-    other = limit if isinstance(limit, int) else value
-    return min(value, other), max(value, other)
+    ends = [_as_stored(dataset, v) for v in (value, limit if isinstance(limit, int) else value)]
+    return min(ends), max(ends)
+
+
+def _as_stored(dataset: FileDataset, value: int) -> int:
+    """Return a padding value with the sign of the pixels: many writers give -2000 as unsigned 63536."""
+    bits = int(dataset.get("BitsAllocated", 16))
+    if dataset.get("PixelRepresentation") == 1:
+        return value - (1 << bits) if value >= 1 << (bits - 1) else value
+    return value + (1 << bits) if value < 0 else value
 
 
 def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import interpolate
 
 from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.records import Unit
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom.decode import decode, select_frame
 from srrd_ray.imaging.dicom.files import Slice
@@ -35,7 +36,9 @@ def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tu
         frames = list(group)
         stored = decode(frames[0])
         for item in frames:
-            values[order[id(item)]], count = _physical(item, select_frame(item, stored), whole=whole)
+            values[order[id(item)]], count = _physical(
+                stack.unit, item, select_frame(item, stored), whole=whole
+            )
             padded += count
     notes = _notes(stack, padded)
     return _resample(stack, values), notes
@@ -50,16 +53,16 @@ def _is_whole(item: Slice) -> bool:
     return min(ends) >= -(2**15) and max(ends) < 2**15
 
 
-def _physical(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple[Pixels, int]:
+def _physical(unit: Unit, item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple[Pixels, int]:
     """Return HU or signal, and how many voxels were padding."""
     values = _rescale(item, stored, whole=whole)
-    fill = AIR_HU if item.modality == "ct" else 0
+    fill = AIR_HU if unit == "HU" else 0
     padded = 0
     if item.padding is not None:
         pad = (stored >= item.padding[0]) & (stored <= item.padding[1])
         padded = int(pad.sum())
         values[pad] = fill
-    if item.modality == "ct" and values.min() < _LOWEST_HU:
+    if unit == "HU" and values.min() < _LOWEST_HU:
         pad = values < _LOWEST_HU
         padded += int(pad.sum())
         values[pad] = fill
@@ -82,7 +85,7 @@ def _rescale(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels
 def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
     notes = []
     if padded:
-        fill = f"{AIR_HU} HU" if stack.modality == "ct" else "0"
+        fill = f"{AIR_HU} HU" if stack.unit == "HU" else "0"
         notes.append(
             Note(severity="FIX", code="dicom-padding", message=f"{padded} padding voxels set to {fill}")
         )
@@ -95,7 +98,7 @@ def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
 def _resample(stack: Stack, values: Pixels) -> Volume[np.int16] | Volume[np.float32]:
     if not stack.resample_from_mm and not stack.tilted and values.dtype == np.int16:
         return Volume(array=values.astype(np.int16, copy=False), geometry=stack.geometry)
-    fill = float(AIR_HU) if stack.modality == "ct" else 0.0
+    fill = float(AIR_HU) if stack.unit == "HU" else 0.0
     geometry = stack.geometry
     if stack.resample_from_mm:
         values, geometry = _resample_evenly(values, geometry, np.array(stack.resample_from_mm))

@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.places import list_files
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 ON_GRID = 0.02
@@ -49,7 +50,7 @@ def read_segmentation(path: Path, like: Geometry) -> Volume[np.bool_]:
 
 
 def _open(path: Path) -> FileDataset:
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = list_files(path) if path.is_dir() else [path]
     found = [dataset for file in files if (dataset := _segmentation(file)) is not None]
     if len(found) != 1:
         raise InputError(

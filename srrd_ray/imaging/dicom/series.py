@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import Modality, Side
+from srrd_ray.core.records import Modality, Side, Unit
 from srrd_ray.imaging.dicom.decode import read_stored_values
 from srrd_ray.imaging.dicom.files import Listing, Slice, read_folder
+from srrd_ray.imaging.dicom.header_checks import check_header, check_knee, rescaled_unit
 from srrd_ray.imaging.dicom.series_choice import choose_stack
 from srrd_ray.imaging.source import (
     MAX_SPACING_MM,
     MIN_SLICES,
     Note,
     ReadRules,
+    check_extent,
     check_grid,
     check_memory,
     spacing_error,
@@ -32,18 +34,6 @@ from srrd_ray.imaging.source import (
 
 JITTER = 0.01
 TILT_DEGREES = 0.1
-KNEE_PARTS = {
-    "",
-    "KNEE",
-    "LKNEE",
-    "RKNEE",
-    "KNEELEFT",
-    "KNEERIGHT",
-    "EXTREMITY",
-    "LEG",
-    "LOWEREXTREMITY",
-    "LOWERLIMB",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +45,7 @@ class Stack:
     slices: tuple[Slice, ...]
     geometry: Geometry
     modality: Modality
+    unit: Unit
     tilted: bool
     resample_from_mm: tuple[float, ...]
     notes: tuple[Note, ...]
@@ -69,26 +60,33 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
         `dicom-*`, `wrong-modality`, `not-a-knee`, `side-contradiction`,
         `spacing-invalid` or `image-too-large`.
     """
-    listing = read_folder(folder)
+    listing = read_folder(folder, max_gib=rules.max_gib)
     chosen, notes = choose_stack(folder, listing, modality)
     chosen, copies = _drop_copies(chosen)
-    _check_header(folder, chosen, side)
+    check_header(folder, chosen)
+    unit, units = rescaled_unit(folder, chosen, modality)
+    known = check_knee(folder, chosen, side, rules) if modality is not None else ()
     ordered, distances, more = _order(folder, chosen)
     check_memory((len(ordered), *_shape(ordered)), 4, rules, folder.name)
     geometry, tilt_mm = _geometry(ordered, distances)
     check_grid(geometry.shape, geometry, folder.name)
+    if modality is not None:
+        known += check_extent(geometry, folder.name, rules)
     resample_from_mm, spacing_notes = _check_spacing(folder, ordered, distances, rules)
     tilt_notes = _check_tilt(folder, tilt_mm, distances, rules)
     return Stack(
         slices=ordered,
         geometry=geometry,
         modality=ordered[0].modality,
+        unit=unit,
         tilted=bool(tilt_notes),
         resample_from_mm=resample_from_mm,
         notes=(
             *_note_ignored(listing),
             *notes,
             *copies,
+            *units,
+            *known,
             *more,
             *spacing_notes,
             *tilt_notes,
@@ -98,19 +96,25 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
 
 
 def _drop_copies(stack: list[Slice]) -> tuple[list[Slice], tuple[Note, ...]]:
-    """Drop second copies of one SOP instance."""
-    by_instance: dict[str, Slice] = {}
+    """Drop second copies of one SOP instance.
+
+    An instance is at one position: a UID that several positions share, or that is absent, identifies nothing.
+    """
+    by_instance: dict[tuple[str, object], Slice] = {}
     for item in stack:
-        if item.instance in by_instance and not _same_pixels(by_instance[item.instance], item):
-            raise _two_images_error(by_instance[item.instance], item, "two files of one SOP instance differ")
-        by_instance.setdefault(item.instance, item)
+        key = (item.instance, item.position)
+        if key in by_instance and not _same_pixels(by_instance[key], item):
+            raise _two_images_error(by_instance[key], item, "two files of one SOP instance differ")
+        by_instance.setdefault(key, item)
+    notes = []
+    if len({instance for instance, _ in by_instance}) < len(by_instance):
+        text = "SOPInstanceUID is absent or shared by several slices: they are told apart by their positions"
+        notes.append(Note(severity="FLAG", code="dicom-uid", message=text))
     dropped = len(stack) - len(by_instance)
-    if not dropped:
-        return stack, ()
-    note = Note(
-        severity="FIX", code="dicom-copy", message=f"{dropped} second copies of the same instance left out"
-    )
-    return list(by_instance.values()), (note,)
+    if dropped:
+        text = f"{dropped} second copies of the same instance left out"
+        notes.append(Note(severity="FIX", code="dicom-copy", message=text))
+    return list(by_instance.values()), tuple(notes)
 
 
 def _same_pixels(a: Slice, b: Slice) -> bool:
@@ -128,90 +132,6 @@ def _two_images_error(a: Slice, b: Slice, what: str) -> InputError:
         expected="one image a position",
         todo="Remove the one that does not belong to the series.",
     )
-
-
-def _check_header(folder: Path, stack: list[Slice], side: Side | None) -> None:
-    for tag, name in (
-        ("ImagePositionPatient", "position"),
-        ("ImageOrientationPatient", "orientation"),
-        ("PixelSpacing", "spacing"),
-        ("Rows and Columns", "shape"),
-    ):
-        missing = [item for item in stack if getattr(item, name) is None]
-        if missing:
-            raise InputError(
-                "dicom-tag-missing",
-                f"{tag} is missing or broken",
-                where=f"{folder.name}, {missing[0].name}",
-                got=f"{len(missing)} of {len(stack)} slices without it",
-                todo="Export the series again with its geometry; it cannot be guessed.",
-            )
-    _check_same(folder, stack)
-    _check_rescale(folder, stack)
-    _check_knee(folder, stack, side)
-
-
-def _check_same(folder: Path, stack: list[Slice]) -> None:
-    """Refuse slices of another matrix, spacing or frame of reference."""
-    spacing = stack[0].spacing or ()
-    if not all(np.isfinite(v) and 0 < v <= MAX_SPACING_MM for v in spacing):
-        raise spacing_error(folder.name, list(spacing))
-    common = max(
-        {(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack)
-    )
-    odd = [s for s in stack if (s.shape, s.spacing) != common]
-    if odd:
-        raise InputError(
-            "dicom-mixed-slices",
-            "slices with another matrix or pixel spacing",
-            where=folder.name,
-            got=", ".join(f"{s.name}: {s.shape} at {s.spacing} mm" for s in odd[:4]),
-            expected=f"{common[0]} at {common[1]} mm",
-            todo="Remove what does not belong to the series.",
-        )
-    frames = {s.reference for s in stack}
-    if len(frames) > 1:
-        raise InputError(
-            "dicom-frames-of-reference",
-            "slices of several frames of reference",
-            where=folder.name,
-            got=f"{len(frames)} frames of reference",
-            expected="one",
-            todo="The patient was moved in between: give one acquisition.",
-        )
-
-
-def _check_rescale(folder: Path, stack: list[Slice]) -> None:
-    bare = [s for s in stack if s.slope is None or s.intercept is None or s.slope == 0]
-    if stack[0].modality == "ct" and bare:
-        raise InputError(
-            "dicom-no-rescale",
-            "RescaleSlope or RescaleIntercept is missing, so Hounsfield units are unknown",
-            where=f"{folder.name}, {bare[0].name}",
-            got=f"{len(bare)} of {len(stack)} slices without it",
-        )
-
-
-def _check_knee(folder: Path, stack: list[Slice], side: Side | None) -> None:
-    parts = {s.body_part for s in stack} - KNEE_PARTS
-    if parts:
-        raise InputError(
-            "not-a-knee",
-            "BodyPartExamined names no knee",
-            where=folder.name,
-            got=sorted(parts)[0] if len(parts) == 1 else f"{len(parts)} body parts",
-            expected="KNEE, LEG, EXTREMITY or nothing",
-        )
-    named = frozenset[str]().union(*(s.sides for s in stack))
-    if side is not None and named and named != {side}:
-        raise InputError(
-            "side-contradiction",
-            "the header names another side than knees.tsv",
-            where=folder.name,
-            got=" and ".join(sorted(named)),
-            expected=side,
-            todo="Find out which is right and correct knees.tsv or the folder.",
-        )
 
 
 def _order(
@@ -363,6 +283,10 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
                 message="BurnedInAnnotation is YES: pixels may show a name",
             )
         )
+    relabelled = sum(s.stored.relabelled for s in stack)
+    if relabelled:
+        text = f"{relabelled} slices whose meta header names no encoding or another one: read as the data have it"
+        notes.append(Note(severity="FIX", code="dicom-encoding", message=text))
     if len({(s.slope, s.intercept) for s in stack}) > 1:
         notes.append(
             Note(

@@ -1,0 +1,137 @@
+"""What the headers of a stack have to say before it is read: geometry, one grid, one frame of reference, its unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import Modality, Side, Unit
+from srrd_ray.imaging.dicom.files import Slice
+from srrd_ray.imaging.source import MAX_SPACING_MM, Note, ReadRules, spacing_error
+
+HOUNSFIELD = {"", "HU", "US"}
+"""RescaleType of a CT in Hounsfield units; US is unspecified."""
+KNEE_PARTS = {
+    "",
+    "KNEE",
+    "LKNEE",
+    "RKNEE",
+    "KNEELEFT",
+    "KNEERIGHT",
+    "EXTREMITY",
+    "LEG",
+    "LOWEREXTREMITY",
+    "LOWERLIMB",
+}
+
+
+def check_header(folder: Path, stack: list[Slice]) -> None:
+    """Refuse (`dicom-tag-missing`, `dicom-mixed-slices`, …) slices that make no volume."""
+    for tag, name in (
+        ("ImagePositionPatient", "position"),
+        ("ImageOrientationPatient", "orientation"),
+        ("PixelSpacing", "spacing"),
+        ("Rows and Columns", "shape"),
+    ):
+        missing = [item for item in stack if getattr(item, name) is None]
+        if missing:
+            raise InputError(
+                "dicom-tag-missing",
+                f"{tag} is missing or broken",
+                where=f"{folder.name}, {missing[0].name}",
+                got=f"{len(missing)} of {len(stack)} slices without it",
+                todo="Export the series again with its geometry; it cannot be guessed.",
+            )
+    _check_same(folder, stack)
+
+
+def _check_same(folder: Path, stack: list[Slice]) -> None:
+    """Refuse slices of another matrix, spacing or frame of reference."""
+    spacing = stack[0].spacing or ()
+    if not all(np.isfinite(v) and 0 < v <= MAX_SPACING_MM for v in spacing):
+        raise spacing_error(folder.name, list(spacing))
+    common = max(
+        {(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack)
+    )
+    odd = [s for s in stack if (s.shape, s.spacing) != common]
+    if odd:
+        raise InputError(
+            "dicom-mixed-slices",
+            "slices with another matrix or pixel spacing",
+            where=folder.name,
+            got=", ".join(f"{s.name}: {s.shape} at {s.spacing} mm" for s in odd[:4]),
+            expected=f"{common[0]} at {common[1]} mm",
+            todo="Remove what does not belong to the series.",
+        )
+    frames = {s.reference for s in stack if s.reference}
+    if len(frames) > 1:
+        raise InputError(
+            "dicom-frames-of-reference",
+            "slices of several frames of reference",
+            where=folder.name,
+            got=f"{len(frames)} frames of reference",
+            expected="one",
+            todo="The patient was moved in between: give one acquisition.",
+        )
+
+
+def rescaled_unit(
+    folder: Path, stack: list[Slice], modality: Modality | None
+) -> tuple[Unit, tuple[Note, ...]]:
+    """Return the unit of the rescaled values; refuse a CT of a cohort that is not in Hounsfield units."""
+    tables = [s for s in stack if s.table]
+    if tables:
+        raise InputError(
+            "dicom-lut", "values go through a table (Modality LUT), which is not applied",
+            where=f"{folder.name}, {tables[0].name}", got=f"{len(tables)} of {len(stack)} slices",
+            todo="Export the series with RescaleSlope and RescaleIntercept.",
+        )  # fmt: skip
+    if stack[0].modality == "mr":
+        return "au", ()
+    what, got = _not_hounsfield(stack)
+    if not what:
+        return "HU", ()
+    if modality == "ct":
+        raise InputError("dicom-no-rescale", what, where=folder.name, got=got, expected="Hounsfield units")
+    return "au", (Note(severity="FLAG", code="dicom-no-rescale", message=f"{what}: {got}"),)
+
+
+def _not_hounsfield(stack: list[Slice]) -> tuple[str, str]:
+    """Return why the values of a CT are no Hounsfield units, and what was found; empty where they are."""
+    bare = [s for s in stack if s.slope is None or s.intercept is None or s.slope == 0]
+    if bare:
+        what = "RescaleSlope or RescaleIntercept is missing, so Hounsfield units are unknown"
+        return what, f"{len(bare)} of {len(stack)} slices without it, the first of them {bare[0].name}"
+    others = sorted({s.rescale_type for s in stack} - HOUNSFIELD)
+    if others:
+        return "RescaleType names another unit than Hounsfield's", others[0]
+    return "", ""
+
+
+def check_knee(folder: Path, stack: list[Slice], side: Side | None, rules: ReadRules) -> tuple[Note, ...]:
+    """Refuse, or flag where the rules say so, another part of the body; refuse the other side."""
+    named = frozenset[str]().union(*(s.sides for s in stack))
+    if side is not None and named and named != {side}:
+        raise InputError(
+            "side-contradiction",
+            "the header names another side than knees.tsv",
+            where=folder.name,
+            got=" and ".join(sorted(named)),
+            expected=side,
+            todo="Find out which is right and correct knees.tsv or the folder.",
+        )
+    parts = {s.body_part for s in stack} - KNEE_PARTS
+    if not parts:
+        return ()
+    wrong = InputError(
+        "not-a-knee",
+        "BodyPartExamined names no knee",
+        where=folder.name,
+        got=sorted(parts)[0] if len(parts) == 1 else f"{len(parts)} body parts",
+        expected="KNEE, LEG, EXTREMITY or nothing",
+    )
+    if rules.not_a_knee == "refuse":
+        raise wrong
+    return (Note(severity="FLAG", code="knee-doubtful", message=f"{wrong.what}: {wrong.got}"),)

@@ -1,0 +1,110 @@
+"""What lies where an image should be: absent, a link that leads nowhere, or not to be read are three things."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.storage.paths import ObjectPath
+
+
+def require_there(path: Path) -> None:
+    """Refuse a path at which there is no file or folder that can be read.
+
+    Raises
+    ------
+    InputError
+        `image-missing` where there is nothing, `link-broken` for a link to nothing or to itself,
+        `path-unreadable` where the system does not let us look.
+    """
+    try:
+        path.stat()
+        if not _may_read(path):
+            raise unreadable_error(path.name, "1 path")
+        return
+    except FileNotFoundError:
+        broken = path.is_symlink()
+    except PermissionError as error:
+        raise unreadable_error(path.name, "1 path") from error
+    except OSError:  # a link to itself, a file that is taken for a folder, a name too long
+        broken = path.is_symlink()
+    if broken:
+        raise broken_link_error(path.name, "1 link")
+    raise InputError("image-missing", "no such image", where=path.name)
+
+
+def _may_read(path: Path) -> bool:
+    if isinstance(path, ObjectPath):
+        return True
+    mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return all files below `folder`, sorted; links to files are listed, links to folders only where they lead out.
+
+    A link to a folder inside `folder`, or to `folder` itself, adds nothing: what it leads to is listed in its place.
+
+    Raises
+    ------
+    InputError
+        `link-broken` or `path-unreadable`, with how many there are: what cannot be opened is not taken as absent.
+    """
+    broken: list[Path] = []
+    denied: list[Path] = []
+    files = sorted(_walk(folder, folder, broken, denied))
+    if denied:
+        raise unreadable_error(folder.name, f"{len(denied)} of its folders")
+    if broken:
+        raise broken_link_error(folder.name, f"{len(broken)} of {len(files) + len(broken)} entries")
+    return files
+
+
+def _walk(folder: Path, root: Path, broken: list[Path], denied: list[Path]) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except PermissionError:
+        denied.append(folder)
+        return
+    for entry in entries:
+        path = folder / entry.name
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(path, root, broken, denied)
+            elif entry.is_symlink() and not path.exists():
+                broken.append(path)
+            elif entry.is_file() or (entry.is_dir() and not _leads_inside(path, root)):
+                yield path
+        except PermissionError:
+            denied.append(path)
+        except OSError:  # a link to itself
+            broken.append(path)
+
+
+def _leads_inside(link: Path, root: Path) -> bool:
+    return link.resolve().is_relative_to(root.resolve())
+
+
+def broken_link_error(where: str, got: str) -> InputError:
+    """Return the refusal of links that lead to nothing, or round in a circle."""
+    return InputError(
+        "link-broken",
+        "a link leads to no file",
+        where=where,
+        got=got,
+        expected="files, or links to files that are there",
+        todo="Fetch what the links stand for (git annex get, dvc pull), or copy the files.",
+    )
+
+
+def unreadable_error(where: str, got: str) -> InputError:
+    """Return the refusal of a file or folder that may not be read."""
+    return InputError(
+        "path-unreadable",
+        "a file or folder may not be read",
+        where=where,
+        got=got,
+        todo="Give this user the right to read it.",
+    )

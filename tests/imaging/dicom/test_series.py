@@ -1,0 +1,124 @@
+"""A series is told by its positions; what is asked of a knee is not asked of any other bone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.source import ReadRules, SourceImage
+from tests.imaging import makers
+
+
+def notes(image: SourceImage) -> set[str]:
+    return {f"{note.severity} {note.code}" for note in image.notes}
+
+
+def put(**values: object) -> makers.Edit:
+    def edit(k: int, dataset: Dataset) -> None:
+        for tag, value in values.items():
+            setattr(dataset, tag, value)
+
+    return edit
+
+
+def drop(*tags: str) -> makers.Edit:
+    def edit(k: int, dataset: Dataset) -> None:
+        for tag in tags:
+            delattr(dataset, tag)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [drop("SOPInstanceUID"), put(SOPInstanceUID="1.2.3"), drop("SOPInstanceUID", "SeriesInstanceUID")],
+    ids=["none", "one", "no series either"],
+)
+def test_slices_without_an_identity_of_their_own_are_told_apart_by_position(
+    tmp_path: Path, edit: makers.Edit
+) -> None:
+    makers.series(tmp_path / "ct", edit=edit)
+    image = read_image(tmp_path / "ct", "ct")
+    makers.assert_in_place(image.volume)
+    assert notes(image) == {"FLAG dicom-uid"}
+
+
+def test_a_second_copy_of_a_slice_without_identity_is_still_dropped(tmp_path: Path) -> None:
+    files = makers.series(tmp_path / "ct", edit=put(SOPInstanceUID="1.2.3"))
+    (tmp_path / "ct" / "IM9.dcm").write_bytes(files[4].read_bytes())
+    assert notes(read_image(tmp_path / "ct", "ct")) == {"FLAG dicom-uid", "FIX dicom-copy"}
+
+
+def test_a_frame_of_reference_that_some_slices_lack_is_no_second_one(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        if k % 3 == 0:
+            del dataset.FrameOfReferenceUID
+
+    makers.series(tmp_path / "ct", edit=edit)
+    makers.assert_in_place(read_image(tmp_path / "ct", "ct").volume)
+
+
+@pytest.mark.parametrize("part", ["RADIUS", "LSPINE", "HEAD"])
+def test_any_part_of_the_body_can_be_measured(tmp_path: Path, part: str) -> None:
+    makers.series(tmp_path / "ct", edit=put(BodyPartExamined=part))
+    assert notes(read_image(tmp_path / "ct")) == set()
+    with pytest.raises(InputError, match="not-a-knee"):
+        read_image(tmp_path / "ct", "ct")
+    assert notes(read_image(tmp_path / "ct", "ct", rules=ReadRules(not_a_knee="flag"))) == {
+        "FLAG knee-doubtful"
+    }
+
+
+def test_a_sample_of_any_size_can_be_measured(tmp_path: Path) -> None:
+    grid = Geometry.axis_aligned(makers.SHAPE, (0.02, 0.02, 0.02))
+    makers.series(tmp_path / "ct", geometry=grid, values=makers.voxels(makers.grid()))
+    assert read_image(tmp_path / "ct").volume.geometry.spacing_mm == pytest.approx((0.02, 0.02, 0.02))
+    with pytest.raises(InputError, match="not-a-knee"):
+        read_image(tmp_path / "ct", "ct")
+
+
+@pytest.mark.parametrize(
+    "edit", [drop("RescaleSlope"), put(RescaleType="MGML")], ids=["no rescale", "mg HA per cm3"]
+)
+def test_values_that_are_no_hounsfield_units_are_measured_as_they_are_and_flagged(
+    tmp_path: Path, edit: makers.Edit
+) -> None:
+    values = makers.voxels(makers.grid()) - np.int16(3000)
+    makers.series(tmp_path / "ct", values=values, edit=edit)
+    image = read_image(tmp_path / "ct")
+    np.testing.assert_array_equal(image.volume.array, values)
+    assert (image.unit, notes(image)) == ("au", {"FLAG dicom-no-rescale"})
+    with pytest.raises(InputError, match="dicom-no-rescale"):
+        read_image(tmp_path / "ct", "ct")
+
+
+def test_a_table_of_values_that_is_not_applied_is_refused(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        table = Dataset()
+        table.LUTDescriptor, table.LUTData, table.ModalityLUTType = [2, 0, 16], [5, 9], "HU"
+        table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+        dataset.ModalityLUTSequence = [table]
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    makers.series(tmp_path / "ct", edit=edit)
+    with pytest.raises(InputError, match="dicom-lut"):
+        read_image(tmp_path / "ct")
+
+
+def test_padding_that_is_written_without_its_sign_is_padding(tmp_path: Path) -> None:
+    values = makers.voxels(makers.grid())
+    values[:, :2] = -2000
+
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.add_new("PixelPaddingValue", "US", 63536)
+
+    makers.series(tmp_path / "mr", kind=makers.MR, values=values, edit=edit)
+    image = read_image(tmp_path / "mr", "mr")
+    assert notes(image) == {"FIX dicom-padding"}
+    assert (image.volume.array[:, :2] == 0).all()
