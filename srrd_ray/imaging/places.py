@@ -1,4 +1,4 @@
-"""What lies where an image should be: absent, a link that leads nowhere, or not to be read are three things."""
+"""What lies where an image should be: absent, a link to nothing and not to be read are three things."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def _may_read(path: Path) -> bool:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return all files below `folder`, sorted; links to files are listed, links to folders only where they lead out.
+    """Return all files below `folder`, sorted, and links to folders where they lead out.
 
-    A link to a folder inside `folder`, or to `folder` itself, adds nothing: what it leads to is listed in its place.
+    A link to a folder inside, or to `folder` itself, adds nothing: what it leads to is listed in its place.
 
     Raises
     ------
     InputError
-        `link-broken` or `path-unreadable`, with how many there are: what cannot be opened is not taken as absent.
+        `link-broken` or `path-unreadable`, with how many: what cannot be opened is not taken as absent.
     """
     broken: list[Path] = []
     denied: list[Path] = []

@@ -14,8 +14,8 @@ from srrd_ray.imaging.dicom.files import Slice
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
 
 _BROKEN = (
-    ValueError, TypeError, RuntimeError, OSError, EOFError, AttributeError, KeyError, IndexError, OverflowError,
-    NotImplementedError, MemoryError, struct.error,
+    ValueError, TypeError, RuntimeError, OSError, EOFError, AttributeError, KeyError, IndexError,
+    OverflowError, NotImplementedError, MemoryError, struct.error,
 )  # fmt: skip
 
 
@@ -83,6 +83,6 @@ def _read_native(item: Slice) -> NDArray[np.integer]:
 
 
 def _cut_to_bits(item: Slice, values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the values of the lowest BitsStored bits, with their sign: what lies above (old overlays) is no image."""
+    """Return the values of the lowest BitsStored bits, with their sign: old overlays above are no image."""
     unused = 8 * values.dtype.itemsize - item.stored.bits
     return (values << unused) >> unused if unused else values

@@ -82,8 +82,8 @@ _MAKERS = (
 SUFFIXES = (".dcm", ".ima", ".dicom")
 _HEAD = 1024
 _BROKEN = (
-    ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, NotImplementedError, MemoryError,
-    RecursionError, struct.error,
+    ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, NotImplementedError,
+    MemoryError, RecursionError, struct.error,
 )  # fmt: skip
 Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
 
@@ -137,7 +137,7 @@ def read_folder(folder: Path, root: Path | None = None, *, max_gib: float = 8.0)
     ------
     InputError
         `path-outside` for a link that leads elsewhere, `link-broken` and `path-unreadable` for what cannot be
-        opened, `dicom-truncated` for an empty or short file, `dicom-codec` for a compression nobody here can decode.
+        opened, `dicom-truncated` for an empty or short file, `dicom-codec` for a compression without decoder.
     """
     require_there(folder)
     files = [folder] if folder.is_file() else list_files(folder)
@@ -207,7 +207,7 @@ def _open(path: Path, name: str, limit: int) -> tuple[FileDataset | None, Stored
 
 
 def _parse(file: BinaryIO, name: str, limit: int) -> FileDataset | None:
-    """Return the header of a file that is DICOM, also without the preamble; its end is where `file` stands."""
+    """Return the header of a file that is DICOM, also without preamble; it ends where `file` stands."""
     head = file.read(_HEAD)
     check_inflated(head, file, name, limit)
     file.seek(0)

@@ -1,4 +1,4 @@
-"""What the headers of a stack have to say before it is read: geometry, one grid, one frame of reference, its unit."""
+"""What the headers of a stack have to say before it is read: geometry, one grid, one frame, its unit."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
         )
     relabelled = sum(s.stored.relabelled for s in stack)
     if relabelled:
-        text = f"{relabelled} slices whose meta header names no encoding or another one: read as the data have it"
+        text = f"meta header of {relabelled} slices names no encoding or another: read as the data have it"
         notes.append(Note(severity="FIX", code="dicom-encoding", message=text))
     if len({(s.slope, s.intercept) for s in stack}) > 1:
         notes.append(

@@ -1,7 +1,7 @@
-"""How the pixels of a DICOM file are stored: told by the bytes of their element, not by the meta header alone.
+"""How the pixels of a DICOM file are stored: told by the bytes of their element, not the meta header alone.
 
-A meta header may be missing or name another encoding than its data have; pydicom's parser overrules it. So the
-element of the pixels is looked at where the parser stopped.
+A meta header may be missing or name another encoding than its data have; pydicom's parser overrules it. So
+the element of the pixels is looked at where the parser stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PIECE = 1 << 20
 class Stored:
     """How the pixels of a file are stored.
 
-    `offset` is where `count` little-endian uncompressed ones begin that can be read without a parser, else none.
+    `offset` is where `count` little-endian uncompressed ones begin that need no parser, else none.
     `relabelled` where the meta header names no transfer syntax, or another one than the data have.
     """
 
@@ -59,8 +59,8 @@ def describe_pixels(dataset: FileDataset, name: str, file: BinaryIO, start: int,
     Raises
     ------
     InputError
-        `dicom-truncated` for pixels shorter than rows × columns, `dicom-codec` for a compression that cannot be
-        decoded here, `dicom-high-bit` for pixels above the low bits, `dicom-pixels` where syntax and data differ.
+        `dicom-truncated` for pixels shorter than rows × columns, `dicom-codec` for a compression without
+        decoder, `dicom-high-bit` for pixels above the low bits, `dicom-pixels` where syntax and data differ.
     """
     named = dataset.file_meta.get("TransferSyntaxUID")
     syntax = UID(str(named)) if named else None
@@ -86,7 +86,7 @@ def describe_pixels(dataset: FileDataset, name: str, file: BinaryIO, start: int,
 def _parse_element(head: bytes) -> _Element | None:
     """Return the element of PixelData that begins with `head`, none where it is another one.
 
-    An implicit length cannot be taken for a VR: read as a number, ``OB`` and ``OW`` are odd, and lengths are even.
+    An implicit length is no VR: read as a number, ``OB`` and ``OW`` are odd, and lengths are even.
     """
     little = head[:4] == b"\xe0\x7f\x10\x00"
     if len(head) < 8 or not (little or head[:4] == b"\x7f\xe0\x00\x10"):

@@ -132,8 +132,7 @@ def test_the_correction_of_an_encoding_is_recorded(tmp_path: Path) -> None:
     image = read_image(tmp_path / "ct", "ct")
     makers.assert_in_place(image.volume)
     assert [str(note) for note in image.notes if note.code == "dicom-encoding"] == [
-        "FIX dicom-encoding: 12 slices whose meta header names no encoding or another one: "
-        "read as the data have it"
+        "FIX dicom-encoding: meta header of 12 slices names no encoding or another: read as the data have it"
     ]
 
 
