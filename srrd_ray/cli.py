@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from srrd_ray.core.bones import BoneName
-from srrd_ray.core.errors import SrrdError, exit_code
+from srrd_ray.core.console import INTERRUPTED, end_command, open_streams
 from srrd_ray.storage.paths import parse_path
 
 app = tyro.extras.SubcommandApp()
@@ -76,7 +75,7 @@ def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) ->
         from srrd_ray.core import serial
         from srrd_ray.storage.atomic import write_text
 
-        write_text(json, serial.to_json(report))
+        write_text(parse_path(json), serial.to_json(report))
     return 1 if report.faulty else 0
 
 
@@ -265,15 +264,12 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
 
 def ended_with(command: Callable[[], int]) -> int:
     """Return the exit code of a command, which logs to standard error, after saying what stopped it."""
+    open_streams()
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
     logging.getLogger("srrd_ray").setLevel(logging.INFO)
-    try:
-        return command()
-    except SrrdError as error:
-        sys.stderr.write(f"srrd: {error}\n")
-        return exit_code(error)
+    return end_command(command)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -287,11 +283,9 @@ def drive() -> None:
 
     say_code = leashed()
     command = sys.argv[2]
-    try:
-        code = ended_with(lambda: _drive(command))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)  # ended by a signal: the parent says so
-    say_code(code)
+    code = ended_with(lambda: _drive(command))
+    if code != INTERRUPTED:  # ended by a signal: the parent says so
+        say_code(code)
     sys.exit(code)
 
 

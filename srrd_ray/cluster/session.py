@@ -13,6 +13,7 @@ from ray.data import DataContext
 
 from srrd_ray.cluster.access import require_authentication
 from srrd_ray.cluster.autoscaling import could_grow_to
+from srrd_ray.cluster.socket_folder import folder_options
 from srrd_ray.cluster.workdir import leave_copy
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig, GpuUse
@@ -27,7 +28,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
     Raises
     ------
     ClusterError
-        `ray-unreachable`; for an existing cluster: `cluster-open`, `token-readable`.
+        `ray-unreachable`, `tmpdir-unusable`; for an existing cluster: `cluster-open`, `token-readable`.
     """
     if ray.is_initialized():
         _prepare_data(config)
@@ -141,7 +142,10 @@ def _connect(config: ClusterConfig) -> None:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
+                **folder_options(),
             )
+    except ClusterError:
+        raise
     except Exception as error:  # a node that is too slow to start raises nothing narrower
         raise ClusterError(
             "ray-unreachable", f"cannot start or reach Ray: {str(error).splitlines()[0][:300]}",

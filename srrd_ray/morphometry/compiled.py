@@ -5,29 +5,19 @@ and one bit operation that numba lacks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import cast
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-Function = TypeVar("Function", bound=Callable[..., object])
+from srrd_ray.core.kernels import kernel
 
-
-def compiled(function: Function) -> Function:
-    """Return `function` compiled on first use; later processes load the code from ``__pycache__``."""
-    return cast(
-        "Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    )  # numba types it otherwise
-
-
-def inlined(function: Function) -> Function:
-    """Return `function` for use inside other kernels only."""
-    return cast(
-        "Function", numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")(function)
-    )
+compiled = kernel(nogil=True, error_model="numpy")
+"""Compile a function, without the interpreter lock."""
+inlined = kernel(nogil=True, inline="always", error_model="numpy")
+"""Compile a function for use inside other kernels only."""
 
 
 def _trailing_zeros(_context: object, _value: object) -> tuple[object, object]:

@@ -6,6 +6,7 @@ The request crosses the command line as JSON, and a death is recorded.
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,10 +66,15 @@ def watched(root: Path, program: str, *arguments: str) -> int:
     ------
     ClusterError
         As `supervised`.
+    KeyboardInterrupt
+        From that error, after Ctrl-C.
     """
     ended = child(program, *arguments)
     if ended.code is not None:
         return ended.code
     from srrd_ray.pipeline.driver_death import death_of
 
-    raise death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals))
+    death = death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals))
+    if ended.signals and ended.signals[-1] == signal.SIGINT:
+        raise KeyboardInterrupt from death
+    raise death

@@ -7,7 +7,8 @@ which then stay in the cache, whatever the direction of the grid.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from srrd_ray.core.kernels import kernel
 
 KNOT_MM = 1.25
 FAR_MM = np.float32(-5.0)
@@ -29,9 +30,9 @@ BLEND_EDGE, BLEND_FULL = np.float32(0.02), np.float32(np.pi / 2 - 0.02)
 _FLOATS = {"nnan", "ninf", "nsz"}
 # _nrt=False: these functions make no arrays, and counting references to
 # those they are given costs more than a point
-_compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FLOATS, _nrt=False)
-_compiled_outermost = njit(cache=True, nogil=True, error_model="numpy")
-_inlined = njit(cache=True, error_model="numpy", fastmath=_FLOATS, forceinline=True, _nrt=False)
+_compiled = kernel(nogil=True, error_model="numpy", fastmath=_FLOATS, _nrt=False)
+_compiled_outermost = kernel(nogil=True, error_model="numpy")
+_inlined = kernel(error_model="numpy", fastmath=_FLOATS, forceinline=True, _nrt=False)
 
 
 @_compiled

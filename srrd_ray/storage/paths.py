@@ -261,12 +261,21 @@ def _list_entries(path: ObjectPath) -> list[Entry]:
 def parse_path(path: Path) -> Path:
     """Return a path of the command line; an address ``s3://bucket/...`` becomes an `ObjectPath`.
 
+    A leading ``~`` is the home folder, as no shell expands it in ``--out=~/x``.
+
     Raises
     ------
     ConfigError
-        `place-invalid` for an address without a bucket or of another scheme.
+        `place-invalid` for an address without a bucket or of another scheme, or where there is no such home.
     """
     first = path.parts[0] if path.parts else ""
+    if first.startswith("~"):
+        try:
+            return path.expanduser()
+        except RuntimeError as error:
+            raise ConfigError(
+                "place-invalid", "no such home folder", got=first, todo="Give the whole path."
+            ) from error
     if not first.endswith(":") or len(first) < 3:
         return path
     if first != SCHEME or len(path.parts) < 2 or ".." in path.parts:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from srrd_ray.core.errors import StoreError
+from srrd_ray.core.errors import FREE_SPACE, StoreError
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.paths import local_copy
 
@@ -30,12 +30,22 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, 
 
     All notes go under one key, as safetensors writes several keys in an order
     that changes from one call to the next.
+
+    Raises
+    ------
+    StoreError
+        `output-full`, `output-unwritable`.
     """
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
+    about = {NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)}
     with replacing(path) as temporary:
-        save_file(
-            kept, temporary, metadata={NOTES: json.dumps({**notes, DIGEST: _digest(kept)}, sort_keys=True)}
-        )
+        try:
+            save_file(kept, temporary, metadata=about)
+        except SafetensorError as error:  # its writer hides the number of the system's error
+            raise StoreError(
+                "output-full", "the weights could not be written", where=path.name,
+                got=str(error).splitlines()[0], todo=FREE_SPACE,
+            ) from error  # fmt: skip
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -315,3 +315,10 @@ def test_what_is_written_directly_in_a_folder_is_told_also_while_files_vanish(
     files = {name for name, _ in modified_times(tmp_path / "in")} - {"deep"}
     assert files == {name for name, _ in modified_times(bucket / "in")} == {"a.json", "b.json"}
     assert [list(modified_times(root / "none")) for root in (tmp_path, bucket)] == [[], []]
+
+
+def test_a_home_that_no_shell_expanded_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse_path(Path("~/bone.json")) == tmp_path / "bone.json"
+    with pytest.raises(ConfigError, match="place-invalid"):
+        parse_path(Path("~nobody-of-this-name/bone.json"))

@@ -27,6 +27,22 @@ def test_tensors_and_notes_come_back_exactly_and_as_the_same_bytes(tmp_path: Pat
     assert (tmp_path / "w.safetensors").read_bytes() == (tmp_path / "v.safetensors").read_bytes()
 
 
+def test_weights_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(2)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("name", ["file/a.safetensors", "/dev/full/a.safetensors"])
+def test_weights_that_cannot_be_written_are_an_error_of_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="output-"):
+        save_tensors(tmp_path / name, {"a": torch.zeros(2)}, {})
+
+
 def test_64_a_checkpoint_with_code_is_never_unpickled(tmp_path: Path) -> None:
     torch.save({"model": Bomb(tmp_path / "exploded")}, tmp_path / "model.pt")
     with pytest.raises(StoreError, match="Only safetensors are read") as caught:
