@@ -13,7 +13,7 @@ from ray.data import DataContext
 
 from srrd_ray.cluster.access import require_authentication
 from srrd_ray.cluster.autoscaling import could_grow_to
-from srrd_ray.cluster.socket_folder import folder_options
+from srrd_ray.cluster.socket_folder import choose_folders
 from srrd_ray.cluster.workdir import leave_copy
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.config import ClusterConfig, GpuUse
@@ -134,6 +134,7 @@ def _connect(config: ClusterConfig) -> None:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(runtime_env=leave_copy(), logging_level=logging.ERROR, log_to_driver=False)
         else:
+            sockets, spilled = choose_folders()
             ray.init(
                 # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
                 address="local",
@@ -142,7 +143,8 @@ def _connect(config: ClusterConfig) -> None:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
-                **folder_options(),
+                _temp_dir=sockets,
+                object_spilling_directory=spilled,
             )
     except ClusterError:
         raise

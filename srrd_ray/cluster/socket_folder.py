@@ -18,8 +18,8 @@ BELOW = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SHORT = Path("/tmp")  # noqa: S108 - Ray's own choice where TMPDIR is not set
 
 
-def folder_options(short: Path = SHORT) -> dict[str, str]:
-    """Return the options of `ray.init` for its folders; none where the usual one will do.
+def choose_folders(short: Path = SHORT) -> tuple[str | None, str | None]:
+    """Return the folder of Ray's sockets and that of what memory cannot hold; null where Ray's own will do.
 
     Batch systems set a TMPDIR that is longer than sockets allow: then they lie in `short`, and what memory
     cannot hold still goes to TMPDIR.
@@ -32,7 +32,7 @@ def folder_options(short: Path = SHORT) -> dict[str, str]:
     usual = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or tempfile.gettempdir())
     fits = len(os.fsencode(usual)) + len(BELOW) <= LONGEST
     if fits and _can_write(usual):
-        return {}
+        return None, None
     if not _can_write(short):
         raise ClusterError(
             "tmpdir-unusable", "Ray has no folder for its sockets", where="TMPDIR",
@@ -41,8 +41,7 @@ def folder_options(short: Path = SHORT) -> dict[str, str]:
             todo="Set RAY_TMPDIR to a short path on a local disk.",
         )  # fmt: skip
     log.warning("TMPDIR is %s for Ray's sockets: %s is used", "no place" if fits else "too long", short)
-    spill = {"object_spilling_directory": str(usual.resolve())} if _can_write(usual) else {}
-    return {"_temp_dir": str(short / "ray"), **spill}
+    return str(short / "ray"), str(usual.resolve()) if _can_write(usual) else None
 
 
 def _can_write(folder: Path) -> bool:

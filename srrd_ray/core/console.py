@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from srrd_ray.core.errors import FREE_SPACE, ClusterError, SrrdError, StoreError, exit_code
-from srrd_ray.core.records import Fault
 
 INTERRUPTED = 128 + signal.SIGINT
 PIPE_CLOSED = 128 + signal.SIGPIPE
@@ -63,6 +62,8 @@ or choose another place.
         )  # fmt: skip
     if isinstance(error, OSError) and error.errno is not None:
         return _system_error(error)
+    from srrd_ray.core.records import Fault  # here: it takes numpy, and most commands end without a fault
+
     fault = Fault.from_error(error)
     return SrrdError(
         fault.code, "a fault that SRRD-Ray does not know", got=fault.message,

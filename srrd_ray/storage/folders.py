@@ -7,6 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from srrd_ray.core.errors import ConfigError
+
 
 def walk_files(path: Path) -> Iterator[tuple[str, int, int]]:
     """Yield name, bytes and time of change (ns) of a local file,
@@ -45,6 +47,21 @@ def list_names(folder: Path) -> set[str]:
             return {entry.name for entry in entries}
     except OSError:
         return set()
+
+
+def expand_home(path: Path) -> Path:
+    """Return a path with a leading ``~`` replaced by the home folder: no shell does it in ``--out=~/x``.
+
+    Raises
+    ------
+    ConfigError
+        `place-invalid` where there is no such home.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        got = path.parts[0]
+        raise ConfigError("place-invalid", "no such home", got=got, todo="Give the whole path.") from error
 
 
 def _walk(folder: str, *, ordered: bool) -> Iterator[os.DirEntry[str]]:

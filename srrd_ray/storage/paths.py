@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.storage import objects
-from srrd_ray.storage.folders import count_local, list_names, walk_files
+from srrd_ray.storage.folders import count_local, expand_home, list_names, walk_files
 from srrd_ray.storage.objects import Entry
 
 if TYPE_CHECKING:
@@ -259,23 +259,15 @@ def _list_entries(path: ObjectPath) -> list[Entry]:
 
 
 def parse_path(path: Path) -> Path:
-    """Return a path of the command line; an address ``s3://bucket/...`` becomes an `ObjectPath`.
-
-    A leading ``~`` is the home folder, as no shell expands it in ``--out=~/x``.
+    """Return a path of the command line, its home expanded; ``s3://bucket/...`` becomes an `ObjectPath`.
 
     Raises
     ------
     ConfigError
         `place-invalid` for an address without a bucket or of another scheme, or where there is no such home.
     """
+    path = expand_home(path)
     first = path.parts[0] if path.parts else ""
-    if first.startswith("~"):
-        try:
-            return path.expanduser()
-        except RuntimeError as error:
-            raise ConfigError(
-                "place-invalid", "no such home folder", got=first, todo="Give the whole path."
-            ) from error
     if not first.endswith(":") or len(first) < 3:
         return path
     if first != SCHEME or len(path.parts) < 2 or ".." in path.parts:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cluster.socket_folder import BELOW, LONGEST, folder_options
+from srrd_ray.cluster.socket_folder import BELOW, LONGEST, choose_folders
 from srrd_ray.core.errors import ClusterError
 
 
@@ -24,7 +24,7 @@ def _without_ray_tmpdir(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_short_tmpdir_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/tmp")
-    assert folder_options() == {}
+    assert choose_folders() == (None, None)
 
 
 def test_a_long_tmpdir_keeps_the_spilled_data_and_not_the_sockets(
@@ -33,12 +33,12 @@ def test_a_long_tmpdir_keeps_the_spilled_data_and_not_the_sockets(
     long = tmp_path / ("x" * LONGEST)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
-    assert folder_options(short) == {"_temp_dir": str(short / "ray"), "object_spilling_directory": str(long)}
+    assert choose_folders(short) == (str(short / "ray"), str(long))
 
 
 def test_a_tmpdir_that_is_not_there_is_not_used(monkeypatch: pytest.MonkeyPatch, short: Path) -> None:
     monkeypatch.setenv("TMPDIR", "/proc/no")
-    assert folder_options(short) == {"_temp_dir": str(short / "ray")}
+    assert choose_folders(short) == (str(short / "ray"), None)
 
 
 def test_where_neither_can_be_used_the_remedy_names_the_variable(
@@ -48,4 +48,4 @@ def test_where_neither_can_be_used_the_remedy_names_the_variable(
     with pytest.raises(
         ClusterError, match=rf"tmpdir-unusable.*at most {LONGEST - len(BELOW)} bytes.*RAY_TMPDIR"
     ):
-        folder_options(tmp_path / "none")
+        choose_folders(tmp_path / "none")

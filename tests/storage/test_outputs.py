@@ -18,7 +18,7 @@ def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
-    with pytest.raises(ConfigError, match="output-is-folder.*Give a file in it"):
+    with pytest.raises(ConfigError, match=r"output-is-folder.*Give a file in it"):
         require_file("--out", tmp_path / "a.json", (".json",))
     (tmp_path / "b").write_text("")
     with pytest.raises(ConfigError, match="output-is-file"):
