@@ -1,6 +1,6 @@
 """How a command ends: its messages, its exit code, and never a traceback.
 
-What is no `SrrdError` becomes one here at the latest. Streams may be closed, full, or unable to write a letter.
+What is no `SrrdError` becomes one here at the latest. Streams may be closed, full, or lack a letter.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ def end_command(command: Callable[[], int]) -> int:
 def to_own_error(error: Exception) -> SrrdError:
     """Return an exception of a library or the system as an error with a code and a remedy; ours as it is.
 
-    >>> print(to_own_error(PermissionError(13, "Permission denied", "/data/knee.nii")))
-    [access-denied] the system refuses access in knee.nii: got Permission denied. Ask for the right to use it, \
-or choose another place.
+    >>> print(to_own_error(PermissionError(13, "Permission denied", "/data/knee.nii")).code)
+    access-denied
     """
     if isinstance(error, SrrdError):
         return error

@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _write_error(error: OSError, path: Path, temporary: Path) -> StoreError | None:
-    """Return the refusal that an error of the system means for an output; null where it is about another file."""
+    """Return what an error of the system means for an output; null where it is about another file."""
     if isinstance(error, SrrdError):
         return None
     reason = str(error.strerror or type(error).__name__)
