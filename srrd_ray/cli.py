@@ -194,20 +194,26 @@ def measure(
 
 
 @app.command
-def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = None) -> int:
-    """Read the bone of one knee from CT alone: parameter maps, a table and a page.
+def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = None, cpus: int = 0) -> int:
+    """Read the bone of knees from CT alone: parameter maps, a table and a page each.
+
+    The same command again reads only what is new or has changed. Of a folder of CTs, each gets a folder of its
+    own below --out, and knees.csv has a row for each; ends with 1 where one of them could not be read.
 
     Args:
         model: RUN/models/distilled of a finished run.
-        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
+        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs.
         out: folder for the results.
         side: L or R; found from the anatomy where absent.
+        cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
-    from srrd_ray.stages.infer import infer as infer_knee
+    from srrd_ray.cluster.executor import RayExecutor
+    from srrd_ray.pipeline.inference import InferenceRequest, infer_all
 
-    page = infer_knee(parse_path(ct), parse_path(model), parse_path(out), side)
-    sys.stdout.write(f"{page}\n")
-    return 0
+    request = InferenceRequest(
+        ct=parse_path(ct), model=parse_path(model), out=parse_path(out), side=side, cpus=cpus
+    )
+    return infer_all(request, RayExecutor)
 
 
 @app.command

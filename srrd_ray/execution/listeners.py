@@ -26,7 +26,7 @@ class ProgressLog:
         if isinstance(event, ItemEnded):
             for outcome in event.result.outcomes:
                 self.counts[outcome.status] += 1
-                self._log(outcome, event.total)
+                self._log(outcome, event.item.name, event.total)
         elif isinstance(event, StageEnded):
             counts = ", ".join(
                 f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status]
@@ -34,11 +34,11 @@ class ProgressLog:
             log.info("%-16s %s in %.1f s", event.stage, counts or "nothing to do", event.seconds)
             self.counts.clear()
 
-    def _log(self, outcome: Outcome, total: int) -> None:
+    def _log(self, outcome: Outcome, item: str, total: int) -> None:
         level = logging.DEBUG if outcome.status == "skipped" else logging.INFO
         if outcome.error:
             level = logging.WARNING
-        name = outcome.knee.key if outcome.knee else "cohort"
+        name = outcome.knee.key if outcome.knee else item
         message = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
         number = self.counts.total()
         log.log(

@@ -15,7 +15,7 @@ from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.paths import local_copy
 from srrd_ray.storage.schemas import validate
-from srrd_ray.storage.tables import read_table, write_table
+from srrd_ray.storage.tables import escape_formula, read_table, write_table
 
 Cell: TypeAlias = float | int | str | None
 Row: TypeAlias = Mapping[str, Cell]
@@ -25,7 +25,6 @@ TEXT = (
     "input_sha256", "settings",
 )  # fmt: skip
 WHOLE = ("n_voxels", "Euler", "Plate.points")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
@@ -45,7 +44,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         write_table(path, table)
         return
     for name in set(TEXT) & set(table.columns):
-        table[name] = table[name].map(_escape_formula, na_action="ignore")
+        table[name] = table[name].map(escape_formula, na_action="ignore")
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -95,8 +94,3 @@ def _column_type(name: str) -> str:
     if name in TEXT:
         return "string"
     return "Int64" if name in WHOLE else "float64"
-
-
-def _escape_formula(cell: object) -> str:
-    text = str(cell)
-    return f"'{text}" if text.startswith((*FORMULA, "'")) else text

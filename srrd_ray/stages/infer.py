@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
+from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.patches import PatchConfig
@@ -26,11 +28,15 @@ from srrd_ray.patches.painting import paint
 from srrd_ray.registration.bones import find_knee, segment_ct_bones
 from srrd_ray.report.infer_page import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
+from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
 from srrd_ray.stages.shared.reading import KneeReading, read_knee
 from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.tables import write_table
 
+NAME = "infer"
+PAGE, RECORD, REGIONS = "report.html", "inference.json", "table.csv"
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
 
@@ -59,17 +65,45 @@ class InferenceRecord:
     probability: float | None
 
 
-def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
-    """Return the page written for one knee.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InferenceModel:
+    """The folder of a trained model, and the hash of all that a reading depends on in it.
 
-    In the same folder are the maps (NIfTI), `table.csv`, `cubes.parquet` and `inference.json`.
+    That is ``RUN/models/distilled`` (or ``baseline``) of a run, and the classifier beside it, where there is
+    one.
+    """
+
+    folder: Path
+    sha256: str
+
+    @classmethod
+    def at(cls, folder: Path) -> InferenceModel:
+        """Return the model in a folder.
+
+        Raises
+        ------
+        StoreError
+            `model-missing`.
+        """
+        files = [require_card(folder), _diagnosis(folder)]
+        return cls(folder=folder, sha256=hash_json([hash_file(file) for file in files if file.is_file()]))
+
+
+def hash_settings(model: InferenceModel, side: Side | None, image: str) -> str:
+    """Return the input hash of one reading; `image` is the hash of the CT."""
+    return input_hash(NAME, serial.to_json(DENSE), [model.sha256, f"side {side}", image])
+
+
+def infer(ct: Path, model: InferenceModel, out: Path, side: Side | None) -> tuple[Path, ...]:
+    """Return all files written for one knee.
+
+    In the folder `out` they are the maps (NIfTI), `bones.nii.gz`, `table.csv`, `cubes.parquet`,
+    `inference.json`, and the page `report.html`, which is written last.
 
     Parameters
     ----------
     ct
         NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
-    model
-        ``RUN/models/distilled`` (or ``baseline``) of a run.
     side
         L or R; where None, the side on which the bones are found.
 
@@ -82,10 +116,12 @@ def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
     """
     source = read_image(ct, "ct", side=side)
     found, bones = _bones(source.volume, side)
-    reading = read_knee(source.volume, bones, found, model, DENSE)
-    record = _record(reading, model, found, tuple(str(note) for note in source.notes))
+    loaded = _load(model)
+    reading = read_knee(source.volume, bones, found, loaded, DENSE)
+    notes = tuple(str(note) for note in source.notes)
+    record = _record(reading, loaded, _probability(reading, model.folder, found), found, notes)
     maps = parameter_maps(bones, reading)
-    _write(out, reading, record, maps, bones)
+    written = _write(out, reading, record, maps, bones)
     page = render_inference(
         Inference(
             ct=source.volume,
@@ -95,8 +131,14 @@ def infer(ct: Path, model: Path, out: Path, side: Side | None) -> Path:
             record=json.loads(serial.to_json(record)),
         )
     )
-    write_text(out / "report.html", page)
-    return out / "report.html"
+    write_text(out / PAGE, page)
+    return (*written, out / PAGE)
+
+
+@lru_cache(maxsize=1)
+def _load(model: InferenceModel) -> Model:
+    """Return the networks of a model, which a worker loads once for all its knees."""
+    return load_model(model.folder)
 
 
 def parameter_maps(
@@ -137,23 +179,24 @@ def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.u
     return find_knee(ct)
 
 
-def _record(reading: KneeReading, model: Path, side: Side, notes: tuple[str, ...]) -> InferenceRecord:
-    card = json.loads((model / "model.json").read_text(encoding="utf-8"))
+def _record(
+    reading: KneeReading, model: Model, probability: float | None, side: Side, notes: tuple[str, ...]
+) -> InferenceRecord:
     return InferenceRecord(
         side=side,
-        model_sha256=dict(card["weights"]),
+        model_sha256=dict(model.card.weights),
         in_distribution=not reading.distance.flagged,
         distance=reading.distance.largest,
         flags=(*reading.distance.reasons, *notes),
         cubes=len(reading.points),
         cubes_outside_volume=reading.outside_volume,
         cubes_outside_bone=reading.outside_bone,
-        probability=_probability(reading, model, side),
+        probability=probability,
     )
 
 
 def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
-    path = model.parent / "diagnosis" / "model.json"
+    path = _diagnosis(model)
     if not path.is_file():
         return None
     final = read_record(DiagnosisModels, path, "diagnosis_models").final.get(model.name)
@@ -163,16 +206,24 @@ def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
     return float(final.probability(features.values)[0])
 
 
+def _diagnosis(model: Path) -> Path:
+    """Return where the classifier of the run of a model would be."""
+    return model.parent / "diagnosis" / CARD
+
+
 def _write(
     out: Path,
     reading: KneeReading,
     record: InferenceRecord,
     maps: dict[ParameterSymbol, Volume[np.float32]],
     bones: Volume[np.uint8],
-) -> None:
+) -> tuple[Path, ...]:
+    files = {parameter: out / f"{PARAMETER_OF[parameter].file_stem}.nii.gz" for parameter in maps}
+    labels, cubes, table, about = (out / name for name in ("bones.nii.gz", "cubes.parquet", REGIONS, RECORD))
     for parameter, volume in maps.items():
-        write_nifti(out / f"{PARAMETER_OF[parameter].file_stem}.nii.gz", volume)
-    write_nifti(out / "bones.nii.gz", bones)
-    write_table(out / "cubes.parquet", reading.table)
-    write_text(out / "table.csv", regions(reading).to_csv(index=False, float_format="%.5f"))
-    write_record(out / "inference.json", record, "inference")
+        write_nifti(files[parameter], volume)
+    write_nifti(labels, bones)
+    write_table(cubes, reading.table)
+    write_text(table, regions(reading).to_csv(index=False, float_format="%.5f"))
+    write_record(about, record, "inference")
+    return (*files.values(), labels, cubes, table, about)

@@ -31,6 +31,8 @@ THREADS = 8
 AT_ONCE = 100
 """Parts in memory while tables are joined; each batch of them is a row group."""
 ARROW = {"string": pa.large_string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that a spreadsheet runs."""
 AGAIN = "Delete the file and run the same command again."
 
 
@@ -153,3 +155,9 @@ def _read_stored(
             todo=AGAIN,
         )  # fmt: skip
     return stored, names
+
+
+def escape_formula(cell: object) -> str:
+    """Return the text of a cell for CSV; one that a spreadsheet would run as a formula gets an apostrophe."""
+    text = str(cell)
+    return f"'{text}" if text.startswith((*FORMULA, "'")) else text

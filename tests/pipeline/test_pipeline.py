@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 from srrd_ray.cli import main
+from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import Knee
+from srrd_ray.core.records import Knee, Side
 from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.pipeline.inference import InferenceRequest, infer_all
 from srrd_ray.pipeline.manifest import Manifest
-from srrd_ray.stages.infer import infer
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_stored
 from srrd_ray.storage.paths import local_copy
@@ -81,6 +82,18 @@ def learnt_from(ended: Ended) -> tuple[Knee, Path]:
     participant, side = counts.idxmax()
     knee = Knee(participant=participant, side=side)
     return knee, next(ended.cohort.glob(f"sub-*/ct/{knee.key}_ct.nii.gz"))
+
+
+def read_ct(ended: Ended, ct: Path, out: Path, side: Side | None = None) -> int:
+    """Return the exit code of reading a CT, or a folder of them, by the model of the run."""
+    request = InferenceRequest(ct=ct, model=ended.layout.model("distilled"), out=out, side=side)
+    return infer_all(request, lambda config: RayExecutor(replace(config, cpus=2, object_store_mb=200)))
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {
+        p.relative_to(folder).as_posix(): p.stat().st_mtime_ns for p in folder.rglob("*/*") if p.is_file()
+    }
 
 
 def test_every_stage_ends_and_every_knee_is_accounted_for(ended: Ended) -> None:
@@ -205,7 +218,7 @@ def test_a_whole_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucke
 
 def test_a_new_ct_in_an_object_store_is_read_as_on_disk(ended: Ended, bucket: Path, tmp_path: Path) -> None:
     knee, ct = learnt_from(ended)
-    infer(ct, ended.layout.model("distilled"), tmp_path / "out", knee.side)
+    read_ct(ended, ct, tmp_path / "out", knee.side)
     copy_up(ended.layout.root / "models", bucket / "models")
     copy_up(ct.parent, bucket / "ct")
     with pytest.raises(SystemExit) as end:
@@ -214,18 +227,50 @@ def test_a_new_ct_in_an_object_store_is_read_as_on_disk(ended: Ended, bucket: Pa
              "--out", str(bucket / "out"), "--side", knee.side]
         )  # fmt: skip
     assert end.value.code == 0
-    for path in sorted((tmp_path / "out").iterdir()):
+    for path in sorted(path for path in (tmp_path / "out").iterdir() if path.is_file()):
         assert (bucket / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_model_reads_a_new_ct(ended: Ended, tmp_path: Path) -> None:
     knee, ct = learnt_from(ended)
-    page = infer(ct, ended.layout.model("distilled"), tmp_path / "out", knee.side)
+    assert read_ct(ended, ct, tmp_path / "out", knee.side) == 0
     record = json.loads((tmp_path / "out" / "inference.json").read_text())
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     cubes = pd.read_parquet(tmp_path / "out" / "cubes.parquet")
-    assert page.is_file()
+    assert (tmp_path / "out" / "report.html").is_file()
     assert record["in_distribution"], "one of the few knees that it learnt from"
     assert table["cubes"].sum() == record["cubes"] == len(cubes)
     assert set(table["bone"]) == set(cubes["bone"]) <= {"femur", "tibia"}
     assert np.isfinite(table[list(PARAMETERS)].to_numpy()).all()
+
+
+def test_each_ct_of_a_folder_is_read_as_if_alone_and_a_torn_one_stops_no_other(
+    ended: Ended, tmp_path: Path
+) -> None:
+    knee, ct = learnt_from(ended)
+    folder, out = tmp_path / "cts", tmp_path / "out"
+    (folder / "first visit").mkdir(parents=True)
+    shutil.copy(ct, folder / "first visit" / "a.nii.gz")
+    (folder / "=b.nii.gz").write_bytes(ct.read_bytes()[:1000])
+    assert read_ct(ended, folder, out, knee.side) == 1
+    table = pd.read_csv(out / "knees.csv", index_col="results")
+    assert table["status"].to_dict() == {"b": "failed", "first-visit-a": "done"}
+    assert table.loc["b", "code"]
+    assert table.loc["b", "ct"] == "'=b.nii.gz"
+    assert table.filter(like="tibia.medial.").loc["first-visit-a"].notna().all()
+    read_ct(ended, ct, tmp_path / "alone", knee.side)
+    for path in (path for path in (tmp_path / "alone").iterdir() if path.is_file()):
+        assert (out / "first-visit-a" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_only_a_ct_that_is_new_or_has_changed_is_read_again(ended: Ended, tmp_path: Path) -> None:
+    knee, ct = learnt_from(ended)
+    folder, out = tmp_path / "cts", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(ct, folder / "a.nii.gz")
+    assert read_ct(ended, folder, out, knee.side) == 0
+    before = times(out)
+    shutil.copy(ct, folder / "b.nii.gz")
+    assert read_ct(ended, folder, out, knee.side) == 0
+    assert {name: when for name, when in times(out).items() if name in before} == before
+    assert pd.read_csv(out / "knees.csv")["status"].tolist() == ["done", "done"]

@@ -99,6 +99,20 @@ def load_model(folder: Path) -> Model:
     ConfigError
         `record-invalid` or `key-unknown` for a card of another version.
     """
+    text = require_card(folder).read_text(encoding="utf-8")
+    schemas.validate("model", _parsed(text, folder.name), folder.name)
+    card = serial.from_json(ModelCard, text)
+    return Model(card=card, networks={one.fold: _load_fold(folder, card, one) for one in card.folds})
+
+
+def require_card(folder: Path) -> Path:
+    """Return the path of the card of a model.
+
+    Raises
+    ------
+    StoreError
+        `model-missing`.
+    """
     path = folder / CARD
     if not path.is_file():
         raise StoreError(
@@ -107,10 +121,7 @@ def load_model(folder: Path) -> Model:
             where=folder.name,
             todo="Name the folder RUN/models/<name> of a run.",
         )
-    text = path.read_text(encoding="utf-8")
-    schemas.validate("model", _parsed(text, folder.name), folder.name)
-    card = serial.from_json(ModelCard, text)
-    return Model(card=card, networks={one.fold: _load_fold(folder, card, one) for one in card.folds})
+    return path
 
 
 def _store_fold(folder: Path, one: StoredFold) -> FoldCard:

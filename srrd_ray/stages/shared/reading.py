@@ -88,7 +88,7 @@ def predictions_of(shard: Path, models: Path, folds: Mapping[str, int]) -> pd.Da
 
 
 def read_knee(
-    ct: Volume[Scalar], bones: Volume[np.uint8], side: Side, model: Path, config: PatchConfig
+    ct: Volume[Scalar], bones: Volume[np.uint8], side: Side, model: Model, config: PatchConfig
 ) -> KneeReading:
     """Return what the ensemble of `model` reads in the CT (HU) of one knee, given the labels of its bones.
 
@@ -105,12 +105,11 @@ def read_knee(
     images = np.rint(np.stack([c.image for c in cut])).clip(-32768, 32767).astype(np.int16)
     masks = np.stack([c.mask for c in cut]).astype(np.uint8)
     spacing = np.tile(np.array(ct.geometry.spacing_mm, dtype=np.float32), (len(cut), 1))
-    loaded = load_model(model)
-    mean, sd = predict_ensemble(loaded, images, masks)
+    mean, sd = predict_ensemble(model, images, masks)
     return KneeReading(
         points=placement.kept,
         table=pd.concat([_places(placement.kept), _parameters(mean, sd)], axis=1),
-        distance=ensemble_distance(loaded, images, masks, spacing),
+        distance=ensemble_distance(model, images, masks, spacing),
         outside_volume=placement.outside_volume,
         outside_bone=placement.outside_bone,
     )

@@ -92,7 +92,7 @@ def phantom_ct() -> tuple[Volume[np.int16], Volume[np.uint8]]:
 
 def test_a_new_knee_is_read_from_ct_alone_with_places_parameters_and_distance(run: RunLayout) -> None:
     ct, bones = phantom_ct()
-    reading = read_knee(ct, bones, "L", run.model("distilled"), PatchConfig())
+    reading = read_knee(ct, bones, "L", load_model(run.model("distilled")), PatchConfig())
     assert isinstance(reading.table, pd.DataFrame)
     assert len(reading.table) == len(reading.points) == 16
     assert np.isfinite(reading.table[list(PARAMETERS)].to_numpy()).all()
@@ -104,4 +104,4 @@ def test_a_new_knee_is_read_from_ct_alone_with_places_parameters_and_distance(ru
 def test_a_new_knee_without_room_for_a_cube_is_refused(run: RunLayout) -> None:
     ct, bones = phantom_ct()
     with pytest.raises(InputError, match=r"\[patches-none\].*outside the bone"):
-        read_knee(ct, bones, "L", run.model("distilled"), PatchConfig(depth_mm=1.0))
+        read_knee(ct, bones, "L", load_model(run.model("distilled")), PatchConfig(depth_mm=1.0))

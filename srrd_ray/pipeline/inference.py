@@ -1,0 +1,178 @@
+"""Knees read from CT alone, one or a folder of them; the same command again reads what is new or has changed."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
+
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Side
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.executor import Executor, PlainLoop
+from srrd_ray.execution.listeners import ProgressLog
+from srrd_ray.execution.lock import LOCK, locked
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.work import Produced, Result, Task, WorkItem
+from srrd_ray.imaging.folder_images import find_images, is_one_image
+from srrd_ray.stages.infer import (
+    NAME,
+    PAGE,
+    RECORD,
+    REGIONS,
+    InferenceModel,
+    InferenceRecord,
+    hash_settings,
+    infer,
+)
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.parallel import parallel_map
+from srrd_ray.storage.paths import list_sizes
+from srrd_ray.storage.record_files import read_record
+from srrd_ray.storage.tables import escape_formula
+
+KNEES = "knees.csv"
+ONE = "ct"
+"""Name of the work item where there is one CT."""
+Row: TypeAlias = dict[str, str | float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InferenceRequest:
+    """A CT, or a folder of them, to be read by a model into the folder `out`.
+
+    Of a folder each CT gets a folder of its own below `out`. `side` is null where the anatomy decides.
+    """
+
+    ct: Path
+    model: Path
+    out: Path
+    side: Side | None = None
+    cpus: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Infer:
+    """Reads the CT that a work item names."""
+
+    images: Mapping[str, Path]
+    folders: Mapping[str, Path]
+    model: InferenceModel
+    side: Side | None
+
+    def __call__(self, item: WorkItem) -> Produced:
+        paths = infer(self.images[item.name], self.model, self.folders[item.name], self.side)
+        return Produced(paths=paths)
+
+
+def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig], Executor]) -> int:
+    """Return the exit code: 0, or 1 where a CT of a folder could not be read.
+
+    Raises
+    ------
+    InputError
+        Any fault of a single CT.
+    ConfigError
+        `folder-empty`.
+    StoreError
+        `model-missing`, `model-altered`, `output-locked`, `output-unwritable`.
+    """
+    model, root = InferenceModel.at(request.model), request.out.resolve()
+    one = is_one_image(request.ct)
+    images = {ONE: request.ct} if one else _name_images(request.ct)
+    task = Task(
+        stage=NAME,
+        layout=RunLayout(root=root),
+        function=_Infer(
+            images={name: path.resolve() for name, path in images.items()},
+            folders={name: root if one else root / name for name in images},
+            model=InferenceModel(folder=request.model.resolve(), sha256=model.sha256),
+            side=request.side,
+        ),
+        shared_storage_probe=root / LOCK,
+    )
+    hashes = parallel_map(lambda path: hash_json(list_sizes(path)), list(images.values()), request.ct)
+    items = [
+        WorkItem(name=name, input_hash=hash_settings(model, request.side, image))
+        for name, image in zip(images, hashes, strict=True)
+    ]
+    executor = PlainLoop() if one else make_executor(ClusterConfig(cpus=request.cpus))
+    with locked(root), Runner(executor=executor, listeners=() if one else (ProgressLog(),)) as runner:
+        # the error of a single CT is the error of the command
+        ended = list(runner.run_items(task, items, where="here" if one else "spread"))
+        if one:
+            sys.stdout.write(f"{request.out / PAGE}\n")
+            return 0
+        results = {item.name: result for item, result, _ in ended}
+        rows = [_row(request, name, images[name], results[name]) for name in images]
+        write_text(root / KNEES, pd.DataFrame(rows).to_csv(index=False, float_format="%.5f"))
+    sys.stdout.write(f"{request.out / KNEES}\n")
+    return 1 if any(result.sidecar is None for result in results.values()) else 0
+
+
+def _name_images(folder: Path) -> dict[str, Path]:
+    """Return the images of a folder, each under the name of its folder of results.
+
+    Raises
+    ------
+    ConfigError
+        `folder-empty`.
+    """
+    found = find_images(folder)
+    if not found:
+        raise ConfigError(
+            "folder-empty", "no image in the folder", where=folder.name,
+            expected="NIfTI, NRRD, MHA, OME-Zarr or folders of DICOM files",
+        )  # fmt: skip
+    names = [_readable(image) for image in found]
+    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    return {
+        f"{name}-{hash_json(image)[:8]}" if name in twice else name: folder / image
+        for name, image in zip(names, found, strict=True)
+    }
+
+
+def _readable(image: str) -> str:
+    """Return a name for results out of the path of an image: safe characters alone, not hidden."""
+    stem = re.sub(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd|ome\.zarr|zarr)$", "", image, flags=re.IGNORECASE)
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")[:100] or "ct"
+
+
+def _row(request: InferenceRequest, name: str, image: Path, result: Result) -> Row:
+    """Return the row of one CT: where it is, whether it was read, and each parameter by region."""
+    row: Row = {"ct": escape_formula(image.relative_to(request.ct).as_posix()), "results": name}
+    faults = [outcome.error for outcome in result.outcomes if outcome.error]
+    if faults:
+        return row | {
+            "status": "failed",
+            "code": faults[0].code,
+            "message": escape_formula(faults[0].message),
+        }
+    row |= {"status": "done", "code": None, "message": None}
+    return row | _values(request.out / name)
+
+
+def _values(folder: Path) -> Row:
+    """Return what was read in one CT: the record, and each parameter by bone and compartment."""
+    record = read_record(InferenceRecord, folder / RECORD, "inference")
+    row: Row = {
+        "side": record.side,
+        "in_distribution": record.in_distribution,
+        "flags": escape_formula("; ".join(record.flags)),
+        "probability": record.probability,
+        "cubes": record.cubes,
+    }
+    table = pd.read_csv(io.StringIO((folder / REGIONS).read_text(encoding="utf-8")))
+    for region in table.to_dict("records"):
+        place = f"{region['bone']}.{region['compartment']}"
+        row |= {f"{place}.{parameter}": float(region[parameter]) for parameter in PARAMETERS}
+    return row
