@@ -204,7 +204,7 @@ def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = 
         model: RUN/models/distilled of a finished run.
         ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs.
         out: folder for the results.
-        side: L or R; found from the anatomy where absent.
+        side: L or R; where absent, as the name of the file says (…_side-L…), or else the fibula.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor

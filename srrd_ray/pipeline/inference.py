@@ -30,7 +30,7 @@ from srrd_ray.stages.infer import (
     REGIONS,
     InferenceModel,
     InferenceRecord,
-    hash_settings,
+    hash_inputs,
     infer,
 )
 from srrd_ray.storage.atomic import write_text
@@ -50,7 +50,7 @@ Row: TypeAlias = dict[str, str | float | None]
 class InferenceRequest:
     """A CT, or a folder of them, to be read by a model into the folder `out`.
 
-    Of a folder each CT gets a folder of its own below `out`. `side` is null where the anatomy decides.
+    Of a folder each CT gets a folder of its own below `out`. `side` is null where the names of the files or the anatomy decide.
     """
 
     ct: Path
@@ -70,8 +70,9 @@ class _Infer:
     side: Side | None
 
     def __call__(self, item: WorkItem) -> Produced:
-        paths = infer(self.images[item.name], self.model, self.folders[item.name], self.side)
-        return Produced(paths=paths)
+        image = self.images[item.name]
+        side = self.side or side_in_name(image)
+        return Produced(paths=infer(image, self.model, self.folders[item.name], side))
 
 
 def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig], Executor]) -> int:
@@ -88,7 +89,7 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     """
     model, root = InferenceModel.at(request.model), request.out.resolve()
     one = is_one_image(request.ct)
-    images = {ONE: request.ct} if one else _name_images(request.ct)
+    images = {ONE: request.ct} if one else name_images(request.ct)
     task = Task(
         stage=NAME,
         layout=RunLayout(root=root),
@@ -102,7 +103,7 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     )
     hashes = parallel_map(lambda path: hash_json(list_sizes(path)), list(images.values()), request.ct)
     items = [
-        WorkItem(name=name, input_hash=hash_settings(model, request.side, image))
+        WorkItem(name=name, input_hash=hash_inputs(model, request.side or side_in_name(images[name]), image))
         for name, image in zip(images, hashes, strict=True)
     ]
     executor = PlainLoop() if one else make_executor(ClusterConfig(cpus=request.cpus))
@@ -119,7 +120,21 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     return 1 if any(result.sidecar is None for result in results.values()) else 0
 
 
-def _name_images(folder: Path) -> dict[str, Path]:
+def side_in_name(ct: Path) -> Side | None:
+    """Return the side that the name of a file says as those of a cohort do; null where it says none.
+
+    Examples
+    --------
+    >>> side_in_name(Path("sub-017_side-L_ct.nii.gz"))
+    'L'
+    """
+    found = re.search(r"(?:^|_)side-([LR])(?=[_.]|$)", ct.name)
+    if found is None:
+        return None
+    return "L" if found[1] == "L" else "R"
+
+
+def name_images(folder: Path) -> dict[str, Path]:
     """Return the images of a folder, each under the name of its folder of results.
 
     Raises

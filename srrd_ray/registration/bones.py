@@ -88,7 +88,31 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
         `bone-not-found` where no femur lies above a tibia;
         `side-mismatch` where the fibula lies on the medial side.
     """
-    config = config or BoneConfig()
+    labels, seen = _segment(ct, config or BoneConfig())
+    if seen - {side}:
+        raise InputError(
+            "side-mismatch",
+            "the fibula lies on the medial side",
+            expected=f"a {'left' if side == 'L' else 'right'} knee",
+            todo="Correct the side of this knee in knees.tsv, or the orientation of the image.",
+        )
+    return labels
+
+
+def find_knee(ct: Volume[Scalar]) -> tuple[Side | None, Volume[np.uint8]]:
+    """Return the side that the fibula shows, null where none does, and the labels of the bones.
+
+    Raises
+    ------
+    InputError
+        `bone-not-found`, as `segment_ct_bones`.
+    """
+    labels, seen = _segment(ct, BoneConfig())
+    return (seen.pop() if len(seen) == 1 else None), labels
+
+
+def _segment(ct: Volume[Scalar], config: BoneConfig) -> tuple[Volume[np.uint8], set[Side]]:
+    """Return the labels of the bones, and the sides on which a fibula is seen."""
     work = _around_bone(resample_to_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
     bone = _bone(work.array, config)
     open_bone = bone & ~_joint_space(work.array, config)
@@ -100,26 +124,9 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
     if cores is not None:
         lower: Labels = watershed(height, cores, mask=basins == 2)
         basins = np.where(basins == 2, lower, basins)
-    _check_side(basins, side, config)
     others = basins * ~_thin_rim(bone, work.array, config)
     solid = [_fill_bone(others == label, others, label, config) for label in BONE_LABELS.values()]
-    return _on_grid(solid, work, ct)
-
-
-def find_knee(ct: Volume[Scalar]) -> tuple[Side, Volume[np.uint8]]:
-    """Return the side on which the bones are found (R where the fibula does not show it), and their labels.
-
-    Raises
-    ------
-    InputError
-        As `segment_ct_bones`.
-    """
-    try:
-        return "R", segment_ct_bones(ct, "R")
-    except InputError as error:
-        if error.code != "side-mismatch":
-            raise
-        return "L", segment_ct_bones(ct, "L")
+    return _on_grid(solid, work, ct), _sides_of_fibula(basins, config)
 
 
 def _around_bone(work: Volume[np.float32], threshold: float, margin: int = 8) -> Volume[np.float32]:
@@ -308,23 +315,18 @@ def _thin_rim(bone: Mask, array: NDArray[np.float32], config: BoneConfig) -> Mas
     return rim
 
 
-def _check_side(markers: Labels, side: Side, config: BoneConfig) -> None:
-    """Refuse a fibula on the medial side: a long part behind the tibia, in a large field of view only."""
+def _sides_of_fibula(markers: Labels, config: BoneConfig) -> set[Side]:
+    """Return the sides that show a fibula: a long part behind the tibia, in a large field of view only."""
     parts, count = ndimage.label(markers == 3)
     tibia = np.argwhere(markers == 2).mean(axis=0)
-    lateral = 1.0 if side == "L" else -1.0
+    sides: set[Side] = set()
     for n in range(1, count + 1):
         where = np.argwhere(parts == n)
         offset = where.mean(axis=0) - tibia
         behind = offset[0] < 0 and offset[1] > 0 and abs(offset[2]) * config.spacing_mm > 10.0
-        long = np.ptp(where[:, 0]) * config.spacing_mm >= FIBULA_MM
-        if long and behind and offset[2] * lateral < 0:
-            raise InputError(
-                "side-mismatch",
-                "the fibula lies on the medial side",
-                expected=f"a {'left' if side == 'L' else 'right'} knee",
-                todo="Correct the side of this knee in knees.tsv, or the orientation of the image.",
-            )
+        if behind and np.ptp(where[:, 0]) * config.spacing_mm >= FIBULA_MM:
+            sides.add("L" if offset[2] > 0 else "R")
+    return sides
 
 
 def _fill_bone(region: Mask, basins: Labels, label: int, config: BoneConfig) -> Mask:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
@@ -89,7 +90,7 @@ class InferenceModel:
         return cls(folder=folder, sha256=hash_json([hash_file(file) for file in files if file.is_file()]))
 
 
-def hash_settings(model: InferenceModel, side: Side | None, image: str) -> str:
+def hash_inputs(model: InferenceModel, side: Side | None, image: str) -> str:
     """Return the input hash of one reading; `image` is the hash of the CT."""
     return input_hash(NAME, serial.to_json(DENSE), [model.sha256, f"side {side}", image])
 
@@ -105,12 +106,12 @@ def infer(ct: Path, model: InferenceModel, out: Path, side: Side | None) -> tupl
     ct
         NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
     side
-        L or R; where None, the side on which the bones are found.
+        L or R; where None, the side that the fibula shows.
 
     Raises
     ------
     InputError
-        Any fault of the image; `bone-not-found`, `side-mismatch`, `patches-none`.
+        Any fault of the image; `bone-not-found`, `side-mismatch`, `side-unknown`, `patches-none`.
     StoreError
         `model-missing`, `model-altered`.
     """
@@ -173,10 +174,22 @@ def regions(reading: KneeReading) -> pd.DataFrame:
 
 
 def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.uint8]]:
-    """Return the labels of the bones, and the side given or found."""
+    """Return the side given or found, and the labels of the bones.
+
+    Raises
+    ------
+    InputError
+        `side-unknown`: without a side, medial and lateral could be swapped.
+    """
     if side is not None:
         return side, segment_ct_bones(ct, side)
-    return find_knee(ct)
+    found, bones = find_knee(ct)
+    if found is None:
+        raise InputError(
+            "side-unknown", "no fibula shows whether this is a left or a right knee",
+            todo="Add --side L or --side R, or name the file …_side-L… or …_side-R….",
+        )  # fmt: skip
+    return found, bones
 
 
 def _record(

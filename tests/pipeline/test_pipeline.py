@@ -248,19 +248,19 @@ def test_each_ct_of_a_folder_is_read_as_if_alone_and_a_torn_one_stops_no_other(
     ended: Ended, tmp_path: Path
 ) -> None:
     knee, ct = learnt_from(ended)
-    folder, out = tmp_path / "cts", tmp_path / "out"
+    folder, out, good = tmp_path / "cts", tmp_path / "out", f"first-visit-a_side-{knee.side}"
     (folder / "first visit").mkdir(parents=True)
-    shutil.copy(ct, folder / "first visit" / "a.nii.gz")
+    shutil.copy(ct, folder / "first visit" / f"a_side-{knee.side}.nii.gz")
     (folder / "=b.nii.gz").write_bytes(ct.read_bytes()[:1000])
-    assert read_ct(ended, folder, out, knee.side) == 1
+    assert read_ct(ended, folder, out) == 1
     table = pd.read_csv(out / "knees.csv", index_col="results")
-    assert table["status"].to_dict() == {"b": "failed", "first-visit-a": "done"}
+    assert table["status"].to_dict() == {"b": "failed", good: "done"}
     assert table.loc["b", "code"]
     assert table.loc["b", "ct"] == "'=b.nii.gz"
-    assert table.filter(like="tibia.medial.").loc["first-visit-a"].notna().all()
+    assert table.filter(like="tibia.medial.").loc[good].notna().all()
     read_ct(ended, ct, tmp_path / "alone", knee.side)
     for path in (path for path in (tmp_path / "alone").iterdir() if path.is_file()):
-        assert (out / "first-visit-a" / path.name).read_bytes() == path.read_bytes(), path.name
+        assert (out / good / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_only_a_ct_that_is_new_or_has_changed_is_read_again(ended: Ended, tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""What inference refuses or names before any network reads a voxel; whole readings are in `test_pipeline.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.core.errors import ConfigError, InputError, StoreError
+from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.imaging.nifti_writer import write_nifti
+from srrd_ray.pipeline.inference import InferenceRequest, infer_all, name_images, side_in_name
+from srrd_ray.stages.shared.models import CARD
+from tests.registration import phantoms
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder with a card: none of these tests comes as far as its weights."""
+    folder = tmp_path / "models" / "distilled"
+    folder.mkdir(parents=True)
+    (folder / CARD).write_text("{}")
+    return folder
+
+
+def read(ct: Path, model: Path, out: Path) -> int:
+    return infer_all(InferenceRequest(ct=ct, model=model, out=out), lambda _: PlainLoop())
+
+
+def test_a_knee_whose_side_nothing_tells_is_refused(model: Path, tmp_path: Path) -> None:
+    ct = tmp_path / "ct.nii.gz"
+    write_nifti(ct, phantoms.knee()[0])
+    with pytest.raises(InputError, match=r"\[side-unknown\].*--side"):
+        read(ct, model, tmp_path / "out")
+
+
+def test_a_folder_without_models_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="model-missing"):
+        read(tmp_path / "ct.nii.gz", tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder-empty"):
+        read(tmp_path / "models", model, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("sub-1_side-L_ct.nii.gz", "L"), ("x_side-R", "R"), ("inside-L.nii", None), ("side-Left.nii", None)],
+)
+def test_a_name_tells_a_side_as_those_of_a_cohort_do(name: str, side: str | None) -> None:
+    assert side_in_name(Path("folder") / name) == side
+
+
+def test_each_image_has_a_folder_of_its_own_and_no_name_leaves_it(tmp_path: Path) -> None:
+    images = ["a b.nii.gz", "a-b.nii", "-x.mha", "sub/ä.nrrd"]
+    for image in images:
+        path = tmp_path / image
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    named = name_images(tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in named.values()) == sorted(images)
+    assert {"x", "sub"} <= set(named)
+    assert all(Path(name).name == name and name.isascii() and not name.startswith(".") for name in named)
