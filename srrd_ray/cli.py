@@ -197,14 +197,14 @@ def measure(
 def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = None, cpus: int = 0) -> int:
     """Read the bone of knees from CT alone: parameter maps, a table and a page each.
 
-    The same command again reads only what is new or has changed. Of a folder of CTs, each gets a folder of its
-    own below --out, and knees.csv has a row for each; ends with 1 where one of them could not be read.
+    The same command again reads only what is new or has changed. Of a folder of CTs, each gets a folder below
+    --out and a row in knees.csv; ends with 1 where one of them could not be read.
 
     Args:
         model: RUN/models/distilled of a finished run.
         ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs.
         out: folder for the results.
-        side: L or R; where absent, as the name of the file says (…_side-L…), or else the fibula.
+        side: L or R; where absent, as the name of the file (…_side-L…) or else the fibula says.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor
