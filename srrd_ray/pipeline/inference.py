@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,12 +149,14 @@ def name_images(folder: Path) -> dict[str, Path]:
             "folder-empty", "no image in the folder", where=folder.name,
             expected="NIfTI, NRRD, MHA, OME-Zarr or folders of DICOM files",
         )  # fmt: skip
-    names = [_readable(image) for image in found]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    return {
-        f"{name}-{hash_json(image)[:8]}" if name in twice else name: folder / image
-        for name, image in zip(names, found, strict=True)
-    }
+    counts = Counter(_readable(image) for image in found)
+    return {_unique(image, counts): folder / image for image in found}
+
+
+def _unique(image: str, counts: Counter[str]) -> str:
+    """Return the readable name of an image, with a hash of its path where another has the same name."""
+    name = _readable(image)
+    return name if counts[name] == 1 else f"{name}-{hash_json(image)[:8]}"
 
 
 def _readable(image: str) -> str:
