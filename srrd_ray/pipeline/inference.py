@@ -1,4 +1,4 @@
-"""Knees read from CT alone, one or a folder of them; the same command again reads what is new or has changed."""
+"""Knees read from CT alone, one or a folder of them; the same command again reads what is new or changed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ Row: TypeAlias = dict[str, str | float | None]
 class InferenceRequest:
     """A CT, or a folder of them, to be read by a model into the folder `out`.
 
-    Of a folder each CT gets a folder of its own below `out`. `side` is null where the names of the files or the anatomy decide.
+    Of a folder each CT gets a folder of its own below `out`.
+    `side` is null where the names of the files or the anatomy decide.
     """
 
     ct: Path
