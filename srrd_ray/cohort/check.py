@@ -16,7 +16,8 @@ from srrd_ray.core.errors import CohortError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.hashing import hash_voxels
 from srrd_ray.core.records import CohortKnee, Fault, Knee, Modality, Series, Side
-from srrd_ray.imaging.images import read_header, read_image, read_mask
+from srrd_ray.imaging.images import read_header, read_image
+from srrd_ray.imaging.masks import read_mask
 from srrd_ray.imaging.source import Note, ReadRules, SourceHeader
 
 Severity: TypeAlias = Literal["STOP", "REFUSE", "FIX", "FLAG", "INFO"]

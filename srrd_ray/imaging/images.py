@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, nifti, nrrd_mha
 from srrd_ray.imaging.dicom import pixels as dicom_pixels
-from srrd_ray.imaging.dicom import seg as dicom_seg
 from srrd_ray.imaging.dicom import series as dicom_series
 from srrd_ray.imaging.dicom.pixels import compact
 from srrd_ray.imaging.places import require_there
@@ -107,7 +106,7 @@ def _read_header(path: Path, modality: Modality | None, side: Side | None, rules
         return SourceHeader(
             format=kind, geometry=stack.geometry, notes=stack.notes, technique=stack.slices[0].technique
         )
-    geometry, notes = _plain_geometry(path, kind, modality, rules)
+    geometry, notes = plain_geometry(path, kind, modality, rules)
     if modality is not None:
         check_grid(geometry.shape, geometry, path.name)
         notes += check_extent(geometry, path.name, rules)
@@ -152,8 +151,8 @@ def read_image(
 
 def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
     header = _read_header(path, modality, None, rules)
-    geometry, _ = _plain_geometry(path, header.format, modality, rules)
-    values, notes = _replace_nonfinite(path, _plain_values(path, header.format, rules), modality)
+    geometry, _ = plain_geometry(path, header.format, modality, rules)
+    values, notes = _replace_nonfinite(path, plain_values(path, header.format, rules), modality)
     _check_content(path, values, modality)
     volume = _volume(values, geometry)
     if not geometry.matches(header.geometry):
@@ -172,82 +171,10 @@ def _read_dicom(path: Path, stack: dicom_series.Stack) -> SourceImage:
     )
 
 
-def read_mask(
-    path: Path, like: Geometry | None = None, *, label: int | None = None, rules: ReadRules = DEFAULT_RULES
-) -> Volume[np.bool_]:
-    """Return where a mask is not zero; where `like` is given the mask has to cover that grid voxel by voxel.
-
-    `label` chooses one where the file holds several; a mask of one label is taken whatever its value.
-
-    Raises
-    ------
-    InputError
-        `mask-grid` (another shape or affine than its image, both are named),
-        `mask-values` (more than one label), `mask-format` or `mask-empty`.
-    """
-    with local_copy(path) as here:
-        return _read_mask(here, like, label, rules)
-
-
-def _read_mask(path: Path, like: Geometry | None, label: int | None, rules: ReadRules) -> Volume[np.bool_]:
-    kind = image_format(path)
-    if kind == "dicom":
-        if like is None:
-            raise InputError(
-                "mask-format", "a DICOM segmentation needs the image it belongs to", where=path.name
-            )
-        return _require_not_empty(path, dicom_seg.read_segmentation(path, like))
-    geometry, _ = _plain_geometry(path, kind, None, rules)
-    start = _offset_in_mask(path, geometry, like) if like is not None else (0, 0, 0)
-    values = _plain_values(path, kind, rules)
-    labels = np.unique(values)
-    if label is not None and len(labels) > 2:
-        values, labels = values == label, labels[:0]
-    if len(labels) > 2 or not np.isfinite(labels.astype(np.float64)).all():
-        raise InputError(
-            "mask-values",
-            "a mask has one label",
-            where=path.name,
-            got=f"labels {labels[:8].tolist()}",
-            expected="0 and one other",
-            todo="Split it into a mask for each bone.",
-        )
-    whole = Volume(array=values != 0, geometry=geometry)
-    if like is None:
-        return _require_not_empty(path, whole)
-    return _require_not_empty(path, Volume(array=whole.crop(start, like.shape).array, geometry=like))
-
-
-def _require_not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
-    if not mask.array.any():
-        raise InputError("mask-empty", "the mask is empty", where=path.name, got=_grid_text(mask.geometry))
-    return mask
-
-
-def _offset_in_mask(path: Path, geometry: Geometry, like: Geometry) -> Shape:
-    """Return where `like` begins in a mask that covers it on the same
-    lattice (both knees are masked in one file).
-    """
-    offset = geometry.lps_to_index(like.index_to_lps((0, 0, 0)))
-    z, y, x = (int(v) for v in np.rint(offset))
-    fits = min(z, y, x) >= 0 and all(
-        a + n <= m for a, n, m in zip((z, y, x), like.shape, geometry.shape, strict=True)
-    )
-    if not fits or not geometry.crop((z, y, x), like.shape).matches(like, tolerance_mm=0.01):
-        raise InputError(
-            "mask-grid",
-            "the mask lies on another grid than its image",
-            where=path.name,
-            got=_grid_text(geometry),
-            expected=_grid_text(like),
-            todo="Resample the mask (nearest neighbour) onto its image.",
-        )
-    return z, y, x
-
-
-def _plain_geometry(
+def plain_geometry(
     path: Path, kind: Format, modality: Modality | None, rules: ReadRules
 ) -> tuple[Geometry, tuple[Note, ...]]:
+    """Return the grid of an image that is no DICOM, and what its header leaves open."""
     if kind == "nifti":
         header = nifti.read_header(path, rules)
         return header.geometry, header.notes
@@ -275,7 +202,8 @@ def _plain_geometry(
     return plain.geometry, (*plain.notes, note)
 
 
-def _plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.generic]:
+def plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.generic]:
+    """Return the (z, y, x) values of an image that is no DICOM."""
     match kind:
         case "nifti":
             return nifti.read_values(path)
@@ -372,9 +300,3 @@ def _volume(
     if values.dtype == np.int16:
         return Volume(array=values.astype(np.int16, copy=False), geometry=geometry)
     return compact(Volume(array=values.astype(np.float32, copy=False), geometry=geometry))
-
-
-def _grid_text(geometry: Geometry) -> str:
-    spacing = tuple(round(s, 4) for s in geometry.spacing_mm)
-    first = np.round(geometry.affine[:3, 3], 3).tolist()
-    return f"shape {geometry.shape}, spacing {spacing} mm (z, y, x), first voxel {first} LPS mm"

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
-from srrd_ray.imaging.images import read_image, read_mask
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.masks import read_mask
 from srrd_ray.imaging.source import ReadRules
 from srrd_ray.measurement.knee_joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row

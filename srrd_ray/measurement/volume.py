@@ -28,6 +28,7 @@ from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging import block_store
 from srrd_ray.imaging.foreign_zarr import open_image
+from srrd_ray.imaging.masks import describe_grid, same_lattice
 from srrd_ray.imaging.nrrd_writer import write_nrrd
 from srrd_ray.measurement.blocks import (
     SLAB,
@@ -157,10 +158,11 @@ def _inputs(image: Path, roi: Path | None) -> str:
 
 def _same_grid(roi: Path, grid: Geometry) -> None:
     _, found = open_image(roi)
-    if not found.matches(grid, tolerance_mm=0.01):
+    if not same_lattice(found, grid):
         raise InputError(
             "mask-grid", "the mask lies on another grid than its image", where=roi.name,
-            got=f"shape {found.shape}", expected=f"shape {grid.shape}",
+            got=describe_grid(found), expected=describe_grid(grid),
+            todo="In blocks a mask has the order of axes and the field of view of its image.",
         )  # fmt: skip
 
 

@@ -128,27 +128,48 @@ def _subvoxel(
 
 
 def parse_phase(mask: ArrayLike) -> NDArray[np.bool_]:
-    """Return `mask` as a C-contiguous boolean volume; refuses other than three axes, and NaN."""
-    array = np.asarray(mask)
+    """Return `mask` as a C-contiguous boolean volume; what a masked array hides is outside.
+
+    Raises
+    ------
+    InputError
+        `mask-invalid` for other than three axes, NaN, or several values without a zero among them.
+    """
+    array = _shown(mask)
     if array.ndim != 3 or array.size == 0:
         raise InputError("mask-invalid", "a mask is a volume (z, y, x)", got=f"shape {array.shape}")
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError("mask-invalid", "a mask has no NaN", todo="Threshold the image first.")
+    if array.dtype != np.bool_ and array.all() and array.min() != array.max():
+        raise InputError(
+            "mask-invalid", "no voxel of the mask is zero, so all of it would be inside",
+            got=f"values from {array.min()} to {array.max()}", expected="0 outside",
+            todo="Threshold the image first.",
+        )  # fmt: skip
     return np.ascontiguousarray(array if array.dtype == np.bool_ else array != 0)
 
 
 def parse_region(roi: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return the region as a boolean volume of `shape`; all of it where absent.
 
+    What a masked array hides is outside.
+
     Raises
     ------
     InputError
-        `roi-mismatch` where the region lies on another grid.
+        `roi-mismatch` where the region lies on another grid, `mask-values` where it holds NaN or more than
+        one value beside zero.
     """
     if roi is None:
         return np.ones(shape, dtype=np.bool_)
-    given = np.asarray(roi)
-    region: NDArray[np.bool_] = given if given.dtype == np.bool_ else given != 0
+    given = _shown(roi)
+    region: NDArray[np.bool_] = given.astype(np.bool_, copy=False)
+    labels = np.empty(0) if region is given else given[region]
+    if labels.size and not labels.min() == labels.max():  # also for NaN
+        raise InputError(
+            "mask-values", "a region has one label", got=f"values from {labels.min()} to {labels.max()}",
+            expected="0 and one other", todo="Give one label: roi == label.",
+        )  # fmt: skip
     if region.shape != shape:
         raise InputError(
             "roi-mismatch",
@@ -157,6 +178,14 @@ def parse_region(roi: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.bo
             expected=str(shape),
         )
     return region
+
+
+def _shown(values: ArrayLike) -> NDArray[np.generic]:
+    """Return an array; what a masked array hides is zero."""
+    array: NDArray[np.generic] = (
+        np.ma.filled(values, 0) if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    )
+    return array
 
 
 def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:

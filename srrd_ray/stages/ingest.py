@@ -17,7 +17,8 @@ from srrd_ray.core.records import CohortKnee, Image, Series, StoredVolume
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
-from srrd_ray.imaging.images import read_image, read_mask
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.masks import read_mask
 from srrd_ray.stages.shared.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file

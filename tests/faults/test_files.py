@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality
-from srrd_ray.imaging.images import read_header, read_image, read_mask
+from srrd_ray.imaging.images import read_header, read_image
+from srrd_ray.imaging.masks import read_mask
 from srrd_ray.imaging.source import ReadRules
 from tests.imaging.makers import NAME, bone, nifti
 

@@ -8,7 +8,8 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.both_knees import crop_to_side
-from srrd_ray.imaging.images import read_image, read_mask
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.masks import read_mask
 from tests.imaging import makers
 
 SHAPE = (20, 50, 150)

@@ -12,7 +12,8 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Knee, Modality
 from srrd_ray.core.volume import Volume
-from srrd_ray.imaging.images import image_format, read_header, read_image, read_mask
+from srrd_ray.imaging.images import image_format, read_header, read_image
+from srrd_ray.imaging.masks import read_mask
 from srrd_ray.storage import omezarr
 from tests.imaging import makers
 from tests.imaging.makers import OBLIQUE, bone, grid, signal

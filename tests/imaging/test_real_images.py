@@ -9,7 +9,8 @@ import pytest
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality
-from srrd_ray.imaging.images import read_header, read_image, read_mask
+from srrd_ray.imaging.images import read_header, read_image
+from srrd_ray.imaging.masks import read_mask
 from srrd_ray.imaging.source import SourceImage
 
 Outcome = tuple[tuple[int, int, int], tuple[float, float, float], tuple[int, int], tuple[str, ...]]

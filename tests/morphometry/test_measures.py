@@ -153,3 +153,19 @@ def test_a_window_of_the_maps_is_a_region_of_the_volume() -> None:
     region = np.zeros(maps.bone.shape, dtype=np.bool_)
     region[window] = True
     assert region_measures(maps.crop(window)) == region_measures(maps, region)
+
+
+def test_a_masked_array_hides_what_is_outside_and_a_region_has_one_label() -> None:
+    bone = np.zeros((8, 8, 8), np.uint8)
+    bone[2:5] = 1
+    hidden = np.ma.masked_array(bone + 1, mask=bone == 0)  # all values differ from zero
+    assert measure(hidden, None, 0.05).bvtv == measure(bone, None, 0.05).bvtv
+    roi = np.zeros(bone.shape)
+    roi[1:4] = 1
+    region = np.ma.masked_array(np.ones(bone.shape), mask=roi == 0)
+    assert measure(bone, region, 0.05).n_voxels == roi.sum()
+    for wrong in (roi + 1, roi * 2 - 1, np.where(roi, 1.0, np.nan)):
+        with pytest.raises(InputError, match="mask-values"):
+            measure(bone, wrong, 0.05)
+        with pytest.raises(InputError, match="mask-invalid"):
+            measure(wrong, None, 0.05)

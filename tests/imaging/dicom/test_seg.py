@@ -9,7 +9,8 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.imaging.images import read_image, read_mask
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.masks import read_mask
 from tests.imaging import makers
 from tests.imaging.makers import OBLIQUE, grid
 

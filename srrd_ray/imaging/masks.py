@@ -1,0 +1,171 @@
+"""The reader of masks: zero and one other value, or one named label, on the lattice of an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.dicom import seg as dicom_seg
+from srrd_ray.imaging.images import image_format, plain_geometry, plain_values
+from srrd_ray.imaging.source import DEFAULT_RULES, ReadRules
+from srrd_ray.storage.paths import local_copy
+
+Mask = NDArray[np.bool_]
+ON_LATTICE = 0.25
+"""Share of a voxel that a mask may lie off the lattice of its image, and never more than `MOST_OFF_MM`."""
+MOST_OFF_MM = 0.01
+SIGNED_PERMUTATION = 1e-3
+"""How far the axes of a mask may be from those of its image, in voxels a voxel."""
+SHOWN = 8
+
+
+def read_mask(
+    path: Path,
+    like: Geometry | None = None,
+    *,
+    label: int | None = None,
+    only: int | None = None,
+    rules: ReadRules = DEFAULT_RULES,
+) -> Volume[np.bool_]:
+    """Return where a mask is not zero; where `like` is given the mask has to cover that grid voxel by voxel.
+
+    A mask whose axes are stored in another order or direction is turned, which moves no voxel. `label`
+    chooses one where the file holds several, and a mask of one label is taken whatever its value; `only` is
+    the label itself, whatever else there is.
+
+    Raises
+    ------
+    InputError
+        `mask-grid` (another lattice than its image, both are named), `mask-values` (more than one label, no
+        zero, NaN), `mask-label` (no such label), `mask-format` or `mask-empty`.
+    """
+    with local_copy(path) as here:
+        kind = image_format(here)
+        if kind == "dicom":
+            return _require_not_empty(here, _read_segmentation(here, like))
+        geometry, _ = plain_geometry(here, kind, None, rules)
+        if like is not None:  # before the voxels are read
+            _box_of(
+                here,
+                _turned(Volume(array=np.broadcast_to(False, geometry.shape), geometry=geometry), like),
+                like,
+            )
+        chosen = select_label(plain_values(here, kind, rules), here.name, label=label, only=only)
+        mask = Volume(array=chosen, geometry=geometry)
+        return _require_not_empty(here, mask if like is None else _onto(here, mask, like))
+
+
+def select_label(
+    values: NDArray[np.generic], where: str, *, label: int | None = None, only: int | None = None
+) -> Mask:
+    """Return where `values` are the one label of a mask; arguments and errors as in `read_mask`.
+
+    >>> select_label(np.array([0, 255, 255]), "roi.nii").tolist()
+    [False, True, True]
+    >>> select_label(np.array([0, 1, 2]), "roi.nii", only=2).tolist()
+    [False, False, True]
+    """
+    labels = find_labels(values)
+    if only is not None:
+        if only not in labels:
+            raise InputError(
+                "mask-label", "the mask has no such label", where=where, got=str(only),
+                expected=f"one of {describe_labels(labels)}",
+            )  # fmt: skip
+        return np.asarray(values == only)
+    named = label is not None and np.count_nonzero(labels) > 1
+    if not named:
+        require_one_label(labels, where)
+    return np.asarray(values == label if named else values != 0)
+
+
+def find_labels(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the values that occur in an array, sorted; plane by plane, so that no sorted copy is made."""
+    return np.unique(np.concatenate([np.unique(plane) for plane in values]))
+
+
+def require_one_label(labels: NDArray[np.generic], where: str) -> None:
+    """Refuse (`mask-values`) the values of a mask other than zero and one more, or one alone."""
+    finite = bool(np.isfinite(labels.astype(np.float64)).all())
+    if finite and np.count_nonzero(labels) <= 1:
+        return
+    several = "Name one with --roi-label or --bone, or split it into a mask for each."
+    raise InputError(
+        "mask-values", "a mask has one label", where=where, got=f"labels {describe_labels(labels)}",
+        expected="0 and one other", todo=several if finite else "Set what is outside, or unknown, to 0.",
+    )  # fmt: skip
+
+
+def describe_labels(labels: NDArray[np.generic]) -> str:
+    """Return the first few labels as text."""
+    shown = ", ".join(f"{value:g}" for value in labels[:SHOWN].astype(np.float64))
+    return f"[{shown}{', ...' if len(labels) > SHOWN else ''}]"
+
+
+def describe_grid(geometry: Geometry) -> str:
+    """Return a grid as text for messages."""
+    spacing = tuple(round(s, 4) for s in geometry.spacing_mm)
+    first = np.round(geometry.affine[:3, 3], 3).tolist()
+    return f"shape {geometry.shape}, spacing {spacing} mm (z, y, x), first voxel {first} LPS mm"
+
+
+def same_lattice(mask: Geometry, image: Geometry) -> bool:
+    """Return whether a mask lies voxel by voxel on its image."""
+    return mask.matches(image, tolerance_mm=min(MOST_OFF_MM, ON_LATTICE * min(image.spacing_mm)))
+
+
+def _read_segmentation(path: Path, like: Geometry | None) -> Volume[np.bool_]:
+    if like is None:
+        raise InputError("mask-format", "a DICOM segmentation needs the image it belongs to", where=path.name)
+    return dicom_seg.read_segmentation(path, like)
+
+
+def _require_not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
+    if not mask.array.any():
+        raise InputError("mask-empty", "the mask is empty", where=path.name, got=describe_grid(mask.geometry))
+    return mask
+
+
+def _onto(path: Path, mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
+    turned = _turned(mask, like)
+    start = _box_of(path, turned, like)
+    return Volume(array=np.ascontiguousarray(turned.crop(start, like.shape).array), geometry=like)
+
+
+def _turned(mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
+    """Return a view of the mask with its axes in the order and direction of `like`, where they run along them."""
+    steps = (np.linalg.inv(mask.geometry.affine) @ like.affine)[:3, :3]
+    whole = np.rint(steps)
+    permutes = (np.abs(whole).sum(axis=0) == 1).all() and (np.abs(whole).sum(axis=1) == 1).all()
+    if not permutes or np.abs(steps - whole).max() > SIGNED_PERMUTATION:
+        return mask
+    source = np.abs(whole).argmax(axis=0)
+    backward = whole.sum(axis=0) < 0
+    array = mask.array.transpose([2 - int(source[j]) for j in (2, 1, 0)])
+    array = array[tuple(slice(None, None, -1 if backward[j] else 1) for j in (2, 1, 0))]
+    to_mask = np.eye(4)
+    to_mask[:3, :3] = whole
+    sizes = np.array(mask.geometry.shape[::-1])
+    to_mask[source, 3] = np.where(backward, sizes[source] - 1, 0)
+    z, y, x = array.shape
+    return Volume(array=array, geometry=Geometry.from_affine((z, y, x), mask.geometry.affine @ to_mask))
+
+
+def _box_of(path: Path, mask: Volume[np.bool_], like: Geometry) -> Shape:
+    """Return where `like` begins in a mask that covers it (both knees are masked in one file)."""
+    z, y, x = (int(v) for v in np.rint(mask.geometry.lps_to_index(like.index_to_lps((0, 0, 0)))))
+    fits = min(z, y, x) >= 0 and all(
+        a + n <= m for a, n, m in zip((z, y, x), like.shape, mask.geometry.shape, strict=True)
+    )
+    if not fits or not same_lattice(mask.geometry.crop((z, y, x), like.shape), like):
+        raise InputError(
+            "mask-grid", "the mask lies on another grid than its image", where=path.name,
+            got=describe_grid(mask.geometry), expected=describe_grid(like),
+            todo="Resample the mask (nearest neighbour) onto its image.",
+        )  # fmt: skip
+    return z, y, x

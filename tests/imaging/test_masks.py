@@ -1,0 +1,96 @@
+"""A mask is zero and one other value, or a named label, on the lattice of its image in whatever order of axes."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+from numpy.typing import NDArray
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.masks import read_mask
+
+SHAPE = (9, 10, 11)
+OBLIQUE = np.array([[0.016, -0.012, 0, 3], [0.012, 0.016, 0, -40], [0, 0, 0.02, 7], [0, 0, 0, 1]])
+TURNS = [
+    list(zip(axes, signs, strict=True))
+    for axes, signs in product(permutations(range(3)), product((1, -1), repeat=3))
+]
+
+
+def write(path: Path, values: NDArray[np.generic], affine: NDArray[np.float64] = OBLIQUE) -> Path:
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path
+
+
+def blob() -> NDArray[np.uint8]:
+    values = np.zeros(SHAPE, np.uint8)
+    values[1:4, 5:7, 3:10] = 1
+    return values
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=str)
+def test_a_mask_in_another_order_of_axes_is_turned_and_no_voxel_moves(
+    tmp_path: Path, turn: list[tuple[int, int]]
+) -> None:
+    image = read_image(write(tmp_path / "image.nii", np.arange(990, dtype=np.int16).reshape(SHAPE))).volume
+    ornt = np.array(turn)
+    turned = write(tmp_path / "roi.nii", apply_orientation(blob(), ornt), OBLIQUE @ inv_ornt_aff(ornt, SHAPE))
+    np.testing.assert_array_equal(read_mask(turned, image.geometry).array, blob().transpose(2, 1, 0) != 0)
+
+
+def test_a_mask_half_a_voxel_or_four_degrees_off_is_refused(tmp_path: Path) -> None:
+    image = read_image(write(tmp_path / "image.nii", np.arange(990, dtype=np.int16).reshape(SHAPE))).volume
+    half, degree = OBLIQUE.copy(), OBLIQUE.copy()
+    half[:3, 3] += 0.5 * OBLIQUE[:3, 0]
+    turn = np.radians(4.0)
+    degree[:3, :3] = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]] @ OBLIQUE[
+        :3, :3
+    ]
+    for affine in (half, degree):
+        with pytest.raises(InputError, match="mask-grid"):
+            read_mask(write(tmp_path / "roi.nii", blob(), affine), image.geometry)
+
+
+@pytest.mark.parametrize("inside", [1, 255, -1])
+def test_zero_and_one_other_value_are_a_mask(tmp_path: Path, inside: int) -> None:
+    mask = read_mask(write(tmp_path / "roi.nii", blob().astype(np.int16) * inside)).array
+    assert mask.sum() == blob().sum()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        blob() + 1,
+        blob().astype(np.float32) * 2 - 1,
+        blob() + (np.arange(11) == 0).astype(np.uint8) * 7,
+        np.where(blob(), 1.0, np.nan),
+    ],
+    ids=["1/2", "-1/1", "0/1/7", "NaN/1"],
+)
+def test_any_other_values_are_refused_with_what_to_do(tmp_path: Path, values: NDArray[np.generic]) -> None:
+    if values.dtype == np.float64:
+        values = values.astype(np.float32)
+    with pytest.raises(
+        InputError, match=r"mask-values.*labels \[.*expected 0 and one other.*(--roi-label|to 0)"
+    ):
+        read_mask(write(tmp_path / "roi.nii", values))
+
+
+def test_a_label_that_is_named_is_taken_or_refused_with_those_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "roi.nii", blob() + 1)
+    assert read_mask(path, only=2).array.sum() == blob().sum()
+    assert read_mask(path, label=1).array.sum() == (blob() == 0).sum()
+    with pytest.raises(InputError, match=r"mask-label.*got 3, expected one of \[1, 2\]"):
+        read_mask(path, only=3)
+
+
+def test_a_label_of_a_bone_is_not_asked_of_a_mask_of_one(tmp_path: Path) -> None:
+    assert read_mask(write(tmp_path / "roi.nii", blob() * 255), label=1).array.sum() == blob().sum()
