@@ -138,7 +138,7 @@ def _onto(path: Path, mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_
 
 
 def _turned(mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
-    """Return a view of the mask with its axes in the order and direction of `like`, where they run along them."""
+    """Return a view of the mask with its axes in the order and direction of `like`."""
     steps = (np.linalg.inv(mask.geometry.affine) @ like.affine)[:3, :3]
     whole = np.rint(steps)
     permutes = (np.abs(whole).sum(axis=0) == 1).all() and (np.abs(whole).sum(axis=1) == 1).all()
