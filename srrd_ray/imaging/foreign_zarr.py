@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.imaging.nrrd_mha import PlainHeader
+from srrd_ray.imaging import zarr_axes
+from srrd_ray.imaging.plain import PlainHeader
 from srrd_ray.imaging.source import Note, ReadRules, check_memory
 from srrd_ray.storage import omezarr, sharded
 
 UNLIMITED_GIB = 2.0**30
 """More than any image has: who reads block by block needs no limit."""
-_TO_MM = {"millimeter": 1.0, "meter": 1e3, "micrometer": 1e-3, "centimeter": 10.0, "nanometer": 1e-6}
+_MOST_CHUNKS = 100_000
+_BROKEN = (
+    ValueError, KeyError, TypeError, OSError, RuntimeError, AttributeError, NotImplementedError, IndexError,
+    OverflowError, RecursionError, MemoryError,
+)  # fmt: skip
 
 
 def is_group(path: Path) -> bool:
@@ -28,28 +33,48 @@ def is_group(path: Path) -> bool:
 
 
 def read_header(path: Path, rules: ReadRules) -> PlainHeader:
-    """Return the header of level 0; `oriented` for our own volumes only,
-    as NGFF does not know left from right.
+    """Return the header of level 0; `oriented` for our own volumes,
+    and where the axes have an anatomical orientation (RFC 4).
 
     Raises
     ------
     InputError
-        `image-unreadable` or `image-dimensions`, or as `srrd_ray.storage.omezarr.read_stored` for our own.
+        `image-unreadable`, `image-dimensions`, `image-datatype`, `spacing-invalid`, or as
+        `srrd_ray.storage.omezarr.read_stored` for our own.
     """
     group = _open(path)
     if "srrd" in group.attrs:
         stored = omezarr.read_stored(path)
         return PlainHeader(geometry=stored.geometry, oriented=True, dtype=omezarr.open_level(path).dtype)
     multiscale = _multiscale(path, group)
-    array, where = _level0(path, group, multiscale)
-    shape = tuple(array.shape[-3:])
-    if len(shape) != 3 or any(n != 1 for n in array.shape[:-3]):
+    array, level = _level0(path, group, multiscale)
+    where = zarr_axes.parse_axes(path, multiscale, level, array.shape)
+    if array.dtype.kind not in "biuf":
         raise InputError(
-            "image-dimensions", "not a three-dimensional image", where=path.name, got=f"shape {array.shape}"
+            "image-datatype", "voxels are not numbers", where=path.name, got=str(array.dtype)[:40]
         )
-    check_memory(shape, array.dtype.itemsize, rules, path.name)
-    geometry, notes = _geometry(multiscale, where, shape)
-    return PlainHeader(geometry=geometry, oriented=False, dtype=array.dtype, notes=notes)
+    z, y, x = array.shape[-3:]
+    check_memory((z, y, x), array.dtype.itemsize, rules, path.name)
+    return PlainHeader(
+        geometry=Geometry.from_affine((z, y, x), where.affine),
+        oriented=where.oriented,
+        scaled=where.scaled,
+        dtype=array.dtype,
+        notes=where.notes + _note_missing(array),
+    )
+
+
+def _note_missing(array: sharded.ZarrArray) -> tuple[Note, ...]:
+    """Return a FLAG where chunks are not there: writers leave out empty ones, but a copy that was cut short
+    lacks others.
+    """
+    if array.nchunks > _MOST_CHUNKS:
+        return ()
+    missing = array.nchunks - array.nchunks_initialized
+    if not missing:
+        return ()
+    text = f"{missing} of {array.nchunks} chunks are not there and are read as {array.fill_value}"
+    return (Note(severity="FLAG", code="zarr-chunks-missing", message=text),)
 
 
 def open_image(path: Path) -> tuple[sharded.ZarrArray, Geometry]:
@@ -76,7 +101,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
     array = _level0(path, group, _multiscale(path, group))[0]
     try:
         values = np.asarray(array[...])
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+    except _BROKEN as error:
         raise InputError(
             "image-truncated", "a chunk cannot be decoded", where=path.name, got=type(error).__name__
         ) from error
@@ -86,7 +111,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
 def _open(path: Path) -> zarr.Group:
     try:
         return zarr.open_group(path, mode="r")
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except _BROKEN as error:
         raise InputError(
             "image-unreadable", "not a readable OME-Zarr", where=path.name, got=type(error).__name__
         ) from error
@@ -109,37 +134,13 @@ def _level0(
     datasets = multiscale.get("datasets")
     first = datasets[0] if isinstance(datasets, list) and datasets else None
     name = str(first.get("path", "")) if isinstance(first, Mapping) else ""
-    inside = (path / name).resolve().is_relative_to(path.resolve())
-    array = group.get(name) if name and inside else None
+    try:
+        inside = (path / name).resolve().is_relative_to(path.resolve())
+        array = group.get(name) if name and inside else None
+    except _BROKEN as error:
+        raise InputError(
+            "image-unreadable", "level 0 cannot be opened", where=path.name, got=type(error).__name__
+        ) from error
     if not isinstance(array, zarr.Array) or not isinstance(first, Mapping):
         raise InputError("image-unreadable", "level 0 is missing", where=path.name)
     return array, first
-
-
-def _geometry(
-    multiscale: Mapping[str, object], dataset: Mapping[str, object], shape: tuple[int, ...]
-) -> tuple[Geometry, tuple[Note, ...]]:
-    scale, translation = np.ones(3), np.zeros(3)
-    transforms = dataset.get("coordinateTransformations")
-    for transform in transforms if isinstance(transforms, list) else []:
-        if "scale" in transform:
-            scale = np.asarray(transform["scale"][-3:], dtype=np.float64)
-        if "translation" in transform:
-            translation = np.asarray(transform["translation"][-3:], dtype=np.float64)
-    axes = multiscale.get("axes")
-    units = (
-        {str(axis.get("unit")) for axis in axes[-3:] if isinstance(axis, Mapping)}
-        if isinstance(axes, list)
-        else set()
-    )
-    unit = units.pop() if len(units) == 1 else "None"
-    factor = _TO_MM.get(unit, 1.0)
-    notes: tuple[Note, ...] = ()
-    if unit not in _TO_MM:
-        notes = (
-            Note(severity="FLAG", code="zarr-units", message="spatial unit unknown, taken as millimetres"),
-        )
-    elif factor != 1.0:
-        notes = (Note(severity="FIX", code="zarr-units", message=f"{unit} converted to millimetres"),)
-    z, y, x = shape
-    return Geometry.axis_aligned((z, y, x), scale * factor, (translation * factor)[::-1]), notes

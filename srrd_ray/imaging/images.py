@@ -18,7 +18,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
-from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, nifti, nrrd_mha
+from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, metaimage, nifti, nrrd_reader
 from srrd_ray.imaging.dicom import pixels as dicom_pixels
 from srrd_ray.imaging.dicom import series as dicom_series
 from srrd_ray.imaging.dicom.pixels import compact
@@ -181,14 +181,8 @@ def plain_geometry(
     if kind == "ome-zarr":
         plain = foreign_zarr.read_header(path, rules)
     else:
-        plain = (
-            nrrd_mha.read_nrrd_header(path, rules)
-            if kind == "nrrd"
-            else nrrd_mha.read_mha_header(path, rules)
-        )
-    if plain.oriented:
-        return plain.geometry, plain.notes
-    if modality is not None:
+        plain = nrrd_reader.read_header(path, rules) if kind == "nrrd" else metaimage.read_header(path, rules)
+    if modality is not None and not plain.oriented:
         raise InputError(
             "image-no-orientation",
             "the file does not say where the patient's left is",
@@ -196,10 +190,23 @@ def plain_geometry(
             expected="an orientation in LPS or RAS",
             todo="Convert it again from DICOM, keeping the orientation.",
         )
-    note = Note(
-        severity="FLAG", code="image-no-orientation", message="orientation unknown: axes taken as LPS"
-    )
-    return plain.geometry, (*plain.notes, note)
+    notes = plain.notes + _note_spacing(path, plain.scaled, modality)
+    text = "orientation unknown: axes taken as LPS"
+    note = Note(severity="FLAG", code="image-no-orientation", message=text)
+    return plain.geometry, notes if plain.oriented else (*notes, note)
+
+
+def _note_spacing(path: Path, scaled: bool, modality: Modality | None) -> tuple[Note, ...]:
+    """Return a FLAG where a file gives no voxel size; in a cohort that is refused: no spacing is invented."""
+    if scaled:
+        return ()
+    if modality is not None:
+        raise InputError(
+            "spacing-absent", "the file does not say how large its voxels are", where=path.name,
+            todo="Convert it again from its source, keeping the spacing.",
+        )  # fmt: skip
+    text = "the file gives no voxel size: lengths are in voxels, as if they were 1 mm"
+    return (Note(severity="FLAG", code="spacing-absent", message=text),)
 
 
 def plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.generic]:
@@ -208,9 +215,9 @@ def plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.gener
         case "nifti":
             return nifti.read_values(path)
         case "nrrd":
-            return nrrd_mha.read_nrrd_values(path, nrrd_mha.read_nrrd_header(path, rules))
+            return nrrd_reader.read_values(path, nrrd_reader.read_header(path, rules))
         case "mha":
-            return nrrd_mha.read_mha_values(path, nrrd_mha.read_mha_header(path, rules))
+            return metaimage.read_values(path, metaimage.read_header(path, rules))
         case _:
             return foreign_zarr.read_values(path)
 

@@ -31,7 +31,7 @@ READ: dict[tuple[str, Modality | None], Outcome] = {
         ("image-no-orientation",),
     ),
     **{
-        (name, None): ((300, 300, 300), (1.0, 1.0, 1.0), (0, 1), ("image-no-orientation",))
+        (name, None): ((300, 300, 300), (1.0, 1.0, 1.0), (0, 1), ("spacing-absent", "image-no-orientation"))
         for name in TRABECULAR
     },
 }
