@@ -75,7 +75,7 @@ def parse_axes(
 
 
 def _axes(given: object, count: int) -> list[_Axis]:
-    """Return the axes; those of versions before 0.4 have names or nothing, and the last three are of space."""
+    """Return the axes; those of old versions have names or nothing, and the last three are of space."""
     if given is None:
         return [
             _Axis(name="tczyx"[n - count], spatial=n >= count - 3, unit="", orientation="")
