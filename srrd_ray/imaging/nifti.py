@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,33 @@ import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.openers import ImageOpener
+from nibabel.quaternions import quat2mat
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.imaging.plain import longer_error, read_at_least, truncated_error
 from srrd_ray.imaging.source import Note, ReadRules, check_memory, spacing_error
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FORM_TOLERANCE = 1e-3
+_UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _TO_MM = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+LONGEST_QUATERNION = 1e-3
+"""How far a quaternion may be beyond unit length and still be a rounded rotation."""
+_MOST_TRAILING = 1 << 26
+_BROKEN = (
+    OSError, EOFError, ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError,
+    MemoryError, zlib.error, ImageFileError, HeaderDataError, HeaderTypeError, WrapStructError,
+)  # fmt: skip
+
+_KINDS = (nib.Nifti1Header, nib.Nifti2Header)
+_HEAD = 1024
+
+Form = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +55,8 @@ def read_header(path: Path, rules: ReadRules) -> NiftiHeader:
     ------
     InputError
         `image-unreadable`, `image-dimensions`, `image-datatype`, `image-too-large`, `image-truncated`,
-        `nifti-no-orientation`, `nifti-forms-disagree`, `nifti-scaled` or `spacing-invalid`.
+        `nifti-no-orientation`, `nifti-form-invalid`, `nifti-forms-disagree`, `nifti-scaled` or
+        `spacing-invalid`.
     """
     image = _open(path)
     shape = _shape(path, image)
@@ -55,24 +73,64 @@ def read_values(path: Path) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        `image-truncated` where the file ends before its voxels do.
+        `image-truncated` where the file ends before its voxels do, or its checksum is another.
     """
     image = _open(path)
-    proxy = _proxy(image)
+    proxy = image.proxy
     slope, inter = float(proxy.slope), float(proxy.inter)
     try:
-        stored: NDArray[np.generic] = np.asarray(proxy.get_unscaled())
+        compressed = path.suffix.lower() == ".gz"
+        stored = _inflate(path, proxy) if compressed else np.asarray(proxy.get_unscaled())
+    except InputError:
+        raise
     except _BROKEN as error:
-        raise _truncated_error(path, type(error).__name__) from error
+        raise truncated_error(path, type(error).__name__) from error
     stored = stored.reshape(_shape(path, image)[::-1]).T
     if (slope, inter) == (1.0, 0.0):
         return stored
     return (stored.astype(np.float64) * slope + inter).astype(np.float32)
 
 
-def _open(path: Path) -> nib.Nifti1Image:
+def _inflate(path: Path, proxy: ArrayProxy) -> NDArray[np.generic]:
+    """Return the stored values of a gzip file, read to its end: the checksum there is compared."""
+    need = int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
+    with gzip.open(path) as file:
+        file.seek(proxy.offset)
+        data = read_at_least(path, file, need)
+        trailing = 0
+        while piece := file.read(1 << 20):
+            trailing += len(piece)
+            if trailing > max(need, _MOST_TRAILING):
+                raise longer_error(path, f"more than {need + trailing} bytes", f"{need} bytes")
+    return np.ndarray(proxy.shape, proxy.dtype, data, order="F")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    """The header as the file has it, as nibabel mends it, and the voxels that are still there.
+
+    nibabel sets a voxel size of 0 to 1 and drops the sign of others; of an opened image that is all one sees.
+    """
+
+    stored: nib.Nifti1Header
+    header: nib.Nifti1Header
+    proxy: ArrayProxy
+
+
+def _open(path: Path) -> _File:
     try:
-        image = nib.load(path)
+        with ImageOpener(str(path)) as file:
+            head = file.read(_HEAD)
+            kind = next((kind for kind in _KINDS if kind.may_contain_header(head)), None)
+            if kind is None:
+                raise InputError("image-unreadable", "not a single-file NIfTI", where=path.name)
+            file.seek(0)
+            stored = kind.from_fileobj(file, check=False)
+        header = stored.copy()
+        header.check_fix(error_level=40)
+        return _File(stored=stored, header=header, proxy=ArrayProxy(str(path), header))
+    except InputError:
+        raise
     except _BROKEN as error:
         raise InputError(
             "image-unreadable",
@@ -81,23 +139,12 @@ def _open(path: Path) -> nib.Nifti1Image:
             got=type(error).__name__,
             todo="Export it again from its source.",
         ) from error
-    if not isinstance(image, nib.Nifti1Image):
-        raise InputError(
-            "image-unreadable", "not a single-file NIfTI", where=path.name, got=type(image).__name__
-        )
-    return image
 
 
-def _proxy(image: nib.Nifti1Image) -> ArrayProxy:
-    proxy = image.dataobj
-    assert isinstance(proxy, ArrayProxy)
-    return proxy
-
-
-def _shape(path: Path, image: nib.Nifti1Image) -> Shape:
+def _shape(path: Path, image: _File) -> Shape:
     shape = tuple(int(n) for n in image.header.get_data_shape())
     kept = shape[:3] + tuple(n for n in shape[3:] if n != 1)
-    kind = image.get_data_dtype()
+    kind = image.header.get_data_dtype()
     if kind.fields is not None or kind.kind == "c":
         raise InputError(
             "image-datatype",
@@ -118,88 +165,123 @@ def _shape(path: Path, image: nib.Nifti1Image) -> Shape:
     return kept[2], kept[1], kept[0]
 
 
-def _check_size(path: Path, image: nib.Nifti1Image) -> None:
+def _check_size(path: Path, image: _File) -> None:
     """Refuse a plain file that cannot hold its voxels (a gzip file shows it only when it is read)."""
-    offset = int(_proxy(image).offset)
+    offset = int(image.proxy.offset)
     need = (
-        offset + int(np.prod(image.header.get_data_shape(), dtype=np.int64)) * image.get_data_dtype().itemsize
+        offset
+        + int(np.prod(image.header.get_data_shape(), dtype=np.int64)) * image.header.get_data_dtype().itemsize
     )
-    if path.suffix != ".gz":
+    if path.suffix.lower() != ".gz":
         size = path.stat().st_size
         if size < need:
-            raise _truncated_error(path, f"{size} bytes", f"{need} bytes")
+            raise truncated_error(path, f"{size} bytes", f"{need} bytes")
 
 
-def _truncated_error(path: Path, got: str, expected: str = "") -> InputError:
-    return InputError(
-        "image-truncated",
-        "the file ends before its voxels do",
+def _affine(path: Path, image: _File, rules: ReadRules) -> tuple[Form, tuple[Note, ...]]:
+    header = image.stored
+    factor, unit_notes = _millimetres(header)
+    sform = _sform(header) if int(header["sform_code"]) > 0 else None
+    qform, turn_notes = _qform(header) if int(header["qform_code"]) > 0 else (None, ())
+    notes = _flag_invalid(header, sform, qform)
+    if sform is not None and qform is not None and not _agree(sform, qform, factor):
+        chosen, notes = _prefer(path, sform, qform, rules)
+    else:
+        chosen = _one_of(path, header, sform, qform)
+    if qform is None:
+        _check_scale(path, header, chosen)
+    world: Form = RAS_TO_LPS @ np.diag([factor, factor, factor, 1.0]) @ chosen
+    return world, notes + turn_notes + unit_notes
+
+
+def _zooms(header: nib.Nifti1Header) -> NDArray[np.float64]:
+    return np.asarray(header["pixdim"][1:4], dtype=np.float64)
+
+
+def _sform(header: nib.Nifti1Header) -> Form | None:
+    """Return the sform, none where it is no affine."""
+    form: Form = header.get_sform()
+    lengths = np.linalg.norm(form[:3, :3], axis=0)
+    return form if np.isfinite(form).all() and (lengths > 0).all() else None
+
+
+def _qform(header: nib.Nifti1Header) -> tuple[Form | None, tuple[Note, ...]]:
+    """Return the qform, none where it is no rotation; a quaternion a little too long is cut to unit length.
+
+    The reference library of NIfTI cuts every one that is too long; nibabel refuses most of them.
+    """
+    zooms = _zooms(header)
+    vector = np.array([header[f"quatern_{name}"] for name in "bcd"], dtype=np.float64)
+    offset = np.array([header[f"qoffset_{name}"] for name in "xyz"], dtype=np.float64)
+    square = float(vector @ vector)
+    if not (np.isfinite([*zooms, *vector, *offset]).all() and (zooms > 0).all()):
+        return None, ()
+    if square > (1.0 + LONGEST_QUATERNION) ** 2:
+        return None, ()
+    form = np.eye(4)
+    flip = -1.0 if float(header["pixdim"][0]) < 0 else 1.0
+    form[:3, :3] = quat2mat([np.sqrt(max(0.0, 1.0 - square)), *vector]) @ np.diag([1.0, 1.0, flip]) * zooms
+    form[:3, 3] = offset
+    text = f"qform quaternion of length {np.sqrt(square):.6f} taken as a unit quaternion"
+    note = Note(severity="FIX", code="nifti-quaternion", message=text)
+    return form, (note,) if square > 1.0 + 1e-6 else ()
+
+
+def _flag_invalid(header: nib.Nifti1Header, sform: Form | None, qform: Form | None) -> tuple[Note, ...]:
+    """Return a FLAG where a form is given that is no affine."""
+    invalid = [
+        name
+        for name, form in (("sform", sform), ("qform", qform))
+        if form is None and int(header[f"{name}_code"]) > 0
+    ]
+    text = f"{' and '.join(invalid)} is no affine and was left out"
+    return (Note(severity="FLAG", code="nifti-form-invalid", message=text),) if invalid else ()
+
+
+def _one_of(path: Path, header: nib.Nifti1Header, sform: Form | None, qform: Form | None) -> Form:
+    chosen = qform if sform is None else sform
+    if chosen is not None:
+        return chosen
+    given = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
+    zooms = _zooms(header)
+    if given and not (np.isfinite(zooms).all() and (zooms > 0).all()):
+        raise spacing_error(path.name, zooms.tolist())
+    what = "qform and sform are both 0, so left and right are unknown"
+    raise InputError(
+        "nifti-form-invalid" if given else "nifti-no-orientation",
+        "neither qform nor sform is an affine" if given else what,
         where=path.name,
-        got=got,
-        expected=expected,
-        todo="Copy it again from its source.",
+        expected="qform_code or sform_code above 0, and finite values",
+        todo="Convert it again from DICOM with a converter that keeps the orientation.",
     )
 
 
-def _affine(
-    path: Path, image: nib.Nifti1Image, rules: ReadRules
-) -> tuple[NDArray[np.float64], tuple[Note, ...]]:
-    header = image.header
-    sform = header.get_sform() if int(header["sform_code"]) > 0 else None
-    qform = _qform(path, header) if int(header["qform_code"]) > 0 else None
-    chosen, notes = _choose(path, sform, qform, rules)
-    if qform is None:
-        _check_scale(path, header, chosen)
-    factor, unit_notes = _millimetres(header)
-    world: NDArray[np.float64] = RAS_TO_LPS @ np.diag([factor, factor, factor, 1.0]) @ chosen
-    return world, notes + unit_notes
-
-
-def _qform(path: Path, header: nib.Nifti1Header) -> NDArray[np.float64]:
-    zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
-    if not (np.isfinite(zooms).all() and (zooms > 0).all()):
-        raise spacing_error(path.name, zooms.tolist())
-    form: NDArray[np.float64] = header.get_qform()
-    return form
-
-
-def _choose(
-    path: Path, sform: NDArray[np.float64] | None, qform: NDArray[np.float64] | None, rules: ReadRules
-) -> tuple[NDArray[np.float64], tuple[Note, ...]]:
-    if sform is None and qform is None:
-        raise InputError(
-            "nifti-no-orientation",
-            "qform and sform are both 0, so left and right are unknown",
-            where=path.name,
-            expected="qform_code or sform_code above 0",
-            todo="Convert it again from DICOM with a converter that keeps the orientation.",
-        )
-    if sform is None or qform is None:
-        return (qform if sform is None else sform), ()  # type: ignore[return-value]  # one of them is there
-    if np.abs(sform - qform).max() <= FORM_TOLERANCE:
-        return sform, ()
+def _prefer(path: Path, sform: Form, qform: Form, rules: ReadRules) -> tuple[Form, tuple[Note, ...]]:
+    """Return the form that the rules choose of two that disagree; refuse by default."""
     if rules.nifti_form == "refuse":
         raise InputError(
             "nifti-forms-disagree",
             "qform and sform disagree",
             where=path.name,
             got=f"qform {np.round(qform, 4).tolist()}, sform {np.round(sform, 4).tolist()}",
-            expected=f"equal within {FORM_TOLERANCE:g}",
+            expected=f"equal within {FORM_TOLERANCE:g} of a voxel, their places within {FORM_TOLERANCE:g} mm",
             todo="Find out which is right and set nifti_form to sform or qform.",
         )
-    note = Note(
-        severity="FIX",
-        code="nifti-forms-disagree",
-        message=f"qform and sform disagree; {rules.nifti_form} used",
-    )
+    text = f"qform and sform disagree; {rules.nifti_form} used"
+    note = Note(severity="FIX", code="nifti-forms-disagree", message=text)
     return (sform if rules.nifti_form == "sform" else qform), (note,)
 
 
-def _check_scale(path: Path, header: nib.Nifti1Header, affine: NDArray[np.float64]) -> None:
-    zooms = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+def _agree(sform: Form, qform: Form, factor: float) -> bool:
+    """Whether two forms give the same voxels; `factor` are the millimetres of their unit."""
+    edges = np.abs(sform[:3, :3] - qform[:3, :3]).max(axis=0) / np.linalg.norm(qform[:3, :3], axis=0)
+    apart_mm = np.abs(sform[:3, 3] - qform[:3, 3]).max() * factor
+    return bool(edges.max() <= FORM_TOLERANCE and apart_mm <= FORM_TOLERANCE)
+
+
+def _check_scale(path: Path, header: nib.Nifti1Header, affine: Form) -> None:
+    zooms = _zooms(header)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(lengths).all() and (lengths > 0).all()):
-        raise spacing_error(path.name, lengths.tolist())
     if np.isfinite(zooms).all() and (zooms > 0).all() and np.abs(lengths / zooms - 1).max() > FORM_TOLERANCE:
         raise InputError(
             "nifti-scaled",
@@ -211,7 +293,7 @@ def _check_scale(path: Path, header: nib.Nifti1Header, affine: NDArray[np.float6
 
 
 def _millimetres(header: nib.Nifti1Header) -> tuple[float, tuple[Note, ...]]:
-    unit = header.get_xyzt_units()[0]
+    unit = _UNITS.get(int(header["xyzt_units"]) % 8, "unknown")
     if unit == "mm":
         return 1.0, ()
     if unit in _TO_MM:
