@@ -222,17 +222,40 @@ def _raised_at(error: BaseException) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one stage did with one knee (`knee` is null for a stage over the whole cohort)."""
+    """What one stage did with one knee (`knee` is null for a stage over the whole cohort).
+
+    Where `bone` is given, that bone is lost and its knee goes on with the other.
+    """
 
     knee: Knee | None
     stage: str
     status: Status
     seconds: float
     error: Fault | None = None
+    bone: BoneName | None = None
 
     def __post_init__(self) -> None:
         if (self.status == "failed") != (self.error is not None):
             raise InputError("outcome-invalid", "exactly the failed outcomes carry an error", got=self.status)
+        if self.bone is not None and (self.knee is None or self.status != "failed"):
+            raise InputError("outcome-invalid", "only a lost bone of a knee has an outcome", got=self.status)
+
+    @property
+    def lost_knee(self) -> Knee | None:
+        """The knee, where all of it failed."""
+        return self.knee if self.status == "failed" and self.bone is None else None
+
+    @property
+    def lost_bone(self) -> bool:
+        """Whether this is the failure of a single bone."""
+        return self.bone is not None
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for people: ``sub-017_side-L``, ``sub-017_side-L femur`` or ``cohort``."""
+        if self.knee is None:
+            return "cohort"
+        return self.knee.key if self.bone is None else f"{self.knee.key} {self.bone}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

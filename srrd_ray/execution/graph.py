@@ -78,7 +78,7 @@ class StageGraph:
             if result.sidecar is not None:
                 self.hashes[token] = result.sidecar.output_hash
                 self.redone |= set() if skipped else {token}
-            failed_knees |= {o.knee for o in result.outcomes if o.status == "failed" and o.knee is not None}
+            failed_knees |= {o.lost_knee for o in result.outcomes if o.lost_knee is not None}
         self.remaining = [knee for knee in self.remaining if knee not in failed_knees]
 
     def _task(self, stage: AnyStage) -> Task:

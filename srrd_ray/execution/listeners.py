@@ -20,25 +20,27 @@ class ProgressLog:
     """Writes one log line for each knee and stage, and one with the counts of a stage at its end."""
 
     counts: Counter[Status] = field(default_factory=Counter)
+    lost_bones: int = 0
 
     def __call__(self, event: Event) -> None:
         """Log an event."""
         if isinstance(event, ItemEnded):
             for outcome in event.result.outcomes:
-                self.counts[outcome.status] += 1
+                self.lost_bones += outcome.lost_bone
+                self.counts[outcome.status] += not outcome.lost_bone
                 self._log(outcome, event.item.name, event.total)
         elif isinstance(event, StageEnded):
-            counts = ", ".join(
-                f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status]
-            )
-            log.info("%-16s %s in %.1f s", event.stage, counts or "nothing to do", event.seconds)
+            counts = [f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status]]
+            counts += [f"{self.lost_bones} bones lost"] if self.lost_bones else []
+            log.info("%-16s %s in %.1f s", event.stage, ", ".join(counts) or "nothing to do", event.seconds)
             self.counts.clear()
+            self.lost_bones = 0
 
     def _log(self, outcome: Outcome, item: str, total: int) -> None:
         level = logging.DEBUG if outcome.status == "skipped" else logging.INFO
         if outcome.error:
             level = logging.WARNING
-        name = outcome.knee.key if outcome.knee else item
+        name = outcome.subject if outcome.knee else item
         message = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
         number = self.counts.total()
         log.log(

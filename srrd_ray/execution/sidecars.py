@@ -41,7 +41,7 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sidecar:
-    """The proof that a work item is done; `failed` are the knees of a shard that could not be part of it."""
+    """The proof that a work item is done; `failed` are the knees and bones that could not be part of it."""
 
     stage: str
     item: str

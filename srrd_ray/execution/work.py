@@ -49,7 +49,7 @@ class WorkItem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Produced:
-    """The outputs of a work item, and those of its knees that failed while the others went on."""
+    """The outputs of a work item, and those of its knees and bones that failed while the others went on."""
 
     paths: tuple[Path, ...]
     failed: tuple[Outcome, ...] = ()
@@ -127,7 +127,7 @@ def failure(stage: str, item: WorkItem, fault: Fault, seconds: float) -> Result:
 
 def success(item: WorkItem, sidecar: Sidecar, seconds: float, *, skipped: bool = False) -> Result:
     """Return the result of a work item with a sidecar: failed knees as recorded, others done (or skipped)."""
-    bad = {outcome.knee for outcome in sidecar.failed}
+    bad = {outcome.lost_knee for outcome in sidecar.failed} - {None}
     good = tuple(
         Outcome(
             knee=knee,

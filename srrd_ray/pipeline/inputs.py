@@ -40,9 +40,7 @@ class OutsideInputs:
                 folder = truth_root(self.cohort.root)
                 return hash_json(list_sizes(folder) if folder.is_dir() else None)
             case "manifest":
-                failed = [
-                    (o.knee and o.knee.key, o.stage, o.error and o.error.code) for o in self.manifest.failed()
-                ]
+                failed = [(o.subject, o.stage, o.error and o.error.code) for o in self.manifest.failed()]
                 return hash_json(json.loads(serial.to_json(self.manifest.config)), failed)
 
     @cached_property

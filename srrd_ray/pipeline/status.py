@@ -35,7 +35,8 @@ Counts: TypeAlias = Counter[tuple[str, Status]]
 class StageStatus:
     """How far a stage is, counted in `of`; null is not known.
 
-    `skipped` were up to date before it began, `left` are still to do.
+    `skipped` were up to date before it began, `left` are still to do. Of a knee with a `lost_bones` the other
+    bone goes on.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class StageStatus:
     done: int
     skipped: int
     failed: int | None
+    lost_bones: int | None
     left: int | None
     seconds: float | None
 
@@ -135,9 +137,7 @@ class RunFiles:
     def remaining(self, name: str) -> int | None:
         """Return the knees that did not fail before a stage."""
         before = self.names[: self.names.index(name)]
-        failed = {o.knee for o in self.manifest.outcomes if o.status == "failed" and o.stage in before} - {
-            None
-        }
+        failed = {o.lost_knee for o in self.manifest.outcomes if o.stage in before} - {None}
         return None if self.knees is None else self.knees - len(failed)
 
     @property
@@ -241,7 +241,7 @@ def _counts(files: RunFiles) -> Counts:
     A stage over knees or shards may also have one for the whole cohort.
     """
     scopes = {planned.stage: planned.scope for planned in files.plan}
-    outcomes = files.manifest.outcomes
+    outcomes = [outcome for outcome in files.manifest.outcomes if not outcome.lost_bone]
     return Counter(
         (o.stage, o.status) for o in outcomes if o.knee is not None or scopes.get(o.stage) == "cohort"
     )
@@ -269,6 +269,7 @@ def _status(
         done=done,
         skipped=skipped,
         failed=failed,
+        lost_bones=sum(o.lost_bone for o in files.manifest.outcomes if o.stage == name),
         left=left,
         seconds=seconds,
     )
@@ -277,7 +278,15 @@ def _status(
 def _empty(files: RunFiles, name: str, state: StageState, *, left: int | None) -> StageStatus:
     counted = COUNTED[files.scope(name)]
     return StageStatus(
-        stage=name, state=state, of=counted, done=0, skipped=0, failed=0, left=left, seconds=None
+        stage=name,
+        state=state,
+        of=counted,
+        done=0,
+        skipped=0,
+        failed=0,
+        lost_bones=0,
+        left=left,
+        seconds=None,
     )
 
 
@@ -304,5 +313,5 @@ def _by_sidecars(
     seconds = time.time() - files.changed_ns / 1e9 if state == "running" and in_manifest else None
     return StageStatus(
         stage=name, state=state, of=COUNTED[files.scope(name)], done=len(times) - skipped,
-        skipped=skipped, failed=None, left=left, seconds=seconds,
+        skipped=skipped, failed=None, lost_bones=None, left=left, seconds=seconds,
     )  # fmt: skip

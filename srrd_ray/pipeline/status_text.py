@@ -51,7 +51,8 @@ def _state(status: RunStatus) -> str:
 
 def _table(status: RunStatus) -> Iterator[str]:
     yield (
-        f"{'stage':<16} {'state':<12} {'of':<7} {'done':>6} {'skipped':>8} {'failed':>7} {'left':>6} "
+        f"{'stage':<16} {'state':<12} {'of':<7} {'done':>6} {'skipped':>8} {'failed':>7} "
+        f"{'lost bones':>11} {'left':>6} "
         f"{'seconds':>9}"
     )
     yield from map(_row, status.stages)
@@ -63,7 +64,7 @@ def _row(one: StageStatus) -> str:
     seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
     return (
         f"{one.stage:<16} {one.state:<12} {one.of:<7} {one.done:>6} {one.skipped:>8} {_count(one.failed):>7} "
-        f"{_count(one.left):>6} {seconds:>9}"
+        f"{_count(one.lost_bones):>11} {_count(one.left):>6} {seconds:>9}"
     ).rstrip()
 
 
@@ -77,7 +78,7 @@ def _failures(failed: tuple[Outcome, ...]) -> Iterator[str]:
     for outcome in failed:
         groups[outcome.stage, outcome.error.code if outcome.error else ""].append(outcome)
     for (stage, code), some in groups.items():
-        names = [one.knee.key if one.knee else "the cohort" for one in some[:NAMED]]
+        names = [one.subject if one.knee else "the cohort" for one in some[:NAMED]]
         more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
         yield f"failed in {stage}: {code}: {', '.join(names)}{more}"
         yield f"  {some[0].error.message if some[0].error else ''}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import STATUSES
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.storage.layout import RunLayout
 
@@ -28,13 +29,16 @@ def summary(manifest: ManifestWriter) -> str:
 
 
 def _stages(manifest: ManifestWriter) -> Iterator[str]:
-    yield f"{'stage':<16} {'done':>6} {'skipped':>8} {'failed':>7} {'seconds':>8}"
+    yield f"{'stage':<16} {'done':>6} {'skipped':>8} {'failed':>7} {'lost bones':>11} {'seconds':>8}"
     for stage in manifest.times:
-        statuses = [o.status for o in manifest.outcomes if o.stage == stage.stage]
-        counts = (statuses.count("done"), statuses.count("skipped"), statuses.count("failed"))
-        yield f"{stage.stage:<16} {counts[0]:>6} {counts[1]:>8} {counts[2]:>7} {stage.seconds:>8.1f}"
-    seconds = sum(stage.seconds for stage in manifest.times)
-    yield f"{'all':<16} {'':>6} {'':>8} {len(manifest.failed()):>7} {seconds:>8.1f}"
+        outcomes = [o for o in manifest.outcomes if o.stage == stage.stage]
+        statuses = [o.status for o in outcomes if not o.lost_bone]
+        done, skipped, bad = (statuses.count(status) for status in STATUSES)
+        bones = len(outcomes) - len(statuses)
+        yield f"{stage.stage:<16} {done:>6} {skipped:>8} {bad:>7} {bones:>11} {stage.seconds:>8.1f}"
+    failed, seconds = manifest.failed(), sum(stage.seconds for stage in manifest.times)
+    bones = sum(outcome.lost_bone for outcome in failed)
+    yield f"{'all':<16} {'':>6} {'':>8} {len(failed) - bones:>7} {bones:>11} {seconds:>8.1f}"
 
 
 def _figures(layout: RunLayout) -> Iterator[str]:
@@ -67,5 +71,4 @@ def _number(metrics: object, path: str) -> str:
 
 def _failed(manifest: ManifestWriter) -> Iterator[str]:
     for outcome in manifest.failed():
-        name = outcome.knee.key if outcome.knee else "cohort"
-        yield f"failed: {name} in {outcome.stage}: {outcome.error.message if outcome.error else ''}"
+        yield f"failed: {outcome.subject} in {outcome.stage}: {outcome.error.message if outcome.error else ''}"

@@ -7,6 +7,7 @@ So the correlation of the inner structure, without the outline, is part of every
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from srrd_ray.core.errors import RegistrationError
 from srrd_ray.core.geometry import Matrix4, transform_points
-from srrd_ray.core.records import RegistrationQuality
+from srrd_ray.core.records import BoneTransform, RegistrationQuality
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import inside, resample_to_working_grid
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult
@@ -23,6 +25,25 @@ from srrd_ray.registration.surfaces import signed_distance_mm
 
 Mask = NDArray[np.bool_]
 FLOOR_MM = 2.0
+REFUSALS: Mapping[str, str] = {
+    "metric-not-finite": "the metric of the alignment has no value",
+    "synthetic-bone-not-found": "no bones were found in the synthetic CT of this MR",
+    "synthetic-side-mismatch": "in the synthetic CT of this MR the fibula lies on the medial side",
+    "bone-missing": "the bone was not found in both the CT and the synthetic CT",
+    "optimizer-failed": "the alignment stopped without a pose",
+    "surface-not-seen": "no surface of the bone away from the edge of the image",
+    "rotation-out-of-bounds": "the pose that fits best turns the bone further than a knee bends",
+    "shift-out-of-bounds": "the pose that fits best moves the bone too far",
+    "pose-ambiguous": "two poses fit almost equally well",
+    "metric-not-improving": "the alignment made the agreement worse",
+    "no-overlap": "too little of the bone is seen in both images",
+    "no-surface": "no surface of the bone lies where both images see",
+    "dice-low": "the bone has another shape in the two images",
+    "surface-far": "the surfaces of the bone lie too far apart in the two images",
+    "correlation-low": "the grey values of CT and synthetic CT do not agree",
+    "structure-differs": "the inner structure differs, as for another side, bone or person",
+}
+"""What each code of a refused pose means, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +92,18 @@ def assess(
         surface_mm=agreement.surface_mm if np.isfinite(agreement.surface_mm) else 0.0,
         correlation=agreement.correlation,
     )
+
+
+def refusal_error(transform: BoneTransform) -> RegistrationError:
+    """Return the error that says why a bone has no pose, and what to do about it.
+
+    The reason of a refused pose is ``code`` or ``code: figures``.
+    """
+    code, _, figures = transform.quality.reason.partition(": ")
+    return RegistrationError(
+        code, REFUSALS[code], where=f"{transform.knee.key} {transform.bone}", got=figures,
+        todo="Look at CT, MR and synthetic CT of this knee; masks of the bones given with the cohort help.",
+    )  # fmt: skip
 
 
 def refuse(reason: str) -> RegistrationQuality:
@@ -171,7 +204,7 @@ def _agreement_refusal(agreement: Agreement, config: RegistrationConfig) -> str:
     if agreement.overlap < config.minimum_overlap:
         return f"no-overlap: {agreement.overlap:.2f} of the bone seen, at least {config.minimum_overlap:.2f}"
     if not np.isfinite(agreement.surface_mm):
-        return "no-surface: no surface of the bone lies where both images see"
+        return "no-surface"
     if agreement.dice < config.minimum_dice:
         return f"dice-low: {agreement.dice:.2f}, at least {config.minimum_dice:.2f}"
     if agreement.surface_mm > config.maximum_surface_mm:
@@ -179,8 +212,5 @@ def _agreement_refusal(agreement: Agreement, config: RegistrationConfig) -> str:
     if agreement.correlation < config.minimum_correlation:
         return f"correlation-low: {agreement.correlation:.2f}, at least {config.minimum_correlation:.2f}"
     if agreement.texture < config.minimum_texture:
-        return (
-            f"structure-differs: {agreement.texture:.2f}, at least {config.minimum_texture:.2f}; another "
-            f"side or bone"
-        )
+        return f"structure-differs: {agreement.texture:.2f}, at least {config.minimum_texture:.2f}"
     return ""

@@ -55,19 +55,19 @@ def cards(metrics: Json, outcomes: Sequence[Outcome]) -> tuple[Card, ...]:
 
 
 def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
-    failed_knees = {
-        outcome.knee.key for outcome in outcomes if outcome.status == "failed" and outcome.knee is not None
-    }
+    failed_knees = {outcome.lost_knee for outcome in outcomes} - {None}
+    bones = {(outcome.knee, outcome.bone) for outcome in outcomes if outcome.lost_bone}
     broken = sum(outcome.status == "failed" and outcome.knee is None for outcome in outcomes)
     knees, patients = at(metrics, "cohort", "knees"), at(metrics, "cohort", "patients")
     note = f"{len(failed_knees)} failed in some stage" if failed_knees else "none failed"
+    note += f"; {len(bones)} bones lost" if bones else ""
     note += f"; {broken} stages over the cohort failed" if broken else ""
     return Card(
         title="Knees",
         value="n/a" if knees is None else str(knees),
         interval="" if patients is None else f"of {patients} patients",
         note=note,
-        tone="warning" if failed_knees or broken else "good",
+        tone="warning" if failed_knees or bones or broken else "good",
     )
 
 
@@ -236,16 +236,19 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Grid:
     stages = list(dict.fromkeys(outcome.stage for outcome in outcomes))
     rows = []
     for stage in stages:
-        statuses = [outcome.status for outcome in outcomes if outcome.stage == stage]
-        rows.append((str(stage), *(str(statuses.count(status)) for status in ("done", "skipped", "failed"))))
-    return Grid(header=("Stage", "done", "skipped as done before", "failed"), rows=tuple(rows))
+        of_stage = [outcome for outcome in outcomes if outcome.stage == stage]
+        statuses = [outcome.status for outcome in of_stage if not outcome.lost_bone]
+        counts = [statuses.count(status) for status in ("done", "skipped", "failed")]
+        rows.append((str(stage), *map(str, counts), str(len(of_stage) - len(statuses))))
+    header = ("Stage", "done", "skipped as done before", "failed", "bones lost")
+    return Grid(header=header, rows=tuple(rows))
 
 
 def failure_table(outcomes: Sequence[Outcome]) -> Grid | Note:
     """Return each failure with its code and message; a note where there is none."""
     rows = tuple(
         (
-            o.knee.key if o.knee else "cohort",
+            o.subject,
             str(o.stage),
             o.error.code,
             o.error.message.partition("] ")[2] or o.error.message,
@@ -254,7 +257,7 @@ def failure_table(outcomes: Sequence[Outcome]) -> Grid | Note:
         if o.error is not None
     )
     if not rows:
-        return Note(text="No stage failed for any knee.", tone="good")
+        return Note(text="No stage failed for any knee or bone.", tone="good")
     return Grid(header=("Knee", "Stage", "Code", "What happened, and what to do"), rows=rows, numeric=False)
 
 

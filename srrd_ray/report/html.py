@@ -366,7 +366,7 @@ def _stages(run: Run) -> Section:
     return Section(
         anchor="run",
         title="What failed, and times",
-        intro="One knee's failure never stops the others; each is listed with its reason.",
+        intro="One knee's or bone's failure never stops the others; each is listed with its reason.",
         blocks=tuple(blocks),
     )
 

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
 from srrd_ray.core.errors import InputError, RegistrationError
 from srrd_ray.core.geometry import Geometry, Matrix4, matrix4
-from srrd_ray.core.records import BoneTransform, Image, Knee, RegistrationQuality
+from srrd_ray.core.records import BoneTransform, Fault, Image, Knee, Outcome, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.registration.bones import segment_ct_bones
-from srrd_ray.registration.quality import assess, refuse
+from srrd_ray.registration.quality import assess, refusal_error, refuse
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
 from srrd_ray.stages.shared.poses import write_pose
@@ -207,10 +207,23 @@ class RegisterSettings:
 def register(work: Work[RegisterSettings]) -> Produced:
     """Align femur and tibia of a knee."""
     layout, knee = work.layout, work.item.knees[0]
-    register_knee(knee, layout, work.settings.registration)
+    found = register_knee(knee, layout, work.settings.registration)
     transforms = [layout.transform(knee, bone) for bone in BONES]
     labels = [layout.volume(knee, "ct_bones"), layout.volume(knee, "mr_bones")]
-    return Produced(paths=(*transforms, *labels, layout.part("registration", knee)))
+    paths = (*transforms, *labels, layout.part("registration", knee))
+    return Produced(paths=paths, failed=tuple(map(lost_bone, _refused(found))))
+
+
+def _refused(found: list[BoneTransform]) -> list[BoneTransform]:
+    return [transform for transform in found if not transform.quality.accepted]
+
+
+def lost_bone(transform: BoneTransform) -> Outcome:
+    """Return the outcome of a bone without an accepted pose."""
+    fault = Fault.from_error(refusal_error(transform))
+    return Outcome(
+        knee=transform.knee, bone=transform.bone, stage=STAGE.name, status="failed", seconds=0.0, error=fault
+    )
 
 
 STAGE = Stage(

@@ -10,6 +10,7 @@ import pytest
 
 from srrd_ray.cluster.executor import RayExecutor
 from srrd_ray.core.errors import ConfigError, InputError
+from srrd_ray.core.records import Fault, Outcome
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import PlainLoop
 from srrd_ray.execution.graph import StageGraph
@@ -17,7 +18,16 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage, NoSettings, Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.storage.layout import RunLayout
-from tests.execution.toy_stages import KNEES, STAGES, ToyConfig, inputs, run, write_second
+from tests.execution.toy_stages import (
+    KNEES,
+    STAGES,
+    FirstSettings,
+    ToyConfig,
+    inputs,
+    run,
+    write_first,
+    write_second,
+)
 
 ALL = {f"{stage} {knee.participant}" for stage in ("first", "second") for knee in KNEES} | {"last cohort"}
 DEPENDS_ON_1 = {"first 1", "second 1", "last cohort"}
@@ -68,6 +78,24 @@ def test_a_failed_knee_is_left_behind_and_tried_again(tmp_path: Path) -> None:
     mended = run(tmp_path).statuses()
     assert mended["first 0"] == mended["second 0"] == mended["last cohort"] == "done"
     assert mended["second 1"] == "skipped"
+
+
+def write_first_and_lose_a_bone(work: Work[FirstSettings]) -> Produced:
+    fault = Fault(code="toy-fault", message="[toy-fault] no pose")
+    lost = Outcome(
+        knee=work.item.knees[0], bone="femur", stage="first", status="failed", seconds=0.0, error=fault
+    )
+    return replace(write_first(work), failed=(lost,))
+
+
+def test_a_knee_that_lost_a_bone_goes_on_and_the_bone_stays_a_failure_when_it_is_skipped(
+    tmp_path: Path,
+) -> None:
+    stages = (replace(STAGES[0], function=write_first_and_lose_a_bone), *STAGES[1:])
+    for status in ("done", "skipped"):
+        found = run(tmp_path, stages=stages).found
+        assert [o.subject for o in found if o.status == "failed"] == [f"{knee.key} femur" for knee in KNEES]
+        assert [o.status for o in found if o.status != "failed"] == [status] * 7
 
 
 def tables(root: Path) -> dict[str, bytes]:

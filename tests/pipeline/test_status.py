@@ -31,6 +31,7 @@ from tests.storage.test_paths import copy_up
 
 SPREAD: tuple[str, ...] = ("ingest", "synthesize", "register", "patches", "measure", "predict")
 BAD = Fault(code="bone-not-found", message="[bone-not-found] no femur above a tibia")
+FAR = Fault(code="surface-far", message="[surface-far] the surfaces of the bone lie too far apart")
 
 
 def knees(number: int) -> list[Knee]:
@@ -88,7 +89,11 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
 def test_an_ended_run_tells_its_counts_times_faults_code_and_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest(tmp_path, len(STAGE_NAMES), bad=2).write("finished", 1)
+    ended = manifest(tmp_path, len(STAGE_NAMES), bad=2)
+    ended.record(
+        [Outcome(knee=knees(6)[5], bone="tibia", stage="register", status="failed", seconds=0.0, error=FAR)]
+    )
+    ended.write("finished", 1)
     (tmp_path / "report.html").write_text("")
     assert code_of("status", str(tmp_path)) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -100,6 +105,7 @@ def test_an_ended_run_tells_its_counts_times_faults_code_and_report(
         "4",
         "0",
         "2",
+        "1",
         "0",
         "2.5",
     ]
@@ -111,10 +117,12 @@ def test_an_ended_run_tells_its_counts_times_faults_code_and_report(
         "0",
         "0",
         "0",
+        "0",
         "2.5",
     ]
     assert "failed in register: bone-not-found: sub-00000_side-L, sub-00001_side-L" in lines
     assert "  [bone-not-found] no femur above a tibia" in lines
+    assert "failed in register: surface-far: sub-00005_side-L tibia" in lines
     assert lines[-1] == f"report: {tmp_path / 'report.html'}"
 
 

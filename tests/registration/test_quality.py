@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from srrd_ray.core.geometry import matrix4
+from srrd_ray.core.records import BoneTransform, Knee
 from srrd_ray.core.serial import to_json
 from srrd_ray.core.volume import Volume
-from srrd_ray.registration.quality import assess, refuse
+from srrd_ray.registration.quality import REFUSALS, assess, refusal_error, refuse
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from tests.registration import phantoms
 
@@ -86,6 +89,23 @@ def test_a_knee_of_the_other_side_is_refused() -> None:
     mask = (labels.array == 2)[:, :, ::-1].copy()
     result = register_bone(ct, mirrored, labels.array == 2, mask, replace(CONFIG, candidates=1))
     assert not assess(ct, mirrored, (labels.array == 2, mask), result, CONFIG).accepted
+
+
+def test_every_reason_that_the_assessment_gives_has_words() -> None:
+    codes = set(
+        re.findall(
+            r'f"([a-z]+(?:-[a-z]+)+)[:"]|"([a-z]+(?:-[a-z]+)+)"',
+            Path(assess.__code__.co_filename).read_text(),
+        )
+    )
+    assert {one or other for one, other in codes} <= set(REFUSALS)
+    transform = BoneTransform(
+        knee=Knee(participant="1", side="L"), bone="tibia", fixed="ct", moving="mr",
+        matrix=matrix4(np.eye(4)), quality=refuse("surface-far: 9.40 mm, at most 1.20"),
+    )  # fmt: skip
+    message = str(refusal_error(transform))
+    assert message.startswith("[surface-far] the surfaces of the bone lie too far apart")
+    assert "sub-1_side-L tibia: got 9.40 mm, at most 1.20." in message
 
 
 def test_a_bone_without_a_pose_is_never_accepted() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from srrd_ray.core.records import Fault, Knee, Outcome
@@ -50,6 +52,7 @@ LOST = Outcome(
     error=Fault(code="no-overlap", message="[no-overlap] the volumes do not overlap. Check the side."),
 )  # fmt: skip
 DONE = Outcome(knee=Knee(participant="8", side="L"), stage="register", status="done", seconds=1.0)
+LOST_BONE = replace(LOST, knee=DONE.knee, bone="tibia")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,16 @@ def test_failures_are_listed_with_code_and_remedy() -> None:
 
 
 def test_outcomes_are_counted_by_stage() -> None:
-    assert outcome_table((DONE, LOST)).rows == (("register", "1", "0", "1"),)
+    assert outcome_table((DONE, LOST)).rows == (("register", "1", "0", "1", "0"),)
+
+
+def test_a_lost_bone_is_counted_as_a_bone_and_listed_with_its_knee() -> None:
+    assert outcome_table((DONE, LOST_BONE)).rows == (("register", "1", "0", "0", "1"),)
+    card = next(card for card in cards(METRICS, (DONE, LOST_BONE)) if card.title == "Knees")
+    assert (card.note, card.tone) == ("none failed; 1 bones lost", "warning")
+    found = failure_table((DONE, LOST_BONE))
+    assert isinstance(found, Grid)
+    assert found.rows[0][0] == "sub-8_side-L tibia"
 
 
 def test_limits_name_simulation_size_and_every_reason_once() -> None:

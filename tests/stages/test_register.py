@@ -11,8 +11,10 @@ from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import Image, Knee
 from srrd_ray.core.volume import Volume
+from srrd_ray.execution.stage import Work
+from srrd_ray.execution.work import WorkItem
 from srrd_ray.registration.rigid import RegistrationConfig
-from srrd_ray.stages.register import COLUMNS, register_knee
+from srrd_ray.stages.register import COLUMNS, RegisterSettings, register, register_knee
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
@@ -66,9 +68,13 @@ def test_a_synthetic_ct_without_bones_leads_to_refused_bones_and_never_to_an_acc
     omezarr.write_volume(
         layout.volume(KNEE, "sct"), flat, knee=KNEE, image="sct", unit="HU", synthetic_from="mr"
     )
-    found = register_knee(KNEE, layout, RegistrationConfig())
-    assert [t.quality.accepted for t in found] == [False, False]
-    assert {t.quality.reason for t in found} == {"synthetic-bone-not-found"}
+    settings = RegisterSettings(registration=RegistrationConfig())
+    item = WorkItem(name=KNEE.key, input_hash="", knees=(KNEE,))
+    lost = register(Work(item=item, layout=layout, settings=settings)).failed
+    assert [outcome.subject for outcome in lost] == [f"{KNEE.key} {bone}" for bone in BONES]
+    assert all(o.error and "no bones were found in the synthetic CT" in o.error.message for o in lost)
+    poses = [read_pose(layout, KNEE, bone) for bone in BONES]
+    assert {pose.quality.reason for pose in poses if pose} == {"synthetic-bone-not-found"}
     assert not omezarr.read_volume(layout.volume(KNEE, "mr_bones")).array.any()
     assert read_table(layout.part("registration", KNEE), COLUMNS)["mae_hu"].isna().all()
 
