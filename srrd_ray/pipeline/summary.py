@@ -29,16 +29,21 @@ def summary(manifest: ManifestWriter) -> str:
 
 
 def _stages(manifest: ManifestWriter) -> Iterator[str]:
-    yield f"{'stage':<16} {'done':>6} {'skipped':>8} {'failed':>7} {'lost bones':>11} {'seconds':>8}"
+    yield _columns("stage", "done", "skipped", "failed", "lost bones", "seconds")
     for stage in manifest.times:
         outcomes = [o for o in manifest.outcomes if o.stage == stage.stage]
         statuses = [o.status for o in outcomes if not o.lost_bone]
         done, skipped, bad = (statuses.count(status) for status in STATUSES)
         bones = len(outcomes) - len(statuses)
-        yield f"{stage.stage:<16} {done:>6} {skipped:>8} {bad:>7} {bones:>11} {stage.seconds:>8.1f}"
+        yield _columns(stage.stage, done, skipped, bad, bones, f"{stage.seconds:.1f}")
     failed, seconds = manifest.failed(), sum(stage.seconds for stage in manifest.times)
     bones = sum(outcome.lost_bone for outcome in failed)
-    yield f"{'all':<16} {'':>6} {'':>8} {len(failed) - bones:>7} {bones:>11} {seconds:>8.1f}"
+    yield _columns("all", "", "", len(failed) - bones, bones, f"{seconds:.1f}")
+
+
+def _columns(stage: str, *cells: object) -> str:
+    widths = (6, 8, 7, 11, 8)
+    return f"{stage:<16}" + "".join(f" {cell!s:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _figures(layout: RunLayout) -> Iterator[str]:
