@@ -76,4 +76,5 @@ def _number(metrics: object, path: str) -> str:
 
 def _failed(manifest: ManifestWriter) -> Iterator[str]:
     for outcome in manifest.failed():
-        yield f"failed: {outcome.subject} in {outcome.stage}: {outcome.error.message if outcome.error else ''}"
+        message = outcome.error.message if outcome.error else ""
+        yield f"failed: {outcome.subject} in {outcome.stage}: {message}"
