@@ -11,7 +11,10 @@ from srrd_ray.simulation import compose as tissue
 from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
 from srrd_ray.simulation.trabeculae import random_tile, tile_map
 
-BONES, TILE_NODES = 2, 100
+BONES, TILE_NODES = 4, 100
+"""As many bones as a knee has: the kernel is compiled for their number, once for phantoms and knees. Those that a
+phantom does without are empty.
+"""
 HALF_MM = 100.0
 """Half the edge of the cube in which an edge is straight; beyond it the border's value goes on."""
 DEEP_MM = 400.0
@@ -50,8 +53,7 @@ def edge_scene(normal: ArrayLike) -> Scene:
     z, y, x = np.meshgrid(*[np.array([-HALF_MM, HALF_MM])] * 3, indexing="ij")
     channels = {"depth": -(unit[0] * x + unit[1] * y + unit[2] * z)}
     channels |= {name: np.full(x.shape, value) for name, value in (("compact", DEEP_MM), ("cyst", -9.0))}
-    none = _table(CHANNELS, {name: np.full(x.shape, v) for name, v in OUTSIDE.items()})
-    return _scene((_table(CHANNELS, channels), none), WITHIN)
+    return _scene((_table(CHANNELS, channels),), WITHIN)
 
 
 def identity_poses() -> NDArray[np.float64]:
@@ -69,5 +71,9 @@ def _table(names: tuple[str, ...], channels: dict[str, NDArray[np.float64]]) -> 
 def _scene(bones: tuple[Table, ...], soft: dict[str, float]) -> Scene:
     rng = np.random.default_rng(0)
     maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3, 15.0, TILE_NODES)] * 2)] * BONES)
-    around = _table(SOFT_CHANNELS, {name: np.full((2, 2, 2), value) for name, value in soft.items()})
+    around, none = (
+        _table(names, {name: np.full((2, 2, 2), value) for name, value in values.items()})
+        for names, values in ((SOFT_CHANNELS, soft), (CHANNELS, OUTSIDE))
+    )
+    bones += (none,) * (BONES - len(bones))
     return Scene(bones=bones, soft=around, tile=random_tile(rng, 0.22, TILE_NODES), tile_from_bone=maps)
