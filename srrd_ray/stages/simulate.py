@@ -46,7 +46,11 @@ def simulate_knee(
     other format are removed: a knee has one CT and one MR.
     """
     scans = scans or Scans()
-    images = simulate(plan, view, scans.mr)
+    return write_knee(plan, simulate(plan, view, scans.mr), out, scans)
+
+
+def write_knee(plan: SimulatedKnee, images: KneeImages, out: Path, scans: Scans) -> list[Path]:
+    """Return the paths of `simulate_knee`, of a knee that is simulated already."""
     paths = knee_paths(plan.knee, out, dicom=scans.dicom)
     ct, mr, labels, cells, truth = paths
     if scans.dicom:
@@ -117,4 +121,6 @@ def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
     return json.dumps(truth, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
-__all__ = ["Scans", "SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_tables"]
+__all__ = [
+    "Scans", "SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_knee", "write_tables",
+]  # fmt: skip

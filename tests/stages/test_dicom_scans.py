@@ -11,13 +11,12 @@ from pydicom import dcmread
 from srrd_ray.cohort.check import check
 from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.records import Modality
-from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.simulation import mr
-from srrd_ray.simulation.cohort import KneeImages, View
+from srrd_ray.simulation.cohort import KneeImages, View, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.dicom_scans import ct_header, mr_header
-from srrd_ray.stages.simulate import Scans, knee_paths, simulate_knee, write_tables
+from srrd_ray.stages.simulate import Scans, knee_paths, simulate_knee, write_knee, write_tables
 from srrd_ray.storage.file_hash import hash_file
 
 TINY = View(ct_mm=(66.0, 14.0, 24.0), mr_mm=(60.0, 10.0, 19.0), center_mm=(0, 0, 0), truth_voxel_mm=0.3)
@@ -30,28 +29,33 @@ def plan() -> SimulatedKnee:
     return simulate_cohort_plan(18, 5)[0]
 
 
-def _write(plan: SimulatedKnee, out: Path, scans: Scans) -> Path:
-    simulate_knee(plan, out, TINY, scans)
+@pytest.fixture(scope="module")
+def images(plan: SimulatedKnee) -> KneeImages:
+    return simulate(plan, TINY)
+
+
+def _write(plan: SimulatedKnee, images: KneeImages, out: Path, scans: Scans) -> Path:
+    write_knee(plan, images, out, scans)
     write_tables([plan], out)
     return out
 
 
 @pytest.fixture(scope="module")
-def nifti(plan: SimulatedKnee, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def nifti(plan: SimulatedKnee, images: KneeImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("nifti")
     for path in knee_paths(plan.knee, root, dicom=True)[:2]:
         path.mkdir(parents=True)
         (path / "IM00001.dcm").write_bytes(b"of an earlier simulation")
-    return _write(plan, root, Scans())
+    return _write(plan, images, root, Scans())
 
 
 @pytest.fixture(scope="module")
-def dicom(plan: SimulatedKnee, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dicom(plan: SimulatedKnee, images: KneeImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("dicom")
     for path in knee_paths(plan.knee, root)[:2]:
         path.parent.mkdir(parents=True)
         path.write_bytes(b"of an earlier simulation")
-    return _write(plan, root, DICOM)
+    return _write(plan, images, root, DICOM)
 
 
 def series(root: Path, modality: Modality) -> Path:
@@ -124,26 +128,13 @@ def test_the_header_names_the_protocol_and_no_person(dicom: Path, plan: Simulate
     assert ct.FrameOfReferenceUID != image.FrameOfReferenceUID
 
 
-def test_a_seed_gives_the_same_bytes(dicom: Path, plan: SimulatedKnee, tmp_path: Path) -> None:
-    again = _write(plan, tmp_path, DICOM)
+def test_a_knee_gives_the_same_bytes(
+    dicom: Path, plan: SimulatedKnee, images: KneeImages, tmp_path: Path
+) -> None:
+    again = _write(plan, images, tmp_path, DICOM)
     assert [hash_file(series(again, m)) for m in MODALITIES] == [
         hash_file(series(dicom, m)) for m in MODALITIES
     ]
-
-
-@pytest.fixture(scope="module")
-def images(nifti: Path) -> KneeImages:
-    """The images of a knee, read back, without its truth."""
-    ct, image = (read_image(series(nifti, m), m).volume for m in MODALITIES)
-    return KneeImages(
-        ct=Volume(array=ct.array.astype(np.int16), geometry=ct.geometry),
-        mr=Volume(array=image.array.astype(np.uint16), geometry=image.geometry),
-        ct_labels=Volume(array=np.zeros(ct.geometry.shape, np.uint8), geometry=ct.geometry),
-        transforms={},
-        landmarks_ct_lps={},
-        cells=[],
-        nuisance={},
-    )
 
 
 def test_two_seeds_share_no_study_and_no_series(images: KneeImages, plan: SimulatedKnee) -> None:
@@ -176,7 +167,9 @@ def test_images_of_the_other_format_are_removed(nifti: Path, dicom: Path, plan: 
 
 
 def test_another_sequence_has_its_own_grid_and_tags(plan: SimulatedKnee, tmp_path: Path) -> None:
-    root, protocol = _write(plan, tmp_path, Scans(mr="dess", dicom=True)), mr.PROTOCOLS["dess"]
+    simulate_knee(plan, tmp_path, TINY, Scans(mr="dess", dicom=True))
+    root, protocol = tmp_path, mr.PROTOCOLS["dess"]
+    write_tables([plan], root)
     image = dcmread(next(series(root, "mr").iterdir()))
     found = read_image(series(root, "mr"), "mr").volume.geometry
     np.testing.assert_allclose(
