@@ -1,7 +1,8 @@
 """What is made once for all tests: one Ray session, one simulated cohort, one small set of trained models, one S3 server.
 
 A test that needs Ray or a training is marked here by the fixtures that it asks for, so that nobody has to remember it, and is run
-after all others. A test without the mark `ray` cannot start Ray.
+after all others. A test without the mark `ray` cannot start Ray. Ray and the package are imported where they are used: the process
+that hands tests to others needs neither.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import ray
 from hypothesis import settings
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -21,11 +22,10 @@ os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ |= {"RAY_metrics_report_interval_ms": "1000"}  # a test waits for them; Ray's own is ten seconds
 
-from srrd_ray.cluster.executor import RayExecutor
-from srrd_ray.cluster.session import session
-from srrd_ray.execution.config import ClusterConfig
-from srrd_ray.pipeline.simulated_cohort import SimulationRequest, simulate_cohort
 from tests.object_store import VARIABLES, ObjectStore, serving
+
+if TYPE_CHECKING:
+    from srrd_ray.execution.config import ClusterConfig
 
 os.environ.update(VARIABLES)
 
@@ -61,7 +61,7 @@ def _needs_ray(item: pytest.Item) -> bool:
 def _no_unmarked_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test start Ray that is not marked `ray`: it would make ``make check`` slow without anybody noticing."""
     if not _needs_ray(request.node):
-        monkeypatch.setattr(ray, "init", _refused)
+        monkeypatch.setattr("ray.init", _refused)
 
 
 def _refused(*_: object, **__: object) -> None:
@@ -71,6 +71,9 @@ def _refused(*_: object, **__: object) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[ClusterConfig]:
     """A local Ray of two CPUs, started once."""
+    from srrd_ray.cluster.session import session
+    from srrd_ray.execution.config import ClusterConfig
+
     config = ClusterConfig(cpus=2, object_store_mb=200, stall_seconds=600)
     with session(config):
         yield config
@@ -79,6 +82,9 @@ def cluster() -> Iterator[ClusterConfig]:
 @pytest.fixture(scope="session")
 def simulated(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A simulated cohort of six knees with its truth, made once: it takes a minute."""
+    from srrd_ray.cluster.executor import RayExecutor
+    from srrd_ray.pipeline.simulated_cohort import SimulationRequest, simulate_cohort
+
     root = tmp_path_factory.mktemp("simulated")
     request = SimulationRequest(out=root / "cohort", knees=6, seed=SEED)
     assert simulate_cohort(request, RayExecutor(cluster)) == 0

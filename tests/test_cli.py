@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cli import main
+from srrd_ray.cli import ended_with, main
+from srrd_ray.storage.paths import parse_path
+from tests.running import run
 
 PARTICIPANTS = "participant_id\tage\tsex\n001\t60\tF\n"
 KNEES = "participant_id\tside\tkl_grade\toa\n001\tR\t1\t0\n"
@@ -18,6 +20,11 @@ def code_of(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     return int(ended.value.code or 0)
+
+
+def code_of_run(cohort: Path, out: Path, config: Path | None = None) -> int:
+    """Return the exit code of `srrd run`, driven in this process and not in a child."""
+    return ended_with(lambda: run(parse_path(cohort), out, config))
 
 
 def cohort(root: Path, participants: str = PARTICIPANTS, knees: str = KNEES) -> Path:
@@ -32,7 +39,9 @@ def test_a_wrong_flag_is_a_usage_error() -> None:
     assert code_of("run", "--cohrt", "x", "--out", "y") == 2
 
 
-def test_a_missing_cohort_stops_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_cohort_stops_a_run_and_the_child_that_drives_it_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert code_of("run", "--cohort", str(tmp_path / "none"), "--out", str(tmp_path / "out")) == 2
     assert "Give the cohort's folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -40,7 +49,7 @@ def test_a_missing_cohort_stops_before_any_work(tmp_path: Path, capsys: pytest.C
 
 def test_a_run_inside_its_cohort_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = cohort(tmp_path / "cohort")
-    assert code_of("run", "--cohort", str(root), "--out", str(root / "run")) == 2
+    assert code_of_run(root, root / "run") == 2
     assert "output-in-input" in capsys.readouterr().err
 
 
@@ -58,7 +67,7 @@ def test_a_wrong_configuration_is_named(
     config = tmp_path / "run.yaml"
     config.write_text(text)
     root = cohort(tmp_path / "cohort")
-    assert code_of("run", "--cohort", str(root), "--out", str(tmp_path / "out"), "--config", str(config)) == 2
+    assert code_of_run(root, tmp_path / "out", config) == 2
     assert words in capsys.readouterr().err
 
 

@@ -172,11 +172,9 @@ def test_a_collapsed_model_keeps_its_icc_and_loses_only_its_line(made: Made) -> 
     assert "constant" in one["reason"]
 
 
-@pytest.mark.parametrize("patients", [3, 4])
-def test_few_patients_and_reversed_predictions_are_evaluated_and_reported(
-    tmp_path: Path, patients: int
-) -> None:
-    made = make_run(tmp_path, patients=patients)
+def reversed_run(root: Path, patients: int) -> Made:
+    """Return a run whose Tb.N is predicted the wrong way round."""
+    made = make_run(root, patients=patients)
     measures, table = (read_table(made.layout.table(name)) for name in ("measures", "predictions"))
     mirrored = measures.set_index(["store", "row"])["Tb.N"]
     mirrored = (
@@ -184,12 +182,22 @@ def test_few_patients_and_reversed_predictions_are_evaluated_and_reported(
     )
     table["Tb.N"] = mirrored.loc[list(zip(table["store"], table["row"], strict=True))].to_numpy()
     write_table(made.layout.table("predictions"), table, "predictions")
-    one = figures(made)["regression"]["baseline"]["Tb.N"]
+    return made
+
+
+@pytest.mark.parametrize("patients", [3, 4])
+def test_few_patients_and_reversed_predictions_are_evaluated(tmp_path: Path, patients: int) -> None:
+    one = figures(reversed_run(tmp_path, patients))["regression"]["baseline"]["Tb.N"]
     assert one["icc"] == pytest.approx(-patients / (patients - 2), abs=0.2)
     assert one["icc_ci"][0] <= one["icc"] <= one["icc_ci"][1]
     assert one["icc_region"] is None
     assert one["slope"] == pytest.approx(-1)
     assert one["bias_slope"] is None or abs(one["bias_slope"]) > 5
+
+
+def test_an_icc_below_minus_one_is_in_the_report(tmp_path: Path) -> None:
+    made = reversed_run(tmp_path, 3)
+    one = figures(made)["regression"]["baseline"]["Tb.N"]
     assert f"{one['icc']:.2f}" in build_report(made.layout).read_text(encoding="utf-8")
 
 

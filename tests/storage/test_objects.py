@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.cli import main
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.storage import objects
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.paths import parse_path
 from tests.object_store import SECRET, ObjectStore
+from tests.test_cli import code_of, code_of_run
 
 BOUNDED = pytest.mark.timeout(300)
 """Nothing waits for ever, on a slow machine either."""
@@ -70,13 +70,11 @@ def test_a_store_that_is_not_there_ends_with_code_3(
     elsewhere: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     elsewhere.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    for command in (
-        ["check", "s3://bucket/cohort"],
-        ["run", "--cohort", "s3://b/cohort", "--out", str(tmp_path / "r")],
+    for code in (
+        lambda: code_of("check", "s3://bucket/cohort"),
+        lambda: code_of_run(Path("s3://b/cohort"), tmp_path / "r"),
     ):
-        with pytest.raises(SystemExit) as ended:
-            main(command)
-        assert ended.value.code == 3
+        assert code() == 3
         assert "store-unreachable" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
