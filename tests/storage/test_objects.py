@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def test_a_store_that_is_not_there_ends_with_code_3(
 ) -> None:
     elsewhere.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     for code in (
-        lambda: code_of("check", "s3://bucket/cohort"),
-        lambda: code_of_run(Path("s3://b/cohort"), tmp_path / "r"),
+        partial(code_of, "check", "s3://bucket/cohort"),
+        partial(code_of_run, Path("s3://b/cohort"), tmp_path / "r"),
     ):
         assert code() == 3
         assert "store-unreachable" in capsys.readouterr().err
