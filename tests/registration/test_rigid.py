@@ -82,8 +82,9 @@ def test_the_mr_overrules_a_synthetic_ct_whose_bone_lies_five_millimetres_off() 
     sct = Volume(array=wrong.resample_onto(mr.geometry).array, geometry=mr.geometry)
     mask = labels.array == 2
     masks = mask, phantoms.moved_labels(labels, sct, pose @ phantoms.rigid((0, 0, 0), (3.5, 3, 1))).array == 2
-    assert error_mm(register_bone(ct, sct, *masks, CONFIG).matrix, pose, mask) > 3.0
-    assert error_mm(register_bone(ct, sct, *masks, CONFIG, mr=mr).matrix, pose, mask) < 0.3
+    config = replace(CONFIG, flexions_deg=(0.0,), twists_deg=(0.0,))
+    assert error_mm(register_bone(ct, sct, *masks, config).matrix, pose, mask) > 3.0
+    assert error_mm(register_bone(ct, sct, *masks, config, mr=mr).matrix, pose, mask) < 0.3
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from srrd_ray.core.geometry import transform_points
 from srrd_ray.simulation.cohort import KneeImages, _sample_mr_session, simulate
@@ -7,6 +8,7 @@ from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from .conftest import TINY
 
 
+@pytest.mark.slow
 def test_the_same_plan_gives_the_same_images(tiny: KneeImages, plan: SimulatedKnee) -> None:
     again = simulate(plan, TINY)
     np.testing.assert_array_equal(again.ct.array, tiny.ct.array)

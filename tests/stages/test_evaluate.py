@@ -195,6 +195,7 @@ def test_few_patients_and_reversed_predictions_are_evaluated(tmp_path: Path, pat
     assert one["bias_slope"] is None or abs(one["bias_slope"]) > 5
 
 
+@pytest.mark.slow
 def test_an_icc_below_minus_one_is_in_the_report(tmp_path: Path) -> None:
     made = reversed_run(tmp_path, 3)
     one = figures(made)["regression"]["baseline"]["Tb.N"]
