@@ -12,8 +12,8 @@ from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
 from srrd_ray.simulation.trabeculae import random_tile, tile_map
 
 BONES, TILE_NODES = 4, 100
-"""As many bones as a knee has: the kernel is compiled for their number, once for phantoms and knees. Those that a
-phantom does without are empty.
+"""As many bones as a knee has: the kernel is compiled for their number, once for phantoms and knees.
+Those that a phantom does without are empty.
 """
 HALF_MM = 100.0
 """Half the edge of the cube in which an edge is straight; beyond it the border's value goes on."""
