@@ -122,5 +122,11 @@ def truth_json(plan: SimulatedKnee, images: KneeImages) -> str:
 
 
 __all__ = [
-    "Scans", "SimulatedKnee", "knee_paths", "simulate_cohort_plan", "simulate_knee", "write_knee", "write_tables",
-]  # fmt: skip
+    "Scans",
+    "SimulatedKnee",
+    "knee_paths",
+    "simulate_cohort_plan",
+    "simulate_knee",
+    "write_knee",
+    "write_tables",
+]
