@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import inf, isfinite
+from pathlib import Path
 from typing import TypeVar
 
 import ray
@@ -17,13 +18,13 @@ from ray.tune.schedulers import ASHAScheduler
 from srrd_ray.cluster.causes import own_error
 from srrd_ray.cluster.session import attainable, require_cpus
 from srrd_ray.core import serial
-from srrd_ray.core.errors import StoreError, TrainingError
+from srrd_ray.core.errors import ConfigError, StoreError, TrainingError
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.training import Search, Trial
+from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.paths import remove_tree, to_address
-
-log = logging.getLogger(__name__)
 
 Setting = TypeVar("Setting")
 
@@ -102,12 +103,16 @@ def _last_line(errors: Sequence[BaseException]) -> str:
 
 
 def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
-    """Return a new tuner, or the interrupted one restored; one whose state cannot be read starts again."""
+    """Return a tuner that begins the search, whose trials begin with the scores that they have kept.
+
+    Tune's own state is not restored. It lacks the rungs of ASHA, so that a resumed search stops other trials
+    than an undisturbed one; and of a driver that is killed it may be torn, and then trials are missing.
+    """
 
     def trial(space: dict[str, int]) -> None:
         torch.set_num_threads(config.cpus_per_trial)  # from the configuration: sums depend on it
         try:
-            for score in plan.run(plan.settings[space["number"]]):
+            for score in resumed_scores(plan, space["number"]):
                 tune.report({"score": score})
         except TrainingError as error:  # it would come again: only a lost worker is worth another try
             tune.report({"score": -inf, FAULT: serial.to_line(Fault.from_error(error))})
@@ -116,33 +121,68 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
         f"trial-{plan.name}"  # Tune keeps functions by name for a whole job: searches side by side need two
     )
     path = plan.storage / plan.name
-    trainable = tune.with_resources(trial, {"CPU": cpus})
-    if tune.Tuner.can_restore(to_address(path)):
-        try:
-            return tune.Tuner.restore(
-                to_address(path), trainable, resume_unfinished=True, restart_errored=True
-            )
-        except (EOFError, ValueError, OSError):
-            log.warning("search %s cannot be resumed (its state is torn): started again", plan.name)
     remove_tree(path)
     return tune.Tuner(
-        trainable,
+        tune.with_resources(trial, {"CPU": cpus}),
         param_space={"number": tune.grid_search(list(range(len(plan.settings))))},
-        tune_config=tune.TuneConfig(
-            metric="score",
-            mode="max",
-            max_concurrent_trials=config.concurrent,
-            reuse_actors=True,
-            scheduler=ASHAScheduler(
-                max_t=plan.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
-            ),
+        tune_config=_strategy(plan, config),
+        run_config=_run_config(path),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kept:
+    """The scores of a trial after every epoch so far, with their hash: nothing else tells an altered digit."""
+
+    scores: tuple[float, ...] = ()
+    sha256: str = ""
+
+
+def resumed_scores(plan: Search[Setting], number: int) -> Iterator[float]:
+    """Yield the score of a setting after every epoch: those that are kept, then those that it learns.
+
+    A search that begins again sees the same scores in the same order, and so decides the same.
+    """
+    path = plan.storage / f"{plan.name}.scores" / f"{number}.json"
+    kept = _read_kept(path)
+    yield from kept
+    if len(kept) >= plan.epochs:
+        return
+    scores: tuple[float, ...] = ()
+    for score in plan.run(plan.settings[number]):
+        scores += (score,)
+        if len(scores) > len(kept):
+            write_text(path, serial.to_json(_Kept(scores=scores, sha256=hash_json(scores))))
+            yield score
+
+
+def _read_kept(path: Path) -> tuple[float, ...]:
+    """Return the kept scores of a trial; none where they are absent or damaged, and it learns anew."""
+    try:
+        kept = serial.from_json(_Kept, path.read_bytes())
+    except (FileNotFoundError, ConfigError):
+        return ()
+    return kept.scores if kept.sha256 == hash_json(kept.scores) else ()
+
+
+def _strategy(plan: Search[Setting], config: TuneConfig) -> tune.TuneConfig:
+    return tune.TuneConfig(
+        metric="score",
+        mode="max",
+        max_concurrent_trials=config.concurrent,
+        reuse_actors=True,
+        scheduler=ASHAScheduler(
+            max_t=plan.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
         ),
-        run_config=tune.RunConfig(
-            name=plan.name,
-            storage_path=to_address(path.parent),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=TRIES_MORE),
-        ),
+    )
+
+
+def _run_config(path: Path) -> tune.RunConfig:
+    return tune.RunConfig(
+        name=path.name,
+        storage_path=to_address(path.parent),
+        verbose=0,
+        failure_config=tune.FailureConfig(max_failures=TRIES_MORE),
     )
 
 

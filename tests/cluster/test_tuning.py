@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pytest
 from ray.tune import registry as tune_registry
 
-from srrd_ray.cluster.tuning import search, search_all
+from srrd_ray.cluster.tuning import resumed_scores, search, search_all
 from srrd_ray.core.errors import StoreError, TrainingError
 from srrd_ray.execution.config import ClusterConfig, TuneConfig
 from srrd_ray.execution.training import Search, Trial, winner
@@ -95,6 +95,48 @@ def test_a_killed_trial_is_tried_again_and_changes_nothing(searched: Searched) -
 def test_searches_side_by_side_give_what_each_gives_alone(searched: Searched) -> None:
     assert searched.together[1] == searched.alone
     assert len(searched.together[0]) == len(SETTINGS)
+
+
+def noting(folder: Path, setting: float) -> Iterator[float]:
+    """Note that a setting is learnt."""
+    (folder / str(setting)).touch()
+    yield from climb(setting)
+
+
+def interrupted(storage: Path, run: Callable[[float], Iterator[float]]) -> Search[float]:
+    """A search that was killed in its second trial while Tune wrote its state, as ray#58179 tells it."""
+    plan = Search(name="torn", settings=SETTINGS, run=run, epochs=5, storage=storage)
+    for number, epochs in ((0, 5), (1, 1)):
+        scores = resumed_scores(plan, number)
+        for _ in range(epochs):
+            next(scores)
+    for name in ("tuner.pkl", "experiment_state-2026-01-01_00-00-00.json"):
+        path = storage / "torn" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    return plan
+
+
+def test_an_interrupted_search_ends_as_an_undisturbed_one_and_learns_no_finished_trial_again(
+    searched: Searched, tmp_path: Path
+) -> None:
+    plan = interrupted(tmp_path, partial(noting, tmp_path))
+    for path in tmp_path.glob("0.*"):
+        path.unlink()
+    assert search(plan, TuneConfig()) == searched.together[0]
+    assert {path.name for path in tmp_path.glob("0.*")} == {str(setting) for setting in SETTINGS[1:]}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"", lambda data: data[:-9], lambda data: data.replace(b"1.5", b"1.6")]
+)
+def test_a_trial_whose_kept_scores_are_damaged_learns_them_again(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    plan = interrupted(tmp_path, climb)
+    kept = tmp_path / "torn.scores" / "0.json"
+    kept.write_bytes(damage(kept.read_bytes()))
+    assert list(resumed_scores(plan, 0)) == list(climb(SETTINGS[0]))
 
 
 def test_no_two_searches_share_the_name_under_which_tune_keeps_their_function(searched: Searched) -> None:
