@@ -10,8 +10,8 @@ ENDED = re.compile(r"^\S+ (\S+) +(?:\d+ \w+, )*\d+ \w+ in ([\d.]+) s$")
 LINE = re.compile(r"^\d\d:\d\d:\d\d (\S+)")
 
 
-def processes(root: int) -> Iterator[int]:
-    """Yield the process `root`, all that descend from it, and Ray's daemons."""
+def processes(root: int, *, others: bool = True) -> Iterator[int]:
+    """Yield the process `root`, all that descend from it, and Ray's daemons, also of `others`."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -24,7 +24,7 @@ def processes(root: int) -> Iterator[int]:
         while at in parents and at > 1:
             line.append(at)
             at = parents[at]
-        if root in line or is_ray(pid):
+        if root in line or (others and is_ray(pid)):
             yield pid
 
 

@@ -1,7 +1,9 @@
-"""ray#63924: the coordinator of Ray Data goes over (datasets x nodes x nodes) at every update; with hundreds of nodes and several datasets it answers too late, and datasets stand still.
+"""ray#63924: the coordinator of Ray Data goes over (datasets x nodes x nodes) at every update; with hundreds
+of nodes and several datasets it answers too late, and datasets stand still.
 
-``PYTHONPATH=. python benchmarks/engine/coordinator.py`` runs Ray's own coordinator (a class without its actor) over simulated nodes: one
-update with 1 to 8 datasets, each asking for one bundle a node, as the cluster autoscaler of Ray Data does.
+``PYTHONPATH=. python benchmarks/engine/coordinator.py`` runs Ray's own coordinator (a class without its
+actor) over simulated nodes: one update with 1 to 8 datasets, each asking for one bundle a node, as the
+cluster autoscaler of Ray Data does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""ray#62746: an actor of a fixed pool that ends is never replaced, and where lost blocks are allowed the dataset waits for ever.
+"""ray#62746: an actor of a fixed pool that ends is never replaced, and where lost blocks are allowed the
+dataset waits for ever.
 
-``PYTHONPATH=. python benchmarks/engine/dead_actors.py`` maps eight rows, of which one ends its worker, through a pool of one actor, a
-pool of one to two, and tasks as `srrd_ray.cluster.work_items` uses them, all with `max_errored_blocks=-1` and no patience beyond 20 s.
+``PYTHONPATH=. python benchmarks/engine/dead_actors.py`` maps eight rows, of which one ends its worker,
+through a pool of one actor, a pool of one to two, and tasks as `srrd_ray.cluster.work_items` uses them, all
+with `max_errored_blocks=-1` and no patience beyond 20 s.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ ROWS, BAD, PATIENCE_S = 8, 2, 20
 class Echo:
     """Returns a row, and ends its process at one of them."""
 
-    def __call__(self, row: dict[str, int]) -> dict[str, int]:
+    def __call__(self, row: dict[str, int]) -> dict[str, int]:  # noqa: D102
         if row["id"] == BAD:
             sys.exit(0)
         return row

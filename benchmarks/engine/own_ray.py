@@ -1,4 +1,6 @@
-"""A Ray of one's own for the scripts of this folder: its files in a folder of its own, gone at the end; nobody else's Ray is touched."""
+"""A Ray of one's own for the scripts of this folder: its files in a folder of its own, gone at the end; nobody
+else's Ray is touched.
+"""
 
 from __future__ import annotations
 

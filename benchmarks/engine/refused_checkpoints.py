@@ -1,8 +1,10 @@
-"""ray#47939, ray#55350: one checkpoint that cannot be uploaded ends the training function, however well the model learns.
+"""ray#47939, ray#55350: one checkpoint that cannot be uploaded ends the training function, however well the
+model learns.
 
-``PYTHONPATH=. python benchmarks/engine/refused_checkpoints.py [SECONDS ...]`` trains a line for twelve epochs with a checkpoint after each,
-on an S3 server on loopback which answers every PUT (or only those of checkpoints) with 503 for so many seconds from the first checkpoint
-on. Prints how it ended, how many epochs were learnt more than once, and whether the weights are those of an undisturbed training.
+``PYTHONPATH=. python benchmarks/engine/refused_checkpoints.py [SECONDS ...]`` trains a line for twelve
+epochs with a checkpoint after each, on an S3 server on loopback which answers every PUT (or only those of
+checkpoints) with 503 for so many seconds from the first checkpoint on. Prints how it ended, how many epochs
+were learnt more than once, and whether the weights are those of an undisturbed training.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ class Line:
         self.net = nn.Linear(3, 1)
         self.adam = torch.optim.Adam(self.net.parameters(), lr=0.1)
 
-    def modules(self) -> Mapping[str, nn.Module]:
+    def modules(self) -> Mapping[str, nn.Module]:  # noqa: D102
         return {"net": self.net}
 
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:  # noqa: D102
         return {"adam": self.adam}
 
-    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
+    def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:  # noqa: D102
         time.sleep(0.5)
         for picked in batches(len(X), 8, seed=1, epoch=epoch, shard=shard):
             loss = nn.functional.mse_loss(wrapped["net"](X[picked]), Y[picked])
@@ -62,7 +64,7 @@ def learners() -> Iterator[Learner]:
 
 
 def refusing(seconds: float, which: str) -> Callable[[str, str], HTTPStatus | None]:
-    """Return a rule that answers 503 to what is put at keys with `which`, for `seconds` from the first checkpoint on."""
+    """Return a rule that answers 503 to what is put at keys with `which`, `seconds` long."""
     began: list[float] = []
 
     def rule(method: str, path: str) -> HTTPStatus | None:

@@ -1,7 +1,9 @@
-"""ray#58179: a search whose `tuner.pkl` is empty cannot be restored (EOFError), so a job that was killed while it wrote never goes on.
+"""ray#58179: a search whose `tuner.pkl` is empty cannot be restored (EOFError), so a job that was killed while
+it wrote never goes on.
 
-``PYTHONPATH=. python benchmarks/engine/torn_search.py`` searches once, then empties, cuts, alters or removes each file of Tune's state in
-a copy, and asks Tune itself (`Tuner.restore` and `fit`) and `srrd_ray.cluster.tuning.search` to go on from there.
+``PYTHONPATH=. python benchmarks/engine/torn_search.py`` searches once, then empties, cuts, alters or
+removes each file of Tune's state in a copy, and asks Tune itself (`Tuner.restore` and `fit`) and
+`srrd_ray.cluster.tuning.search` to go on from there.
 """
 
 from __future__ import annotations

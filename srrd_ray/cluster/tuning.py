@@ -132,7 +132,7 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kept:
-    """The scores of a trial after every epoch so far, with their hash: nothing else tells an altered digit."""
+    """The scores of a trial after every epoch so far, and their hash: it alone tells an altered digit."""
 
     scores: tuple[float, ...] = ()
     sha256: str = ""

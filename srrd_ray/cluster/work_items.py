@@ -26,6 +26,10 @@ ITEMS_PER_CPU = 20
 """Work items in one dataset for each CPU, where that is more: CPUs wait for its last items."""
 
 
+NAMED = 4
+"""Open work items that an error names."""
+
+
 def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iterator[Result]:
     """Yield the result of each item as it ends, in no fixed order.
 
@@ -45,7 +49,7 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
     # raised when all have ended: Ray ends a process that leaves a dataset half way
     lost: Fault | None = None
     for attempt in retry_plan(task, config):
-        for result in _results(task, waiting, attempt):
+        for result in _results(task, waiting, attempt, config.stall_seconds):
             yield result
             lost = next((o.error for o in result.outcomes if o.error and is_storage_lost(o.error)), lost)
         if lost is not None:
@@ -59,20 +63,34 @@ def spread(task: Task, items: Sequence[WorkItem], config: ClusterConfig) -> Iter
         yield failure(task.stage, item, Fault.from_error(worker_killed_error(config, attempt)), 0.0)
 
 
-def _results(task: Task, waiting: dict[str, WorkItem], attempt: Attempt) -> Iterator[Result]:
+def _results(
+    task: Task, waiting: dict[str, WorkItem], attempt: Attempt, stall_seconds: int
+) -> Iterator[Result]:
     """Yield the results of the items that end, and remove them from `waiting`."""
     try:
         for window in _windows(list(waiting.values())):
             for result in _map(task, window, attempt):
                 del waiting[result.item]
                 yield result
-    except (RayError, ExecutionTimeoutError) as error:
-        raise ClusterError(
-            "stage-stalled",
-            f"stage {task.stage} stopped with {len(waiting)} work items open",
-            got=type(error).__name__,
-            todo="Run the same command again: finished work is kept.",
+    except ExecutionTimeoutError as error:
+        # Ray Data sees that blocks move, and not that a worker is busy
+        raise _stalled(
+            task, waiting, f"nothing ended for {stall_seconds} s",
+            "Run the same command again: finished work is kept. Where a work item takes longer than that, "
+            "raise cluster.stall_seconds first; where one never ends, leave its knee out of knees.tsv and "
+            "add --overwrite.",
+        ) from error  # fmt: skip
+    except RayError as error:
+        raise _stalled(
+            task, waiting, type(error).__name__, "Run the same command again: finished work is kept."
         ) from error
+
+
+def _stalled(task: Task, waiting: dict[str, WorkItem], got: str, todo: str) -> ClusterError:
+    """Return the error of a stage that stopped; it names the open items that began first."""
+    first = ", ".join(list(waiting)[:NAMED])
+    what = f"stage {task.stage} stopped with {len(waiting)} work items open, the first of them {first}"
+    return ClusterError("stage-stalled", what, got=got, todo=todo)
 
 
 def _windows(items: Sequence[WorkItem]) -> Iterator[Sequence[WorkItem]]:

@@ -93,7 +93,7 @@ class RunLayout:
 
     @property
     def tune(self) -> Path:
-        """``tune/``: the searches as Ray Tune leaves them."""
+        """``tune/``: the searches as Ray Tune leaves them, and the scores of their trials beside them."""
         return self._path("tune", "tune")
 
     @property

@@ -6,9 +6,11 @@ import errno
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from srrd_ray.core.learner import Learner, Shard, batches
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
 from srrd_ray.storage.weights import load_tensors
+from tests.object_store import ObjectStore
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 
@@ -32,8 +35,8 @@ Y = X @ torch.tensor([[1.0], [-2.0], [0.5]])
 class LineLearner:
     """Linear regression by Adam: small, and its answer is known."""
 
-    def __init__(self, name: str, epochs: int, kill_once: Path | None = None) -> None:
-        self.name, self.epochs, self.kill_once = name, epochs, kill_once
+    def __init__(self, name: str, epochs: int, kill_once: Path | None = None, rank: int = 1) -> None:
+        self.name, self.epochs, self.kill_once, self.rank = name, epochs, kill_once, rank
         torch.manual_seed(0)
         self.net = nn.Linear(3, 1)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=0.1)
@@ -52,15 +55,15 @@ class LineLearner:
             loss.backward()
             self.optimizer.step()
             total += float(loss.detach())
-        if self.kill_once is not None and epoch == 3 and shard.rank == 1 and not self.kill_once.exists():
+        if self.kill_once and epoch == 3 and shard.rank == self.rank and not self.kill_once.exists():
             self.kill_once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return {"loss": total}
 
 
-def learners(epochs: int, kill_once: Path | None = None) -> Iterator[Learner]:
+def learners(epochs: int, kill_once: Path | None = None, rank: int = 1) -> Iterator[Learner]:
     yield LineLearner("first", 2)
-    yield LineLearner("second", epochs, kill_once)
+    yield LineLearner("second", epochs, kill_once, rank)
 
 
 def diverging() -> Iterator[Learner]:
@@ -105,19 +108,37 @@ def test_two_workers_learn_what_one_learns_alone(undisturbed: Undisturbed) -> No
     assert sum(line.startswith("second epoch") for line in undisturbed.lines) == 6
 
 
-def often(root: Path) -> Training:
-    """A training with a checkpoint after every epoch, of which one worker kills itself once."""
-    killing = partial(learners, 6, root / "killed")
+def often(root: Path, rank: int = 1) -> Training:
+    """A training with a checkpoint after every epoch, of which the worker of one rank kills itself once."""
+    killing = partial(learners, 6, root / "killed", rank)
     return Training(name="hit", learners=killing, storage=root, checkpoint_seconds=0.0)
 
 
-def test_a_killed_worker_changes_no_bit_of_the_result(
+def test_a_killed_worker_changes_no_bit_of_the_result_even_if_it_writes_the_checkpoints(
     cluster: ClusterConfig, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
-    folder = fit(often(tmp_path), cluster, lambda _: None)
+    folder = fit(often(tmp_path, rank=0), cluster, lambda _: None)
     assert (tmp_path / "killed").exists()
     assert any(tmp_path.glob("hit/*/state.safetensors")), "it went on from a checkpoint"
     undisturbed.assert_equals(folder)
+
+
+def test_a_store_that_refuses_checkpoints_for_a_while_does_not_end_a_training(
+    once: ClusterConfig, s3: ObjectStore, bucket: Path
+) -> None:
+    began: list[float] = []
+
+    def refuse(method: str, path: str) -> HTTPStatus | None:
+        if method == "GET" or "checkpoint_" not in path:
+            return None
+        began.append(time.monotonic())
+        return HTTPStatus.SERVICE_UNAVAILABLE if began[-1] - began[0] < 4 else None
+
+    training = Training(name="refused", learners=partial(learners, 2), storage=bucket, checkpoint_seconds=0.0)
+    with s3.failing(refuse):
+        folder = fit(training, once, lambda _: None)
+    assert began[-1] - began[0] >= 4
+    torch.testing.assert_close(weights_of(folder)["net.weight"], by_hand(2), rtol=1e-4, atol=1e-5)
 
 
 def flip(path: Path) -> None:

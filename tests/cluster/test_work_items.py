@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import time
@@ -23,6 +24,7 @@ KNEES = tuple(Knee(participant=f"{i:03d}", side="L") for i in range(6))
 ITEMS = tuple(WorkItem(name=knee.key, input_hash="k", knees=(knee,)) for knee in KNEES)
 
 
+ROOT = Path(__file__).resolve().parents[2]
 RELEASED = "released"
 
 
@@ -90,12 +92,30 @@ def test_a_stage_in_which_nothing_ends_any_more_stops_with_a_message(
     cluster: ClusterConfig, tmp_path: Path
 ) -> None:
     hasty = replace(cluster, stall_seconds=5)
-    with session(hasty), pytest.raises(ClusterError, match=r"stage-stalled.*finished work is kept"):
+    words = (
+        rf"stage-stalled.*open, the first of them .*{KNEES[2].key}.*nothing ended for 5 s.*finished work is kept.*"
+        r"raise cluster\.stall_seconds"
+    )
+    with session(hasty), pytest.raises(ClusterError, match=words):
         run(Write(tmp_path, hangs=KNEES[2].key), hasty)
     assert not (tmp_path / "out" / f"{KNEES[2].key}.txt").exists()
     (tmp_path / RELEASED).touch()  # or it would hold a CPU that other tests need
     with session(cluster):
         pass  # its patience is set again
+
+
+def test_no_dataset_uses_a_pool_of_actors_and_every_one_says_how_often_it_is_tried_again() -> None:
+    """Where blocks may be lost, a dead actor of a pool is not replaced: rows are lost, or all wait (ray#62746)."""
+    texts = (path.read_text() for path in sorted((ROOT / "srrd_ray").rglob("*.py")))
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    names = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    names |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert not names & {"ActorPoolStrategy", "map_batches", "flat_map", "TaskPoolStrategy"}
+    keys = [{key.arg for key in node.keywords} for node in nodes if isinstance(node, ast.Call)]
+    assert not [found for found in keys if found & {"compute", "concurrency", "fn_constructor_args"}]
+    datasets = [found for found in keys if {"num_cpus", "memory"} <= found]
+    assert datasets
+    assert all("max_retries" in found for found in datasets)
 
 
 def test_a_deleted_or_shortened_output_makes_its_work_item_unfinished(tmp_path: Path) -> None:

@@ -167,29 +167,21 @@ def test_57_a_driver_that_is_killed_again_and_again_leaves_what_the_same_command
 ) -> None:
     out = tmp_path / "run"
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        with started(cohort, out) as command:
-            _wait_for_a_volume(out, command)
-            command.send_signal(how)
-            command.wait(120)
-        assert command.returncode != 0, how
+        assert ends_after(cohort, out, how) != 0, how
         assert (out / LOCK).exists() == (how == signal.SIGKILL), "only who cannot clean up leaves its lock"
         assert _recorded_codes(out) == ([] if how == signal.SIGKILL else ["driver-stopped"])
-    assert ended(cohort, out).returncode == 0
-    assert volumes(out) == calm
+    assert finishes(cohort, out) == calm
 
 
 def test_77_a_run_whose_driver_alone_is_killed_says_so_and_the_same_command_finishes_it(
     cohort: Path, calm: dict[str, bytes], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    with started(cohort, out) as command:
-        _wait_for_a_volume(out, command)
-        os.kill(_driver(out), signal.SIGKILL)  # as the system does it for want of memory
-        assert command.wait(120) == 3
+    # as the system does it for want of memory
+    assert ends_after(cohort, out, signal.SIGKILL, driver_alone=True) == 3
     assert _recorded_codes(out) == ["driver-died"]
     assert not (out / LOCK).exists()
-    assert ended(cohort, out).returncode == 0
-    assert volumes(out) == calm
+    assert finishes(cohort, out) == calm
 
 
 def test_56_a_second_job_on_one_output_stops_and_the_first_goes_on(
@@ -221,6 +213,20 @@ def started(cohort: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
+
+
+def ends_after(cohort: Path, out: Path, how: signal.Signals, *, driver_alone: bool = False) -> int:
+    """The exit code of a run that gets a signal in the middle of its work."""
+    with started(cohort, out) as command:
+        _wait_for_a_volume(out, command)
+        os.kill(_driver(out) if driver_alone else command.pid, how)
+        return command.wait(120)
+
+
+def finishes(cohort: Path, out: Path) -> dict[str, bytes]:
+    """The volumes after the same command, which has to end well."""
+    assert ended(cohort, out).returncode == 0
+    return volumes(out)
 
 
 def _wait_for_a_volume(out: Path, driver: subprocess.Popen[bytes]) -> None:

@@ -17,6 +17,11 @@ ROWS = [
     if re.match(r"\| \d", line)
 ]
 NUMBERS = [row[0] for row in ROWS]
+OF_RAY = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in TEXT.splitlines()
+    if line.startswith("| ray#")
+]
 
 
 @cache
@@ -62,3 +67,20 @@ def test_every_numbered_test_of_a_fault_belongs_to_a_row() -> None:
         for number in re.findall(r"(?<=_)\d\d(?=_)", name.removeprefix("test")[:7] + "_")
     }
     assert found <= set(NUMBERS)
+
+
+@pytest.mark.parametrize("row", OF_RAY, ids=[row[0] for row in OF_RAY])
+def test_a_fault_of_ray_has_a_script_that_names_it_and_tests_that_exist(row: list[str]) -> None:
+    reports, *told, script, tests = row
+    assert all(told)
+    (path,) = re.findall(r"`(benchmarks/engine/\w+\.py)`", script)
+    docstring = ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
+    assert all(f"ray#{number}" in docstring for number in re.findall(r"ray#(\d+)", reports))
+    assert f"python {path}" in docstring
+    for file, name in re.findall(r"`([^`:]+)::([^`]+)`", tests):
+        assert name in functions_in(file), f"{file}::{name}"
+
+
+def test_every_script_of_a_fault_of_ray_is_in_its_table() -> None:
+    named = {name for row in OF_RAY for name in re.findall(r"benchmarks/engine/(\w+)\.py", row[-2])}
+    assert named == {path.stem for path in (ROOT / "benchmarks" / "engine").glob("*.py")} - {"own_ray"}
