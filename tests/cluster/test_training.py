@@ -89,6 +89,8 @@ class Undisturbed:
 
     folder: Path
     lines: list[str]
+    interrupt: object
+    """What handles an interrupt after it."""
 
     def assert_equals(self, folder: Path) -> None:
         calm, other = weights_of(self.folder), weights_of(folder)
@@ -99,13 +101,17 @@ class Undisturbed:
 def undisturbed(cluster: ClusterConfig, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     lines: list[str] = []
     calm = Training(name="calm", learners=partial(learners, 6), storage=tmp_path_factory.mktemp("calm"))
-    return Undisturbed(fit(calm, cluster, lines.append), lines)
+    return Undisturbed(fit(calm, cluster, lines.append), lines, signal.getsignal(signal.SIGINT))
 
 
 def test_two_workers_learn_what_one_learns_alone(undisturbed: Undisturbed) -> None:
     torch.testing.assert_close(weights_of(undisturbed.folder)["net.weight"], by_hand(6), rtol=1e-4, atol=1e-5)
     assert (undisturbed.folder / "first.safetensors").is_file()
     assert sum(line.startswith("second epoch") for line in undisturbed.lines) == 6
+
+
+def test_a_training_leaves_the_handler_of_interrupts_as_it_was(undisturbed: Undisturbed) -> None:
+    assert undisturbed.interrupt is signal.default_int_handler
 
 
 def often(root: Path, rank: int = 1) -> Training:
