@@ -59,7 +59,7 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
     require_cpus(1, f"training {training.name}")
     with _LogFollower(training.log, progress), _interrupts_kept():
         try:
-            _trainer(training, config).fit()
+            torch_trainer(training, config).fit()
         except train.TrainingFailedError as error:
             raise own_error([error]) or TrainingError(
                 "training-failed",
@@ -93,7 +93,7 @@ def _interrupts_kept() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _trainer(training: Training, config: ClusterConfig) -> TorchTrainer:
+def torch_trainer(training: Training, config: ClusterConfig) -> TorchTrainer:
     """Return the trainer of a training; one of the same name resumes where an earlier one was interrupted."""
     workers = config.training_workers
     cpus = max(attainable("CPU", workers), 1.0) / workers
