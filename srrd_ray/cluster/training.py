@@ -82,8 +82,8 @@ def fit(training: Training, config: ClusterConfig, progress: Progress) -> Path:
 def _interrupts_kept() -> Iterator[None]:
     """Put the handler of SIGINT back after the block.
 
-    Ray Train leaves its own, which ends a later stage with exit code 0 or not at all, and keeps the
-    controller of the training, a process of 300 MiB, alive.
+    Ray Train leaves its own, which swallows a Ctrl-C in a later stage, and keeps the controller of the
+    training, a process of 300 MiB, alive.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
