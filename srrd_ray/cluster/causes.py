@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Iterator
 
 from ray.exceptions import RayTaskError
@@ -10,6 +11,8 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.tune import TuneError
 
 from srrd_ray.core.errors import FREE_SPACE, NO_SPACE, SrrdError, StoreError, is_storage_lost
+
+REFUSED = re.compile(r"AWS Error \w+")
 
 
 def own_error(raised: Iterable[BaseException]) -> SrrdError | None:
@@ -49,10 +52,21 @@ def _ours(cause: BaseException) -> SrrdError | None:
         return cause
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         return _output_full()
+    # Ray writes checkpoints by Arrow, whose words alone tell that a store refused
+    if isinstance(cause, OSError) and (refused := REFUSED.search(str(cause))):
+        return _store_unreachable(refused[0])
     # Of an exception that cannot be pickled Tune keeps only the text.
     if isinstance(cause, TuneError) and any(words in str(cause) for words in NO_SPACE):
         return _output_full()
     return None
+
+
+def _store_unreachable(got: str) -> StoreError:
+    return StoreError(
+        "store-unreachable", "the object store does not take what Ray writes", got=got,
+        todo="Check AWS_ENDPOINT_URL, the AWS_* variables and the network; run the same command again: it "
+        "goes on from the last checkpoint.",
+    )  # fmt: skip
 
 
 def _output_full() -> StoreError:

@@ -50,6 +50,6 @@ def worker_killed_error(config: ClusterConfig, last: Attempt) -> ClusterError:
         "worker-lost",
         f"its worker died {config.task_retries + 2} times, most often for want of memory",
         got=f"{last.memory_mb} MiB, alone on a node",
-        todo="Raise cluster.knee_memory_mb above that, on larger nodes; where other programs hold the memory of "
-        "the nodes, end them, or give Ray's nodes a memory limit of their own. Then run the same command again.",
+        todo="Raise cluster.knee_memory_mb above that, on larger nodes; where other programs hold their "
+        "memory, end these, or give Ray's nodes a memory limit of their own. Run the same command again.",
     )

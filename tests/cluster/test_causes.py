@@ -65,6 +65,17 @@ def test_44_a_full_disk_under_what_ray_writes_is_known_by_the_number_of_its_erro
         assert (type(found), found.code) == (StoreError, "output-full")
 
 
+def test_a_checkpoint_that_an_object_store_refused_is_lost_storage() -> None:
+    words = "When creating key 'run/checkpoint' in bucket 'b': AWS Error SERVICE_UNAVAILABLE during PutObject: 503"
+    found = own_error([WorkerGroupError("words", {0: OSError(words), 1: DIVERGED})])
+    assert found is not None
+    assert (type(found), found.code, found.got) == (
+        StoreError,
+        "store-unreachable",
+        "AWS Error SERVICE_UNAVAILABLE",
+    )
+
+
 def test_words_alone_are_no_lost_storage() -> None:
     quoting = InputError("dicom-gap", "the text quotes [output-full] and No space left on device")
     assert own_error([in_task(quoting)]) is quoting
