@@ -122,8 +122,9 @@ def measure(
     image: tyro.conf.Positional[Path],
     /,
     *,
-    source: Annotated[Literal["bone", "mr", "ct"], tyro.conf.arg(name="from")] = "bone",
+    source: Annotated[Literal["bone", "mr", "ct"] | None, tyro.conf.arg(name="from")] = None,
     roi: Path | None = None,
+    roi_label: int | None = None,
     bone: BoneName | None = None,
     bone_mask: Path | None = None,
     threshold: Annotated[str, tyro.conf.arg(metavar="auto|binary|VALUE")] = "auto",
@@ -132,6 +133,7 @@ def measure(
     method: Literal["3d", "paper"] = "3d",
     mode: Literal["exact", "bonej"] = "exact",
     surface: Literal["voxel", "subvoxel"] = "voxel",
+    spacing: Annotated[str | None, tyro.conf.arg(metavar="MM|Z,Y,X")] = None,
     out: Path | None = None,
     maps: Path | None = None,
     picture: Path | None = None,
@@ -140,28 +142,31 @@ def measure(
 ) -> int:
     """Measure trabecular bone in one volume and print JSON, or in a folder of volumes and write a table.
 
-    A volume is NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder. Ends with 1 where a volume has no value (no
+    A volume is NIfTI, NRRD, MHA, TIFF (pages or a folder of slices), OME-Zarr or a DICOM folder. Ends with 1 where a volume has no value (no
     bone, nothing but bone, an empty region) or cannot be read.
 
     Args:
         image: the volume, or a folder of volumes: then a table is written, a row each, and the same command
             again resumes.
         source: bone is an image that resolves trabeculae (microCT, HR-pQCT, binary); mr and ct are scans of a
-            knee, of which the bone fraction is measured, and thickness where the voxels allow it.
-        roi: mask of the region that is averaged; never a wall. For a folder: a folder of masks of the same
-            names.
+            knee, of which the bone fraction is measured, and thickness where the voxels allow it. Absent: bone,
+            but what looks like a scan of a person is refused.
+        roi: mask of the region that is averaged, 0 and one other value; never a wall. The threshold of auto is
+            that of this region. For a folder: a folder of masks of the same names.
+        roi_label: the label of the region, in a mask of several.
         bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral
             plate.
         bone_mask: mask of one bone, marrow included; needed for mr. For a folder: a folder of masks of the
             same names.
-        threshold: auto is Otsu after a Gaussian of one voxel, for ct a calibration; binary takes every
-            non-zero voxel as bone; a number is a grey value, for ct HU.
+        threshold: auto is Otsu after a Gaussian of one voxel, in the region or what was scanned, for ct a
+            calibration; binary takes every non-zero voxel as bone; a number is a grey value, for ct HU.
         marrow: value of marrow alone: grey (mr; estimated where absent) or HU (ct; -50 where absent).
         mineral: HU of mineralised bone tissue alone, from a phantom (ct; 1559 where absent).
         method: paper is the published 2D algorithm (mr), for comparison.
         mode: bonej gives the thickness as BoneJ2 does.
         surface: where bone ends: at the voxels, or between them for less bias in thin structures (slower; one
             piece only).
+        spacing: voxel size in mm in place of that of the file, one number or three.
         out: also write the result there: .json, or a table as .parquet or .csv.
         maps: folder for maps of thickness and spacing, mm, for mr and ct also of the bone fraction: NRRD,
             which opens in 3D Slicer; in blocks also OME-Zarr.
@@ -177,7 +182,7 @@ def measure(
 
     recipe = Recipe(
         source=source, threshold=threshold, mode=mode, surface=surface, method=method,
-        bone=bone, marrow=marrow, mineral=mineral,
+        bone=bone, marrow=marrow, mineral=mineral, roi_label=roi_label, spacing=spacing,
     )  # fmt: skip
     places = {
         name: None if path is None else parse_path(path)

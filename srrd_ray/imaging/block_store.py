@@ -45,6 +45,13 @@ def read_grey(path: Path, window: Window) -> NDArray[np.float64]:
     return grey
 
 
+def read_ends(path: Path) -> NDArray[np.float64]:
+    """Return the first and the last plane, as `read_grey` has them."""
+    nz, ny, nx = foreign_zarr.open_image(path)[0].shape[-3:]
+    planes = [read_grey(path, (slice(z, z + 1), slice(0, ny), slice(0, nx))) for z in sorted({0, nz - 1})]
+    return np.concatenate(planes)
+
+
 def hash_listing(path: Path) -> str:
     """Return a hash of the names, sizes and modification times of all files of a store:
     cheap, changes with any write.

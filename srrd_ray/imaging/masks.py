@@ -71,17 +71,10 @@ def select_label(
     [False, False, True]
     """
     labels = find_labels(values)
-    if only is not None:
-        if only not in labels:
-            raise InputError(
-                "mask-label", "the mask has no such label", where=where, got=str(only),
-                expected=f"one of {describe_labels(labels)}",
-            )  # fmt: skip
-        return np.asarray(values == only)
-    named = label is not None and np.count_nonzero(labels) > 1
-    if not named:
-        require_one_label(labels, where)
-    return np.asarray(values == label if named else values != 0)
+    if only is None and label is not None and np.count_nonzero(labels) > 1:
+        return np.asarray(values == label)
+    require_label(labels, where, only)
+    return np.asarray(values != 0 if only is None else values == only)
 
 
 def find_labels(values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -89,8 +82,18 @@ def find_labels(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.unique(np.concatenate([np.unique(plane) for plane in values]))
 
 
-def require_one_label(labels: NDArray[np.generic], where: str) -> None:
-    """Refuse (`mask-values`) the values of a mask other than zero and one more, or one alone."""
+def require_label(labels: NDArray[np.generic], where: str, only: int | None = None) -> None:
+    """Refuse the values of a mask other than zero and one more, or one alone (`mask-values`).
+
+    With `only`: those without that label (`mask-label`).
+    """
+    if only is not None:
+        if only not in labels:
+            raise InputError(
+                "mask-label", "the mask has no such label", where=where, got=str(only),
+                expected=f"one of {describe_labels(labels)}",
+            )  # fmt: skip
+        return
     finite = bool(np.isfinite(labels.astype(np.float64)).all())
     if finite and np.count_nonzero(labels) <= 1:
         return

@@ -1,9 +1,9 @@
 """One block of a volume that is measured in blocks:
 reads windows of stores, writes a shard and the block's sums. No Ray.
 
-The passes, in order: `extrema` and `histogram` of the smoothed grey values (Otsu), `field` (where the image
-was scanned), `phases` (bone, field and region as bits), `distance`, `painting`, `structure`,
-then `ridge-distance` and `ridge-painting`.
+The passes, in order: `field` (where the image was scanned, and which values occur), `extrema` and `histogram` of
+the smoothed grey values there (Otsu), `phases` (bone, field and region as bits), `distance`, `painting`,
+`structure`, then `ridge-distance` and `ridge-painting`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from srrd_ray.core import serial
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging import block_store
+from srrd_ray.imaging.masks import find_labels
+from srrd_ray.measurement.cut import Values, find_values
 from srrd_ray.morphometry import blocks
-from srrd_ray.morphometry.binarize import smooth_one_voxel
+from srrd_ray.morphometry.binarize import smooth_one_voxel, smooth_within
 from srrd_ray.morphometry.blocks import BONE, FIELD, REGION, Bits, Shape, Window
 from srrd_ray.morphometry.field import fill_hulls
 from srrd_ray.morphometry.structure import BlockStructure, block_structure, window_with_halo
@@ -28,9 +30,9 @@ from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.storage.atomic import write_text
 
 Pass: TypeAlias = Literal[
+    "field",
     "extrema",
     "histogram",
-    "field",
     "phases",
     "distance",
     "painting",
@@ -43,6 +45,8 @@ GAUSSIAN_REACH = 4
 SLAB = 32
 """Planes of the slabs in which the scanned field is found."""
 BINS = 256
+LABELS = 4
+"""Labels of a mask that a slab tells of, more than a mask may have; of a named one, that alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +63,10 @@ class BlockJob:
         Every non-zero voxel is bone; else those above `level` after smoothing (`smooth`) or as they are.
     low, high
         Extrema of the smoothed image.
-    field
-        Whether zeros round the scanned field are left out.
+    padding, field
+        What the scanner wrote where it did not scan, and whether that is left out.
+    roi_label
+        As in `Recipe`.
     radii
         Largest squared radius of bone and of marrow, in the unit of the distances.
     mode
@@ -78,7 +84,9 @@ class BlockJob:
     level: float = 0.0
     low: float = 0.0
     high: float = 0.0
+    padding: float = 0.0
     field: bool = False
+    roi_label: int | None = None
     radii: tuple[float, float] = (0.0, 0.0)
     mode: Mode = "exact"
 
@@ -102,28 +110,38 @@ class BlockJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Extrema:
-    """Least and greatest smoothed grey value of a block."""
+class Scanned:
+    """Voxels of the field in a slab, the values that occur there, and up to `LABELS` of its mask."""
 
-    low: float
-    high: float
+    inside: int
+    values: Values
+    labels: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extrema:
+    """Least and greatest smoothed grey value of the region in a block; null where it holds nothing of it."""
+
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """A histogram of smoothed grey values, or the voxels of a field."""
+    """A histogram of the smoothed grey values of the region in a block."""
 
     counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhaseCounts:
-    """Voxels of a block: bone and marrow, of the region, and bone of the region."""
+    """Voxels of a block: bone and marrow, of the region, and of that bone, and those that were scanned."""
 
     bone: int
     marrow: int
     region: int
     region_bone: int
+    region_scanned: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +161,7 @@ class Painted:
     ridge: int = 0
 
 
-Part: TypeAlias = Extrema | Counts | PhaseCounts | Radii | Painted | BlockStructure
+Part: TypeAlias = Scanned | Extrema | Counts | PhaseCounts | Radii | Painted | BlockStructure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,17 +206,15 @@ def iterate_windows(name: Pass, job: BlockJob) -> tuple[Window, ...]:
 
 def _run_pass(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Path]]:
     match name:
-        case "extrema":
-            smooth = _smooth(job, core)
-            return Extrema(low=float(smooth.min()), high=float(smooth.max())), []
-        case "histogram":
-            counts = np.histogram(_smooth(job, core), BINS, (job.low, job.high))[0]
-            return Counts(counts=tuple(int(n) for n in counts)), []
         case "field":
-            field = fill_hulls(block_store.read_grey(job.image, core))
-            return Counts(counts=(int(field.sum()),)), [
-                block_store.write_block(job.store("field"), core, field)
-            ]
+            return _field(job, core)
+        case "extrema":
+            grey = _counted(job, core)
+            ends = (float(grey.min()), float(grey.max())) if grey.size else (None, None)
+            return Extrema(low=ends[0], high=ends[1]), []
+        case "histogram":
+            counts = np.histogram(_counted(job, core), BINS, (job.low, job.high))[0]
+            return Counts(counts=tuple(int(n) for n in counts)), []
         case "phases":
             return _phases(job, core)
         case "distance" | "ridge-distance":
@@ -213,31 +229,62 @@ def _run_pass(name: Pass, job: BlockJob, core: Window) -> tuple[Part, list[Path]
             return block_structure(bits, outer, core, job.shape, job.spacing_mm), []
 
 
+def _field(job: BlockJob, core: Window) -> tuple[Scanned, list[Path]]:
+    image = block_store.read_grey(job.image, core)
+    labels = np.empty(0) if job.roi is None else find_labels(block_store.read_grey(job.roi, core))
+    labels = labels[:LABELS] if job.roi_label is None else labels[labels == job.roi_label]
+    field = fill_hulls(image, job.padding)
+    scanned = Scanned(
+        inside=int(field.sum()),
+        values=find_values(image, job.padding),
+        labels=tuple(float(label) for label in labels),
+    )
+    return scanned, [block_store.write_block(job.store("field"), core, field)]
+
+
+def _counted(job: BlockJob, core: Window) -> NDArray[np.float64]:
+    """Return the smoothed grey values of a block that count for the threshold: those of the region."""
+    region = _region(job, core)
+    return _smooth(job, core)[region & _scanned(job, core)]
+
+
 def _smooth(job: BlockJob, core: Window) -> NDArray[np.float64]:
     """Return the grey values of a block after a Gaussian of one voxel, bit for bit as in the whole image."""
     outer = blocks.add_halo(core, (GAUSSIAN_REACH,) * 3, job.shape)
-    return smooth_one_voxel(block_store.read_grey(job.image, outer))[blocks.locate_within(core, outer)]
+    image = block_store.read_grey(job.image, outer)
+    smooth = smooth_within(image, _scanned(job, outer)) if job.field else smooth_one_voxel(image)
+    return smooth[blocks.locate_within(core, outer)]
 
 
 def _phases(job: BlockJob, core: Window) -> tuple[PhaseCounts, list[Path]]:
     grey = _smooth(job, core) if job.smooth else block_store.read_grey(job.image, core)
-    bone = grey != 0 if job.binary else grey > job.level
-    field = _mask(job.store("field") if job.field else None, core)
-    region = field if job.roi is None else _mask(job.roi, core)
+    field, region = _scanned(job, core), _region(job, core)
+    bone = (grey != 0 if job.binary else grey > job.level) & field
     bits = np.asarray(bone * BONE + field * FIELD + region * REGION, dtype=np.uint8)
     counts = PhaseCounts(
         bone=int(bone.sum()),
         marrow=int((~bone).sum()),
         region=int(region.sum()),
         region_bone=int((region & bone).sum()),
+        region_scanned=int((region & field).sum()),
     )
     return counts, [block_store.write_block(job.store("phases"), core, bits)]
 
 
-def _mask(path: Path | None, core: Window) -> NDArray[np.bool_]:
-    """Return where the mask at `path` is not zero, everywhere where there is none."""
+def _scanned(job: BlockJob, core: Window) -> NDArray[np.bool_]:
+    """Return where a window was scanned: the field, where there is one, else everywhere."""
+    if job.field:
+        return np.asarray(_bits(job, "field", core) != 0)
     z, y, x = (axis.stop - axis.start for axis in core)
-    return np.ones((z, y, x), dtype=np.bool_) if path is None else block_store.read_grey(path, core) != 0
+    return np.ones((z, y, x), dtype=np.bool_)
+
+
+def _region(job: BlockJob, core: Window) -> NDArray[np.bool_]:
+    """Return what is averaged in a window: the label of the mask, where there is one, else all that was scanned."""
+    if job.roi is None:
+        return _scanned(job, core)
+    values = block_store.read_grey(job.roi, core)
+    return np.asarray(values != 0 if job.roi_label is None else values == job.roi_label)
 
 
 def _bits(job: BlockJob, store: str, window: Window) -> Bits:

@@ -18,6 +18,7 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging.folder_images import find_images
 from srrd_ray.measurement.recipe import Recipe
+from srrd_ray.measurement.result import BETWEEN
 from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
@@ -85,6 +86,8 @@ def measure_folder(
                 row["status"],
                 _summarize(row),
             )
+            for note in str(row["notes"] or "").split(BETWEEN):
+                log.log(logging.WARNING if note else logging.DEBUG, "measure  %s  %s", row["image"], note)
         rows = [_row(function, name) for name in images]
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
     remove_tree(root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core.bones import BONE_LABELS
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import read_mask
-from srrd_ray.imaging.source import ReadRules
+from srrd_ray.imaging.source import Note, ReadRules
+from srrd_ray.measurement.cut import Cut, choose_cut, find_values
+from srrd_ray.measurement.doubts import SPACING_ABSENT, Doubt, doubt_region, has_scale
 from srrd_ray.measurement.knee_joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row
-from srrd_ray.measurement.recipe import Recipe, grey_value
+from srrd_ray.measurement.recipe import Recipe, given_spacing
 from srrd_ray.measurement.result import (
     Binarization,
     Flat,
@@ -26,14 +29,16 @@ from srrd_ray.measurement.result import (
     describe_binarization,
     write_maps,
 )
-from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel
-from srrd_ray.morphometry.field import scanned_field
+from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel, smooth_within
+from srrd_ray.morphometry.field import padding_of, scanned_field
 from srrd_ray.morphometry.maps import bone_maps
 from srrd_ray.morphometry.measures import measure_maps
 
 Mask: TypeAlias = NDArray[np.bool_]
 DEFAULT = Recipe()
 ANY_BONE = ReadRules(not_a_knee="flag")
+ABOUT_SPACING = (SPACING_ABSENT, "nifti-units", "nrrd-units", "mha-units", "zarr-units", "tiff-units")
+"""Codes of notes that a given voxel size settles."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -100,23 +105,74 @@ def measure_with_maps(
     InputError
         What is wrong with the image or the mask, under the code of the fault.
     """
-    image = read_image(path, None if recipe.source == "bone" else recipe.source, rules=ANY_BONE).volume
-    region = None if roi is None else read_mask(roi, image.geometry).array
+    source = read_image(path, None if recipe.kind == "bone" else recipe.kind, rules=ANY_BONE)
+    image, notes = with_spacing(source.volume, source.notes, recipe)
+    grids = (source.volume.geometry, image.geometry)
+    region = None if roi is None else _mask(roi, grids, None, recipe.roi_label)
     label = None if recipe.bone is None else BONE_LABELS[recipe.bone]
-    inside = None if bone_mask is None else read_mask(bone_mask, image.geometry, label=label).array
-    match recipe.source:
+    inside = None if bone_mask is None else _mask(bone_mask, grids, label, None)
+    match recipe.kind:
         case "mr":
-            return measure_mr(image, recipe, inside, region, threads=threads)
+            found = measure_mr(image, recipe, inside, region, threads=threads)
         case "ct":
-            return measure_ct(image, recipe, inside, region, threads=threads)
+            found = measure_ct(image, recipe, inside, region, threads=threads)
         case "bone":
-            return _measure_bone(image, recipe, inside, region, threads=threads)
+            found = _measure_bone(path.name, image, notes, recipe, (region, inside), threads)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def with_spacing(
+    image: Volume[np.generic], notes: tuple[Note, ...], recipe: Recipe
+) -> tuple[Volume[np.generic], tuple[Note, ...]]:
+    """Return an image and what is known of it, with the voxel size that the recipe gives, if any."""
+    grid, kept = grid_with_spacing(image.geometry, notes, recipe)
+    return Volume(array=image.array, geometry=grid), kept
+
+
+def grid_with_spacing(
+    grid: Geometry, notes: tuple[Note, ...], recipe: Recipe
+) -> tuple[Geometry, tuple[Note, ...]]:
+    """Return a grid and what is known of it, with the voxel size that the recipe gives, if any."""
+    if recipe.spacing is None:
+        return grid, notes
+    steps = given_spacing(recipe.spacing)
+    affine = grid.affine
+    affine[:3, :3] *= np.asarray(steps)[::-1] / np.asarray(grid.spacing_mm)[::-1]
+    before = " × ".join(f"{step:.6g}" for step in grid.spacing_mm)
+    text = (
+        f"voxel size given as {' × '.join(f'{step:g}' for step in steps)} mm (z, y, x), the file has {before}"
+    )
+    note = Note(severity="FIX", code="spacing-given", message=text)
+    kept = tuple(one for one in notes if one.code not in ABOUT_SPACING)
+    return Geometry.from_affine(grid.shape, affine), (*kept, note)
+
+
+def _mask(path: Path, grids: tuple[Geometry, Geometry], label: int | None, only: int | None) -> Mask:
+    """Return a mask on the grid of the file, or on that with the given voxel size: it may have either."""
+    try:
+        return read_mask(path, grids[0], label=label, only=only).array
+    except InputError as error:
+        if error.code != "mask-grid" or grids[0] == grids[1]:
+            raise
+    return read_mask(path, grids[1], label=label, only=only).array
 
 
 def _measure_bone(
-    image: Volume[np.generic], recipe: Recipe, inside: Mask | None, roi: Mask | None, *, threads: int
+    where: str,
+    image: Volume[np.generic],
+    notes: tuple[Note, ...],
+    recipe: Recipe,
+    masks: tuple[Mask | None, Mask | None],
+    threads: int,
 ) -> MeasuredImage:
-    binary = binarize(image.array, recipe.threshold, keep_grey=recipe.surface == "subvoxel")
+    """Return the measures of an image that resolves trabeculae; `masks` are the region and the whole bone."""
+    cut, doubts = choose_cut(recipe.threshold, find_values(image.array), where)
+    doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, scale=has_scale(notes))
+    doubts += doubt.image()
+    region = next((mask for mask in masks if mask is not None), None)
+    binary = binarize(image.array, cut, region, keep_grey=recipe.surface == "subvoxel")
+    if region is not None and binary.field is not None:
+        doubts += doubt_region(int((region & binary.field).sum()), int(region.sum()))
     maps = bone_maps(
         binary.bone,
         nominal(image.geometry.spacing_mm),
@@ -126,42 +182,62 @@ def _measure_bone(
         field=binary.field,
         threads=threads,
     )
-    region = _region(image.geometry, (roi, inside, binary.field))
+    averaged = region if region is not None else binary.field
+    if averaged is None:
+        averaged = np.ones(image.array.shape, dtype=np.bool_)
+    measures = measure_maps(maps, averaged, threads=threads)
     return MeasuredImage(
-        measures=measure_maps(maps, region, threads=threads),
+        measures=measures,
         binarization=binary.binarization,
-        mapped=Mapped(maps=maps, region=region, grid=image.geometry),
-        about=plate_row(binary.bone, inside, image.geometry, recipe.bone),
+        mapped=Mapped(maps=maps, region=averaged, grid=image.geometry),
+        about=plate_row(binary.bone, masks[1], image.geometry, recipe.bone),
+        notes=(*doubts, *doubt.measures(measures)),
     )
 
 
-def _region(grid: Geometry, known: tuple[Mask | None, ...]) -> Mask:
-    """Return the first region that is known, or all of the image."""
-    return next((mask for mask in known if mask is not None), np.ones(grid.shape, dtype=np.bool_))
-
-
-def binarize(image: NDArray[np.generic], threshold: str, *, keep_grey: bool = False) -> BinaryBone:
+def binarize(
+    image: NDArray[np.generic], cut: Cut, region: Mask | None = None, *, keep_grey: bool = False
+) -> BinaryBone:
     """Return the bone of a grey or binary image; `keep_grey`: with the grey image minus the threshold.
 
-    A grey image with zeros round a scanned cylinder ends at that cylinder (`scanned_field`).
+    A grey image with padding round a scanned cylinder ends at that cylinder (`scanned_field`). A threshold of
+    Otsu is that of the voxels of the region in it.
+
+    Raises
+    ------
+    InputError
+        `image-constant`, `region-not-scanned`.
     """
-    if threshold == "binary":
-        return BinaryBone(
-            bone=image != 0,
-            grey=None,
-            field=None,
-            binarization=describe_binarization(threshold, None, field=False),
-        )
+    if cut.binary:
+        binarization = describe_binarization(cut, None, None)
+        return BinaryBone(bone=image != 0, grey=None, field=None, binarization=binarization)
     field = scanned_field(image)
-    if threshold == "auto":
+    padding = None if field is None else padding_of(image[:: max(image.shape[0] - 1, 1)])
+    if not cut.smooth:
+        grey = image.astype(np.float64)
+    elif field is None:
         grey = smooth_one_voxel(image)
-        level = otsu_threshold(grey)
     else:
-        grey, level = image.astype(np.float64), grey_value(threshold)
-    binarization = describe_binarization(threshold, level, field=field is not None)
-    return BinaryBone(
-        bone=grey > level, grey=grey - level if keep_grey else None, field=field, binarization=binarization
-    )
+        grey = smooth_within(image, field)
+    counted = _overlap(region, field)
+    level = cut.level if cut.level is not None else otsu_threshold(grey if counted is None else grey[counted])
+    above = grey - level if keep_grey else None
+    bone = grey > level
+    if field is not None:
+        bone &= field
+        if above is not None:
+            np.copyto(above, -float(np.abs(above).max()), where=~field)
+    binarization = describe_binarization(cut, level, padding)
+    return BinaryBone(bone=bone, grey=above, field=field, binarization=binarization)
+
+
+def _overlap(region: Mask | None, field: Mask | None) -> Mask | None:
+    """Return where both are that are not null; null where both are."""
+    if region is None or field is None:
+        return field if region is None else region
+    both: Mask = region & field
+    doubt_region(int(np.count_nonzero(both)), int(np.count_nonzero(region)))
+    return both
 
 
 def nominal(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:

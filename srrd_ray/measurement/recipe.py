@@ -15,6 +15,9 @@ from srrd_ray.morphometry.thickness import Mode, Wall
 
 Source: TypeAlias = Literal["bone", "mr", "ct"]
 Method: TypeAlias = Literal["3d", "paper"]
+METHOD = 2
+"""Counts what changed the numbers or the columns of a row since the last version."""
+MOST_MM = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +28,7 @@ class Recipe:
     ----------
     source
         What the image shows: ``bone`` (trabeculae resolved, as in microCT, or binary),
-        ``mr`` or ``ct`` of a joint.
+        ``mr`` or ``ct`` of a joint. Null: bone, unless it looks like a scan of a person (`doubts`).
     threshold
         ``auto``, ``binary`` or a grey value; for CT ``auto`` (calibration) or HU; for MR ``auto``.
     mode, surface
@@ -39,14 +42,18 @@ class Recipe:
         Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
     mineral
         HU of mineralised tissue alone; null: as `calibration.MINERAL_HU`.
+    roi_label
+        The label of the region in a mask of several; null: the mask has one.
+    spacing
+        Voxel size in mm in place of that of the file: one number, or three for (z, y, x); null: the file's.
 
     Raises
     ------
     ConfigError
-        `option-invalid` where two of them contradict each other, `threshold-invalid`.
+        `option-invalid` where two of them contradict each other, `threshold-invalid`, `spacing-invalid`.
     """
 
-    source: Source = "bone"
+    source: Source | None = None
     threshold: str = "auto"
     mode: Mode = "exact"
     surface: Wall = "voxel"
@@ -54,8 +61,12 @@ class Recipe:
     bone: BoneName | None = None
     marrow: float | None = None
     mineral: float | None = None
+    roi_label: int | None = None
+    spacing: str | None = None
 
     def __post_init__(self) -> None:
+        if self.spacing is not None:
+            given_spacing(self.spacing)
         self._only("--marrow", self.marrow is not None, "mr", "ct")
         self._only("--mineral", self.mineral is not None, "ct")
         self._only("--method paper", self.method == "paper", "mr")
@@ -69,24 +80,55 @@ class Recipe:
             )
         if self.threshold not in ("auto", "binary"):
             grey_value(self.threshold)
-            if self.source == "ct" and (self.marrow, self.mineral) != (None, None):
+            if self.kind == "ct" and (self.marrow, self.mineral) != (None, None):
                 raise ConfigError(
                     "option-invalid", "a threshold needs no calibration", expected="one of the two"
                 )
 
+    @property
+    def kind(self) -> Source:
+        """What the image is measured as."""
+        return self.source or "bone"
+
     def _only(self, option: str, given: bool, *sources: Source) -> None:
-        if given and self.source not in sources:
+        if given and self.kind not in sources:
             expected = " or ".join(f"--from {source}" for source in sources)
             raise ConfigError(
                 "option-invalid",
                 f"{option} has no meaning here",
-                got=f"--from {self.source}",
+                got=f"--from {self.kind}",
                 expected=expected,
             )
 
     def settings(self, *, roi: bool, bone_mask: bool) -> str:
         """Return the hash of all that the measures depend on except the image and its masks."""
-        return hash_json(__version__, asdict(self), roi, bone_mask)
+        return hash_json(__version__, METHOD, asdict(self), roi, bone_mask)
+
+
+def given_spacing(text: str) -> tuple[float, float, float]:
+    """Return the voxel size (z, y, x) in mm of a text: one number, or three with commas between.
+
+    Raises
+    ------
+    ConfigError
+        `spacing-invalid`.
+
+    >>> given_spacing("0.02")
+    (0.02, 0.02, 0.02)
+    >>> given_spacing("0.04,0.02,0.02")
+    (0.04, 0.02, 0.02)
+    """
+    try:
+        steps = [float(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        steps = []
+    if len(steps) not in (1, 3) or not all(0 < step <= MOST_MM for step in steps):
+        raise ConfigError(
+            "spacing-invalid", "no such voxel size", got=repr(text[:32]),
+            expected="millimetres, one number or three for z,y,x, e.g. 0.02 or 0.04,0.02,0.02",
+        )  # fmt: skip
+    z, y, x = steps * 3 if len(steps) == 1 else steps
+    return z, y, x
 
 
 def grey_value(text: str) -> float:

@@ -9,9 +9,12 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.console import to_own_error
+from srrd_ray.core.errors import ConfigError, exit_code
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
 from srrd_ray.imaging.folder_images import is_one_image
@@ -19,23 +22,25 @@ from srrd_ray.imaging.foreign_zarr import is_group, open_image
 from srrd_ray.measurement import bone_picture
 from srrd_ray.measurement.folder import measure_folder
 from srrd_ray.measurement.image import measure_with_maps
+from srrd_ray.measurement.places import check_places
 from srrd_ray.measurement.recipe import Recipe
-from srrd_ray.measurement.result import Flat, flatten, to_text, write_maps
-from srrd_ray.measurement.row import hash_inputs, make_row
-from srrd_ray.measurement.table import write_rows
-from srrd_ray.measurement.volume import clean, measure_volume, write_nrrds
+from srrd_ray.measurement.result import BETWEEN, Flat, MeasuredImage, flatten, to_text, write_maps
+from srrd_ray.measurement.row import hash_inputs, make_row, printable
+from srrd_ray.measurement.table import TABLES, write_rows
+from srrd_ray.measurement.volume import Measured, clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.paths import ObjectPath
 
 log = logging.getLogger(__name__)
 
-TABLES = (".parquet", ".csv")
 LARGE = 400_000_000
 """Voxels above which an OME-Zarr is measured in blocks by default: in one piece it would take some 8 GB."""
 EDGE = 256
 BLOCK_MB = 3500
 DEFAULT = Recipe()
+Made: TypeAlias = tuple[Flat, list[Callable[[], None]]]
+"""The measures of a volume, and what is to be made after they are out."""
 WORDS = {
     "no-bone": "no bone in the region: no thickness",
     "all-bone": "nothing but bone in the region: no spacing",
@@ -61,18 +66,54 @@ class Request:
 def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
     """Return the exit code: 0 measured, 1 where a volume has no value or could not be read.
 
-    The status of the volume says why.
+    The status of the volume says why. The numbers are written and printed before maps and picture are: where
+    one of those fails it is said, and the exit code is that of its error.
     """
+    check_places(
+        request.image,
+        masks=(request.roi, request.bone_mask),
+        out=request.out,
+        picture=request.picture,
+        maps=request.maps,
+    )
+    if request.recipe.roi_label is not None and request.roi is None:
+        raise ConfigError("option-invalid", "--roi-label is of a mask", expected="--roi MASK with it")
     if not is_one_image(request.image):
         return _folder(request, make_executor)
-    found = _in_blocks(request, make_executor) if _wants_blocks(request) else _in_one_piece(request)
-    sys.stdout.write(to_text(found))
+    if _wants_blocks(request):
+        found, extras = _in_blocks(request, make_executor)
+    else:
+        found, extras = _in_one_piece(request)
+    found |= {"image": printable(request.image.name)}
+    found |= hash_inputs(request.image, request.roi, request.bone_mask)
     if request.out is not None:
         _write(request, request.out, found)
-    status = str(found["status"])
+    _say(request.image, found)
+    sys.stdout.write(to_text(found))
+    sys.stdout.flush()
+    codes = [0 if found["status"] == "ok" else 1, *(_code_of(extra) for extra in extras)]
+    return max(codes)
+
+
+def _say(image: Path, found: Flat) -> None:
+    """Say on standard error what was corrected or is doubtful, and why there is no value."""
+    name, status = printable(image.name), str(found["status"])
+    said = [note for note in str(found["notes"] or "").split(BETWEEN) if note]
     if status != "ok":
-        sys.stderr.write(f"srrd: {request.image.name}: {WORDS[status]} (status {status})\n")
-    return 0 if status == "ok" else 1
+        said.append(f"{WORDS[status]} (status {status})")
+    for text in said:
+        sys.stderr.write(f"srrd: {name}: {text}\n")
+
+
+def _code_of(extra: Callable[[], None]) -> int:
+    """Return the exit code of something that is made beside the numbers, after saying what stopped it."""
+    try:
+        extra()
+    except Exception as error:  # the numbers are out already: a picture that fails does not take them back
+        refusal = to_own_error(error)
+        sys.stderr.write(f"srrd: {refusal}\n")
+        return exit_code(refusal)
+    return 0
 
 
 def _folder(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
@@ -155,7 +196,7 @@ def _require_for_blocks(request: Request) -> None:
                 "voxel."
             ),
         )
-    if recipe.source != "bone" or recipe.bone is not None or request.bone_mask is not None:
+    if recipe.kind != "bone" or recipe.bone is not None or request.bone_mask is not None:
         raise ConfigError(
             "option-invalid",
             "MR, CT and the plate are measured in one piece",
@@ -164,41 +205,48 @@ def _require_for_blocks(request: Request) -> None:
         )
 
 
-def _in_one_piece(request: Request) -> Flat:
+def _in_one_piece(request: Request) -> Made:
     found = measure_with_maps(request.image, request.recipe, roi=request.roi, bone_mask=request.bone_mask)
+    extras: list[Callable[[], None]] = []
     if request.maps is not None:
-        write_maps(request.maps, found)
+        extras.append(partial(write_maps, request.maps, found))
     if request.picture is not None:
-        bone_picture.write_picture(
-            request.picture, bone_picture.picture_from_maps(request.image.name, found.maps)
-        )
-    return found.flat
+        extras.append(partial(_draw, request.picture, printable(request.image.name), found))
+    return found.flat, extras
 
 
-def _in_blocks(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> Flat:
+def _draw(path: Path, title: str, found: MeasuredImage) -> None:
+    bone_picture.write_picture(path, bone_picture.picture_from_maps(title, found.maps))
+
+
+def _in_blocks(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> Made:
     hidden = request.out.with_name(f".{request.out.name}.blocks") if request.out is not None else None
     root = request.maps or hidden
     assert root is not None  # `_wants_blocks` refuses neither of the two
     found = measure_volume(
         request.image,
         root,
+        recipe=request.recipe,
         roi=request.roi,
-        threshold=request.recipe.threshold,
-        mode=request.recipe.mode,
         edge=request.blocks or EDGE,
         executor=make_executor(ClusterConfig(cpus=request.cpus, knee_memory_mb=BLOCK_MB)),
     )
+    extras: list[Callable[[], None]] = []
     if request.picture is not None:
-        picture = bone_picture.picture_from_stores(
-            request.image.name, found.maps, found.measures.spacing_mm, found.tallies
-        )
-        bone_picture.write_picture(request.picture, picture)
-    if request.maps is None:
-        shutil.rmtree(root)
-    else:
-        write_nrrds(found)
-        clean(root)
-    return flatten(found.measures, found.binarization)
+        extras.append(partial(_draw_stored, request.picture, printable(request.image.name), found))
+    extras += [partial(shutil.rmtree, root)] if request.maps is None else [partial(_keep_maps, found, root)]
+    return flatten(found.measures, found.binarization, found.notes), extras
+
+
+def _draw_stored(path: Path, title: str, found: Measured) -> None:
+    spacing = found.measures.spacing_mm
+    picture = bone_picture.picture_from_stores(title, found.maps, spacing, found.tallies)
+    bone_picture.write_picture(path, picture)
+
+
+def _keep_maps(found: Measured, root: Path) -> None:
+    write_nrrds(found)
+    clean(root)
 
 
 def _write(request: Request, out: Path, measures: Flat) -> None:
@@ -207,5 +255,4 @@ def _write(request: Request, out: Path, measures: Flat) -> None:
         return
     roi, mask = request.roi, request.bone_mask
     settings = request.recipe.settings(roi=roi is not None, bone_mask=mask is not None)
-    inputs = hash_inputs(request.image, roi, mask)
-    write_rows(out, [make_row(request.image.name, inputs, settings, measures)])
+    write_rows(out, [make_row(request.image.name, settings, measures)])

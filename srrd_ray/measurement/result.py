@@ -5,21 +5,37 @@ a flat object of numbers, and maps for 3D Slicer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray import __version__
 from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.nrrd_writer import write_nrrd
+from srrd_ray.imaging.source import Note
+from srrd_ray.measurement.cut import Cut
+from srrd_ray.measurement.doubts import has_scale
 from srrd_ray.morphometry.maps import BoneMaps
 from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.storage.schemas import validate
+
+BETWEEN = " | "
+LENGTHS = MappingProxyType({
+    1: ("Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Plate.Th", "Plate.Th.SD"),
+    2: ("BS",),
+    -1: ("Tb.N", "Tb.N(spacing)", "Tb.N(ridge)", "BS/BV", "BS/TV", "Tb.Pf"),
+    -2: ("DA.eigenvalue1", "DA.eigenvalue2", "DA.eigenvalue3"),
+    -3: ("Conn.D",),
+})  # fmt: skip
+"""Power of the unit of length, and what has that unit; all else has none."""
+SUPERSCRIPTS = ("", "", "²", "³")
 
 Value: TypeAlias = float | int | str | list[float] | None
 Flat: TypeAlias = dict[str, Value]
@@ -53,6 +69,7 @@ class MeasuredImage:
 
     `mapped` is null where the image does not resolve trabeculae; `fraction` is the bone fraction of MR and
     CT, on the grid of the image; `about` is what else the flat object names: references, polarity, the plate.
+    `notes` are what the reader corrected or doubts, and the doubts about the measurement.
     """
 
     measures: BoneMeasures
@@ -60,11 +77,12 @@ class MeasuredImage:
     mapped: Mapped | None = None
     fraction: Volume[np.float32] | None = None
     about: Flat = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
     @property
     def flat(self) -> Flat:
         """The measures under the symbols of the field."""
-        return flatten(self.measures, self.binarization) | self.about
+        return flatten(self.measures, self.binarization, self.notes) | self.about
 
     @property
     def maps(self) -> Mapped:
@@ -85,18 +103,21 @@ class MeasuredImage:
         return self.mapped
 
 
-def describe_binarization(threshold: str, level: float | None, *, field: bool) -> Binarization:
-    """Return how bone was separated from marrow; `field`: zeros outside the scanned field were excluded."""
-    method = {"binary": "binary", "auto": "Otsu after a Gaussian of one voxel"}.get(threshold, "grey value")
-    return Binarization(
-        method=method + (", zeros round the scanned field left out" if field else ""), threshold=level
-    )
+def describe_binarization(cut: Cut, level: float | None, padding: float | None) -> Binarization:
+    """Return how bone was separated from marrow; `padding` round the scanned field was excluded, if any."""
+    left_out = "" if padding is None else f", {_padding(padding)} round the scanned field left out"
+    return Binarization(method=cut.method + left_out, threshold=None if cut.binary else level)
 
 
-def flatten(measures: BoneMeasures, binarization: Binarization) -> Flat:
+def _padding(value: float) -> str:
+    return f"padding of {value:g}" if value else "zeros"
+
+
+def flatten(measures: BoneMeasures, binarization: Binarization, notes: Sequence[Note] = ()) -> Flat:
     """Return the measures as one flat object; one without a value is null, for the reason in `status`.
 
-    Units: Tb.Th, Tb.Sp mm; Tb.N, BS/BV, BS/TV, Tb.Pf 1/mm; BS mm²; Conn.D 1/mm³; the rest without.
+    ``units`` names the unit of each that has one; voxels where the voxel size is not known.
+    ``notes`` are the FIX and FLAG of the reader and of the measurement, with `BETWEEN` between; null for none.
     `spacing_mm` is one number for cubic voxels, else (z, y, x).
     ``DA.axis1`` is the unit vector of the longest mean intercept length along the array's z, y and x,
     ``DA.axis3`` that of the shortest.
@@ -132,7 +153,24 @@ def flatten(measures: BoneMeasures, binarization: Binarization) -> Flat:
         "threshold": binarization.threshold,
         "status": measures.status,
         "method": binarization.method + (thickness if binarization.maps else ""),
+        "units": ", ".join(
+            f"{name} {unit}" for name, unit in units_of("mm" if has_scale(notes) else "voxel")
+        ),
+        "notes": BETWEEN.join(str(note) for note in shown(notes)) or None,
+        "software": f"SRRD-Ray {__version__}",
     }
+
+
+def units_of(length: str) -> Iterator[tuple[str, str]]:
+    """Yield the symbols that have a unit, and their units, where lengths are in `length`."""
+    for power, names in LENGTHS.items():
+        unit = f"{length}{SUPERSCRIPTS[abs(power)]}"
+        yield from ((name, unit if power > 0 else f"1/{unit}") for name in names)
+
+
+def shown(notes: Sequence[Note]) -> list[Note]:
+    """Return the notes that a user has to see: each FIX and FLAG once."""
+    return [note for note in dict.fromkeys(notes) if note.severity != "INFO"]
 
 
 def _axes(measures: BoneMeasures) -> Flat:

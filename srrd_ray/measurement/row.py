@@ -30,8 +30,10 @@ KEYS = (
     "Tb.N(ridge)",
     "BS", "BS/BV", "BS/TV", "Euler", "Euler.corrected", "Conn.D", "DA", *AXES, "SMI", "Tb.Pf", "FD",
     "n_voxels", "coverage",
-    "threshold", "method", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
+    "threshold", "method", "units", "notes", "software", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
+HASHES = ("image_sha256", "input_sha256")
+NOT_OF_A_ROW = ("spacing_mm", "status", "image", *HASHES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,16 +70,13 @@ class MeasureRow:
     def _row(self, name: str, path: Path) -> Row:
         image = self.folder / name
         roi, bone_mask = (_find_by_name(folder, name) for folder in (self.roi, self.bone_mask))
-        sha256 = hash_inputs(image, roi, bone_mask)
+        hashes = hash_inputs(image, roi, bone_mask)
         known = read_row(path)
-        if known and (known["input_sha256"], known["settings"], known["image"]) == (
-            sha256,
-            self.settings,
-            name,
-        ):
+        now = (hashes["input_sha256"], self.settings, printable(name))
+        if known and (known["input_sha256"], known["settings"], known["image"]) == now:
             return known
         measures = measure_image(image, self.recipe, roi=roi, bone_mask=bone_mask, threads=1)
-        return make_row(name, sha256, self.settings, measures)
+        return make_row(name, self.settings, measures | hashes)
 
 
 def _find_by_name(folder: Path | None, name: str) -> Path | None:
@@ -93,33 +92,37 @@ def _find_by_name(folder: Path | None, name: str) -> Path | None:
     return folder / name
 
 
-def hash_inputs(image: Path, *masks: Path | None) -> str:
-    """Return the hash of the bytes of an image and its masks."""
-    return hash_json([hash_file(path) for path in (image, *masks) if path is not None])
+def hash_inputs(image: Path, *masks: Path | None) -> Flat:
+    """Return the hash of the bytes of an image, as `sha256sum` gives it of a file, and that with its masks."""
+    hashes = [hash_file(path) for path in (image, *masks) if path is not None]
+    return {"image_sha256": hashes[0], "input_sha256": hash_json(hashes)}
 
 
-def make_row(name: str, sha256: str | None, settings: str, measures: Flat) -> Row:
-    """Return the row of an image that was measured."""
+def make_row(name: str, settings: str, measures: Flat) -> Row:
+    """Return the row of an image that was measured; `measures` with the hashes of what was read."""
     spacing = measures["spacing_mm"]
     z, y, x = spacing if isinstance(spacing, list) else (spacing,) * 3
-    row: dict[str, float | int | str | None] = {"image": name, "status": str(measures["status"])}
+    row: dict[str, float | int | str | None] = {"image": printable(name), "status": str(measures["status"])}
     row |= {"code": None, "message": None}
-    row |= {
-        k: v for k, v in measures.items() if k not in ("spacing_mm", "status") and not isinstance(v, list)
-    }
+    row |= {k: v for k, v in measures.items() if k not in NOT_OF_A_ROW and not isinstance(v, list)}
     row |= {f"spacing_{axis}_mm": float(str(step)) for axis, step in zip("zyx", (z, y, x), strict=True)}
-    return row | {"input_sha256": sha256, "settings": settings}
+    return row | {name: str(measures[name]) for name in HASHES} | {"settings": settings}
+
+
+def printable(name: str) -> str:
+    """Return a file name as text; bytes of it that are no letters become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def failed_row(name: str, settings: str, code: str, message: str) -> Row:
     """Return the row of an image that could not be measured."""
     row: dict[str, float | int | str | None] = {
-        "image": name,
+        "image": printable(name),
         "status": "failed",
         "code": code,
         "message": message,
     }
-    return row | dict.fromkeys(KEYS) | {"input_sha256": None, "settings": settings}
+    return row | dict.fromkeys(KEYS) | dict.fromkeys(HASHES) | {"settings": settings}
 
 
 def read_row(path: Path) -> dict[str, float | int | str | None] | None:

@@ -22,8 +22,9 @@ Row: TypeAlias = Mapping[str, Cell]
 
 TEXT = (
     "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method",
-    "input_sha256", "settings",
+    "input_sha256", "image_sha256", "settings", "units", "notes", "software",
 )  # fmt: skip
+TABLES = (".parquet", ".csv")
 WHOLE = ("n_voxels", "Euler", "Plate.points")
 
 
@@ -69,7 +70,7 @@ def read_rows(path: Path) -> list[dict[str, Cell]]:
 
 def require_table(path: Path) -> None:
     """Refuse (`table-format`) a name that is no table's."""
-    if path.suffix not in (".parquet", ".csv"):
+    if path.suffix not in TABLES:
         raise ConfigError("table-format", "not a table's name", got=path.name, expected=".parquet or .csv")
 
 

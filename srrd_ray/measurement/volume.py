@@ -27,9 +27,11 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging import block_store
-from srrd_ray.imaging.foreign_zarr import open_image
-from srrd_ray.imaging.masks import describe_grid, same_lattice
+from srrd_ray.imaging.foreign_zarr import UNLIMITED_GIB, open_image
+from srrd_ray.imaging.images import read_header
+from srrd_ray.imaging.masks import describe_grid, require_label, same_lattice
 from srrd_ray.imaging.nrrd_writer import write_nrrd
+from srrd_ray.imaging.source import Note, ReadRules
 from srrd_ray.measurement.blocks import (
     SLAB,
     BlockJob,
@@ -40,32 +42,36 @@ from srrd_ray.measurement.blocks import (
     Pass,
     PhaseCounts,
     Radii,
+    Scanned,
     block_name,
     iterate_windows,
     map_paths,
 )
-from srrd_ray.measurement.image import nominal
-from srrd_ray.measurement.recipe import grey_value
+from srrd_ray.measurement.cut import Cut, Values, choose_cut, merge_values
+from srrd_ray.measurement.doubts import Doubt, doubt_region, has_scale
+from srrd_ray.measurement.image import grid_with_spacing, nominal
+from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Binarization, describe_binarization
 from srrd_ray.morphometry.binarize import otsu_from_histogram
-from srrd_ray.morphometry.field import leaves_out
+from srrd_ray.morphometry.field import is_set_off, leaves_out, padding_of
 from srrd_ray.morphometry.maps import RegionStatus
 from srrd_ray.morphometry.measures import BoneMeasures
 from srrd_ray.morphometry.structure import BlockStructure, with_structure
 from srrd_ray.morphometry.tally import Tally, merge
-from srrd_ray.morphometry.thickness import Mode
 from srrd_ray.storage.layout import RunLayout
 
 log = logging.getLogger(__name__)
 
-PartT = TypeVar("PartT", Extrema, Counts, PhaseCounts, Radii, Painted, BlockStructure)
+DEFAULT = Recipe()
+ANY_SIZE = ReadRules(max_gib=UNLIMITED_GIB, not_a_knee="flag")
+PartT = TypeVar("PartT", Scanned, Extrema, Counts, PhaseCounts, Radii, Painted, BlockStructure)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """What was measured, with the thickness of bone and marrow over the region.
 
-    Also how bone was separated from marrow, and the folder of the maps.
+    Also how bone was separated from marrow, the folder of the maps, and what is doubtful.
     """
 
     measures: BoneMeasures
@@ -74,6 +80,7 @@ class Measured:
     binarization: Binarization
     grid: Geometry
     root: Path
+    notes: tuple[Note, ...] = ()
 
     @property
     def maps(self) -> tuple[Path, Path]:
@@ -90,9 +97,8 @@ def measure_volume(
     image: Path,
     root: Path,
     *,
+    recipe: Recipe = DEFAULT,
     roi: Path | None = None,
-    threshold: str = "auto",
-    mode: Mode = "exact",
     edge: int = 256,
     structure: bool = True,
     executor: Executor | None = None,
@@ -103,10 +109,10 @@ def measure_volume(
 
     Parameters
     ----------
-    image, roi, threshold
-        As in `Recipe`; both OME-Zarr, on one grid.
-    mode
-        As in `local_thickness`.
+    image, roi
+        Both OME-Zarr, on one grid.
+    recipe
+        Threshold, mode, label and voxel size count.
     edge
         Voxels of the edge of a block, a multiple of 32.
     structure
@@ -123,17 +129,20 @@ def measure_volume(
         `blocks-failed`, of the class of what stopped a block: `StoreError`, `ClusterError`.
     """
     array, grid = open_image(image)
-    z, y, x = array.shape[-3:]
+    header = read_header(image, rules=ANY_SIZE)
     if roi is not None:
         _same_grid(roi, grid)
-    level = grey_value(threshold) if threshold not in ("auto", "binary") else 0.0
+    z, y, x = array.shape[-3:]
+    grid, notes = grid_with_spacing(grid, header.notes, recipe)
     start = BlockJob(
         image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
-        spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=threshold == "binary",
-        smooth=threshold == "auto", level=level, mode=mode,
+        spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=False, smooth=False, mode=recipe.mode,
+        padding=padding_of(block_store.read_ends(image)), roi_label=recipe.roi_label,
     )  # fmt: skip
     with locked(start.root), Runner(executor=executor or PlainLoop()) as runner:
-        volume = _Volume(job=start, grid=grid, inputs=_inputs(image, roi), runner=runner)
+        volume = _Volume(
+            job=start, recipe=recipe, grid=grid, notes=notes, inputs=_inputs(image, roi), runner=runner
+        )
         return volume.measured(structure=structure)
 
 
@@ -171,17 +180,35 @@ class _Volume:
     """A volume on its way through the passes."""
 
     job: BlockJob
+    recipe: Recipe
     grid: Geometry
+    notes: tuple[Note, ...]
     inputs: str
     runner: Runner
 
     def measured(self, *, structure: bool) -> Measured:
         """Return the measures, all passes done."""
-        job = self._with_phases(self._with_level())
+        parts = self._scanned()
+        values = merge_values(part.values for part in parts)
+        cut, doubts = choose_cut(self.recipe.threshold, values, self.job.image.name)
+        doubt = Doubt(
+            where=self.job.image.name, grid=self.grid, recipe=self.recipe, guessed=cut.smooth,
+            scale=has_scale(self.notes),
+        )  # fmt: skip
+        doubts += doubt.image()
+        job = self._with_level(self._with_field(cut, values, sum(part.inside for part in parts)))
+        self._create_stores(job)
         counts = self._parts("phases", job, PhaseCounts)
+        doubts += doubt_region(sum(c.region_scanned for c in counts), sum(c.region for c in counts))
+        found = self._measures(counts, job, cut, structure=structure)
+        return replace(found, notes=(*self.notes, *doubts, *doubt.measures(found.measures)))
+
+    def _measures(
+        self, counts: Sequence[PhaseCounts], job: BlockJob, cut: Cut, *, structure: bool
+    ) -> Measured:
         basic = self._basic(counts, job)
         if basic.status == "empty-roi":
-            return self._result(basic, Tally(), Tally(), job)
+            return self._result(basic, (Tally(), Tally()), job, cut)
         bone, marrow = Tally(), Tally()
         if sum(c.bone for c in counts) and sum(c.marrow for c in counts):
             job, bone, marrow, ridge = self._painted(job)
@@ -191,40 +218,54 @@ class _Volume:
             self._empty_maps(job)
         if structure:
             basic = with_structure(basic, self._parts("structure", job, BlockStructure), job.shape)
-        return self._result(basic, bone, marrow, job)
+        return self._result(basic, (bone, marrow), job, cut)
 
-    def _result(self, found: BoneMeasures, bone: Tally, marrow: Tally, job: BlockJob) -> Measured:
-        grey = "auto" if job.smooth else "value"
-        threshold, level = ("binary", None) if job.binary else (grey, job.level)
-        binarization = describe_binarization(threshold, level, field=job.field)
+    def _result(self, found: BoneMeasures, tallies: tuple[Tally, Tally], job: BlockJob, cut: Cut) -> Measured:
+        binarization = describe_binarization(cut, job.level, job.padding if job.field else None)
         return Measured(
-            measures=found, bone=bone, marrow=marrow, binarization=binarization, grid=self.grid, root=job.root
-        )
+            measures=found, bone=tallies[0], marrow=tallies[1], binarization=binarization, grid=self.grid,
+            root=job.root,
+        )  # fmt: skip
 
-    def _with_level(self) -> BlockJob:
-        """Return the job with the threshold of Otsu, from a histogram that is summed over blocks."""
+    def _scanned(self) -> list[Scanned]:
+        """Return what the slabs hold, after the labels of the mask were looked at."""
         job = self.job
+        _, ny, nx = job.shape
+        block_store.create_store(job.store("field"), self.grid, "<u1", (SLAB, ny, nx), "field")
+        parts = self._parts("field", job, Scanned)
+        if job.roi is not None:
+            labels = np.unique([label for part in parts for label in part.labels])
+            require_label(labels, job.roi.name, job.roi_label)
+        return parts
+
+    def _with_field(self, cut: Cut, values: Values, inside: int) -> BlockJob:
+        """Return the job with its cut, and whether there is a scanned field of so many voxels."""
+        apart = values.rest is not None and is_set_off(self.job.padding, *values.rest)
+        field = not cut.binary and apart and leaves_out(inside, int(np.prod(self.job.shape)))
+        return replace(self.job, binary=cut.binary, smooth=cut.smooth, level=cut.level or 0.0, field=field)
+
+    def _with_level(self, job: BlockJob) -> BlockJob:
+        """Return the job with the threshold of Otsu, from a histogram that is summed over blocks."""
         if not job.smooth:
             return job
         parts = self._parts("extrema", job, Extrema)
-        job = replace(job, low=min(p.low for p in parts), high=max(p.high for p in parts))
+        lows, highs = (
+            [e for e in ends if e is not None] for ends in zip(*((p.low, p.high) for p in parts), strict=True)
+        )
+        if not lows:
+            raise InputError("region-not-scanned", "the region lies outside what was scanned")
+        job = replace(job, low=min(lows), high=max(highs))
         if job.low == job.high:
             raise InputError("image-constant", "every voxel has one value", got=str(job.low))
         counts = np.sum([p.counts for p in self._parts("histogram", job, Counts)], axis=0)
         return replace(job, level=otsu_from_histogram(counts, job.low, job.high))
 
-    def _with_phases(self, job: BlockJob) -> BlockJob:
+    def _create_stores(self, job: BlockJob) -> None:
         block, dtype = (job.edge,) * 3, "<i4" if len(set(job.spacing_mm)) == 1 else "<f8"
         stores = {"phases": "<u1", "ridge": "<u1", "phases-distance": dtype, "ridge-distance": dtype}
         for name, kind in stores.items():
             block_store.create_store(job.store(name), self.grid, kind, block, name)
         self._create_maps(job)
-        if job.binary:
-            return job
-        _, ny, nx = job.shape
-        block_store.create_store(job.store("field"), self.grid, "<u1", (SLAB, ny, nx), "field")
-        inside = sum(p.counts[0] for p in self._parts("field", job, Counts))
-        return replace(job, field=leaves_out(inside, int(np.prod(job.shape))))
 
     def _create_maps(self, job: BlockJob) -> None:
         for path in job.maps:

@@ -18,6 +18,16 @@ def smooth_one_voxel(image: ArrayLike) -> Real:
     return smooth
 
 
+def smooth_within(image: ArrayLike, field: NDArray[np.bool_]) -> Real:
+    """Return `image` after a Gaussian of one voxel in which the voxels of `field` alone take part, float64.
+
+    Outside it is 0. The field ends for the filter as it does for the eye: padding does not bleed into it.
+    """
+    values = np.where(field, np.asarray(image, dtype=np.float64), 0.0)
+    weight = smooth_one_voxel(field)
+    return np.divide(smooth_one_voxel(values), weight, out=np.zeros_like(weight), where=field)
+
+
 def otsu_threshold(smooth: ArrayLike) -> float:
     """Return the threshold of Otsu (256 bins) of an image already smoothed.
 

@@ -1,4 +1,4 @@
-"""The scanned part of an image where the scanner writes zeros around it (the cylinder of a microCT)."""
+"""The scanned part of an image where the scanner writes one value around it (the cylinder of a microCT)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,43 @@ Mask = NDArray[np.bool_]
 Real = NDArray[np.float64]
 
 LEAST_EMPTY = 0.05
-"""Share of the image that has to lie outside the hulls before the zeros count as 'not scanned'."""
+"""Share of the image that has to lie outside the hulls before it counts as 'not scanned'."""
+
+LEAST_GAP = 0.1
+"""Distance of padding other than zero from the values of an image, as a share of their range."""
 
 
 def scanned_field(image: ArrayLike) -> Mask | None:
-    """Return the convex hull of the non-zero voxels of every plane;
+    """Return the convex hull in every plane of the voxels that are no padding (`padding_of`);
     null where it leaves out less than `LEAST_EMPTY`.
 
     Outside this field there is no marrow and no wall: the image ends there, as it does at the faces of a box.
     """
-    field = fill_hulls(image)
+    array = np.asarray(image)
+    padding = padding_of(array[:: max(array.shape[0] - 1, 1)])
+    scanned = array != padding
+    if not scanned.any() or not is_set_off(padding, float(array[scanned].min()), float(array[scanned].max())):
+        return None
+    field = fill_hulls(array, padding)
     return field if leaves_out(int(np.count_nonzero(field)), field.size) else None
+
+
+def is_set_off(padding: float, low: float, high: float) -> bool:
+    """Return whether a value is none of an image whose other values lie between `low` and `high`.
+
+    Zero counts always, as scanners write it most; another value has to be apart: marrow of one value is none.
+    """
+    gap = max(low - padding, padding - high)
+    return padding == 0 or (low < high and gap > LEAST_GAP * (high - low))
+
+
+def padding_of(ends: NDArray[np.generic]) -> float:
+    """Return what a scanner wrote where it did not scan: the value that all eight corners share, else zero.
+
+    `ends` are the first and the last plane of the image.
+    """
+    corners = ends[:, :: max(ends.shape[1] - 1, 1), :: max(ends.shape[2] - 1, 1)]
+    return float(corners.flat[0]) if (corners == corners.flat[0]).all() else 0.0
 
 
 def leaves_out(inside: int, total: int) -> bool:
@@ -29,9 +55,9 @@ def leaves_out(inside: int, total: int) -> bool:
     return inside > 0 and 1.0 - inside / total > LEAST_EMPTY
 
 
-def fill_hulls(image: ArrayLike) -> Mask:
-    """Return the convex hull of the non-zero voxels of every plane (z), of any number of planes."""
-    nonzero: Mask = np.asarray(image) != 0
+def fill_hulls(image: ArrayLike, padding: float = 0.0) -> Mask:
+    """Return the convex hull of the voxels that are no `padding` in every plane (z), of any number of planes."""
+    nonzero: Mask = np.asarray(image) != padding
     field = np.zeros(nonzero.shape, dtype=np.bool_)
     for plane, source in zip(field, nonzero, strict=True):
         _fill_hull(plane, source)

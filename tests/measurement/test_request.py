@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -62,10 +63,9 @@ def test_every_format_gives_the_same_numbers_and_a_region_is_no_wall(
     mask = ["--roi", WRITERS[name](tmp_path / f"roi_{name}", region())] if with_roi else []
     found = run(capsys, image, *mask)
     smooth = smooth_one_voxel(grey)
-    assert found["threshold"] == otsu_threshold(smooth)
-    assert basics(found) == pytest.approx(
-        expected(smooth > otsu_threshold(smooth), region() if with_roi else None)
-    )
+    level = otsu_threshold(smooth[region() != 0] if with_roi else smooth)
+    assert found["threshold"] == level
+    assert basics(found) == pytest.approx(expected(smooth > level, region() if with_roi else None))
 
 
 def test_a_dicom_folder_is_one_volume(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -219,3 +219,68 @@ def test_a_sub_voxel_surface_is_refused_in_blocks(capsys: pytest.CaptureFixture[
     out = tmp_path / "o.json"
     assert code_of("measure", str(path), "--blocks", "64", "--out", str(out), "--surface", "subvoxel") == 2
     assert "in blocks only the surface of voxels is known" in capsys.readouterr().err
+
+
+def test_the_numbers_are_out_before_a_picture_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = write_nifti(tmp_path / "bone.nii", grey_bone(SHAPE))
+    monkeypatch.setattr("srrd_ray.measurement.bone_picture.write_picture", lambda *_: 1 / 0)
+    picture, out = tmp_path / "bone.png", tmp_path / "bone.json"
+    arguments = [
+        "measure",
+        str(image),
+        "--picture",
+        str(picture),
+        "--out",
+        str(out),
+        "--maps",
+        str(tmp_path / "m"),
+    ]
+    assert code_of(*arguments) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == json.loads(out.read_text())
+    assert "unexpected-ZeroDivisionError" in shown.err
+    assert "Traceback" not in shown.err
+    assert len(list((tmp_path / "m").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "ends"),
+    [
+        (["--out", "{folder}"], "output-name", 2),
+        (["--out", "{folder}/x.txt"], "output-name", 2),
+        (["--out", "{folder}/d.json"], "output-is-folder", 2),
+        (["--picture", "{folder}/x.jpg"], "output-name", 2),
+        (["--maps", "{nii}"], "output-is-file", 2),
+        (["--out", "{nii}/x.json"], "output-unwritable", 3),
+        (["--roi", "{folder}/none.nii"], "image-missing", 2),
+    ],
+)
+def test_inputs_and_outputs_are_looked_at_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], code: str, ends: int
+) -> None:
+    (tmp_path / "d.json").mkdir()
+    (tmp_path / "bone.nii").write_bytes(b"nobody reads this")
+    places = {"nii": tmp_path / "bone.nii", "folder": tmp_path}
+    words = [argument.format(**places) for argument in arguments]
+    assert code_of("measure", str(tmp_path / "bone.nii"), *words) == ends
+    assert code in capsys.readouterr().err
+
+
+def test_an_image_that_is_not_there_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert code_of("measure", str(tmp_path / "none.nii")) == 2
+    assert "image-missing" in capsys.readouterr().err
+
+
+def test_the_json_names_what_was_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "bone.nii", grey_bone(SHAPE))
+    found: dict[str, object] = dict(run(capsys, image))
+    assert found["image"] == "bone.nii"
+    assert found["image_sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert (
+        found["input_sha256"]
+        != run(capsys, image, "--roi", write_nifti(tmp_path / "r.nii", region()))["input_sha256"]
+    )

@@ -24,7 +24,7 @@ from tests.stages.bones import grey_bone, write_zarr
 
 EXACT = (
     "BV/TV", "Tb.Th", "Tb.Th.SD", "Tb.Th.max", "Tb.Sp", "Tb.Sp.SD", "Tb.Sp.max", "Tb.N(ridge)", "Euler", "Conn.D", "FD",
-    "threshold", "status", "method", "n_voxels", "coverage",
+    "threshold", "status", "method", "n_voxels", "coverage", "units", "notes",
 )  # fmt: skip
 
 
@@ -40,7 +40,7 @@ def assert_as_in_one_piece(
     whole = measure_with_maps(image, Recipe(threshold=threshold, mode=mode), roi=roi)
     assert np.array_equal(stored(found.maps[0]), whole.maps.maps.thickness_mm)
     assert np.array_equal(stored(found.maps[1]), whole.maps.maps.separation_mm)
-    blocks = flatten(found.measures, found.binarization)
+    blocks = flatten(found.measures, found.binarization, found.notes)
     for name in EXACT:
         value = whole.flat[name]
         assert blocks[name] == (pytest.approx(value, rel=1e-13) if isinstance(value, float) else value), name
@@ -77,7 +77,12 @@ def test_blocks_through_ray_of_which_one_has_neighbours_on_all_sides_equal_one_p
     bone = shapes.gaussian_field((144, 144, 144))
     image = write_zarr(tmp_path / "bone.ome.zarr", bone.astype(np.uint8))
     found = measure_volume(
-        image, tmp_path / "maps", threshold="binary", edge=48, structure=False, executor=RayExecutor(cluster)
+        image,
+        tmp_path / "maps",
+        recipe=Recipe(threshold="binary"),
+        edge=48,
+        structure=False,
+        executor=RayExecutor(cluster),
     )
     assert np.array_equal(stored(found.maps[0]), local_thickness(bone, 0.05, dtype=np.float32))
     assert np.array_equal(stored(found.maps[1]), local_thickness(~bone, 0.05, dtype=np.float32))
@@ -85,7 +90,7 @@ def test_blocks_through_ray_of_which_one_has_neighbours_on_all_sides_equal_one_p
 
 def test_voxels_that_are_no_cubes_and_a_grey_value_give_the_same_maps(tmp_path: Path) -> None:
     image = write_zarr(tmp_path / "bone.ome.zarr", grey_bone(), (0.1, 0.05, 0.07))
-    found = measure_volume(image, tmp_path / "maps", threshold="130", edge=32)
+    found = measure_volume(image, tmp_path / "maps", recipe=Recipe(threshold="130"), edge=32)
     assert_as_in_one_piece(image, found, threshold="130")
 
 
@@ -126,7 +131,7 @@ def test_an_image_that_has_changed_is_measured_anew(tmp_path: Path) -> None:
 def test_without_bone_or_without_marrow_the_status_says_so(tmp_path: Path, level: str, status: str) -> None:
     image = write_zarr(tmp_path / "bone.ome.zarr", grey_bone())
     measure_volume(image, tmp_path / "maps", edge=32, structure=False)
-    found = measure_volume(image, tmp_path / "maps", threshold=level, edge=32)
+    found = measure_volume(image, tmp_path / "maps", recipe=Recipe(threshold=level), edge=32)
     assert found.measures.status == status
     assert (found.measures.tb_th_mm, found.measures.tb_sp_mm) == (None, None)
     assert not stored(found.maps[0]).any()
@@ -149,7 +154,7 @@ def test_values_that_are_no_numbers_stop_with_the_pass_that_met_them(tmp_path: P
     values = grey_bone().astype(np.float32)
     values[3, 4, 5] = np.nan
     image = write_zarr(tmp_path / "bone.ome.zarr", values)
-    with pytest.raises(InputError, match=r"blocks-failed.*extrema.*voxels-not-finite"):
+    with pytest.raises(InputError, match=r"blocks-failed.*field.*voxels-not-finite"):
         measure_volume(image, tmp_path / "maps", edge=32)
 
 
@@ -158,7 +163,7 @@ def test_the_rule_of_bonej_in_blocks_equals_one_piece_bit_for_bit(
     tmp_path: Path, steps: tuple[float, float, float]
 ) -> None:
     image = write_zarr(tmp_path / "bone.ome.zarr", grey_bone((36, 38, 40)), steps)
-    found = measure_volume(image, tmp_path / "maps", mode="bonej", edge=32)
+    found = measure_volume(image, tmp_path / "maps", recipe=Recipe(mode="bonej"), edge=32)
     assert found.measures.mode == "bonej"
     assert_as_in_one_piece(image, found, mode="bonej")
 

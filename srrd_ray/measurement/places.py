@@ -1,0 +1,61 @@
+"""The inputs and outputs that `srrd measure` is given, looked at before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from srrd_ray.core.errors import ConfigError, InputError
+from srrd_ray.imaging.folder_images import is_one_image
+from srrd_ray.imaging.places import require_there
+from srrd_ray.measurement.row import printable
+from srrd_ray.measurement.table import TABLES
+from srrd_ray.storage.outputs import require_file, require_folder
+from srrd_ray.storage.paths import ObjectPath
+
+
+def check_places(
+    image: Path, *, masks: Sequence[Path | None], out: Path | None, picture: Path | None, maps: Path | None
+) -> None:
+    """Refuse inputs that are not there and outputs that cannot be written.
+
+    Raises
+    ------
+    ConfigError
+        `image-missing`, `link-broken`, `path-unreadable`, `output-in-input`, or as `require_file` and
+        `require_folder`.
+    StoreError
+        `output-unwritable`.
+    """
+    for path in (image, *masks):
+        if path is not None:
+            _require_input(path)
+    if out is not None:
+        require_file("--out", out, (".json", *TABLES))
+    if picture is not None:
+        require_file("--picture", picture, (".png",))
+    if maps is not None:
+        require_folder("--maps", maps)
+    if image.is_dir() and is_one_image(image):
+        for path in (out, picture, maps):
+            _require_outside(image, path)
+
+
+def _require_input(path: Path) -> None:
+    if isinstance(path, ObjectPath) and path.exists():  # a folder of a store has no `stat`
+        return
+    try:
+        require_there(path)
+    except InputError as error:  # a wrong name on the command line is a usage error
+        where = printable(error.where)
+        raise ConfigError(
+            error.code, error.what, where=where, got=error.got, expected=error.expected, todo=error.todo
+        ) from error
+
+
+def _require_outside(image: Path, output: Path | None) -> None:
+    if output is not None and output.resolve().is_relative_to(image.resolve()):
+        raise ConfigError(
+            "output-in-input", "the output would lie inside the image", where=image.name, got=output.name,
+            todo="Choose a place beside it: what lies in it is part of the image.",
+        )  # fmt: skip
