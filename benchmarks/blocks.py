@@ -142,7 +142,7 @@ def main() -> int:
     stop.set()
     thread.join()
     peaks["driver ever"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(to_text(flatten(found.measures, found.binarization)))
+    print(to_text(flatten(found.measures, found.binarization, found.notes)))
     checked = [agrees(found, core, chosen.size) for core in corners(chosen.size, chosen.blocks)]
     print(
         json.dumps(

@@ -142,17 +142,17 @@ def measure(
 ) -> int:
     """Measure trabecular bone in one volume and print JSON, or in a folder of volumes and write a table.
 
-    A volume is NIfTI, NRRD, MHA, TIFF (pages or a folder of slices), OME-Zarr or a DICOM folder. Ends with 1 where a volume has no value (no
-    bone, nothing but bone, an empty region) or cannot be read.
+    A volume is NIfTI, NRRD, MHA, TIFF (pages or a folder of slices), OME-Zarr or a DICOM folder. Ends with 1
+    where a volume has no value (no bone, nothing but bone, an empty region) or cannot be read.
 
     Args:
         image: the volume, or a folder of volumes: then a table is written, a row each, and the same command
             again resumes.
         source: bone is an image that resolves trabeculae (microCT, HR-pQCT, binary); mr and ct are scans of a
-            knee, of which the bone fraction is measured, and thickness where the voxels allow it. Absent: bone,
-            but what looks like a scan of a person is refused.
-        roi: mask of the region that is averaged, 0 and one other value; never a wall. The threshold of auto is
-            that of this region. For a folder: a folder of masks of the same names.
+            knee, of which the bone fraction is measured, and thickness where the voxels allow it. Absent:
+            bone, but what looks like a scan of a person is refused.
+        roi: mask of the region that is averaged, 0 and one other value; never a wall. The threshold of auto
+            is that of this region. For a folder: a folder of masks of the same names.
         roi_label: the label of the region, in a mask of several.
         bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral
             plate.

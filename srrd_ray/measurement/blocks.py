@@ -1,8 +1,8 @@
 """One block of a volume that is measured in blocks:
 reads windows of stores, writes a shard and the block's sums. No Ray.
 
-The passes, in order: `field` (where the image was scanned, and which values occur), `extrema` and `histogram` of
-the smoothed grey values there (Otsu), `phases` (bone, field and region as bits), `distance`, `painting`,
+The passes, in order: `field` (where the image was scanned, and which values occur), `extrema` and `histogram`
+of the smoothed grey values there (Otsu), `phases` (bone, field and region as bits), `distance`, `painting`,
 `structure`, then `ridge-distance` and `ridge-painting`.
 """
 
@@ -280,7 +280,7 @@ def _scanned(job: BlockJob, core: Window) -> NDArray[np.bool_]:
 
 
 def _region(job: BlockJob, core: Window) -> NDArray[np.bool_]:
-    """Return what is averaged in a window: the label of the mask, where there is one, else all that was scanned."""
+    """Return what is averaged in a window: the mask, where there is one, else all that was scanned."""
     if job.roi is None:
         return _scanned(job, core)
     values = block_store.read_grey(job.roi, core)

@@ -1,4 +1,4 @@
-"""How bone is cut from marrow in an image, decided from the values that occur in it: alike in one piece and in blocks."""
+"""How bone is cut from marrow, decided from the values of an image: alike in one piece and in blocks."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
-    """How bone is told: every voxel that is not zero (`binary`), or those above a level, after smoothing or as
-    they are. `level` is null where it follows from a histogram.
+    """How bone is told: all that is not zero (`binary`), or what is above a level, smoothed or as it is.
+
+    `level` is null where it follows from a histogram.
     """
 
     method: str
@@ -100,7 +101,7 @@ def _doubts_of_binary(values: Values, where: str) -> tuple[Note, ...]:
 
 
 def _cut_of_two(values: Values) -> tuple[Cut, tuple[Note, ...]]:
-    """Return the cut of an image of two values: smoothing it would add bone where the other tools have none."""
+    """Return the cut of an image of two values: smoothing it would add bone."""
     shown = f"two values alone, {values.low:g} and {values.high:g}"
     if values.zero:
         text = f"{shown}: taken as binary and not smoothed; say --threshold binary"

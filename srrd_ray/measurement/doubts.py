@@ -67,8 +67,8 @@ class Doubt:
                 "source-unstated", "this looks like a scan of a person, not like resolved trabeculae",
                 where=self.where, got=f"voxels of {step:.3g} mm over {side:.3g} mm",
                 expected=f"voxels of at most {RESOLVED_MM:g} mm",
-                todo=f"Add --from ct --bone {'|'.join(BONES)} (CT in HU), or --from mr --bone-mask MASK; where "
-                "the voxel size is wrong give --spacing; --from bone measures it all the same.",
+                todo=f"Add --from ct --bone {'|'.join(BONES)} (CT in HU), or --from mr --bone-mask MASK; "
+                "where the voxel size is wrong give --spacing; --from bone measures it all the same.",
             )  # fmt: skip
         return (_flag("voxels-coarse", f"voxels of {step:.3g} mm do not resolve trabeculae"),)
 

@@ -138,10 +138,8 @@ def grid_with_spacing(
     steps = given_spacing(recipe.spacing)
     affine = grid.affine
     affine[:3, :3] *= np.asarray(steps)[::-1] / np.asarray(grid.spacing_mm)[::-1]
-    before = " × ".join(f"{step:.6g}" for step in grid.spacing_mm)
-    text = (
-        f"voxel size given as {' × '.join(f'{step:g}' for step in steps)} mm (z, y, x), the file has {before}"
-    )
+    now, before = (" × ".join(f"{step:.6g}" for step in one) for one in (steps, grid.spacing_mm))
+    text = f"voxel size given as {now} mm (z, y, x), the file has {before}"
     note = Note(severity="FIX", code="spacing-given", message=text)
     kept = tuple(one for one in notes if one.code not in ABOUT_SPACING)
     return Geometry.from_affine(grid.shape, affine), (*kept, note)
@@ -220,7 +218,9 @@ def binarize(
     else:
         grey = smooth_within(image, field)
     counted = _overlap(region, field)
-    level = cut.level if cut.level is not None else otsu_threshold(grey if counted is None else grey[counted])
+    level = cut.level
+    if level is None:
+        level = otsu_threshold(grey if counted is None else grey[counted])
     above = grey - level if keep_grey else None
     bone = grey > level
     if field is not None:

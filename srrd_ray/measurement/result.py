@@ -117,7 +117,7 @@ def flatten(measures: BoneMeasures, binarization: Binarization, notes: Sequence[
     """Return the measures as one flat object; one without a value is null, for the reason in `status`.
 
     ``units`` names the unit of each that has one; voxels where the voxel size is not known.
-    ``notes`` are the FIX and FLAG of the reader and of the measurement, with `BETWEEN` between; null for none.
+    ``notes`` are the FIX and FLAG of reader and measurement, with `BETWEEN` between; null for none.
     `spacing_mm` is one number for cubic voxels, else (z, y, x).
     ``DA.axis1`` is the unit vector of the longest mean intercept length along the array's z, y and x,
     ``DA.axis3`` that of the shortest.

@@ -93,7 +93,7 @@ def _find_by_name(folder: Path | None, name: str) -> Path | None:
 
 
 def hash_inputs(image: Path, *masks: Path | None) -> Flat:
-    """Return the hash of the bytes of an image, as `sha256sum` gives it of a file, and that with its masks."""
+    """Return the hash of an image, as `sha256sum` gives it of a file, and that with its masks."""
     hashes = [hash_file(path) for path in (image, *masks) if path is not None]
     return {"image_sha256": hashes[0], "input_sha256": hash_json(hashes)}
 

@@ -56,7 +56,7 @@ def leaves_out(inside: int, total: int) -> bool:
 
 
 def fill_hulls(image: ArrayLike, padding: float = 0.0) -> Mask:
-    """Return the convex hull of the voxels that are no `padding` in every plane (z), of any number of planes."""
+    """Return the convex hull of the voxels that are no `padding` in every plane (z)."""
     nonzero: Mask = np.asarray(image) != padding
     field = np.zeros(nonzero.shape, dtype=np.bool_)
     for plane, source in zip(field, nonzero, strict=True):
