@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import read_mask
-from srrd_ray.imaging.source import Note, ReadRules
+from srrd_ray.imaging.source import Note, ReadRules, SourceImage
 from srrd_ray.measurement.cut import Cut, choose_cut, find_values
 from srrd_ray.measurement.doubts import SPACING_ABSENT, Doubt, doubt_region, has_scale
 from srrd_ray.measurement.knee_joint import measure_ct, measure_mr
@@ -106,7 +105,8 @@ def measure_with_maps(
         What is wrong with the image or the mask, under the code of the fault.
     """
     source = read_image(path, None if recipe.kind == "bone" else recipe.kind, rules=ANY_BONE)
-    image, notes = with_spacing(source.volume, source.notes, recipe)
+    grid, notes = grid_with_spacing(source.volume.geometry, source.notes, recipe)
+    image = replace(source.volume, geometry=grid)
     grids = (source.volume.geometry, image.geometry)
     region = None if roi is None else _mask(roi, grids, None, recipe.roi_label)
     label = None if recipe.bone is None else BONE_LABELS[recipe.bone]
@@ -117,16 +117,9 @@ def measure_with_maps(
         case "ct":
             found = measure_ct(image, recipe, inside, region, threads=threads)
         case "bone":
-            found = _measure_bone(path.name, image, notes, recipe, (region, inside), threads)
+            about = SourceImage(volume=image, unit=source.unit, notes=notes)
+            found = _measure_bone(path.name, about, recipe, (region, inside), threads)
     return replace(found, notes=(*notes, *found.notes))
-
-
-def with_spacing(
-    image: Volume[np.generic], notes: tuple[Note, ...], recipe: Recipe
-) -> tuple[Volume[np.generic], tuple[Note, ...]]:
-    """Return an image and what is known of it, with the voxel size that the recipe gives, if any."""
-    grid, kept = grid_with_spacing(image.geometry, notes, recipe)
-    return Volume(array=image.array, geometry=grid), kept
 
 
 def grid_with_spacing(
@@ -157,15 +150,15 @@ def _mask(path: Path, grids: tuple[Geometry, Geometry], label: int | None, only:
 
 def _measure_bone(
     where: str,
-    image: Volume[np.generic],
-    notes: tuple[Note, ...],
+    source: SourceImage,
     recipe: Recipe,
     masks: tuple[Mask | None, Mask | None],
     threads: int,
 ) -> MeasuredImage:
     """Return the measures of an image that resolves trabeculae; `masks` are the region and the whole bone."""
+    image, scale = source.volume, has_scale(source.notes)
     cut, doubts = choose_cut(recipe.threshold, find_values(image.array), where)
-    doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, scale=has_scale(notes))
+    doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, scale=scale)
     doubts += doubt.image()
     region = next((mask for mask in masks if mask is not None), None)
     binary = binarize(image.array, cut, region, keep_grey=recipe.surface == "subvoxel")
