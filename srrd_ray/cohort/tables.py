@@ -7,7 +7,6 @@ what lies outside the cohort's folder is not followed.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+from srrd_ray.cohort.tsv import read_rows
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import CohortKnee, Knee, Modality, Series, Side
@@ -49,8 +49,8 @@ def read_cohort(root: Path) -> Cohort:
     Raises
     ------
     CohortError
-        The first fault of its tables (`cohort-missing`, `table-column`, `id-invalid`, `id-duplicate`,
-        `id-unknown`, `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`,
+        The first fault of its tables (`cohort-missing`, `table-column`, `table-row`, `table-unreadable`,
+        `id-invalid`, `id-duplicate`, `id-unknown`, `id-not-on-disk`, `knee-duplicate`, `side-invalid`, `kl-invalid`, `oa-invalid`,
         `path-outside`, `image-ambiguous`) with its row, and how many more there are.
     """
     cohort, faults = survey(root)
@@ -98,7 +98,7 @@ def survey(root: Path) -> tuple[Cohort, tuple[CohortError, ...]]:
 
 def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _Person]]:
     row_of_id: dict[str, int] = {}
-    for number, row in _read_rows(root / "participants.tsv", ("participant_id", "age", "sex"), faults):
+    for number, row in read_rows(root / "participants.tsv", ("participant_id", "age", "sex"), faults):
         name, where = _strip_prefix(row["participant_id"]), f"participants.tsv, row {number}"
         if not _ID.match(name):
             faults.append(_invalid_id_error(where, name))
@@ -130,7 +130,7 @@ def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _
 
 def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortError]) -> Iterator[CohortKnee]:
     row_of_key: dict[str, int] = {}
-    for number, row in _read_rows(root / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), faults):
+    for number, row in read_rows(root / "knees.tsv", ("participant_id", "side", "kl_grade", "oa"), faults):
         where = f"knees.tsv, row {number}"
         knee = _parse_knee(row, people, where, faults)
         if knee is None:
@@ -154,44 +154,6 @@ def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortEr
             sex=person.sex,
             masks=tuple(_find_masks(root, knee, faults)),
         )
-
-
-def _read_rows(
-    path: Path, columns: Sequence[str], faults: list[CohortError]
-) -> list[tuple[int, dict[str, str]]]:
-    """Return (line number in the file, cells) of each row of a table that has all `columns`."""
-    if not path.is_file():
-        faults.append(
-            CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}.")
-        )
-        return []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t", restval="", strict=True)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            rows = [
-                (number, {key: value for key, value in row.items() if key and isinstance(value, str)})
-                for number, row in enumerate(reader, start=2)
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        faults.append(
-            CohortError(
-                "table-unreadable", "not UTF-8 text with tabs", where=path.name, got=type(error).__name__
-            )
-        )
-        return []
-    missing = [name for name in columns if name not in header]
-    if missing:
-        faults.append(
-            CohortError(
-                "table-column", f"no column {missing[0]!r}", where=f"{path.name}, row 1",
-                got=f"{len(header)} columns",
-                expected=", ".join(columns), todo="The table is separated by tabs.",
-            )
-        )  # fmt: skip
-        return []
-    return rows
 
 
 def _parse_knee(
@@ -246,10 +208,7 @@ def _duplicate_error(code: str, what: str, where: str, got: str) -> CohortError:
 def _parse_age(text: str, where: str, faults: list[CohortError]) -> float | None:
     if text.strip().lower() in _BLANK:
         return None
-    try:
-        age = float(text.strip().removesuffix("+"))
-    except ValueError:
-        age = -1.0
+    age = _number(text.strip().removesuffix("+"))
     if not 0 <= age <= 130:
         faults.append(CohortError("age-invalid", "no age in years", where=where, expected="a number or n/a"))
         return None
@@ -260,10 +219,7 @@ def _parse_grade(text: str, where: str, code: str, allowed: range, faults: list[
     bare = text.strip().lower()
     if bare in _BLANK:
         return None
-    try:
-        value = float(bare)
-    except ValueError:
-        value = -1.0
+    value = _number(bare)
     if value not in allowed:
         expected = f"{allowed[0]} to {allowed[-1]}, or n/a"
         faults.append(
@@ -271,6 +227,11 @@ def _parse_grade(text: str, where: str, code: str, allowed: range, faults: list[
         )
         return None
     return int(value)
+
+
+def _number(text: str) -> float:
+    """Return the number that a cell holds; -1 for none. Python would read ``1_0`` as 10."""
+    return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]*)?", text) else -1.0
 
 
 def _find_series(root: Path, knee: Knee, modality: Modality, faults: list[CohortError]) -> Series | None:

@@ -127,6 +127,17 @@ def test_the_number_of_a_dead_process_may_be_anothers_by_now(tmp_path: Path) -> 
     assert taken_over(tmp_path)
 
 
+def test_a_process_that_is_anothers_and_hidden_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path, Holder.here())
+
+    def deny(_: int, __: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", deny)
+    monkeypatch.setattr(holder, "_started", lambda _: "")
+    assert "its process runs" in refusal(tmp_path)
+
+
 def test_a_zombie_holds_no_lock(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     mine = replace(Holder.here(), pid=child.pid, started=holder._started(child.pid))
