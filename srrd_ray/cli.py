@@ -228,10 +228,11 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     Args:
         run: folder of the run.
     """
+    from srrd_ray.pipeline.current import read_outputs_of_run
     from srrd_ray.stages.shared.run_page import build_report
     from srrd_ray.storage.layout import RunLayout
 
-    sys.stdout.write(f"{build_report(RunLayout(root=parse_path(run)))}\n")
+    sys.stdout.write(f"{build_report(read_outputs_of_run(RunLayout(root=parse_path(run))))}\n")
     return 0
 
 

@@ -23,6 +23,7 @@ from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
+from srrd_ray.pipeline.current import OldFigures, outputs_of_run
 from srrd_ray.pipeline.driver_death import stopped_by_signal
 from srrd_ray.pipeline.inputs import hash_diagnoses, inputs_of
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
@@ -97,7 +98,7 @@ def _run_stages(
     verify: bool,
 ) -> int:
     manifest.write("running", None)
-    listeners = (ProgressLog(), Cleaner(layout=manifest.layout), manifest)
+    listeners = (ProgressLog(), Cleaner(layout=manifest.layout), OldFigures(layout=manifest.layout), manifest)
     with Runner(executor=executor, listeners=listeners, verify=verify) as runner:
         graph = StageGraph(
             runner=runner,
@@ -127,8 +128,10 @@ def _stop(stage: AnyStage, manifest: ManifestWriter, error: Exception) -> int:
     code = exit_code(error)
     manifest.record_stop(stage.name, error)
     manifest.write("stopped", code)
+    belongs = outputs_of_run(manifest.layout, manifest.times, manifest.stages)
+    OldFigures(layout=manifest.layout).remove(keep=belongs.kinds or ())
     if stage.name not in ("report", "ingest"):
         from srrd_ray.stages.shared.run_page import build_report  # here: plots take a second to import
 
-        build_report(manifest.layout)
+        build_report(belongs)
     return code

@@ -180,8 +180,16 @@ def read_status(layout: RunLayout) -> RunStatus:
         owner=owner,
         stages=_stages(files, phase),
         failed=tuple(outcome for outcome in files.manifest.outcomes if outcome.status == "failed"),
-        report=str(layout.report) if layout.report.is_file() else None,
+        report=_report(files),
     )
+
+
+def _report(files: RunFiles) -> str | None:
+    """Return the report of this run: one that is older than `run.json` before its stage ended is another's."""
+    path = files.layout.report
+    written_ns = max((changed for _, _, changed in list_sizes(path)), default=0) if path.is_file() else 0
+    ended = any(one.stage == "report" for one in files.manifest.stages)
+    return str(path) if written_ns and (ended or written_ns >= files.changed_ns) else None
 
 
 def read_files(layout: RunLayout) -> RunFiles:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import STATUSES
+from srrd_ray.pipeline.current import outputs_of_run
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.storage.layout import RunLayout
 
@@ -20,10 +21,10 @@ def summary(manifest: ManifestWriter) -> str:
     lines = [
         *_stages(manifest),
         "",
-        *_figures(manifest.layout),
+        *_figures(outputs_of_run(manifest.layout, manifest.times, manifest.stages)),
         *_failed(manifest),
         "",
-        f"report: {manifest.layout.report}",
+        f"report: {manifest.layout.report if manifest.layout.report.is_file() else 'not written'}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -47,7 +48,8 @@ def _columns(stage: str, *cells: object) -> str:
 
 
 def _figures(layout: RunLayout) -> Iterator[str]:
-    if not layout.metrics.is_file():
+    if not layout.opens("metrics.json") or not layout.metrics.is_file():
+        yield "figures: none, the run did not come so far"
         return
     metrics: Mapping[str, object] = json.loads(layout.metrics.read_text(encoding="utf-8"))
     for bone in BONES:

@@ -51,6 +51,8 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     for name, table in (("truth", truth), ("target_errors", errors)):
         if table is not None:
             write_table(layout.table(name), table)
+        else:
+            layout.table(name).unlink(missing_ok=True)  # of a cohort that had a truth
     found: dict[str, Json] = {
         "schema": SCHEMA,
         "cohort": _cohort(layout, cohort),
@@ -66,11 +68,16 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
 
 
 def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
-    """Return the true parameters of every patch in a shard of the run; None where the cohort has no truth."""
-    if not has_truth(cohort):
+    """Return the true parameters of every patch in a shard of the run; None where the cohort has no truth.
+
+    Shards of an earlier, larger cohort may lie beside those that the run's measures name.
+    """
+    measures = read_of_run(layout, "measures")
+    if not has_truth(cohort) or measures is None:
         return None
+    stores = set(measures["store"].astype(str))
     patches: dict[Knee, list[Patch]] = {}
-    for shard in layout.shards():
+    for shard in (path for path in layout.shards() if path.stem in stores):
         for patch in read_index(shard):
             patches.setdefault(patch.knee, []).append(patch)
     parts = [
@@ -102,9 +109,15 @@ def target_errors_mm(
 
 
 def target_error_table(layout: RunLayout, cohort: Path) -> pd.DataFrame:
-    """Return the target registration errors (mm) at the landmarks of each bone of a simulated cohort."""
+    """Return the target registration errors (mm) at the landmarks of each bone of a simulated cohort.
+
+    Its knees are those of the table ``registration``: poses of an earlier cohort may lie beside theirs.
+    """
     rows = []
-    for knee in layout.registered_knees():
+    registration = read_of_run(layout, "registration")
+    keys = registration[["participant", "side"]].drop_duplicates() if registration is not None else None
+    known = set() if keys is None else set(keys.itertuples(index=False, name=None))
+    for knee in (one for one in layout.registered_knees() if (one.participant, one.side) in known):
         for bone in BONES:
             found = target_errors_mm(layout, cohort, knee, bone)
             if found is not None:

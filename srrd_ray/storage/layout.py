@@ -31,8 +31,12 @@ class RunLayout:
         """Return this layout open to paths of these kinds alone."""
         return replace(self, kinds=kinds)
 
+    def opens(self, kind: str) -> bool:
+        """Return whether paths of this kind may be asked for."""
+        return self.kinds is None or kind in self.kinds
+
     def _path(self, kind: str, *parts: str) -> Path:
-        if self.kinds is not None and kind not in self.kinds:
+        if self.kinds is not None and not self.opens(kind):
             raise ConfigError(
                 "path-undeclared", "a stage opens what it does not declare", got=kind,
                 expected=", ".join(sorted(self.kinds)),

@@ -86,10 +86,12 @@ def write_knees(
 
 
 def read_of_run(layout: RunLayout, name: str) -> pd.DataFrame | None:
-    """Return a table of a run, or nothing where the run did not come so far.
+    """Return a table of a run, or nothing where the run did not come so far or the layout is not open to it.
 
     Of a long table only the columns are read that pairs of values need.
     """
+    if not layout.opens(f"tables/{name}"):
+        return None
     path = layout.table(name)
     return read_table(path, COLUMNS.get(name, ()), coded=name in COLUMNS) if path.is_file() else None
 

@@ -39,12 +39,15 @@ class _Shown:
 
 
 def build_report(layout: RunLayout) -> Path:
-    """Return the path of ``report.html``, made from the tables, metrics, run.json and volumes of a run."""
+    """Return the path of ``report.html``, made from the tables, metrics, run.json and volumes of a run.
+
+    What the layout is not open to is not shown: it may be there from an earlier run in this folder.
+    """
     tables = {name: table for name in TABLES if (table := read_of_run(layout, name)) is not None}
     manifest = _json(layout.run_json)
     run = Run(
         tables=tables,
-        metrics=_json(layout.metrics),
+        metrics=_json(layout.metrics) if layout.opens("metrics.json") else None,
         manifest=manifest,
         outcomes=_outcomes(manifest),
         overlays={
