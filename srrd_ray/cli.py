@@ -60,16 +60,21 @@ def simulate(
 
 
 @app.command
-def check(cohort: tyro.conf.Positional[Path], /, *, json: Path | None = None) -> int:
+def check(
+    cohort: tyro.conf.Positional[Path], /, *, config: Path | None = None, json: Path | None = None
+) -> int:
     """List every fault of a cohort and write nothing: 0 where there is none, 1 where a knee has one.
+
+    It also tells what a run of the cohort could not do or show: too few patients for the folds, one class.
 
     Args:
         cohort: folder of the cohort.
+        config: YAML file of the run that is planned; what would stop it is then a fault.
         json: also write the findings to this file.
     """
-    from srrd_ray.cohort.check import check as check_cohort
+    from srrd_ray.pipeline.limits import check_for_run
 
-    report = check_cohort(parse_path(cohort))
+    report = check_for_run(parse_path(cohort), config)
     sys.stdout.write(report.table() + "\n")
     if json is not None:
         from srrd_ray.core import serial

@@ -53,6 +53,10 @@ class CheckReport:
         """Whether anything would stop the run or refuse a knee."""
         return any(finding.severity in FAULTS for finding in self.findings)
 
+    def extended(self, findings: Sequence[Finding]) -> CheckReport:
+        """Return the report with more findings."""
+        return replace(self, findings=_ranked([*self.findings, *findings]))
+
     def table(self) -> str:
         """Return the findings as text, one line each, and a last line of counts."""
         lines = [_format_line(finding) for finding in self.findings]
@@ -90,10 +94,23 @@ def check(cohort_root: Path, rules: ReadRules | None = None, *, pixels: bool = T
         opened = [pair for _, pairs in surveyed for pair in pairs]
         findings += _check_all_voxels(opened, rules, pool) if pixels else []
     findings += [*_unused_folders(cohort), *_blank_labels(cohort.knees)]
-    findings.sort(
-        key=lambda f: (ORDER.index(f.severity), f.participant or "", f.side or "", f.modality or "", f.code)
+    return CheckReport(findings=_ranked(findings), knees=len(cohort.knees))
+
+
+def _ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings with the worst first."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda f: (
+                ORDER.index(f.severity),
+                f.participant or "",
+                f.side or "",
+                f.modality or "",
+                f.code,
+            ),
+        )
     )
-    return CheckReport(findings=tuple(findings), knees=len(cohort.knees))
 
 
 def _check_headers(knee: CohortKnee, rules: ReadRules) -> tuple[list[Finding], list[ReadableSeries]]:

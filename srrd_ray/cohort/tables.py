@@ -51,7 +51,8 @@ def read_cohort(root: Path) -> Cohort:
     CohortError
         The first fault of its tables (`cohort-missing`, `table-column`, `table-row`, `table-unreadable`,
         `id-invalid`, `id-duplicate`, `id-unknown`, `id-not-on-disk`, `knee-duplicate`, `side-invalid`,
-        `kl-invalid`, `oa-invalid`, `path-outside`, `image-ambiguous`) with its row, and how many more there are.
+        `kl-invalid`, `oa-invalid`, `path-outside`, `image-ambiguous`) with its row, and how many more
+        there are.
     """
     cohort, faults = survey(root)
     if faults:

@@ -26,6 +26,7 @@ from srrd_ray.pipeline.configuration import read_config
 from srrd_ray.pipeline.current import OldFigures, outputs_of_run
 from srrd_ray.pipeline.driver_death import stopped_by_signal
 from srrd_ray.pipeline.inputs import hash_diagnoses, inputs_of
+from srrd_ray.pipeline.limits import require_possible
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
 from srrd_ray.pipeline.summary import summary
@@ -75,6 +76,7 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     cohort = read_cohort(root)
     if request.pseudonym_key is not None:
         cohort = pseudonymise(cohort, read_key(request.pseudonym_key))
+    require_possible(config, cohort, [stage.name for stage in stages])
     layout = RunLayout(root=out)
     identity = hash_diagnoses(cohort)
     with locked(layout.root) as held:
@@ -129,7 +131,7 @@ def _stop(stage: AnyStage, manifest: ManifestWriter, error: Exception) -> int:
     manifest.record_stop(stage.name, error)
     manifest.write("stopped", code)
     belongs = outputs_of_run(manifest.layout, manifest.times, manifest.stages)
-    OldFigures(layout=manifest.layout).remove(keep=belongs.kinds or ())
+    OldFigures(layout=manifest.layout).remove(keep=(belongs.kinds or frozenset()) - {"report.html"})
     if stage.name not in ("report", "ingest"):
         from srrd_ray.stages.shared.run_page import build_report  # here: plots take a second to import
 

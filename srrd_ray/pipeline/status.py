@@ -185,7 +185,10 @@ def read_status(layout: RunLayout) -> RunStatus:
 
 
 def _report(files: RunFiles) -> str | None:
-    """Return the report of this run: one that is older than `run.json` before its stage ended is another's."""
+    """Return the report of this run.
+
+    One that is older than `run.json`, before its stage has ended, is that of an earlier run.
+    """
     path = files.layout.report
     written_ns = max((changed for _, _, changed in list_sizes(path)), default=0) if path.is_file() else 0
     ended = any(one.stage == "report" for one in files.manifest.stages)

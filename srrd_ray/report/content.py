@@ -16,6 +16,10 @@ from srrd_ray.report.style import NAMES, with_unit
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 MISSING = "not estimable"
+NOT_SEARCHED = (
+    "Nothing was searched: each fold has one patient to learn from and nobody to validate on. The configured "
+    "settings were used."
+)
 
 
 def at(data: Json, *keys: str) -> Json:

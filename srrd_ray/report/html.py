@@ -319,7 +319,8 @@ def _search(run: Run) -> Section:
     )
     table = run.tables.get("tune")
     if table is None or table.empty:
-        return Section(anchor="tuning", title="Search", intro=intro, blocks=(_missing_note("tune"),))
+        note = _missing_note("tune") if table is None else Note(text=content.NOT_SEARCHED)
+        return Section(anchor="tuning", title="Search", intro=intro, blocks=(note,))
     names = ["temperature", "kd_weight", "feature_weight", "relation_weight", "lr"]
     best = table.groupby(["fold", "trial"], sort=True).agg(
         {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "last", "status": "first"}

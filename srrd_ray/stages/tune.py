@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import TypeAlias
 
@@ -29,6 +29,8 @@ from srrd_ray.storage.tables import write_table
 
 log = logging.getLogger(__name__)
 
+COLUMNS = ("fold", "trial", *(one.name for one in fields(HyperParameters)), "status", "epoch", "icc")
+
 Trials: TypeAlias = tuple[Trial[HyperParameters], ...]
 
 
@@ -40,12 +42,16 @@ class TuneSettings(DistillationSettings):
 
 
 def tune(work: Work[TuneSettings]) -> Produced:
-    """Search temperature and loss weights for every fold, on its own training patients alone."""
+    """Search temperature and loss weights for every fold, on its own training patients alone.
+
+    A fold with a single one has nobody to validate on: it keeps the configured settings.
+    """
     from srrd_ray.distillation.search import sample_settings  # torch takes seconds to import
-    from srrd_ray.stages.shared.fold_training import trial_scores
+    from srrd_ray.stages.shared.fold_training import training_patients, trial_scores
 
     layout, settings = work.layout, work.settings
     plan, config = plan_of(work), settings.distillation
+    folds = [fold for fold in plan.fold_numbers() if training_patients(plan, fold) > 1]
     searches = [
         Search(
             name=f"fold-{fold}-{work.item.input_hash[:16]}",
@@ -56,21 +62,23 @@ def tune(work: Work[TuneSettings]) -> Produced:
             epochs=config.search.epochs,
             storage=layout.tune,
         )
-        for fold in plan.fold_numbers()
+        for fold in folds
     ]
     trials: dict[int, Trials] = {}
-    ended = trainer_of(work).search(searches, settings.tune)
-    for fold, (search, found) in zip(plan.fold_numbers(), ended, strict=True):
+    ended = trainer_of(work).search(searches, settings.tune) if searches else ()
+    for fold, (search, found) in zip(folds, ended, strict=True):
         _log_trials(search.name.rsplit("-", 1)[0], found)
         trials[fold] = found
-    _write(work, trials)
+    _write(work, trials, dict.fromkeys(plan.fold_numbers(), config.hyper))
     return Produced(paths=(layout.table("tune"), layout.model(WINNERS)))
 
 
-def _write(work: Work[TuneSettings], trials: dict[int, Trials]) -> None:
+def _write(work: Work[TuneSettings], trials: dict[int, Trials], default: dict[int, HyperParameters]) -> None:
     rows = [row for fold, found in trials.items() for row in _rows(fold, found)]
-    write_table(work.layout.table("tune"), pd.DataFrame(rows))
-    winners = Winners(folds={fold: winner(found).setting for fold, found in trials.items()})
+    write_table(work.layout.table("tune"), pd.DataFrame(rows, columns=list(COLUMNS)))
+    for fold in sorted(set(default) - set(trials)):
+        log.warning("%-16s fold %d has one patient to learn from: nothing is searched", "tune", fold)
+    winners = Winners(folds=default | {fold: winner(found).setting for fold, found in trials.items()})
     write_record(work.layout.model(WINNERS), winners, "winners")
     described = "; ".join(_describe(fold, setting) for fold, setting in winners.folds.items())
     log.info("%-16s winners: %s", "tune", described)

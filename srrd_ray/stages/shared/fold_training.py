@@ -111,8 +111,31 @@ def read_data(plan: DistilPlan) -> DistillationData:
 
 
 def training_part(data: DistillationData, folds: Folds, fold: int) -> DistillationData:
-    """Return the cubes of the patients outside `fold`: all that its models may see."""
-    return data.select_patients({patient for patient, test in folds.items() if test != fold})
+    """Return the cubes of the patients outside `fold`: all that its models may see.
+
+    Raises
+    ------
+    InputError
+        `patches-none` where there is none.
+    """
+    part = data.select_patients({patient for patient, test in folds.items() if test != fold})
+    if len(part) == 0:
+        raise InputError(
+            "patches-none", "no cube to learn from", where=f"fold {fold}",
+            got=f"cubes of {np.unique(data.patients).size} patients, all in this fold",
+            todo="Look at the outcomes of registration, patches and measure.",
+        )  # fmt: skip
+    return part
+
+
+def training_patients(plan: DistilPlan, fold: int) -> int:
+    """Return the number of patients outside `fold` of whom a cube can be learnt from."""
+    measures = read_table(plan.layout.table("measures"), (*MEASURED, "participant"))
+    usable = np.isfinite(measures[list(PARAMETERS)].to_numpy(np.float64)).all(axis=1)
+    usable &= measures["coverage"].to_numpy(np.float64) >= MIN_COVERAGE
+    usable &= measures["store"].isin([path.stem for path in plan.shards]).to_numpy()
+    patients = {str(name) for name in measures["participant"][usable].unique()}
+    return sum(plan.folds.get(patient, fold) != fold for patient in patients)
 
 
 def teacher_and_baseline_learners(plan: DistilPlan) -> Iterator[Learner]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from srrd_ray.statistics.pairs import COLUMNS
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_stored
 from srrd_ray.storage.tables import join_tables, read_table, write_table
+
+log = logging.getLogger(__name__)
 
 KNEE_COLUMNS = ("participant", "side", "kl_grade", "oa", "age", "sex", "fold")
 
@@ -73,16 +76,34 @@ def write_knees(
 ) -> Path:
     """Return the path of ``tables/knees.parquet``: every knee of the cohort; `fold` is null for failed ones.
 
-    All knees of a patient share a fold; folds are balanced in osteoarthritis.
+    All knees of a patient share a fold; folds are balanced in osteoarthritis. Where fewer patients than folds
+    remain, each has a fold of his own.
+
+    Raises
+    ------
+    InputError
+        `patients-few` where fewer than two remain.
     """
     known = set(remaining)
     kept = [knee for knee in cohort if knee.knee in known]
-    fold_of = patient_folds([k.knee.participant for k in kept], [k.oa for k in kept], folds, seed)
+    used = _usable_folds(folds, len({knee.knee.participant for knee in kept}))
+    fold_of = patient_folds([k.knee.participant for k in kept], [k.oa for k in kept], used, seed)
     rows = [(*_facts(k), fold_of.get(k.knee.participant) if k.knee in known else None) for k in cohort]
     table = pd.DataFrame(rows, columns=list(KNEE_COLUMNS))
     types = {"kl_grade": "Int64", "oa": "Int64", "fold": "Int64", "age": "Float64"}
     write_table(layout.table("knees"), table.astype(types))
     return layout.table("knees")
+
+
+def _usable_folds(folds: int, patients: int) -> int:
+    if patients < 2:
+        raise InputError(
+            "patients-few", "cross-validation needs two patients", got=f"{patients} without a failed knee",
+            todo="Look at the failed knees above.",
+        )  # fmt: skip
+    if patients < folds:
+        log.warning("%-16s %d folds in place of %d: so many patients remain", "tables", patients, folds)
+    return min(folds, patients)
 
 
 def read_of_run(layout: RunLayout, name: str) -> pd.DataFrame | None:

@@ -114,10 +114,16 @@ def train_models(
 def _sampled_shards(work: Work[DistillationSettings]) -> tuple[str, ...]:
     """Return the shards used for training: all, or as many as hold `learn_from` knees."""
     settings, there = work.settings, work.cohort.shards
-    most = max(settings.distillation.learn_from // settings.knees_per_shard, 1)
-    shards = subsample(tuple(sorted(there)), most, seed_from(settings.seed, "shards"))
+    learn_from, size = settings.distillation.learn_from, settings.knees_per_shard
+    shards = sample_shards(there, learn_from, size, settings.seed)
     log_subsample("distillation", len(shards), len(there), "shards")
     return shards
+
+
+def sample_shards(there: Sequence[str], learn_from: int, knees_per_shard: int, seed: int) -> tuple[str, ...]:
+    """Return all shards, or as many whole ones as hold `learn_from` knees, at least one."""
+    most = max(learn_from // knees_per_shard, 1)
+    return subsample(tuple(sorted(there)), most, seed_from(seed, "shards"))
 
 
 def subsample(names: Sequence[Name], most: int, seed: int) -> tuple[Name, ...]:

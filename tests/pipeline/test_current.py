@@ -1,0 +1,114 @@
+"""Figures of an earlier configuration, cohort or image are never those of this run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.cli import main
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import StageTime
+from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.pipeline.current import outputs_of_run, read_outputs_of_run
+from srrd_ray.pipeline.manifest_writer import ManifestWriter
+from srrd_ray.pipeline.run import RunRequest
+from srrd_ray.pipeline.run import run as run_pipeline
+from srrd_ray.pipeline.stages import STAGES
+from srrd_ray.pipeline.status import read_status
+from srrd_ray.pipeline.summary import summary
+from srrd_ray.storage.atomic import write_text
+from srrd_ray.storage.layout import RunLayout
+from tests.imaging import makers
+from tests.running import STAGE_NAMES, writer
+
+OLD = '{"diagnosis": {"distilled": {"auc": 0.99}}}'
+
+
+def ended(root: Path, *stages: str) -> ManifestWriter:
+    """A run in a folder that holds the metrics and the report of an earlier one."""
+    write_text(root / "metrics.json", OLD)
+    write_text(root / "report.html", "old")
+    written = writer(root)
+    written.times += [StageTime(stage=name, seconds=1.0) for name in stages]
+    written.write("stopped", 1)
+    return written
+
+
+def test_a_layout_is_open_to_what_the_stages_of_the_run_have_written(tmp_path: Path) -> None:
+    found = outputs_of_run(RunLayout(root=tmp_path), [StageTime(stage="tables", seconds=1.0)])
+    assert found.opens("tables/knees")
+    assert not found.opens("tables/diagnosis")
+    assert not found.opens("metrics.json")
+    every = outputs_of_run(RunLayout(root=tmp_path), [StageTime(stage=n, seconds=1.0) for n in STAGE_NAMES])
+    assert all(every.opens(kind) for stage in STAGES for kind in stage.outputs)
+
+
+def test_the_summary_has_no_figures_of_a_run_that_did_not_come_so_far(tmp_path: Path) -> None:
+    assert "0.990" not in summary(ended(tmp_path, "ingest", "tables"))
+    assert "AUC of osteoarthritis, distilled: 0.990" in summary(ended(tmp_path, "ingest", "evaluate"))
+
+
+def test_the_status_has_no_report_of_an_earlier_run(tmp_path: Path) -> None:
+    ended(tmp_path, "ingest")
+    assert read_status(RunLayout(root=tmp_path)).report is None
+    ended(tmp_path, *STAGE_NAMES)
+    assert read_status(RunLayout(root=tmp_path)).report == str(tmp_path / "report.html")
+
+
+def test_a_report_that_is_made_again_shows_no_figures_of_an_earlier_run(tmp_path: Path) -> None:
+    ended(tmp_path, "ingest")
+    with pytest.raises(SystemExit) as code:
+        main(["report", str(tmp_path)])
+    assert code.value.code == 0
+    assert "0.99" not in (tmp_path / "report.html").read_text()
+    assert read_status(RunLayout(root=tmp_path)).report == str(tmp_path / "report.html")
+
+
+def test_a_folder_that_is_no_run_gets_no_report(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as code:
+        main(["report", str(tmp_path)])
+    assert code.value.code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outputs_of_a_run_follow_from_its_manifest(tmp_path: Path) -> None:
+    ended(tmp_path, "ingest", "evaluate")
+    assert read_outputs_of_run(RunLayout(root=tmp_path)).opens("metrics.json")
+
+
+def until_ingest(root: Path) -> int:
+    request = RunRequest(cohort=root / "cohort", out=root / "run", until="ingest")
+    return run_pipeline(request, lambda _: PlainLoop())
+
+
+def test_what_is_new_takes_the_old_figures_away_and_what_is_up_to_date_leaves_them(tmp_path: Path) -> None:
+    cohort = makers.cohort(tmp_path / "cohort")
+    assert until_ingest(tmp_path) == 0
+    for name in ("metrics.json", "report.html"):
+        write_text(tmp_path / "run" / name, OLD)
+    assert until_ingest(tmp_path) == 0
+    assert (tmp_path / "run/metrics.json").read_text() == OLD
+    image = next(cohort.glob("sub-A1/ct/*"))
+    image.write_bytes(image.read_bytes() + b"")
+    assert until_ingest(tmp_path) == 0
+    assert not (tmp_path / "run/metrics.json").exists()
+    assert not (tmp_path / "run/report.html").exists()
+
+
+def test_a_run_that_stops_leaves_no_figures_that_are_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srrd_ray.execution.graph import StageGraph
+
+    makers.cohort(tmp_path / "cohort")
+    for name in ("metrics.json", "report.html"):
+        write_text(tmp_path / "run" / name, OLD)
+
+    def stop(_: StageGraph, __: object) -> None:
+        raise InputError("toy-fault", "stopped")
+
+    monkeypatch.setattr(StageGraph, "run_stage", stop)
+    assert until_ingest(tmp_path) == 1
+    assert not (tmp_path / "run/metrics.json").exists()
+    assert not (tmp_path / "run/report.html").exists()
