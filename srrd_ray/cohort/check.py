@@ -23,6 +23,8 @@ from srrd_ray.imaging.source import Note, ReadRules, SourceHeader
 Severity: TypeAlias = Literal["STOP", "REFUSE", "FIX", "FLAG", "INFO"]
 ORDER: tuple[Severity, ...] = ("STOP", "REFUSE", "FIX", "FLAG", "INFO")
 FAULTS = ("STOP", "REFUSE")
+SIDECARS = (".json", ".txt", ".tsv", ".csv")
+"""What may lie beside an image and is none."""
 READERS = 8
 """Images read at once, at most: each holds its voxels."""
 
@@ -93,7 +95,7 @@ def check(cohort_root: Path, rules: ReadRules | None = None, *, pixels: bool = T
         findings += [finding for of_knee, _ in surveyed for finding in of_knee]
         opened = [pair for _, pairs in surveyed for pair in pairs]
         findings += _check_all_voxels(opened, rules, pool) if pixels else []
-    findings += [*_unused_folders(cohort), *_blank_labels(cohort.knees)]
+    findings += [*_unused_folders(cohort), *_unused_files(cohort), *_blank_labels(cohort.knees)]
     return CheckReport(findings=_ranked(findings), knees=len(cohort.knees))
 
 
@@ -197,6 +199,32 @@ def _unused_folders(cohort: Cohort) -> Iterator[Finding]:
     if count:
         text = f"{count} folders sub-* belong to no usable row of knees.tsv and are not read"
         yield _finding(None, None, "INFO", "folder-unused", text)
+
+
+def _unused_files(cohort: Cohort) -> Iterator[Finding]:
+    """Yield participants with images that no knee uses: a near miss of a name is not absent.
+
+    They are counted, not named, as a name may be anybody's.
+    """
+    used: dict[str, set[str]] = {}
+    for item in cohort.knees:
+        names = used.setdefault(item.knee.participant, set())
+        names.update(series.path.name for series in (item.ct, item.mr) if series is not None)
+    for participant, names in used.items():
+        home = cohort.root / f"sub-{participant}"
+        found = [path.name for modality in MODALITIES for path in _visible(home / modality)]
+        other = sorted(name for name in found if name not in names and not name.endswith(SIDECARS))
+        if other:
+            knees = [item.knee for item in cohort.knees if item.knee.participant == participant]
+            text = f"{len(other)} files in ct and mr have other names than {knees[0].key}_ct or _mr: not read"
+            yield _finding(knees[0], None, "FLAG", "image-unused", text)
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:  # absent, or said where it is read
+        return []
 
 
 def _blank_labels(knees: Sequence[CohortKnee]) -> Iterator[Finding]:

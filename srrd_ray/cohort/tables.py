@@ -18,7 +18,7 @@ from srrd_ray.cohort.tsv import read_rows
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import CohortKnee, Knee, Modality, Series, Side
-from srrd_ray.storage.paths import cached_listing, existing_names, parse_path
+from srrd_ray.storage.paths import ObjectPath, cached_listing, find_names, parse_path
 from srrd_ray.storage.schemas import validate
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -245,8 +245,6 @@ def _find_masks(
     root: Path, knee: Knee, faults: list[CohortError]
 ) -> Iterator[tuple[BoneName, Modality, Path]]:
     folder = root / "derivatives" / "masks" / f"sub-{knee.participant}"
-    if not folder.is_dir():
-        return
     for bone in BONES:
         for modality in MODALITIES:
             path = _find_image(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
@@ -258,7 +256,7 @@ def _find_image(root: Path, folder: Path, stem: str, faults: list[CohortError]) 
     """Return the one image of that stem in `folder`, checked to lie inside the cohort,
     whose `root` is no link.
     """
-    paths = existing_names(folder, [f"{stem}{suffix}" for suffix in SUFFIXES])
+    paths = find_names(folder, stem, SUFFIXES)
     if len(paths) > 1:
         faults.append(
             CohortError(
@@ -268,7 +266,7 @@ def _find_image(root: Path, folder: Path, stem: str, faults: list[CohortError]) 
             )
         )  # fmt: skip
         return None
-    if paths and not paths[0].resolve().is_relative_to(root):
+    if paths and _leads_out(paths[0], root):
         faults.append(
             CohortError(
                 "path-outside", "a link leads out of the cohort's folder", where=paths[0].name,
@@ -277,6 +275,16 @@ def _find_image(root: Path, folder: Path, stem: str, faults: list[CohortError]) 
         )  # fmt: skip
         return None
     return paths[0] if paths else None
+
+
+def _leads_out(path: Path, root: Path) -> bool:
+    """Whether a link leads to something outside; one that leads nowhere is refused where it is read."""
+    if isinstance(path, ObjectPath):
+        return False
+    try:
+        return not path.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):  # nothing there, a circle, or not to be looked at
+        return False
 
 
 def count_labels(knees: Sequence[CohortKnee]) -> dict[str, int]:

@@ -36,9 +36,14 @@ def read_rows(path: Path, columns: Sequence[str], faults: list[CohortError]) -> 
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    if not path.is_file():
-        raise CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}.")
-    data = path.read_bytes()
+    try:
+        if not path.is_file() and not path.is_symlink():
+            raise CohortError("table-missing", "no such table", where=path.name, todo=f"Write {path.name}.")
+        data = path.read_bytes()
+    except OSError as error:  # no right, a link to nothing or to itself
+        raise CohortError(
+            "table-unreadable", "the table cannot be read", where=path.name, got=type(error).__name__
+        ) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

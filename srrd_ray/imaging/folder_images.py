@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,32 +13,43 @@ SLICES = (".dcm", ".ima")
 
 
 def find_images(folder: Path) -> tuple[str, ...]:
-    """Return the images of a folder and its subfolders, as relative paths, sorted."""
-    return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder)))
+    """Return the images of a folder and its subfolders, as relative paths, sorted.
+
+    What cannot be looked into (a link that leads nowhere, a folder that may not be read) is among them:
+    whoever reads it says what is wrong. A link back to a folder that was looked into adds nothing.
+    """
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder, set())))
 
 
 def is_one_image(path: Path) -> bool:
     """Return whether a path is one image: a file, an OME-Zarr, or a folder with DICOM slices in it."""
-    return not path.is_dir() or is_group(path) or _has_slices(path)
+    try:
+        return not path.is_dir() or path.name.lower().endswith(".zarr") or is_group(path) or _has_slices(path)
+    except PermissionError:
+        return True
 
 
-def _iterate_images(folder: Path) -> Iterator[Path]:
+def _iterate_images(folder: Path, seen: set[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from [path] if is_one_image(path) else _iterate_images(path)
+            yield from [path] if is_one_image(path) else _iterate_images(path, seen)
         elif path.name.lower().endswith(VOLUMES):
             yield path
 
 
 def _has_slices(folder: Path) -> bool:
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    return any(p.name.lower().endswith(SLICES) or _is_dicom(p) for p in files)
+    names = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    return any(p.name.lower().endswith(SLICES) or _is_dicom(p) for p in names if not p.is_dir())
 
 
 def _is_dicom(path: Path) -> bool:
-    if path.name.lower().endswith(VOLUMES):
+    if path.name.lower().endswith(VOLUMES) or not path.is_file():
         return False
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"

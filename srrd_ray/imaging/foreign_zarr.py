@@ -23,7 +23,7 @@ UNLIMITED_GIB = 2.0**30
 _MOST_CHUNKS = 100_000
 _BROKEN = (
     ValueError, KeyError, TypeError, OSError, RuntimeError, AttributeError, NotImplementedError, IndexError,
-    OverflowError, RecursionError, MemoryError,
+    ArithmeticError, RecursionError, MemoryError, SystemError,
 )  # fmt: skip
 
 
@@ -68,6 +68,8 @@ def _note_missing(array: sharded.ZarrArray) -> tuple[Note, ...]:
     """Return a FLAG where chunks are not there: writers leave out empty ones, but a copy that was cut short
     lacks others.
     """
+    if min(array.chunks, default=1) < 1:
+        raise InputError("image-unreadable", "chunks of no size", where=array.name, got=str(array.chunks))
     if array.nchunks > _MOST_CHUNKS:
         return ()
     missing = array.nchunks - array.nchunks_initialized

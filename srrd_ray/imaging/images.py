@@ -52,7 +52,8 @@ def image_format(path: Path) -> Format:
     name = path.name.lower()
     require_there(path)
     if path.is_dir():
-        return "ome-zarr" if foreign_zarr.is_group(path) else "dicom"
+        named = name.endswith(".zarr")
+        return "ome-zarr" if named or foreign_zarr.is_group(path) else "dicom"
     if name.endswith(_UNSAFE):
         raise InputError(
             "format-unsafe",

@@ -40,15 +40,6 @@ def count_local(path: Path) -> tuple[int, int] | None:
     return len(sizes), sum(sizes)
 
 
-def list_names(folder: Path) -> set[str]:
-    """Return the names of the entries of a local folder; none where it does not exist or may not be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except OSError:
-        return set()
-
-
 def expand_home(path: Path) -> Path:
     """Return a path with a leading ``~`` replaced by the home folder: no shell does it in ``--out=~/x``.
 

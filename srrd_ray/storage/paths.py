@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.storage import objects
-from srrd_ray.storage.folders import count_local, expand_home, list_names, walk_files
+from srrd_ray.storage.folders import count_local, expand_home, walk_files
 from srrd_ray.storage.objects import Entry
 
 if TYPE_CHECKING:
@@ -316,10 +316,24 @@ def count_and_bytes(path: Path) -> tuple[int, int] | None:
     return count_local(path)
 
 
-def existing_names(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Return the paths of those `names` that exist in `folder`, in order; a local folder is listed once."""
-    there = names if isinstance(folder, ObjectPath) else list_names(folder)
-    return [path for name in names if name in there and (path := folder / name).exists()]
+def find_names(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
+    """Return what lies in `folder` under `stem` and one of the `suffixes`, which a local folder may have in capitals.
+
+    Links that lead nowhere are among them: they are there, and whoever reads them says what is wrong. Of two
+    names of one file the first is returned. Where the folder may not be listed, it is a path that cannot be read.
+    """
+    if isinstance(folder, ObjectPath):
+        return [path for suffix in suffixes if (path := folder / f"{stem}{suffix}").exists()]
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+    except PermissionError:
+        return [folder / f"{stem}{suffixes[0]}"]
+    except OSError:
+        return []
+    known = [name for name in names if name.startswith(stem) and name[len(stem) :].lower() in suffixes]
+    files = {os.path.realpath(folder / name): folder / name for name in reversed(known)}
+    return sorted(files.values(), key=lambda path: suffixes.index(path.name[len(stem) :].lower()))
 
 
 def modified_times(folder: Path) -> Iterator[tuple[str, int]]:

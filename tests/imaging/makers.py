@@ -131,6 +131,18 @@ def put_pixels(dataset: Dataset, pixels: NDArray[np.integer]) -> None:
     dataset.PixelData = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<")).tobytes()
 
 
+def encode(dataset: Dataset, syntax: str | None) -> None:
+    """Change the transfer syntax of a slice; compressed ones are compressed."""
+    if syntax is None:
+        return
+    uid = UID(syntax)
+    if uid.is_compressed and not uid.is_deflated:
+        plugin = {"1.2.840.10008.1.2.5": "pydicom"}.get(syntax, "pyjpegls")
+        dataset.compress(uid, encoding_plugin=plugin, generate_instance_uid=False)
+    else:
+        dataset.file_meta.TransferSyntaxUID = uid
+
+
 def nifti(
     path: Path,
     values: NDArray[np.generic],

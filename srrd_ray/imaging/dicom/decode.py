@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.errors import BytesLengthException
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from srrd_ray.core.errors import InputError
@@ -15,7 +16,7 @@ from srrd_ray.imaging.dicom.library_warnings import unvalidated
 
 _BROKEN = (
     ValueError, TypeError, RuntimeError, OSError, EOFError, AttributeError, KeyError, IndexError,
-    OverflowError, NotImplementedError, MemoryError, struct.error,
+    OverflowError, NotImplementedError, MemoryError, RecursionError, struct.error, BytesLengthException,
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeAlias
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
 from srrd_ray.core.errors import InputError
@@ -83,7 +83,7 @@ SUFFIXES = (".dcm", ".ima", ".dicom")
 _HEAD = 1024
 _BROKEN = (
     ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, NotImplementedError,
-    MemoryError, RecursionError, struct.error,
+    MemoryError, RecursionError, struct.error, BytesLengthException,
 )  # fmt: skip
 Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
 
