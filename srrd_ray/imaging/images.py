@@ -22,7 +22,7 @@ from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, metaimage, nifti
 from srrd_ray.imaging.dicom import pixels as dicom_pixels
 from srrd_ray.imaging.dicom import series as dicom_series
 from srrd_ray.imaging.dicom.pixels import compact
-from srrd_ray.imaging.places import require_there
+from srrd_ray.imaging.places import broken_link_error, is_pointer, require_there
 from srrd_ray.imaging.source import (
     AIR_HU,
     DEFAULT_RULES,
@@ -51,6 +51,8 @@ def image_format(path: Path) -> Format:
     """
     name = path.name.lower()
     require_there(path)
+    if path.is_file():
+        _refuse_pointer(path)
     if path.is_dir():
         named = name.endswith(".zarr")
         return "ome-zarr" if named or foreign_zarr.is_group(path) else "dicom"
@@ -80,6 +82,12 @@ def image_format(path: Path) -> Format:
         where=path.name,
         expected=".nii, .nii.gz, .nrrd, .mha, .ome.zarr or a folder of DICOM files",
     )
+
+
+def _refuse_pointer(path: Path) -> None:
+    with path.open("rb") as file:
+        if is_pointer(file.read(64)):
+            raise broken_link_error(path.name, "a pointer of git-lfs or git-annex")
 
 
 def read_header(

@@ -87,11 +87,16 @@ def _leads_inside(link: Path, root: Path) -> bool:
     return link.resolve().is_relative_to(root.resolve())
 
 
+def is_pointer(head: bytes) -> bool:
+    """Return whether a file that begins with `head` only stands for one that was not fetched."""
+    return head.startswith((b"version https://git-lfs", b"/annex/objects/"))
+
+
 def broken_link_error(where: str, got: str) -> InputError:
     """Return the refusal of links that lead to nothing, or round in a circle."""
     return InputError(
         "link-broken",
-        "a link leads to no file",
+        "a link leads to no file, or what it stands for was not fetched",
         where=where,
         got=got,
         expected="files, or links to files that are there",

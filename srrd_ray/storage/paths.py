@@ -317,10 +317,10 @@ def count_and_bytes(path: Path) -> tuple[int, int] | None:
 
 
 def find_names(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
-    """Return what lies in `folder` under `stem` and one of the `suffixes`, which a local folder may have in capitals.
+    """Return what lies in `folder` under `stem` and one of the `suffixes`, locally also in capitals.
 
     Links that lead nowhere are among them: they are there, and whoever reads them says what is wrong. Of two
-    names of one file the first is returned. Where the folder may not be listed, it is a path that cannot be read.
+    names of one file the first is returned; where the folder may not be listed, a path that cannot be read.
     """
     if isinstance(folder, ObjectPath):
         return [path for suffix in suffixes if (path := folder / f"{stem}{suffix}").exists()]

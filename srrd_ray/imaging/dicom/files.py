@@ -24,7 +24,13 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
 from srrd_ray.imaging.dicom.stored import Stored, check_inflated, describe_pixels, truncated_error
-from srrd_ray.imaging.places import list_files, require_there, unreadable_error
+from srrd_ray.imaging.places import (
+    broken_link_error,
+    is_pointer,
+    list_files,
+    require_there,
+    unreadable_error,
+)
 from srrd_ray.imaging.source import safe_name
 
 CT = UID("1.2.840.10008.5.1.4.1.1.2")
@@ -197,9 +203,11 @@ def _open(path: Path, name: str, limit: int) -> tuple[FileDataset | None, Stored
     try:
         with path.open("rb") as file:
             dataset = _parse(file, name, limit)
-            if dataset is None:
-                return None, None, "not DICOM"
-            return _image(dataset, name, file, size)
+            if dataset is not None:
+                return _image(dataset, name, file, size)
+            if named:
+                raise _header_error(name, "no DICOM file")
+            return None, None, "not DICOM"
     except PermissionError as error:
         raise unreadable_error(name, "1 file") from error
     except (EOFError, OSError) as error:
@@ -209,6 +217,8 @@ def _open(path: Path, name: str, limit: int) -> tuple[FileDataset | None, Stored
 def _parse(file: BinaryIO, name: str, limit: int) -> FileDataset | None:
     """Return the header of a file that is DICOM, also without preamble; it ends where `file` stands."""
     head = file.read(_HEAD)
+    if is_pointer(head):
+        raise broken_link_error(name, "a pointer of git-lfs or git-annex")
     check_inflated(head, file, name, limit)
     file.seek(0)
     bare = head[128:132] != b"DICM"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,10 @@ from srrd_ray.core.records import Modality, Side, Unit
 from srrd_ray.imaging.dicom.files import Slice
 from srrd_ray.imaging.source import MAX_SPACING_MM, Note, ReadRules, spacing_error
 
+NOT_UNIT = 1e-2
+"""How far products of direction cosines may be from those of unit vectors: some writers keep two digits."""
+SAME_SPACING = 1e-4
+"""Share by which pixel spacings of slices may differ by rounding."""
 HOUNSFIELD = {"", "HU", "US"}
 """RescaleType of a CT in Hounsfield units; US is unspecified."""
 KNEE_PARTS = {
@@ -44,7 +49,23 @@ def check_header(folder: Path, stack: list[Slice]) -> None:
                 got=f"{len(missing)} of {len(stack)} slices without it",
                 todo="Export the series again with its geometry; it cannot be guessed.",
             )
+    _check_turns(folder, stack)
     _check_same(folder, stack)
+
+
+def _check_turns(folder: Path, stack: list[Slice]) -> None:
+    """Refuse (`dicom-orientation`) direction cosines that are no two unit vectors at right angles."""
+    for item in stack:
+        turned = np.array(item.orientation, dtype=np.float64).reshape(2, 3)
+        if not np.abs(turned @ turned.T - np.eye(2)).max() <= NOT_UNIT:
+            raise InputError(
+                "dicom-orientation",
+                "ImageOrientationPatient is no pair of unit vectors at right angles",
+                where=f"{folder.name}, {item.name}",
+                got=str(np.round(turned.ravel(), 5).tolist()),
+                expected=f"within {NOT_UNIT:g}",
+                todo="Export the series again with its geometry; it cannot be guessed.",
+            )
 
 
 def _check_same(folder: Path, stack: list[Slice]) -> None:
@@ -52,10 +73,8 @@ def _check_same(folder: Path, stack: list[Slice]) -> None:
     spacing = stack[0].spacing or ()
     if not all(np.isfinite(v) and 0 < v <= MAX_SPACING_MM for v in spacing):
         raise spacing_error(folder.name, list(spacing))
-    common = max(
-        {(s.shape, s.spacing) for s in stack}, key=lambda key: sum((s.shape, s.spacing) == key for s in stack)
-    )
-    odd = [s for s in stack if (s.shape, s.spacing) != common]
+    common = Counter((s.shape, s.spacing) for s in stack).most_common(1)[0][0]
+    odd = [s for s in stack if s.shape != common[0] or not _is_close(s.spacing, common[1])]
     if odd:
         raise InputError(
             "dicom-mixed-slices",
@@ -75,6 +94,10 @@ def _check_same(folder: Path, stack: list[Slice]) -> None:
             expected="one",
             todo="The patient was moved in between: give one acquisition.",
         )
+
+
+def _is_close(a: tuple[float, ...] | None, b: tuple[float, ...] | None) -> bool:
+    return bool(np.allclose(a or (), b or (), rtol=SAME_SPACING, atol=0.0))
 
 
 def rescaled_unit(

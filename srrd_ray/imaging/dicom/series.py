@@ -181,8 +181,8 @@ def _geometry(stack: Sequence[Slice], distances: NDArray[np.float64]) -> tuple[G
     turned = np.array(stack[0].orientation, dtype=np.float64)
     row_mm, column_mm = stack[0].spacing or (0.0, 0.0)
     affine = np.eye(4)
-    affine[:3, 0] = turned[:3] * column_mm
-    affine[:3, 1] = turned[3:] * row_mm
+    affine[:3, 0] = turned[:3] / np.linalg.norm(turned[:3]) * column_mm
+    affine[:3, 1] = turned[3:] / np.linalg.norm(turned[3:]) * row_mm
     affine[:3, 2] = (last - first) / (len(stack) - 1)
     affine[:3, 3] = first
     sideways = (last - first) - _normal(stack[0]) * (distances[-1] - distances[0])

@@ -122,3 +122,51 @@ def test_padding_that_is_written_without_its_sign_is_padding(tmp_path: Path) -> 
     image = read_image(tmp_path / "mr", "mr")
     assert notes(image) == {"FIX dicom-padding"}
     assert (image.volume.array[:, :2] == 0).all()
+
+
+def test_cosines_of_two_digits_change_no_spacing_and_others_are_refused(tmp_path: Path) -> None:
+    makers.series(tmp_path / "ct", edit=put(ImageOrientationPatient=[0.71, 0.71, 0, -0.71, 0.71, 0]))
+    assert read_image(tmp_path / "ct").volume.geometry.spacing_mm[1:] == pytest.approx(makers.SPACING[1:])
+    for name, turned in (
+        ("zero", [0.0] * 6),
+        ("skew", [1, 0, 0, 0.5, 0.8, 0]),
+        ("long", [1.1, 0, 0, 0, 1, 0]),
+    ):
+        makers.series(tmp_path / name, edit=put(ImageOrientationPatient=turned))
+        with pytest.raises(InputError, match="dicom-orientation"):
+            read_image(tmp_path / name)
+
+
+def test_spacings_that_differ_by_rounding_are_one(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.PixelSpacing = ["0.5", "0.75"] if k % 2 else ["0.500001", "0.75"]
+
+    makers.series(tmp_path / "ct", edit=edit)
+    assert notes(read_image(tmp_path / "ct", "ct")) == set()
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_a_slice_that_is_none_is_not_left_out(tmp_path: Path, content: bytes) -> None:
+    files = makers.series(tmp_path / "ct")
+    files[-1].write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        read_image(tmp_path / "ct", "ct")
+    assert caught.value.code == ("dicom-header" if content.startswith(b"<") else "link-broken")
+
+
+def test_hidden_files_beside_the_slices_are_none_of_them(tmp_path: Path) -> None:
+    makers.series(tmp_path / "ct")
+    (tmp_path / "ct" / "._IM0001.dcm").write_bytes(b"\0\5\x16\7" + bytes(90))
+    assert notes(read_image(tmp_path / "ct", "ct")) == {"INFO dicom-ignored"}
+
+
+def test_an_icon_is_not_taken_for_the_image(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        icon = Dataset()
+        makers.put_pixels(icon, np.full((4, 4), 7, np.uint16))
+        dataset.IconImageSequence = [icon]
+
+    makers.series(tmp_path / "ct", edit=edit)
+    makers.assert_in_place(read_image(tmp_path / "ct", "ct").volume)
