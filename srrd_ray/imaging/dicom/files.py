@@ -23,7 +23,13 @@ from pydicom.uid import UID
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
-from srrd_ray.imaging.dicom.stored import Stored, check_inflated, describe_pixels, truncated_error
+from srrd_ray.imaging.dicom.stored import (
+    Stored,
+    check_inflated,
+    describe_pixels,
+    padding_range,
+    truncated_error,
+)
 from srrd_ray.imaging.places import (
     broken_link_error,
     is_pointer,
@@ -317,7 +323,7 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         echo=echo,
         kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
         inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
-        padding=_padding(dataset),
+        padding=padding_range(dataset),
         burned_in=str(dataset.get("BurnedInAnnotation", "")).upper() == "YES",
         sides=_sides(get, dataset),
         body_part=re.sub(r"[^A-Z]", "", str(get("BodyPartExamined") or "").upper())[:16],
@@ -351,23 +357,6 @@ def _float(value: object) -> float | None:
         return None if value is None else float(str(value))
     except ValueError:
         return None
-
-
-def _padding(dataset: FileDataset) -> tuple[int, int] | None:
-    value = dataset.get("PixelPaddingValue")
-    if not isinstance(value, int):
-        return None
-    limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [_as_stored(dataset, v) for v in (value, limit if isinstance(limit, int) else value)]
-    return min(ends), max(ends)
-
-
-def _as_stored(dataset: FileDataset, value: int) -> int:
-    """Return a padding value with the sign of the pixels: many writers give -2000 as unsigned 63536."""
-    bits = int(dataset.get("BitsAllocated", 16))
-    if dataset.get("PixelRepresentation") == 1:
-        return value - (1 << bits) if value >= 1 << (bits - 1) else value
-    return value + (1 << bits) if value < 0 else value
 
 
 def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:

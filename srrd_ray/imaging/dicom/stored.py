@@ -160,6 +160,24 @@ def _is_decodable(syntax: UID) -> bool:
         return False
 
 
+def padding_range(dataset: FileDataset) -> tuple[int, int] | None:
+    """Return the smallest and largest stored value that is padding, none where there is none."""
+    value = dataset.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = [_as_stored(dataset, v) for v in (value, limit if isinstance(limit, int) else value)]
+    return min(ends), max(ends)
+
+
+def _as_stored(dataset: FileDataset, value: int) -> int:
+    """Return a padding value with the sign of the pixels: many writers give -2000 as unsigned 63536."""
+    bits = int(dataset.get("BitsAllocated", 16))
+    if dataset.get("PixelRepresentation") == 1:
+        return value - (1 << bits) if value >= 1 << (bits - 1) else value
+    return value + (1 << bits) if value < 0 else value
+
+
 def check_inflated(head: bytes, file: BinaryIO, name: str, limit: int) -> None:
     """Refuse (`image-too-large`) a deflated file that holds more than `limit` bytes, before it is parsed.
 
