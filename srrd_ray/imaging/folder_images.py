@@ -1,4 +1,4 @@
-"""The images in a folder: files by their name, OME-Zarr, and folders of DICOM slices."""
+"""The images in a folder: files by their name, OME-Zarr, and folders of DICOM or TIFF slices."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from srrd_ray.imaging.foreign_zarr import is_group
+from srrd_ray.imaging.tiff import is_stack
+from srrd_ray.imaging.tiff_slices import TIFFS
 
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", *TIFFS)
 SLICES = (".dcm", ".ima")
 
 
@@ -22,9 +24,10 @@ def find_images(folder: Path) -> tuple[str, ...]:
 
 
 def is_one_image(path: Path) -> bool:
-    """Return whether a path is one image: a file, an OME-Zarr, or a folder with DICOM slices in it."""
+    """Return whether a path is one image: a file, an OME-Zarr, or a folder of DICOM or TIFF slices."""
     try:
-        return not path.is_dir() or path.name.lower().endswith(".zarr") or is_group(path) or _has_slices(path)
+        named = not path.is_dir() or path.name.lower().endswith(".zarr")
+        return named or is_group(path) or has_dicom(path) or is_stack(path)
     except PermissionError:
         return True
 
@@ -43,7 +46,8 @@ def _iterate_images(folder: Path, seen: set[str]) -> Iterator[Path]:
             yield path
 
 
-def _has_slices(folder: Path) -> bool:
+def has_dicom(folder: Path) -> bool:
+    """Return whether there are DICOM slices in a folder."""
     names = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     return any(p.name.lower().endswith(SLICES) or _is_dicom(p) for p in names if not p.is_dir())
 

@@ -1,4 +1,4 @@
-"""The reader of foreign images: NIfTI, NRRD, MetaImage, OME-Zarr or a DICOM
+"""The reader of foreign images: NIfTI, NRRD, MetaImage, TIFF, OME-Zarr or a DICOM
 folder become a volume in LPS millimetres.
 
 What is wrong is refused with a code, what is corrected or doubtful is a note; nothing is guessed.
@@ -18,10 +18,11 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
-from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, metaimage, nifti, nrrd_reader
+from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, metaimage, nifti, nrrd_reader, tiff
 from srrd_ray.imaging.dicom import pixels as dicom_pixels
 from srrd_ray.imaging.dicom import series as dicom_series
 from srrd_ray.imaging.dicom.pixels import compact
+from srrd_ray.imaging.folder_images import has_dicom
 from srrd_ray.imaging.places import broken_link_error, is_pointer, require_there
 from srrd_ray.imaging.source import (
     AIR_HU,
@@ -34,6 +35,7 @@ from srrd_ray.imaging.source import (
     check_extent,
     check_grid,
 )
+from srrd_ray.imaging.tiff_slices import TIFFS
 from srrd_ray.storage.paths import local_copy
 
 SHEAR = 1e-3
@@ -54,8 +56,7 @@ def image_format(path: Path) -> Format:
     if path.is_file():
         _refuse_pointer(path)
     if path.is_dir():
-        named = name.endswith(".zarr")
-        return "ome-zarr" if named or foreign_zarr.is_group(path) else "dicom"
+        return _folder_format(path)
     if name.endswith(_UNSAFE):
         raise InputError(
             "format-unsafe",
@@ -74,13 +75,15 @@ def image_format(path: Path) -> Format:
         return "nrrd"
     if name.endswith((".mha", ".mhd")):
         return "mha"
+    if name.endswith(TIFFS):
+        return "tiff"
     if name.endswith((".dcm", ".ima")):
         return "dicom"
     raise InputError(
         "format-unknown",
         "not an image format that is read here",
         where=path.name,
-        expected=".nii, .nii.gz, .nrrd, .mha, .ome.zarr or a folder of DICOM files",
+        expected=".nii, .nii.gz, .nrrd, .mha, .tif, .ome.zarr or a folder of DICOM files or TIFF slices",
     )
 
 
@@ -88,6 +91,12 @@ def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if is_pointer(file.read(64)):
             raise broken_link_error(path.name, "a pointer of git-lfs or git-annex")
+
+
+def _folder_format(path: Path) -> Format:
+    if path.name.lower().endswith(".zarr") or foreign_zarr.is_group(path):
+        return "ome-zarr"
+    return "tiff" if not has_dicom(path) and tiff.is_stack(path) else "dicom"
 
 
 def read_header(
@@ -189,6 +198,8 @@ def plain_geometry(
         return header.geometry, header.notes
     if kind == "ome-zarr":
         plain = foreign_zarr.read_header(path, rules)
+    elif kind == "tiff":
+        plain = tiff.read_header(path, rules)
     else:
         plain = nrrd_reader.read_header(path, rules) if kind == "nrrd" else metaimage.read_header(path, rules)
     if modality is not None and not plain.oriented:
@@ -227,6 +238,8 @@ def plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.gener
             return nrrd_reader.read_values(path, nrrd_reader.read_header(path, rules))
         case "mha":
             return metaimage.read_values(path, metaimage.read_header(path, rules))
+        case "tiff":
+            return tiff.read_values(path)
         case _:
             return foreign_zarr.read_values(path)
 

@@ -18,7 +18,7 @@ from srrd_ray.core.records import Unit
 from srrd_ray.core.settings import Positive, validate_fields
 from srrd_ray.core.volume import Volume
 
-Format: TypeAlias = Literal["dicom", "nifti", "nrrd", "mha", "ome-zarr"]
+Format: TypeAlias = Literal["dicom", "nifti", "nrrd", "mha", "tiff", "ome-zarr"]
 Severity: TypeAlias = Literal["INFO", "FIX", "FLAG"]
 Pixels: TypeAlias = NDArray[np.int16] | NDArray[np.float32]
 

@@ -1,0 +1,276 @@
+"""TIFF stacks: a file with pages, or a folder of slices; the scale from OME, ImageJ or resolution tags."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.imaging.plain import PlainHeader, to_millimetres
+from srrd_ray.imaging.source import Note, ReadRules, check_memory, spacing_error
+from srrd_ray.imaging.tiff_slices import order_slices, tiff_files
+
+Steps = tuple[float | None, float | None, float | None]
+"""Millimetres along z, y and x; null where the file does not say."""
+
+SCREEN_DPI = (1.0, 72.0, 75.0, 96.0, 100.0, 150.0, 200.0, 300.0, 600.0)
+"""Pixels per inch that programs write where nobody has set a scale."""
+MOST_CHANNELS = 4
+NO_SLICES = {"T": "time points", "C": "channels"}
+"""Axes that programs write for slices where nobody has said what they are."""
+INCH, CENTIMETRE, WHITE_IS_ZERO = 2, 3, 0
+_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+_CUT = re.compile("invalid (page offset|circular)|corrupted")
+_BROKEN = (
+    tifffile.TiffFileError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    RuntimeError, ArithmeticError, AssertionError, struct.error, zlib.error,
+)  # fmt: skip
+"""What the library raises on a damaged file."""
+
+
+def is_stack(folder: Path) -> bool:
+    """Return whether the TIFF files of a folder are the slices of one volume, not volumes themselves."""
+    files = tiff_files(folder)
+    return len(files) > 1 and _is_slice(files[0])
+
+
+def read_header(path: Path, rules: ReadRules) -> PlainHeader:
+    """Return the header of a TIFF volume.
+
+    Raises
+    ------
+    InputError
+        `image-unreadable`, `image-truncated`, `image-dimensions`, `image-datatype`, `image-too-large`,
+        `spacing-invalid`, or as `order_slices`.
+    """
+    files, notes = order_slices(path) if path.is_dir() else ([path], ())
+    with _opened(files[0], path.name) as (file, doubts):
+        series = file.series[0]
+        shape, dtype, about = _shape(path, file, len(files))
+        notes += about
+        check_memory(shape, dtype.itemsize, rules, path.name)
+        _require_bytes(files[0], file, path.name)
+        steps, found = _scale(file)
+        if series.keyframe.photometric == WHITE_IS_ZERO:
+            text = "stored with white as zero: values are taken as stored, 0 is marrow"
+            notes += (_flag("tiff-white-is-zero", text),)
+        cut = any(_CUT.search(text) for text in doubts)
+        if cut:
+            raise _cut_error(path.name, "pages that cannot be reached")
+    notes += found + tuple(dict.fromkeys(_flag("tiff-doubtful", text) for text in doubts))
+    return _header(path, shape, dtype, steps, notes)
+
+
+def read_values(path: Path) -> NDArray[np.generic]:
+    """Return the (z, y, x) values as they are stored.
+
+    Raises
+    ------
+    InputError
+        `image-truncated`, `tiff-codec` (a compression that cannot be decoded), `tiff-mixed` (a slice of
+        another size or kind than the first).
+    """
+    if not path.is_dir():
+        return _pages(path, path.name)
+    planes = [_pages(file, path.name) for file in order_slices(path)[0]]
+    for number, plane in enumerate(planes, start=1):
+        if (plane.shape, plane.dtype) != (planes[0].shape, planes[0].dtype) or len(plane) != 1:
+            raise InputError(
+                "tiff-mixed", "a slice differs from the first in size or kind", where=path.name,
+                got=f"slice {number}: {plane.shape[1:]}, {plane.dtype}, {len(plane)} pages",
+                expected=f"{planes[0].shape[1:]}, {planes[0].dtype}, 1 page",
+            )  # fmt: skip
+    return np.concatenate(planes)
+
+
+def _header(
+    path: Path, shape: Shape, dtype: np.dtype[np.generic], steps: Steps, notes: tuple[Note, ...]
+) -> PlainHeader:
+    z, y, x = steps
+    if y is None or x is None:
+        geometry = Geometry.axis_aligned(shape, (1.0, 1.0, 1.0))
+        return PlainHeader(geometry=geometry, oriented=False, dtype=dtype, scaled=False, notes=notes)
+    if z is None:
+        text = f"the distance of the slices is not said: taken as that of the rows, {y:.6g} mm"
+        z, notes = y, (*notes, _flag("tiff-slice-distance", text))
+    spacing = (z, y, x)
+    if not all(0 < step < np.inf for step in spacing):
+        raise spacing_error(path.name, spacing)
+    return PlainHeader(
+        geometry=Geometry.axis_aligned(shape, spacing), oriented=False, dtype=dtype, notes=notes
+    )
+
+
+@contextmanager
+def _opened(path: Path, where: str) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
+    """Yield a file, and what its library complains of: a chain of pages that is cut is only logged there."""
+    doubts: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: doubts.append(record.getMessage()[:200])  # type: ignore[method-assign]
+    library = logging.getLogger("tifffile")
+    library.addHandler(listener)
+    library.propagate = False
+    try:
+        with path.open("rb") as handle, tifffile.TiffFile(handle, _multifile=False) as file:
+            yield file, doubts
+    except InputError:
+        raise
+    except _BROKEN as error:
+        raise InputError(
+            "image-unreadable", "not a readable TIFF file", where=where, got=type(error).__name__,
+            todo="Export it again from its source.",
+        ) from error  # fmt: skip
+    finally:
+        library.removeHandler(listener)
+        library.propagate = True
+
+
+def _is_slice(path: Path) -> bool:
+    try:
+        with _opened(path, path.parent.name) as (file, _):
+            return len(file.series[0].pages) == 1
+    except InputError:
+        return False
+
+
+def _shape(
+    path: Path, file: tifffile.TiffFile, files: int
+) -> tuple[Shape, np.dtype[np.generic], tuple[Note, ...]]:
+    series = file.series[0]
+    dtype = np.dtype(series.dtype)
+    kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if n != 1 or axis in "YX"]
+    axes = "".join(axis for axis, _ in kept)
+    if "S" in axes or dtype.kind not in "iufb":
+        raise InputError(
+            "image-datatype", "colour or complex voxels", where=path.name, got=f"axes {axes}, {dtype}",
+            expected="one real number a voxel", todo="Convert it to grey values.",
+        )  # fmt: skip
+    slices = kept[0][1] if len(kept) == 3 else files
+    fits = axes[-2:] == "YX" and len(kept) in (2, 3) and (len(kept) == 2 or files == 1)
+    if not fits or slices < 2 or (axes[0] == "C" and slices <= MOST_CHANNELS):
+        raise InputError(
+            "image-dimensions", "not a three-dimensional image of one channel", where=path.name,
+            got=f"axes {axes} of {tuple(n for _, n in kept)}, {files} files", expected="two or more slices",
+            todo="Save one channel as a stack: pages of a file, or a folder with a file a slice.",
+        )  # fmt: skip
+    notes: tuple[Note, ...] = ()
+    if len(kept) == 3 and axes[0] in NO_SLICES:
+        notes = (_flag("tiff-axes", f"{slices} {NO_SLICES[axes[0]]} are taken as slices"),)
+    if len(file.series) > 1:
+        notes += (_flag("tiff-ignored", f"the first of {len(file.series)} images in the file is taken"),)
+    return (slices, kept[-2][1], kept[-1][1]), dtype, notes
+
+
+def _require_bytes(path: Path, file: tifffile.TiffFile, where: str) -> None:
+    """Refuse (`image-truncated`) a file that ends before its voxels do."""
+    size = path.stat().st_size
+    series = file.series[0]
+    pages = [page for page in series.pages if page is not None]
+    ends = [sum(piece) for page in pages for piece in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    if series.dataoffset is not None:  # one run of voxels, of which the first page alone has an entry
+        ends.append(series.dataoffset + series.nbytes)
+    need = max(ends, default=0)
+    if need > size:
+        raise _cut_error(where, f"{size} bytes", f"{need} bytes")
+
+
+def _cut_error(where: str, got: str, expected: str = "") -> InputError:
+    return InputError(
+        "image-truncated", "the file ends before its voxels do", where=where, got=got, expected=expected,
+        todo="Copy it again from its source.",
+    )  # fmt: skip
+
+
+def _pages(path: Path, where: str) -> NDArray[np.generic]:
+    """Return the pages of a file (z, y, x)."""
+    with _opened(path, where) as (file, _):
+        series = file.series[0]
+        try:
+            values = np.asarray(series.asarray())
+        except _BROKEN as error:
+            values = _pages_by_pillow(path, where, error)
+    return values.reshape(-1, *values.shape[-2:])
+
+
+def _pages_by_pillow(path: Path, where: str, error: Exception) -> NDArray[np.generic]:
+    """Return the pages as Pillow decodes them: it knows LZW and others, which tifffile leaves to a package."""
+    if "imagecodecs" not in str(error):
+        raise _cut_error(where, type(error).__name__) from error
+    try:
+        with Image.open(path) as image:
+            pages = []
+            for page in range(getattr(image, "n_frames", 1)):
+                image.seek(page)
+                pages.append(np.asarray(image))
+        return np.stack(pages)
+    except (OSError, ValueError, SyntaxError, EOFError) as second:
+        raise InputError(
+            "tiff-codec", "a compression that cannot be decoded", where=where, got=str(error)[:80],
+            todo="Save it without compression, with LZW or with deflate.",
+        ) from second  # fmt: skip
+
+
+def _scale(file: tifffile.TiffFile) -> tuple[Steps, tuple[Note, ...]]:
+    """Return the voxel size: from OME, else ImageJ, else the resolution tags."""
+    if file.is_ome and file.ome_metadata:
+        return _ome_scale(file.ome_metadata)
+    about = file.imagej_metadata or {}
+    per = [_resolution(file, f"{axis}Resolution") for axis in "YX"]
+    if file.is_imagej:
+        unit = to_millimetres(str(about.get("unit", "")).replace("\\u00B5", "µ"))
+        if unit is None:
+            return (None, None, None), ()
+        z = float(about["spacing"]) * unit if "spacing" in about else None
+        return (z, *_steps(per, unit)), ()
+    unit = {INCH: 25.4, CENTIMETRE: 10.0}.get(_number(file, "ResolutionUnit"))
+    if unit is None or (unit == 25.4 and per[1] in SCREEN_DPI):
+        return (None, None, None), ()
+    return (None, *_steps(per, unit)), ()
+
+
+def _steps(per: list[float | None], unit: float) -> tuple[float | None, float | None]:
+    y, x = (unit / one if one else None for one in per)
+    return y, x
+
+
+def _ome_scale(text: str) -> tuple[Steps, tuple[Note, ...]]:
+    found = _PIXELS.search(text)
+    pixels = dict(re.findall(r'(\w+)="([^"]*)"', found[0])) if found else {}
+    steps: list[float | None] = []
+    notes: tuple[Note, ...] = ()
+    for axis in "ZYX":
+        size, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
+        factor = to_millimetres(unit)
+        if size is not None and factor is None:
+            notes = (_flag("tiff-units", f"a unit that is no length: {unit[:16]!r}"),)
+        steps.append(float(size) * factor if size is not None and factor is not None else None)
+    z, y, x = steps
+    return (z, y, x), notes
+
+
+def _resolution(file: tifffile.TiffFile, name: str) -> float | None:
+    """Return pixels a unit of length; null where the tag is absent or no ratio."""
+    tag = file.series[0].keyframe.tags.get(name)
+    if tag is None or not isinstance(tag.value, tuple) or 0 in tag.value[:2]:
+        return None
+    return float(tag.value[0]) / float(tag.value[1])
+
+
+def _number(file: tifffile.TiffFile, name: str) -> int:
+    tag = file.series[0].keyframe.tags.get(name)
+    return int(tag.value) if tag is not None else 0
+
+
+def _flag(code: str, message: str) -> Note:
+    return Note(severity="FLAG", code=code, message=message)

@@ -1,0 +1,214 @@
+"""TIFF stacks, pages or slices: values as their library gives them, the scale in every spelling, doubts said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.imaging.folder_images import find_images, is_one_image
+from srrd_ray.imaging.images import image_format, read_image
+from srrd_ray.measurement.image import measure_image
+from srrd_ray.measurement.recipe import Recipe
+from tests.stages.bones import grey_bone
+
+SHAPE = (12, 14, 16)
+STEPS = (0.04, 0.02, 0.03)
+Write = Callable[[Path, NDArray[np.generic]], None]
+
+
+def grey(dtype: str = "u2") -> NDArray[np.generic]:
+    return grey_bone(SHAPE).astype(dtype)
+
+
+def save(path: Path, values: NDArray[np.generic], **options: object) -> None:
+    tifffile.imwrite(path, values, **options)  # type: ignore[arg-type]  # as the library takes them
+
+
+def codes(path: Path) -> list[str]:
+    return [
+        note.code
+        for note in read_image(path).notes
+        if note.severity == "FLAG" and note.code != "image-no-orientation"
+    ]
+
+
+def write_slices(
+    folder: Path, values: NDArray[np.generic], name: str = "slice_{:d}.tif", **options: object
+) -> Path:
+    folder.mkdir()
+    for number, plane in enumerate(values):
+        save(folder / name.format(number), plane, **options)
+    return folder
+
+
+def imagej(unit: str, factor: float) -> Write:
+    def write(path: Path, values: NDArray[np.generic]) -> None:
+        z, y, x = (step * factor for step in STEPS)
+        about = {"spacing": z, "unit": unit, "axes": "ZYX"}
+        save(path, values, imagej=True, resolution=(1 / x, 1 / y), metadata=about)
+
+    return write
+
+
+def ome(unit: str | None, factor: float) -> Write:
+    def write(path: Path, values: NDArray[np.generic]) -> None:
+        sizes = {f"PhysicalSize{axis}": step * factor for axis, step in zip("ZYX", STEPS, strict=True)}
+        units = {f"PhysicalSize{axis}Unit": unit for axis in "ZYX"} if unit else {}
+        save(path, values, ome=True, metadata={"axes": "ZYX", **sizes, **units})
+
+    return write
+
+
+def tags(unit: str, factor: float) -> Write:
+    def write(path: Path, values: NDArray[np.generic]) -> None:
+        per = (factor / STEPS[2], factor / STEPS[1])
+        save(path, values, resolution=per, resolutionunit=unit, photometric="minisblack")
+
+    return write
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4", "i2", ">u2"])
+def test_pages_and_slices_are_what_other_readers_give(tmp_path: Path, dtype: str) -> None:
+    values = grey(dtype)
+    save(tmp_path / "a.tif", values, photometric="minisblack")
+    other = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a.tif")))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").volume.array, other)
+    np.testing.assert_array_equal(read_image(write_slices(tmp_path / "s", values)).volume.array, other)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [imagej("micron", 1e3), imagej("um", 1e3), imagej("\\u00B5m", 1e3), imagej("mm", 1), imagej("cm", 0.1), imagej("inch", 1 / 25.4),
+     ome(None, 1e3), ome("mm", 1), ome("nm", 1e6)],
+    ids=["micron", "um", "escaped", "mm", "cm", "inch", "ome", "ome-mm", "ome-nm"],
+)  # fmt: skip
+def test_the_scale_of_imagej_and_ome_is_read_in_every_unit(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "a.tif", grey())
+    assert read_image(tmp_path / "a.tif").volume.geometry.spacing_mm == pytest.approx(STEPS, rel=1e-5)
+    assert codes(tmp_path / "a.tif") == []
+
+
+@pytest.mark.parametrize("write", [tags("CENTIMETER", 10.0), tags("INCH", 25.4)], ids=["cm", "inch"])
+def test_resolution_tags_are_read_and_the_distance_of_slices_is_doubted(tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "a.tif", grey())
+    spacing = read_image(tmp_path / "a.tif").volume.geometry.spacing_mm
+    assert spacing == pytest.approx((STEPS[1], *STEPS[1:]), rel=1e-5)
+    assert codes(tmp_path / "a.tif") == ["tiff-slice-distance"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"resolution": (72, 72), "resolutionunit": "INCH"},
+        {"imagej": True},
+        {"imagej": True, "metadata": {"unit": "pixel", "spacing": 2.0}},
+    ],
+    ids=["none", "screen", "imagej", "pixel"],
+)
+def test_without_a_scale_lengths_are_in_voxels_and_that_is_said(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    save(tmp_path / "a.tif", grey(), **options)
+    assert read_image(tmp_path / "a.tif").volume.geometry.spacing_mm == (1, 1, 1)
+    assert codes(tmp_path / "a.tif")[-1:] == ["spacing-absent"]
+    found = measure_image(tmp_path / "a.tif")
+    assert "Tb.Th voxel," in str(found["units"])
+    given = measure_image(tmp_path / "a.tif", Recipe(spacing="0.02"))
+    assert "Tb.Th mm," in str(given["units"])
+    assert float(str(given["Tb.Th"])) == pytest.approx(float(str(found["Tb.Th"])) * 0.02)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "packbits", "lzma"])
+def test_compressed_pages_are_read(tmp_path: Path, compression: str) -> None:
+    if compression == "packbits":
+        Image.fromarray(grey("u1")[0]).save(tmp_path / "a.tif", save_all=True, compression="packbits",
+                                            append_images=[Image.fromarray(p) for p in grey("u1")[1:]])  # fmt: skip
+    else:
+        save(tmp_path / "a.tif", grey("u1"), compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").volume.array, grey("u1"))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_lzw_is_read(tmp_path: Path, dtype: str) -> None:
+    pages = [Image.fromarray(plane) for plane in grey(dtype)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").volume.array, grey(dtype))
+
+
+def test_slices_are_in_the_order_of_their_numbers_whatever_their_width(tmp_path: Path) -> None:
+    folder = write_slices(tmp_path / "s", grey(), "knee2_{:d}_x.tif")
+    save(folder / "preview.tif", grey()[0])
+    assert codes(folder) == ["tiff-ignored", "spacing-absent"]
+    np.testing.assert_array_equal(read_image(folder).volume.array, grey())
+
+
+def test_a_missing_slice_and_two_stacks_in_a_folder_are_refused(tmp_path: Path) -> None:
+    folder = write_slices(tmp_path / "s", grey())
+    (folder / "slice_5.tif").unlink()
+    with pytest.raises(InputError, match=r"tiff-gap.*number 6 after 4, expected steps of 1"):
+        read_image(folder)
+    for number in range(4):
+        save(folder / f"mask_{number}.tif", grey()[0])
+    with pytest.raises(InputError, match=r"tiff-series.*2 stacks"):
+        read_image(folder)
+
+
+def test_a_slice_of_another_size_is_refused_by_its_number(tmp_path: Path) -> None:
+    folder = write_slices(tmp_path / "s", grey())
+    save(folder / "slice_7.tif", grey()[0, :-1])
+    with pytest.raises(InputError, match=r"tiff-mixed.*slice 8: \(13, 16\)"):
+        read_image(folder)
+
+
+def test_a_file_that_is_cut_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.tif", grey())
+    whole = (tmp_path / "a.tif").read_bytes()
+    for share in (0.5, 0.05, 0.001):
+        (tmp_path / "a.tif").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(InputError, match=r"image-truncated|image-unreadable"):
+            read_image(tmp_path / "a.tif")
+
+
+def test_pages_whose_chain_is_cut_are_refused(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for plane in grey():
+            writer.write(plane, contiguous=False, metadata=None)
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InputError, match=r"image-truncated|image-unreadable"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        (np.zeros((5, 6, 7, 3), np.uint8), "image-datatype"),
+        (np.zeros((6, 7), np.uint8), "image-dimensions"),
+        (np.zeros((3, 4, 6, 7), np.uint8), "image-dimensions"),
+    ],
+    ids=["colour", "one page", "four axes"],
+)
+def test_what_is_no_volume_is_refused(tmp_path: Path, values: NDArray[np.generic], code: str) -> None:
+    kind = "rgb" if values.shape[-1] == 3 else "minisblack"
+    shape = {"metadata": {"axes": "TZYX"}, "imagej": True} if values.ndim == 4 and kind != "rgb" else {}
+    save(tmp_path / "a.tif", values, **(shape or {"photometric": kind}))
+    with pytest.raises(InputError, match=code):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_folder_of_stacks_is_no_stack(tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif"):
+        save(tmp_path / name, grey())
+    write_slices(tmp_path / "c", grey())
+    assert not is_one_image(tmp_path)
+    assert find_images(tmp_path) == ("a.tif", "b.tif", "c")
+    assert image_format(tmp_path / "c") == "tiff"
