@@ -186,10 +186,8 @@ def _require_bytes(path: Path, file: tifffile.TiffFile, where: str) -> None:
 
 
 def _cut_error(where: str, got: str, expected: str = "") -> InputError:
-    return InputError(
-        "image-truncated", "the file ends before its voxels do", where=where, got=got, expected=expected,
-        todo="Copy it again from its source.",
-    )  # fmt: skip
+    what, todo = "the file ends before its voxels do", "Copy it again from its source."
+    return InputError("image-truncated", what, where=where, got=got, expected=expected, todo=todo)
 
 
 def _pages(path: Path, where: str) -> NDArray[np.generic]:
@@ -204,7 +202,7 @@ def _pages(path: Path, where: str) -> NDArray[np.generic]:
 
 
 def _pages_by_pillow(path: Path, where: str, error: Exception) -> NDArray[np.generic]:
-    """Return the pages as Pillow decodes them: it knows LZW and others, which tifffile leaves to a package."""
+    """Return the pages as Pillow decodes them: tifffile alone does not know LZW."""
     if "imagecodecs" not in str(error):
         raise _cut_error(where, type(error).__name__) from error
     try:

@@ -38,8 +38,8 @@ def order_slices(folder: Path) -> tuple[list[Path], tuple[Note, ...]]:
         names = sorted(groups)[:4]
         raise InputError(
             "tiff-series", "not one stack of TIFF slices", where=folder.name,
-            got=f"{len(stacks)} stacks, names like {', '.join(names)}", expected="names that differ in one number",
-            todo="Put each stack into a folder of its own.",
+            got=f"{len(stacks)} stacks, names like {', '.join(names)}",
+            expected="names that differ in one number", todo="Put each stack into a folder of its own.",
         )  # fmt: skip
     ordered = _by_number(folder, stacks[0])
     left_out = sum(len(group) for group in groups.values()) - len(ordered)
