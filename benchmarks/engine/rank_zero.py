@@ -1,10 +1,10 @@
 """ray#63968, ray#66225: the worker of rank 0, which alone writes checkpoints, is lost or its node preempted;
 Ray's help for preempted workers leaves rank 0 out.
 
-``PYTHONPATH=. python benchmarks/engine/rank_zero.py [killed] [preempted]`` trains a line for twelve epochs
+``PYTHONPATH=. python benchmarks/engine/rank_zero.py [killed] [preempted]`` trains a line for forty epochs
 on two of three nodes with a checkpoint after each: undisturbed; with rank 0 killed in its fifth epoch;
-killed as soon as a new checkpoint appears in storage; and with its node told that it will be preempted in
-15 s, and then gone. Prints which epochs were learnt twice, and whether the weights are the same.
+killed as soon as a new checkpoint appears in storage; and with its node told that it will be preempted in 8
+s, and then gone. Prints which epochs were learnt twice, and whether the weights are the same.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
 from srrd_ray.storage.weights import load_tensors
 
-NOTICE_S = 15
+NOTICE_S = 8
 
 
 class Watched(Line):
-    """A line whose worker of rank 0 tells its process and node."""
+    """A line, learnt for 20 s and more, whose worker of rank 0 tells its process and node."""
+
+    epochs = 40
 
     def __init__(self, root: Path) -> None:
         super().__init__()
