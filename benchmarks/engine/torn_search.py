@@ -1,17 +1,20 @@
 """ray#58179: a search whose `tuner.pkl` is empty cannot be restored (EOFError), so a job that was killed while
 it wrote never goes on.
 
-``PYTHONPATH=. python benchmarks/engine/torn_search.py`` searches once, then empties, cuts, alters or
-removes each file of Tune's state in a copy, and asks Tune itself (`Tuner.restore` and `fit`) and
-`srrd_ray.cluster.tuning.search` to go on from there.
+``PYTHONPATH=. python benchmarks/engine/torn_search.py [FILE]`` searches four settings, keeps what lay in
+storage while the second trial ran, as after a kill, and empties, cuts or removes each file of it (or FILE
+alone). Tune itself (`Tuner.restore` and `fit`) and `srrd_ray.cluster.tuning.search` go on from there.
+Prints the epochs of each trial, or the error.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from own_ray import own_ray
@@ -21,81 +24,78 @@ from srrd_ray.cluster.tuning import search
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.training import Search
 
-SETTINGS = (0.5, 0.1, 0.9)
+SETTINGS = (0.5, 0.1, 0.9, 0.3)
 FILES = (
-    "tuner.pkl",
-    "experiment_state-*.json",
-    "basic-variant-state-*.json",
-    "*/result.json",
-    "*/progress.csv",
+    "nothing",
+    "torn/tuner.pkl",
+    "torn/experiment_state-*",
+    "torn/basic-variant-state-*",
+    "torn.scores/0.json",
 )
+STATE_S = 15.0
+"""Tune writes its state every ten seconds."""
 
 
-def climb(setting: float) -> Iterator[float]:
-    yield from (setting * (epoch + 1) for epoch in range(3))
-
-
-def plan(root: Path) -> Search[float]:
-    return Search(name="torn", settings=SETTINGS, run=climb, epochs=3, storage=root)
+def climb(root: Path, setting: float) -> Iterator[float]:
+    """Yield three scores; the second setting keeps a copy of the storage as it is in its second epoch."""
+    for epoch in range(3):
+        if setting == SETTINGS[1] and epoch == 1 and not (root / "early").exists():
+            time.sleep(STATE_S)
+            shutil.copytree(root / "search", root / "early")
+        yield setting * (epoch + 1)
 
 
 def tear(path: Path, how: str) -> None:
-    """Do to a file what a kill, a full disk or a bad one does."""
-    data = path.read_bytes()
+    """Do to a file what a kill or a full disk does."""
     match how:
         case "empty":
             path.write_bytes(b"")
         case "cut":
-            path.write_bytes(data[: len(data) // 2])
-        case "altered":
-            path.write_bytes(data[: len(data) // 2] + b"\xff\xff\xff\xff" + data[len(data) // 2 + 4 :])
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         case "gone":
             path.unlink()
 
 
-def restored(root: Path) -> str:
+def restored(root: Path) -> list[int]:
+    """Return the epochs of each trial that Tune restores."""
+
     def trial(space: dict[str, int]) -> None:
-        for score in climb(SETTINGS[space["number"]]):
+        for score in climb(root, SETTINGS[space["number"]]):
             tune.report({"score": score})
 
     trial.__name__ = "trial-torn"
-    results = tune.Tuner.restore(
-        str(root / "torn"), tune.with_resources(trial, {"CPU": 1}), restart_errored=True
-    ).fit()
-    return f"{len(results)} trials, {results.num_errors} errors"
+    found = tune.Tuner.restore(
+        str(root / "search" / "torn"), tune.with_resources(trial, {"CPU": 1}), resume_unfinished=True,
+        restart_errored=True,
+    ).fit()  # fmt: skip
+    return [int(found[number].metrics.get("training_iteration", 0)) for number in range(len(found))]
 
 
-def ours(root: Path) -> str:
-    scores = [trial.scores[-1] for trial in search(plan(root), TuneConfig()) if trial.scores]
-    return f"{len(scores)} trials, best {max(scores):.2f}"
+def ours(root: Path) -> list[int]:
+    """Return the epochs of each trial of a search of ours."""
+    plan = Search(name="torn", settings=SETTINGS, run=partial(climb, root), epochs=3, storage=root / "search")
+    return [len(trial.scores) for trial in search(plan, TuneConfig())]
 
 
-def outcome(ask: Callable[[Path], str], root: Path) -> str:
+def outcome(ask: Callable[[Path], list[int]], root: Path) -> str:
     try:
-        return ask(root)
+        return f"epochs {ask(root)}"
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:70] if str(error) else ''}"
+        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1][:70]}"
 
 
 def main() -> None:
     with own_ray(), tempfile.TemporaryDirectory(prefix="torn-") as folder:
-        whole = Path(folder) / "whole"
-        print(
-            "undisturbed:", ours(whole), sorted(path.name for path in (whole / "torn").iterdir()), flush=True
-        )
-        for pattern in FILES:
-            for how in ("empty", "cut", "altered", "gone"):
+        root = Path(folder)
+        print("undisturbed:", outcome(ours, root), flush=True)
+        for pattern in sys.argv[1:] or FILES:
+            for how in ("empty", "cut", "gone") if pattern != "nothing" else ("torn",):
                 for name, ask in (("Tune", restored), ("ours", ours)):
-                    root = Path(folder) / "torn"
-                    shutil.copytree(whole, root)
-                    for path in (root / "torn").glob(pattern):
+                    shutil.rmtree(root / "search")
+                    shutil.copytree(root / "early", root / "search")
+                    for path in (root / "search").glob(pattern):
                         tear(path, how)
-                    began = time.monotonic()
-                    print(
-                        f"{pattern:<28} {how:<8} {name}: {outcome(ask, root)} ({time.monotonic() - began:.0f} s)",
-                        flush=True,
-                    )
-                    shutil.rmtree(root)
+                    print(f"{pattern:<26} {how:<5} {name}: {outcome(ask, root)}", flush=True)
 
 
 if __name__ == "__main__":
