@@ -21,6 +21,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a stage that is finished
     from torch.optim import Optimizer
 
 
+FEW_PATIENTS = 20
+"""Of fewer patients a model may have learnt by heart what it reads; it says so."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
     """The part of one worker: `rank` of `world` workers."""

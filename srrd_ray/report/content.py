@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from srrd_ray.core.bones import BONES
+from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Outcome
 from srrd_ray.report.page import Card, Grid, Note, Tone
@@ -280,6 +281,7 @@ def limits(metrics: Json) -> tuple[Note, ...]:
             "The cohort has no truth: registration error at landmarks and agreement with true parameters "
             "cannot be given, and agreement is agreement with MR, which has an error of its own."
         )
+    texts += _few_patients(at(metrics, "cohort", "learnt_from"))
     if isinstance(patients, int) and patients < 80:
         texts.append(
             f"With {patients} patients intervals are wide: an ICC of 0.74 has a 95 % interval of about 0.41 "
@@ -297,6 +299,15 @@ def limits(metrics: Json) -> tuple[Note, ...]:
     )
     texts += [f"{name}: {reason}." for name, reason in _reasons(metrics)]
     return tuple(Note(text=text) for text in texts)
+
+
+def _few_patients(learnt_from: Json) -> list[str]:
+    if not isinstance(learnt_from, int) or learnt_from >= FEW_PATIENTS:
+        return []
+    return [
+        f"The models of this run learnt from {learnt_from} patients in the fold that had fewest, fewer than "
+        f"{FEW_PATIENTS}: what they read in other patients is not to be trusted, and their cards say so."
+    ]
 
 
 def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:

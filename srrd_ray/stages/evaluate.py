@@ -193,7 +193,16 @@ def _cohort(layout: RunLayout, cohort: Path) -> dict[str, Json]:
     counts: dict[str, Json] = {"simulated": has_truth(cohort)}
     if table is None:
         return counts
-    return {**counts, "knees": len(table), "patients": int(table["participant"].nunique())}
+    counts |= {"knees": len(table), "patients": int(table["participant"].nunique())}
+    measures = read_of_run(layout, "measures")
+    return counts if measures is None else {**counts, "learnt_from": _learnt_from(table, measures)}
+
+
+def _learnt_from(knees: pd.DataFrame, measures: pd.DataFrame) -> int:
+    """Return the patients with measured values outside a fold: those of the fold that has fewest."""
+    folds = knees.dropna(subset=["fold"]).drop_duplicates("participant").set_index("participant")["fold"]
+    measured = folds[folds.index.isin(measures["participant"].astype(str).unique())]
+    return min((int((measured != fold).sum()) for fold in folds.unique()), default=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -207,7 +207,12 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
         network = build(config.teacher if model == "teacher" else config.student, 0)
         _load_network(network, weights / f"{learner_name(fold, model)}.safetensors")
         fingerprint = fit_fingerprint(part.ct, part.ct_mask, part.ct_spacing_mm)
-        folds.append(StoredFold(fold=fold, network=network, hyper=config.hyper, fingerprint=fingerprint))
+        folds.append(
+            StoredFold(
+                fold=fold, network=network, hyper=config.hyper, fingerprint=fingerprint,
+                patients=np.unique(part.patients).size,
+            )
+        )  # fmt: skip
     return store_model(plan.layout.model(model), model, plan.config, folds)
 
 

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import StoreError
+from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
 from srrd_ray.distillation.networks import PatchRegressor, build
@@ -28,7 +29,8 @@ CARD = "model.json"
 class FoldCard:
     """One network of the ensemble and the settings it was trained with.
 
-    It has its normalisation (HU, or bone fraction) and the fingerprint of the CT it was trained with.
+    It has its normalisation (HU, or bone fraction), the fingerprint of the CT it was trained with, and the
+    number of patients of whom that was (null: not known).
     """
 
     fold: int
@@ -37,17 +39,22 @@ class FoldCard:
     input_mean: float
     input_sd: float
     fingerprint: Fingerprint
+    patients: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
-    """``model.json``: everything needed to use the weights, and their hashes. It names no participant."""
+    """``model.json``: everything needed to use the weights, and their hashes. It names no participant.
+
+    `caution` is what a user has to know first; empty where there is nothing.
+    """
 
     schema: str
     name: ModelName
     config: DistillationConfig
     folds: tuple[FoldCard, ...]
     weights: dict[str, str]
+    caution: str = ""
 
     @property
     def network(self) -> NetworkConfig:
@@ -63,6 +70,7 @@ class StoredFold:
     network: PatchRegressor
     hyper: HyperParameters
     fingerprint: Fingerprint
+    patients: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -81,7 +89,10 @@ def store_model(
         temporary.mkdir()
         cards = tuple(_store_fold(temporary, one) for one in folds)
         hashes = {card.file: hash_file(temporary / card.file) for card in cards}
-        card = ModelCard(schema=SCHEMA, name=name, config=config, folds=cards, weights=hashes)
+        card = ModelCard(
+            schema=SCHEMA, name=name, config=config, folds=cards, weights=hashes,
+            caution=caution([one.patients for one in folds]),
+        )  # fmt: skip
         text = serial.to_json(card)
         schemas.validate("model", json.loads(text), CARD)
         (temporary / CARD).write_text(text, encoding="utf-8")
@@ -134,7 +145,16 @@ def _store_fold(folder: Path, one: StoredFold) -> FoldCard:
         input_mean=float(one.network.input_mean),
         input_sd=float(one.network.input_sd),
         fingerprint=one.fingerprint,
+        patients=one.patients,
     )
+
+
+def caution(patients: Sequence[int]) -> str:
+    """Return the warning of a model whose folds learnt from so few patients; empty where they are enough."""
+    least = min(patients, default=0)
+    if least >= FEW_PATIENTS:
+        return ""
+    return f"learnt from {least} patients, fewer than {FEW_PATIENTS}: what it reads in others is not to be trusted"
 
 
 def _load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:

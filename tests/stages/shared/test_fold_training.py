@@ -18,9 +18,10 @@ from srrd_ray.stages.shared.fold_training import (
     save_models,
     teacher_and_baseline_learners,
     training_part,
+    training_patients,
     trial_inputs,
 )
-from srrd_ray.stages.shared.models import load_model
+from srrd_ray.stages.shared.models import caution, load_model
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table, write_table
 from srrd_ray.storage.weights import load_tensors
@@ -154,3 +155,29 @@ def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisat
     assert {s.lr for s in settings} == {1e-3}
     assert all(1 <= s.temperature <= 8 and 0 <= s.kd_weight <= 0.9 for s in settings)
     assert settings == sample_settings(SearchConfig(), default, trials=6, seed=3)
+
+
+def test_a_model_of_few_patients_says_so_on_its_card(trained: RunLayout) -> None:
+    card = load_model(trained.model("distilled")).card
+    assert [one.patients for one in card.folds] == [4, 4, 4]
+    assert card.caution.startswith("learnt from 4 patients, fewer than 20")
+    assert caution([20, 25]) == ""
+
+
+def test_a_fold_that_tests_everybody_has_nothing_to_learn_from(trained: RunLayout) -> None:
+    plan = replace(plan_of(trained), folds=dict.fromkeys(FOLDS, 0))
+    assert training_patients(plan, 0) == 0
+    with pytest.raises(
+        InputError, match=r"\[patches-none\] no cube to learn from in fold 0: got cubes of 6 patients"
+    ):
+        training_part(read_data(plan), plan.folds, 0)
+
+
+def test_two_patients_make_two_models_and_no_search(trained: RunLayout, tmp_path: Path) -> None:
+    plan = replace(plan_of(trained), folds={"p3": 0, "p4": 1})
+    assert [training_patients(plan, fold) for fold in (0, 1)] == [1, 1]
+    drive(teacher_and_baseline_learners(plan), tmp_path)
+    drive(distilled_learners(plan), tmp_path)
+    for fold in plan.fold_numbers():
+        tensors, _ = load_tensors(tmp_path / f"fold-{fold}_distilled.safetensors")
+        assert all(bool(torch.isfinite(value).all()) for value in tensors.values())
