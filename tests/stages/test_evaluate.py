@@ -71,7 +71,7 @@ def test_a_complete_run_has_every_figure_of_the_design(complete: Metrics) -> Non
         one = found["diagnosis"][model]
         assert one["auc_ci"][0] <= one["auc"] <= one["auc_ci"][1]
     assert 0 <= found["diagnosis"]["delong_p"] <= 1
-    assert found["cohort"] == {"simulated": True, "knees": 22, "patients": 20}
+    assert found["cohort"] == {"simulated": True, "knees": 22, "patients": 20, "learnt_from": 15}
 
 
 def test_better_predictions_have_the_higher_icc_and_the_gain_is_their_difference(complete: Metrics) -> None:
