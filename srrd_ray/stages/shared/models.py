@@ -154,7 +154,7 @@ def caution(patients: Sequence[int]) -> str:
     least = min(patients, default=0)
     if least >= FEW_PATIENTS:
         return ""
-    return f"learnt from {least} patients, fewer than {FEW_PATIENTS}: what it reads in others is not to be trusted"
+    return f"learnt from {least} patients, fewer than {FEW_PATIENTS}: do not trust what it reads in others"
 
 
 def _load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:
