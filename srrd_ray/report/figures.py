@@ -80,12 +80,16 @@ def target_errors(table: pd.DataFrame) -> Figure:
 
 
 def registration_quality(table: pd.DataFrame) -> Figure:
-    """Return Dice against surface distance of every bone, the refused ones crossed out."""
+    """Return Dice against surface distance of every bone with a pose, the refused ones crossed out.
+
+    A bone for which no pose was found at all has no Dice and is only counted.
+    """
     figure, [[axes]] = canvas(5.2, 2.9)
     for bone in BONES:
         for accepted, marker in ((True, "o"), (False, "X")):
             part = table[(table["bone"] == bone) & (table["accepted"] == accepted)]
             label = f"{bone}, {'accepted' if accepted else 'refused'} ({len(part)})"
+            part = part[part["dice"] > 0]
             if len(part):
                 axes.scatter(
                     part["surface_mm"],

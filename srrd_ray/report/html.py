@@ -132,9 +132,11 @@ def _alignment(run: Run) -> Section:
 
 def _quality(quality: pd.DataFrame) -> Block:
     refused = int((~quality["accepted"].astype(bool)).sum())
+    nowhere = int((quality["dice"] == 0).sum())
     caption = (
         f"Overlap and surface distance of CT bone and registered synthetic-CT bone; {refused} of "
-        f"{len(quality)} bones refused and not used further."
+        f"{len(quality)} bones refused and not used further"
+        + (f", {nowhere} of them without any pose to draw." if nowhere else ".")
     )
     return _draw_or_note(
         lambda: figures.registration_quality(quality), "Dice against surface distance", caption, wide=False

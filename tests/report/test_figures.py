@@ -126,3 +126,10 @@ def test_too_few_patients_are_said_in_the_figure() -> None:
     with styled():
         titles = [axes.get_title() for axes in DRAWN["agreement of two patients"]().axes]
     assert titles == ["ICC not estimable"] * 4
+
+
+def test_a_bone_without_a_pose_is_counted_and_not_drawn_at_zero() -> None:
+    nowhere = BONES.assign(accepted=False, dice=0.0, surface_mm=0.0).head(1)
+    figure = figures.registration_quality(pd.concat([BONES, nowhere], ignore_index=True))
+    drawn = sum(np.shape(points.get_offsets())[0] for points in figure.axes[0].collections)
+    assert drawn == len(BONES)
