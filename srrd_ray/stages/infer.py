@@ -200,12 +200,17 @@ def _record(
         model_sha256=dict(model.card.weights),
         in_distribution=not reading.distance.flagged,
         distance=reading.distance.largest,
-        flags=(*reading.distance.reasons, *notes),
+        flags=(*reading.distance.reasons, *notes, *_cautions(model)),
         cubes=len(reading.points),
         cubes_outside_volume=reading.outside_volume,
         cubes_outside_bone=reading.outside_bone,
         probability=probability,
     )
+
+
+def _cautions(model: Model) -> tuple[str, ...]:
+    """Return what a user of the model has to know first."""
+    return (f"the model {model.card.caution}",) if model.card.caution else ()
 
 
 def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:

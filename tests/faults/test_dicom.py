@@ -254,6 +254,11 @@ def test_14_a_missing_tag_is_refused_by_name(tmp_path: Path, tag: str) -> None:
     assert tag in refused(tmp_path / "ct", "dicom-tag-missing")
 
 
+def test_123_a_mosaic_is_refused_with_what_converts_it(tmp_path: Path) -> None:
+    series(tmp_path / "mr", edit=put("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]))
+    assert "dcm2niix" in refused(tmp_path / "mr", "dicom-mosaic")
+
+
 @pytest.mark.parametrize("spacing", [["0", "0.5"], ["-0.5", "0.5"], ["11", "11"], ["NaN", "NaN"]])
 def test_15_a_senseless_pixel_spacing_is_refused(tmp_path: Path, spacing: list[str]) -> None:
     series(tmp_path / "ct", edit=put("PixelSpacing", spacing))

@@ -34,6 +34,7 @@ KNEE_PARTS = {
 
 def check_header(folder: Path, stack: list[Slice]) -> None:
     """Refuse (`dicom-tag-missing`, `dicom-mixed-slices`, …) slices that make no volume."""
+    _check_mosaic(folder, stack)
     for tag, name in (
         ("ImagePositionPatient", "position"),
         ("ImageOrientationPatient", "orientation"),
@@ -51,6 +52,19 @@ def check_header(folder: Path, stack: list[Slice]) -> None:
             )
     _check_turns(folder, stack)
     _check_same(folder, stack)
+
+
+def _check_mosaic(folder: Path, stack: list[Slice]) -> None:
+    """Refuse (`dicom-mosaic`) files that hold many slices side by side in one picture."""
+    tiled = [item for item in stack if "MOSAIC" in item.kinds]
+    if tiled:
+        raise InputError(
+            "dicom-mosaic",
+            "each file holds many slices side by side (a Siemens mosaic)",
+            where=f"{folder.name}, {tiled[0].name}",
+            got=f"{len(tiled)} of {len(stack)} files with MOSAIC in ImageType",
+            todo="Convert it to NIfTI with dcm2niix, or export it as enhanced or single-slice DICOM.",
+        )
 
 
 def _check_turns(folder: Path, stack: list[Slice]) -> None:
