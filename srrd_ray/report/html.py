@@ -94,10 +94,8 @@ def _classes(knees: pd.DataFrame) -> tuple[int, int, int]:
 def _alignment(run: Run) -> Section:
     intro = (
         "Femur and tibia are registered separately: the MR is turned into a synthetic CT, which is aligned "
-        "with "
-        "the CT bone by bone. "
-        "Pictures show the knee that fits worst, a middle one and the best; contours are the bones segmented "
-        "on CT."
+        "with the CT bone by bone. Pictures show the knee that fits worst, a middle one and the best; "
+        "contours are the bones segmented on CT."
     )
     blocks: list[Block] = []
     errors, quality = run.tables.get("target_errors"), run.tables.get("registration")
