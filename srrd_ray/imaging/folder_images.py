@@ -9,6 +9,7 @@ from pathlib import Path
 from srrd_ray.imaging.foreign_zarr import is_group
 from srrd_ray.imaging.tiff import is_stack
 from srrd_ray.imaging.tiff_slices import TIFFS
+from srrd_ray.storage.paths import ObjectPath
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", *TIFFS)
 SLICES = (".dcm", ".ima")
@@ -33,7 +34,7 @@ def is_one_image(path: Path) -> bool:
 
 
 def _iterate_images(folder: Path, seen: set[str]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
+    real = str(folder) if isinstance(folder, ObjectPath) else os.path.realpath(folder)
     if real in seen:
         return
     seen.add(real)

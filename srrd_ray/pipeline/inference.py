@@ -21,7 +21,7 @@ from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.listeners import ProgressLog
 from srrd_ray.execution.lock import LOCK, locked
-from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.runner import Runner, Where
 from srrd_ray.execution.work import Produced, Result, Task, WorkItem
 from srrd_ray.imaging.folder_images import find_images, is_one_image
 from srrd_ray.stages.infer import (
@@ -39,7 +39,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import list_sizes
 from srrd_ray.storage.record_files import read_record
-from srrd_ray.storage.tables import escape_formula
+from srrd_ray.storage.tables import escape_formula, printable
 
 KNEES = "knees.csv"
 ONE = "ct"
@@ -85,41 +85,63 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     InputError
         Any fault of a single CT.
     ConfigError
-        `folder-empty`.
+        `folder-empty`, `output-in-input`.
     StoreError
         `model-missing`, `model-altered`, `output-locked`, `output-unwritable`.
     """
-    model, root = InferenceModel.at(request.model), request.out.resolve()
+    _require_outside(request)
+    model = InferenceModel.at(request.model)
     one = is_one_image(request.ct)
     images = {ONE: request.ct} if one else name_images(request.ct)
-    task = Task(
-        stage=NAME,
-        layout=RunLayout(root=root),
-        function=_Infer(
-            images={name: path.resolve() for name, path in images.items()},
-            folders={name: root if one else root / name for name in images},
-            model=InferenceModel(folder=request.model.resolve(), sha256=model.sha256),
-            side=request.side,
-        ),
-        shared_storage_probe=root / LOCK,
-    )
-    hashes = parallel_map(lambda path: hash_json(list_sizes(path)), list(images.values()), request.ct)
-    items = [
-        WorkItem(name=name, input_hash=hash_inputs(model, request.side or side_in_name(images[name]), image))
-        for name, image in zip(images, hashes, strict=True)
-    ]
+    root = request.out.resolve()
     executor = PlainLoop() if one else make_executor(ClusterConfig(cpus=request.cpus))
     with locked(root), Runner(executor=executor, listeners=() if one else (ProgressLog(),)) as runner:
         # the error of a single CT is the error of the command
-        ended = list(runner.run_items(task, items, where="here" if one else "spread"))
-        if one:
-            sys.stdout.write(f"{request.out / PAGE}\n")
-            return 0
-        results = {item.name: result for item, result, _ in ended}
-        rows = [_row(request, name, images[name], results[name]) for name in images]
-        write_text(root / KNEES, pd.DataFrame(rows).to_csv(index=False, float_format="%.5f"))
-    sys.stdout.write(f"{request.out / KNEES}\n")
-    return 1 if any(result.sidecar is None for result in results.values()) else 0
+        where: Where = "here" if one else "spread"
+        items = _items(request, model, images)
+        ended = list(runner.run_items(_task(request, model, images), items, where=where))
+        if not one:
+            results = {item.name: result for item, result, _ in ended}
+            _write_knees(request, images, results)
+    sys.stdout.write(f"{request.out / (PAGE if one else KNEES)}\n")
+    return 1 if any(result.sidecar is None for _, result, _ in ended) else 0
+
+
+def _require_outside(request: InferenceRequest) -> None:
+    """Refuse (`output-in-input`) results among the images, which the next command would read as images."""
+    if request.ct.is_dir() and request.out.resolve().is_relative_to(request.ct.resolve()):
+        raise ConfigError(
+            "output-in-input", "the results would be inside the folder of the CTs",
+            todo="Choose another --out.",
+        )  # fmt: skip
+
+
+def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str, Path]) -> Task:
+    root = request.out.resolve()  # a job leaves its working directory
+    function = _Infer(
+        images={name: path.resolve() for name, path in images.items()},
+        folders={name: root if images[name] == request.ct else root / name for name in images},
+        model=InferenceModel(folder=request.model.resolve(), sha256=model.sha256),
+        side=request.side,
+    )
+    return Task(stage=NAME, layout=RunLayout(root=root), function=function, shared_storage_probe=root / LOCK)
+
+
+def _items(request: InferenceRequest, model: InferenceModel, images: Mapping[str, Path]) -> list[WorkItem]:
+    paths = list(images.values())
+    hashes = parallel_map(lambda path: hash_json(list_sizes(path)), paths, request.ct)
+    return [
+        WorkItem(name=name, input_hash=hash_inputs(model, request.side or side_in_name(path), image))
+        for name, path, image in zip(images, paths, hashes, strict=True)
+    ]
+
+
+def _write_knees(
+    request: InferenceRequest, images: Mapping[str, Path], results: Mapping[str, Result]
+) -> None:
+    rows = [_row(request, name, images[name], results[name]) for name in images]
+    table = pd.DataFrame(rows).to_csv(index=False, float_format="%.5f")
+    write_text(request.out.resolve() / KNEES, table)
 
 
 def side_in_name(ct: Path) -> Side | None:
@@ -168,13 +190,13 @@ def _readable(image: str) -> str:
 
 def _row(request: InferenceRequest, name: str, image: Path, result: Result) -> Row:
     """Return the row of one CT: where it is, whether it was read, and each parameter by region."""
-    row: Row = {"ct": escape_formula(image.relative_to(request.ct).as_posix()), "results": name}
+    row: Row = {"ct": escape_formula(printable(image.relative_to(request.ct).as_posix())), "results": name}
     faults = [outcome.error for outcome in result.outcomes if outcome.error]
     if faults:
         return row | {
             "status": "failed",
             "code": faults[0].code,
-            "message": escape_formula(faults[0].message),
+            "message": escape_formula(printable(faults[0].message)),
         }
     row |= {"status": "done", "code": None, "message": None}
     return row | _values(request.out / name)

@@ -144,7 +144,9 @@ def _levels(
     bias = float(special.ndtri(np.clip(below, edge, 1 - edge)))
     shifted = bias + special.ndtri([(1 - level) / 2, 1 - (1 - level) / 2])
     room = 1 - _acceleration(left_out) * shifted
-    beyond = np.sign(shifted) * np.inf  # where the acceleration leaves no room: the end of the distribution
+    beyond = np.copysign(
+        np.inf, shifted
+    )  # where the acceleration leaves no room: the end of the distribution
     moved = np.divide(shifted, room, out=beyond, where=room > 0)
     levels: NDArray[np.float64] = special.ndtr(bias + moved)
     return levels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,29 @@ def test_a_folder_without_models_is_refused_before_any_work(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="model-missing"):
         read(tmp_path / "ct.nii.gz", tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_results_among_the_images_are_refused(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cts"
+    folder.mkdir()
+    (folder / "a.nii.gz").touch()
+    for out in (folder, folder / "out"):
+        with pytest.raises(ConfigError, match="output-in-input"):
+            read(folder, model, out)
+    assert [path.name for path in folder.iterdir()] == ["a.nii.gz"]
+
+
+def test_a_name_of_any_bytes_has_a_row_of_one_line(model: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "cts", tmp_path / "out"
+    folder.mkdir()
+    for name in (b"lat\xe9.nii.gz", b"two\nlines.nii.gz", "größe.nii.gz".encode()):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(b"")
+    assert read(folder, model, out) == 1
+    lines = (out / "knees.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 4
+    assert {line.split(",")[0] for line in lines[1:]} == {
+        "lat\\xe9.nii.gz", "two\\nlines.nii.gz", "größe.nii.gz",
+    }  # fmt: skip
 
 
 def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:

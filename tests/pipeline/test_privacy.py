@@ -66,7 +66,8 @@ def test_the_check_of_a_planted_cohort_tells_no_name(
         main(["check", str(sound), "--json", str(tmp_path / "outside" / "check.json")])
     assert end.value.code == 1
     shown = capfd.readouterr()
-    assert len(json.loads((tmp_path / "outside" / "check.json").read_text())["findings"]) == 2
+    findings = json.loads((tmp_path / "outside" / "check.json").read_text())["findings"]
+    assert {one["code"] for one in findings} >= {"dicom-truncated", "dicom-gap"}
     secrets = tuple(
         secret for secret in planted.SECRETS if secret != makers.MRN
     )  # the ids of the tables are shown
