@@ -132,6 +132,7 @@ def measure(
     roi_label: int | None = None,
     bone: BoneName | None = None,
     bone_mask: Path | None = None,
+    bone_label: int | None = None,
     threshold: Annotated[str, tyro.conf.arg(metavar="auto|binary|VALUE")] = "auto",
     marrow: float | None = None,
     mineral: float | None = None,
@@ -157,12 +158,14 @@ def measure(
             knee, of which the bone fraction is measured, and thickness where the voxels allow it. Absent:
             bone, but what looks like a scan of a person is refused.
         roi: mask of the region that is averaged, 0 and one other value; never a wall. The threshold of auto
-            is that of this region. For a folder: a folder of masks of the same names.
+            is that of this region. For a folder of volumes: a folder of masks of the same names; for one volume,
+            a DICOM or TIFF folder too: one mask.
         roi_label: the label of the region, in a mask of several.
         bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral
             plate.
-        bone_mask: mask of one bone, marrow included; needed for mr. For a folder: a folder of masks of the
-            same names.
+        bone_mask: mask of one bone, marrow included; needed for mr. Of labels femur 1 and tibia 2, and no
+            others, --bone chooses. For a folder: a folder of masks of the same names.
+        bone_label: the label of the bone, in a mask with labels of any other kind.
         threshold: auto is Otsu after a Gaussian of one voxel, in the region or what was scanned, for ct a
             calibration; binary takes every non-zero voxel as bone; a number is a grey value, for ct HU.
         marrow: value of marrow alone: grey (mr; estimated where absent) or HU (ct; -50 where absent).
@@ -187,7 +190,8 @@ def measure(
 
     recipe = Recipe(
         source=source, threshold=threshold, mode=mode, surface=surface, method=method,
-        bone=bone, marrow=marrow, mineral=mineral, roi_label=roi_label, spacing=spacing,
+        bone=bone, marrow=marrow, mineral=mineral, roi_label=roi_label, bone_label=bone_label,
+        spacing=spacing,
     )  # fmt: skip
     places = {
         name: None if path is None else parse_path(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.core.volume import Volume
@@ -28,15 +29,15 @@ def read_mask(
     path: Path,
     like: Geometry | None = None,
     *,
-    label: int | None = None,
+    bone: BoneName | None = None,
     only: int | None = None,
     rules: ReadRules = DEFAULT_RULES,
 ) -> Volume[np.bool_]:
     """Return where a mask is not zero; where `like` is given the mask has to cover that grid voxel by voxel.
 
-    A mask whose axes are stored in another order or direction is turned, which moves no voxel. `label`
-    chooses one where the file holds several, and a mask of one label is taken whatever its value; `only` is
-    the label itself, whatever else there is.
+    A mask whose axes are stored in another order or direction is turned, which moves no voxel. `bone`
+    chooses its label where the file holds those of bones and no others; a mask of one label is taken whatever
+    its value, unless it is that of another bone. `only` is the label itself, whatever else there is.
 
     Raises
     ------
@@ -55,13 +56,13 @@ def read_mask(
                 _turned(Volume(array=np.broadcast_to(False, geometry.shape), geometry=geometry), like),
                 like,
             )
-        chosen = select_label(plain_values(here, kind, rules), here.name, label=label, only=only)
+        chosen = select_label(plain_values(here, kind, rules), here.name, bone=bone, only=only)
         mask = Volume(array=chosen, geometry=geometry)
         return _require_not_empty(here, mask if like is None else _onto(here, mask, like))
 
 
 def select_label(
-    values: NDArray[np.generic], where: str, *, label: int | None = None, only: int | None = None
+    values: NDArray[np.generic], where: str, *, bone: BoneName | None = None, only: int | None = None
 ) -> Mask:
     """Return where `values` are the one label of a mask; arguments and errors as in `read_mask`.
 
@@ -69,12 +70,34 @@ def select_label(
     [False, True, True]
     >>> select_label(np.array([0, 1, 2]), "roi.nii", only=2).tolist()
     [False, False, True]
+    >>> select_label(np.array([0, 1, 2]), "bones.nii", bone="femur").tolist()
+    [False, True, False]
     """
     labels = find_labels(values)
-    if only is None and label is not None and np.count_nonzero(labels) > 1:
-        return np.asarray(values == label)
+    if only is None and bone is not None:
+        only = _label_of(bone, labels, where)
     require_label(labels, where, only)
     return np.asarray(values != 0 if only is None else values == only)
+
+
+def _label_of(bone: BoneName, labels: NDArray[np.generic], where: str) -> int | None:
+    """Return the label of a bone in a mask of both; null where the one label there is may be the bone's.
+
+    A mask that holds others too is numbered otherwise, and the bone may have any of them (`mask-label`). A
+    lone 1 is what most programs write for any mask.
+    """
+    own, inside = BONE_LABELS[bone], {float(label) for label in labels if label != 0}
+    lone = len(inside) <= 1 and (inside <= {1.0, float(own)} or not inside <= set(BONE_LABELS.values()))
+    if lone or not np.isfinite(list(inside)).all():
+        return None
+    if inside == set(BONE_LABELS.values()):
+        return own
+    known = ", ".join(f"{name} {label}" for name, label in BONE_LABELS.items())
+    raise InputError(
+        "mask-label", f"which label is the {bone}?", where=where, got=f"labels {describe_labels(labels)}",
+        expected=f"one label, or those of both bones ({known}) and no other",
+        todo="Name it with --bone-label.",
+    )  # fmt: skip
 
 
 def find_labels(values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -97,7 +120,7 @@ def require_label(labels: NDArray[np.generic], where: str, only: int | None = No
     finite = bool(np.isfinite(labels.astype(np.float64)).all())
     if finite and np.count_nonzero(labels) <= 1:
         return
-    several = "Name one with --roi-label or --bone, or split it into a mask for each."
+    several = "Name one with --roi-label (of --roi) or --bone-label (of --bone-mask), or split the mask."
     raise InputError(
         "mask-values", "a mask has one label", where=where, got=f"labels {describe_labels(labels)}",
         expected="0 and one other", todo=several if finite else "Set what is outside, or unknown, to 0.",

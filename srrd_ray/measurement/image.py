@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.bones import BONE_LABELS
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging.images import read_image
@@ -95,7 +95,8 @@ def measure_with_maps(
         all that was scanned, or the bone.
     bone_mask
         Inside of one bone, cortex and marrow included, on the same grid;
-        of several labels that of the recipe's bone.
+        of several labels that of the recipe: its `bone_label`, or where there are those of both bones and no
+        other, that of its bone.
     threads
         0 for all cores.
 
@@ -109,8 +110,7 @@ def measure_with_maps(
     image = replace(source.volume, geometry=grid)
     grids = (source.volume.geometry, image.geometry)
     region = None if roi is None else _mask(roi, grids, None, recipe.roi_label)
-    label = None if recipe.bone is None else BONE_LABELS[recipe.bone]
-    inside = None if bone_mask is None else _mask(bone_mask, grids, label, None)
+    inside = None if bone_mask is None else _mask(bone_mask, grids, recipe.bone, recipe.bone_label)
     match recipe.kind:
         case "mr":
             found = measure_mr(image, recipe, inside, region, threads=threads)
@@ -138,14 +138,14 @@ def grid_with_spacing(
     return Geometry.from_affine(grid.shape, affine), (*kept, note)
 
 
-def _mask(path: Path, grids: tuple[Geometry, Geometry], label: int | None, only: int | None) -> Mask:
+def _mask(path: Path, grids: tuple[Geometry, Geometry], bone: BoneName | None, only: int | None) -> Mask:
     """Return a mask on the grid of the file, or on that with the given voxel size: it may have either."""
     try:
-        return read_mask(path, grids[0], label=label, only=only).array
+        return read_mask(path, grids[0], bone=bone, only=only).array
     except InputError as error:
         if error.code != "mask-grid" or grids[0] == grids[1]:
             raise
-    return read_mask(path, grids[1], label=label, only=only).array
+    return read_mask(path, grids[1], bone=bone, only=only).array
 
 
 def _measure_bone(

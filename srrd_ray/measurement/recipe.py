@@ -42,8 +42,9 @@ class Recipe:
         Grey value (MR) or HU (CT) of marrow alone; null: estimated from the MR, or `calibration.MARROW_HU`.
     mineral
         HU of mineralised tissue alone; null: as `calibration.MINERAL_HU`.
-    roi_label
-        The label of the region in a mask of several; null: the mask has one.
+    roi_label, bone_label
+        The label of the region, or of the bone, in a mask of several; null: the mask has one, or those of
+        `BONE_LABELS`.
     spacing
         Voxel size in mm in place of that of the file: one number, or three for (z, y, x); null: the file's.
 
@@ -62,6 +63,7 @@ class Recipe:
     marrow: float | None = None
     mineral: float | None = None
     roi_label: int | None = None
+    bone_label: int | None = None
     spacing: str | None = None
 
     def __post_init__(self) -> None:

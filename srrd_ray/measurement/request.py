@@ -76,8 +76,7 @@ def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]
         picture=request.picture,
         maps=request.maps,
     )
-    if request.recipe.roi_label is not None and request.roi is None:
-        raise ConfigError("option-invalid", "--roi-label is of a mask", expected="--roi MASK with it")
+    _require_masks(request)
     if not is_one_image(request.image):
         return _folder(request, make_executor)
     if _wants_blocks(request):
@@ -93,6 +92,17 @@ def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]
     sys.stdout.flush()
     codes = [0 if found["status"] == "ok" else 1, *(_code_of(extra) for extra in extras)]
     return max(codes)
+
+
+def _require_masks(request: Request) -> None:
+    """Refuse (`option-invalid`) the label of a mask that is not given."""
+    labels = (
+        ("--roi-label", request.recipe.roi_label, "--roi", request.roi),
+        ("--bone-label", request.recipe.bone_label, "--bone-mask", request.bone_mask),
+    )
+    for option, label, of, mask in labels:
+        if label is not None and mask is None:
+            raise ConfigError("option-invalid", f"{option} is of a mask", expected=f"{of} MASK with it")
 
 
 def _say(image: Path, found: Flat) -> None:

@@ -11,6 +11,7 @@ import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import read_mask
@@ -87,10 +88,39 @@ def test_any_other_values_are_refused_with_what_to_do(tmp_path: Path, values: ND
 def test_a_label_that_is_named_is_taken_or_refused_with_those_there_are(tmp_path: Path) -> None:
     path = write(tmp_path / "roi.nii", blob() + 1)
     assert read_mask(path, only=2).array.sum() == blob().sum()
-    assert read_mask(path, label=1).array.sum() == (blob() == 0).sum()
+    assert read_mask(path, bone="femur").array.sum() == (blob() == 0).sum()
     with pytest.raises(InputError, match=r"mask-label.*got 3, expected one of \[1, 2\]"):
         read_mask(path, only=3)
 
 
 def test_a_label_of_a_bone_is_not_asked_of_a_mask_of_one(tmp_path: Path) -> None:
-    assert read_mask(write(tmp_path / "roi.nii", blob() * 255), label=1).array.sum() == blob().sum()
+    assert read_mask(write(tmp_path / "roi.nii", blob() * 255), bone="femur").array.sum() == blob().sum()
+
+
+@pytest.mark.parametrize(
+    ("labels", "bone"),
+    [((5, 6), "tibia"), ((1, 2, 3), "femur"), ((2, 6), "tibia"), ((1, 4), "femur"), ((2,), "femur")],
+    ids=str,
+)
+def test_a_mask_numbered_otherwise_is_refused_with_its_labels_until_one_is_named(
+    tmp_path: Path, labels: tuple[int, ...], bone: BoneName
+) -> None:
+    values = np.zeros(SHAPE, np.uint8)
+    for place, label in enumerate(labels):
+        values[place] = label
+    path = write(tmp_path / "labels.nii", values)
+    shown = ", ".join(map(str, (0, *labels)))
+    with pytest.raises(InputError, match=rf"mask-label.*{bone}.*labels \[{shown}\].*--bone-label"):
+        read_mask(path, bone=bone)
+    chosen = read_mask(path, bone=bone, only=labels[-1]).array
+    assert chosen.sum() == (values == labels[-1]).sum()
+
+
+def test_a_mask_of_both_bones_gives_each_its_own(tmp_path: Path) -> None:
+    values = np.zeros(SHAPE, np.uint8)
+    values[0], values[1:3] = 1, 2
+    path = write(tmp_path / "bones.nii", values)
+    assert read_mask(path, bone="femur").array.sum() == (values == 1).sum()
+    assert read_mask(path, bone="tibia").array.sum() == (values == 2).sum()
+    path = write(tmp_path / "tibia.nii", (values == 2).astype(np.uint8))
+    assert read_mask(path, bone="tibia").array.sum() == (values == 2).sum()

@@ -134,9 +134,29 @@ def test_a_threshold_in_hu_is_taken_at_its_word(
     assert found["Tb.Th"] is not None
 
 
+def test_labels_of_another_numbering_are_refused_until_the_bones_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    labels = label_mask().astype(np.uint8) * 6
+    labels[0] = 2  # tibial cartilage
+    ct, mask = write(tmp_path / "ct.nii.gz", ct_image()), write(tmp_path / "oai.nii.gz", labels)
+    options = ("--from", "ct", "--bone", "tibia", "--bone-mask", str(mask))
+    assert code_of("measure", str(ct), *options) == 1
+    assert "[mask-label] which label is the tibia? in oai.nii.gz: got labels [0, 2, 6]" in (
+        capsys.readouterr().err
+    )
+    alone = write(tmp_path / "alone.nii.gz", (labels == 6).astype(np.uint8))
+    named, split = (
+        run(capsys, ct, *options, *more) for more in (("--bone-label", 6), ("--bone-mask", alone))
+    )
+    assert named["BV/TV"] == split["BV/TV"]
+    assert named["n_voxels"] == split["n_voxels"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--bone-label", "6"], "--bone-label is of a mask"),
         (["--from", "mr"], "bone-mask-missing"),
         (["--from", "ct"], "--bone femur or tibia"),
         (["--from", "mr", "--threshold", "300"], "--threshold has no meaning here"),
