@@ -158,8 +158,8 @@ def measure(
             knee, of which the bone fraction is measured, and thickness where the voxels allow it. Absent:
             bone, but what looks like a scan of a person is refused.
         roi: mask of the region that is averaged, 0 and one other value; never a wall. The threshold of auto
-            is that of this region. For a folder of volumes: a folder of masks of the same names; for one volume,
-            a DICOM or TIFF folder too: one mask.
+            is that of this region. For one volume, be it a folder of slices, one mask; for a folder of
+            volumes a folder of masks of the same names.
         roi_label: the label of the region, in a mask of several.
         bone: which bone; finds it in CT where no mask is given, and adds the thickness of the subchondral
             plate.
