@@ -35,12 +35,17 @@ TYPES = {
     "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
-_LONGEST_HEADER = 64 * 1024
-_LONGEST_LINE = 4096
-_FIELD = re.compile(r"\s*(\w+)\s*[=:]\s*(.*?)\s*\Z", re.S)
+_LONGEST_HEADER = 1 << 20
+_MARK = re.compile(r"[=:]")
 _ORIGIN = ("offset", "origin", "position")
 _DIRECTION = ("transformmatrix", "rotation", "orientation")
 _MSB = ("binarydatabyteordermsb", "elementbyteordermsb")
+_READ = frozenset({
+    *_ORIGIN, *_DIRECTION, *_MSB, "ndims", "dimsize", "elementtype", "elementnumberofchannels", "elementspacing",
+    "elementsize", "compresseddata", "binarydata", "headersize", "distanceunits", "elementdatafile",
+    "elementtointensityfunctionslope", "elementtointensityfunctionoffset",
+})  # fmt: skip
+"""The fields that mean something here: ITK also writes what it knew of a NIfTI or DICOM file, under any name."""
 
 Fields = Mapping[str, str]
 
@@ -96,21 +101,18 @@ def _inflate(path: Path, raw: bytes, need: int) -> bytes:
 
 
 def _read_fields(path: Path) -> tuple[dict[str, str], int]:
-    """Return the fields under their names in lower case, and where the header ends."""
+    """Return the fields that are read, under their names in lower case, and where the header ends."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
-        while file.tell() < _LONGEST_HEADER:
-            line = file.readline(_LONGEST_LINE).decode("latin-1")
-            found = _FIELD.fullmatch(line)
-            if found is None and line.strip():
+        while line := file.readline(_LONGEST_HEADER - file.tell()).decode("latin-1"):
+            key, *rest = _MARK.split(line, 1)
+            name, value = key.strip().lower(), "".join(rest).strip()
+            if not rest and line.strip():
                 break
-            if found is None and not line:
-                break
-            if found is None:
+            if name not in _READ:
                 continue
-            name, value = found[1].lower(), found[2]
-            if fields.setdefault(name, value) != value and name != "comment":
-                raise unreadable_error(path, "MetaImage", f"{found[1]} twice, with two values")
+            if fields.setdefault(name, value) != value:
+                raise unreadable_error(path, "MetaImage", f"{key.strip()} twice, with two values")
             if name == "elementdatafile":
                 return fields, file.tell()
     raise unreadable_error(path, "MetaImage", "no ElementDataFile")

@@ -111,6 +111,26 @@ def test_the_unit_of_the_file_is_kept(tmp_path: Path, unit: str, factor: float) 
     assert [str(n).split(":")[0] for n in image.notes] == ([] if factor == 1 else ["FIX mha-units"])
 
 
+@pytest.mark.parametrize(
+    "key", ["dim[0]", "0008|0005", "Patient comment", "a b: c", "sform-code", "µ", "x" * 300]
+)
+def test_keys_of_other_formats_are_passed_over_as_by_itk(tmp_path: Path, key: str) -> None:
+    voxels = sitk.GetImageFromArray(VALUES.astype("i2"))
+    voxels.SetSpacing((0.5, 0.6, 0.7))
+    voxels.SetMetaData(key, "ORIGINAL\\PRIMARY = 1:2 " + "y" * 5000)
+    path = tmp_path / "a.mha"
+    sitk.WriteImage(voxels, str(path))
+    image = read_image(path)
+    geometry, values = by_itk(path)
+    assert image.volume.geometry.matches(geometry, tolerance_mm=1e-6)
+    np.testing.assert_array_equal(image.volume.array, values)
+
+
+def test_a_key_of_another_format_may_stand_twice(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mha", {"0008|0018": "1.2", "0008|0018 ": "1.3"})
+    np.testing.assert_array_equal(read_image(path).volume.array, VALUES)
+
+
 def test_values_as_text_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mha", {"BinaryData": "False"}, " ".join(map(str, VALUES.ravel())).encode())
     np.testing.assert_array_equal(read_image(path).volume.array, VALUES)
