@@ -41,11 +41,12 @@ _ORIGIN = ("offset", "origin", "position")
 _DIRECTION = ("transformmatrix", "rotation", "orientation")
 _MSB = ("binarydatabyteordermsb", "elementbyteordermsb")
 _READ = frozenset({
-    *_ORIGIN, *_DIRECTION, *_MSB, "ndims", "dimsize", "elementtype", "elementnumberofchannels", "elementspacing",
-    "elementsize", "compresseddata", "binarydata", "headersize", "distanceunits", "elementdatafile",
+    *_ORIGIN, *_DIRECTION, *_MSB, "ndims", "dimsize", "elementtype", "elementnumberofchannels",
+    "elementspacing", "elementsize", "compresseddata", "binarydata", "headersize", "distanceunits",
+    "elementdatafile",
     "elementtointensityfunctionslope", "elementtointensityfunctionoffset",
 })  # fmt: skip
-"""The fields that mean something here: ITK also writes what it knew of a NIfTI or DICOM file, under any name."""
+"""The fields that mean something here: ITK also writes what it knew of a NIfTI or DICOM file, in its words."""
 
 Fields = Mapping[str, str]
 

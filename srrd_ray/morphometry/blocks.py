@@ -23,7 +23,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry.compiled import compiled
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.painting import paint_mm, paint_voxels
-from srrd_ray.morphometry.thickness import Border, Spacing, is_isotropic, trim_surface
+from srrd_ray.morphometry.thickness import Border, Spacing, cube_edge, is_isotropic, trim_surface
 
 Shape: TypeAlias = tuple[int, int, int]
 Window: TypeAlias = tuple[slice, slice, slice]
@@ -191,7 +191,7 @@ def block_thickness(
     _drop_far(squared, np.array(ends, dtype=np.int64), np.array(unit))
     if is_isotropic(spacing_mm):
         paint_voxels(squared, beyond=beyond, threads=threads)
-        factor = 2.0 * spacing_mm[0]
+        factor = 2.0 * cube_edge(spacing_mm)
     else:
         paint_mm(squared, spacing_mm, beyond=beyond, threads=threads)
         factor = 2.0
@@ -230,7 +230,7 @@ def _drop_far(squared: Signed, ends: NDArray[np.int64], unit: NDArray[np.float64
 
 def ridge_of_block(signed: Signed, thickness: Map, spacing_mm: Spacing) -> Mask:
     """Return the ridge of bone in a block: the voxels whose own ball is the largest that covers them."""
-    factor = 2.0 * spacing_mm[0] if is_isotropic(spacing_mm) else 2.0
+    factor = 2.0 * cube_edge(spacing_mm) if is_isotropic(spacing_mm) else 2.0
     own_diameter: NDArray[np.float64] = factor * np.sqrt(np.maximum(signed, 0), dtype=np.float64)
     return (signed > 0) & (own_diameter >= thickness * (1 - 1e-5))
 

@@ -28,6 +28,7 @@ from srrd_ray.morphometry.thickness import (
     Mode,
     Spacing,
     Wall,
+    cube_edge,
     is_isotropic,
     local_thickness,
     parse_phase,
@@ -166,7 +167,9 @@ def find_ridge(maps: BoneMaps) -> Mask:
     if maps.bone.all():
         return np.zeros_like(maps.bone)
     if is_isotropic(steps):
-        own_diameter: NDArray[np.float64] = 2.0 * steps[0] * np.sqrt(squared_distance_voxels(maps.bone))
+        own_diameter: NDArray[np.float64] = (
+            2.0 * cube_edge(steps) * np.sqrt(squared_distance_voxels(maps.bone))
+        )
     else:
         own_diameter = 2.0 * np.sqrt(squared_distance_mm(maps.bone, steps))
     return maps.bone & (own_diameter >= maps.diameter_mm * (1 - 1e-5))

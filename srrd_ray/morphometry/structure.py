@@ -13,7 +13,7 @@ from srrd_ray.morphometry.anisotropy import DIRECTIONS
 from srrd_ray.morphometry.blocks import BONE, REGION, Bits, Shape, Window, add_halo, locate_within
 from srrd_ray.morphometry.measures import BoneMeasures, with_surface_measures
 from srrd_ray.morphometry.surface import MARGIN, Surface, surface
-from srrd_ray.morphometry.thickness import Spacing, is_isotropic
+from srrd_ray.morphometry.thickness import Spacing, cube_edge, is_isotropic
 from srrd_ray.morphometry.topology import Topology, euler_share
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -73,7 +73,7 @@ def _surface(bone: Mask, region: Mask, spacing_mm: Spacing) -> Surface:
     """
     if not is_isotropic(spacing_mm):
         return surface(bone, region, spacing_mm, DIRECTIONS)
-    s = spacing_mm[0]
+    s = cube_edge(spacing_mm)
     sums = surface(bone, region, (1.0, 1.0, 1.0), DIRECTIONS)
     return Surface(
         bs_mm2=sums.bs_mm2 * s**2,

@@ -44,7 +44,7 @@ def local_thickness(
     mask
         (z, y, x) phase; non-zero is inside.
     spacing_mm
-        Voxel size along (z, y, x), mm, or one number.
+        Voxel size along (z, y, x), mm, or one number. Three that agree to a part in 10⁵ count as one.
     border
         ``open``: the image edge is no wall. ``closed``: as if padded with one voxel of the other phase.
     mode
@@ -260,7 +260,7 @@ def squared_radii(
         if scanned is not None:
             np.copyto(voxels, 0, where=~scanned)
         paint_voxels(voxels, beyond=beyond, threads=threads)
-        return voxels, steps[0]
+        return voxels, cube_edge(steps)
     squared = squared_distance_mm(phase, steps)
     if scanned is not None:
         np.copyto(squared, 0, where=~scanned)
@@ -269,8 +269,16 @@ def squared_radii(
 
 
 def is_isotropic(steps: Spacing) -> bool:
-    """Return whether the voxel is a cube, to a part in 10⁹ (headers hold rounded numbers)."""
-    return max(steps) - min(steps) <= 1e-9 * max(steps)
+    """Return whether the voxel is a cube, to a part in 10⁵: headers hold rounded numbers.
+
+    Were it none, distances that are equal in the lattice would be no ties, and thickness 1 % less.
+    """
+    return max(steps) - min(steps) <= 1e-5 * max(steps)
+
+
+def cube_edge(steps: Spacing) -> float:
+    """Return the edge of a voxel that is a cube: the middle one, whichever way the volume is turned."""
+    return sorted(steps)[1]
 
 
 def _diameter(squared: NDArray[np.int32] | NDArray[np.float64], factor: float, dtype: DTypeLike) -> Map:

@@ -75,6 +75,24 @@ def test_equal_distances_by_different_sums_are_ties(steps: Spacing) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "steps", [(0.05, 0.05, 0.05 * (1 + 1e-6)), (0.0500001, 0.05, 0.05), (0.05, 0.0499999, 0.05)]
+)
+def test_voxels_that_are_cubes_but_for_rounding_are_cubes(steps: Spacing) -> None:
+    mask = shapes.gaussian_field((12, 16, 20), sigma=1.5, bvtv=0.5, seed=3)
+    assert np.array_equal(local_thickness(mask, steps), local_thickness(mask, 0.05))
+    bonej = local_thickness(mask, steps, mode="bonej")
+    assert np.array_equal(bonej, local_thickness(mask, 0.05, mode="bonej"))
+
+
+def test_a_voxel_that_differs_by_a_thousandth_is_no_cube() -> None:
+    mask = shapes.gaussian_field((12, 16, 20), sigma=1.5, bvtv=0.5, seed=3)
+    steps = (0.05, 0.05, 0.05005)
+    np.testing.assert_allclose(
+        local_thickness(mask, steps), shapes.slow_local_thickness(mask, steps), rtol=0, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize("spacing_mm", [ISO, (0.1, 0.05, 0.07)])
 @pytest.mark.parametrize("threads", [2, 3, 64])
 def test_the_number_of_threads_changes_no_bit(threads: int, spacing_mm: Spacing) -> None:
