@@ -46,7 +46,7 @@ _READ = frozenset({
     "elementdatafile",
     "elementtointensityfunctionslope", "elementtointensityfunctionoffset",
 })  # fmt: skip
-"""The fields that mean something here: ITK also writes what it knew of a NIfTI or DICOM file, in its words."""
+"""The fields that mean something here: ITK also writes what it knew of a NIfTI or DICOM file."""
 
 Fields = Mapping[str, str]
 
