@@ -13,6 +13,14 @@ from srrd_ray.storage.paths import ObjectPath
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", *TIFFS)
 SLICES = (".dcm", ".ima")
+LEAST_SLICES = 8
+"""Slices of a series; fewer beside volumes are strays among them."""
+NOT_READ = (
+    ".img", ".hdr", ".img.gz", ".mgh", ".mgz", ".mnc", ".vti", ".vtk", ".isq", ".aim", ".rsq", ".vff", ".bmp",
+    ".png", ".jpg", ".jpeg", ".jp2", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".zip", ".7z", ".tar", ".tar.gz",
+    ".tgz",
+)  # fmt: skip
+"""Endings of images in formats that are not read here, and of archives."""
 
 
 def find_images(folder: Path) -> tuple[str, ...]:
@@ -21,19 +29,35 @@ def find_images(folder: Path) -> tuple[str, ...]:
     What cannot be looked into (a link that leads nowhere, a folder that may not be read) is among them:
     whoever reads it says what is wrong. A link back to a folder that was looked into adds nothing.
     """
-    return tuple(sorted(path.relative_to(folder).as_posix() for path in _iterate_images(folder, set())))
+    return find_images_and_others(folder)[0]
+
+
+def find_images_and_others(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the images as `find_images` does, and the files beside them that look like images not read."""
+    images: list[str] = []
+    others: list[str] = []
+    for path in sorted(_iterate_entries(folder, set())):
+        name = path.relative_to(folder).as_posix()
+        if _is_image(path):
+            images.append(name)
+        elif name.lower().endswith(NOT_READ):
+            others.append(name)
+    return tuple(sorted(images)), tuple(others)
 
 
 def is_one_image(path: Path) -> bool:
-    """Return whether a path is one image: a file, an OME-Zarr, or a folder of DICOM or TIFF slices."""
+    """Return whether a path is one image: a file, an OME-Zarr, or a folder of DICOM or TIFF slices.
+
+    A few slices beside volumes do not make a series of their folder.
+    """
     try:
         named = not path.is_dir() or path.name.lower().endswith(".zarr")
-        return named or is_group(path) or has_dicom(path) or is_stack(path)
+        return named or is_group(path) or ((has_dicom(path) or is_stack(path)) and not _holds_strays(path))
     except PermissionError:
         return True
 
 
-def _iterate_images(folder: Path, seen: set[str]) -> Iterator[Path]:
+def _iterate_entries(folder: Path, seen: set[str]) -> Iterator[Path]:
     real = str(folder) if isinstance(folder, ObjectPath) else os.path.realpath(folder)
     if real in seen:
         return
@@ -42,9 +66,22 @@ def _iterate_images(folder: Path, seen: set[str]) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from [path] if is_one_image(path) else _iterate_images(path, seen)
-        elif path.name.lower().endswith(VOLUMES):
+            yield from [path] if is_one_image(path) else _iterate_entries(path, seen)
+        else:
             yield path
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_dir() or path.name.lower().endswith((*VOLUMES, *SLICES)) or _is_dicom(path)
+
+
+def _holds_strays(folder: Path) -> bool:
+    """Return whether volumes lie in a folder, and fewer slices beside them than make a series."""
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    files = [path for path in paths if not path.is_dir()]
+    slices = {path for path in files if path.name.lower().endswith((*SLICES, *TIFFS)) or _is_dicom(path)}
+    volumes = [path for path in files if path.name.lower().endswith(VOLUMES) and path not in slices]
+    return bool(volumes) and len(slices) < LEAST_SLICES
 
 
 def has_dicom(folder: Path) -> bool:

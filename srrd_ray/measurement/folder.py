@@ -16,10 +16,10 @@ from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.work import Task, WorkItem
-from srrd_ray.imaging.folder_images import find_images
+from srrd_ray.imaging.folder_images import find_images_and_others
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN
-from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
+from srrd_ray.measurement.row import MeasureRow, failed_row, printable, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
@@ -28,6 +28,7 @@ from srrd_ray.storage.paths import remove_tree
 log = logging.getLogger(__name__)
 
 NAME = "measure-folder"
+SHOWN = 6
 DEFAULT = Recipe()
 
 
@@ -60,12 +61,7 @@ def measure_folder(
         `folder-empty`, `table-format`.
     """
     require_table(out)
-    images = {hash_json(name)[:16]: name for name in find_images(folder)}
-    if not images:
-        raise ConfigError(
-            "folder-empty", "no image in the folder", where=folder.name,
-            expected="NIfTI, NRRD, MHA, OME-Zarr or folders of DICOM files",
-        )  # fmt: skip
+    images = _find(folder)
     root = out.resolve().with_name(f".{out.name}.rows")
     function = MeasureRow(
         folder=folder.resolve(),
@@ -92,6 +88,21 @@ def measure_folder(
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
     remove_tree(root)
     return rows
+
+
+def _find(folder: Path) -> dict[str, str]:
+    """Return the images by the names of their items; what looks like one and is not read is named once."""
+    names, others = find_images_and_others(folder)
+    shown = ", ".join(printable(name) for name in others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+    if not names:
+        raise ConfigError(
+            "folder-empty", "no image in the folder", where=folder.name, got=shown,
+            expected="NIfTI, NRRD, MHA, TIFF, OME-Zarr or folders of DICOM files or TIFF slices",
+        )  # fmt: skip
+    if others:
+        text = "measure  %d of the files are not read: %s; convert those that are volumes, e.g. to NIfTI"
+        log.warning(text, len(others), shown)
+    return {hash_json(name)[:16]: name for name in names}
 
 
 def _summarize(row: Row) -> str:

@@ -26,7 +26,7 @@ from srrd_ray.measurement.places import check_places
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN, Flat, MeasuredImage, flatten, to_text, write_maps
 from srrd_ray.measurement.row import hash_inputs, make_row, printable
-from srrd_ray.measurement.table import TABLES, write_rows
+from srrd_ray.measurement.table import is_table, write_rows
 from srrd_ray.measurement.volume import Measured, clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
 from srrd_ray.storage.atomic import write_text
@@ -127,7 +127,7 @@ def _code_of(extra: Callable[[], None]) -> int:
 
 
 def _folder(request: Request, make_executor: Callable[[ClusterConfig], Executor]) -> int:
-    if request.out is None or request.out.suffix not in TABLES or _for_one(request):
+    if request.out is None or not is_table(request.out) or _for_one(request):
         raise ConfigError(
             "option-invalid",
             "a folder of volumes becomes a table",
@@ -260,7 +260,7 @@ def _keep_maps(found: Measured, root: Path) -> None:
 
 
 def _write(request: Request, out: Path, measures: Flat) -> None:
-    if out.suffix not in TABLES:
+    if not is_table(out):
         write_text(out, to_text(measures))
         return
     roi, mask = request.roi, request.bone_mask

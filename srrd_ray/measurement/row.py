@@ -5,6 +5,7 @@ No Ray.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ KEYS = (
     "n_voxels", "coverage",
     "threshold", "method", "units", "notes", "software", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 HASHES = ("image_sha256", "input_sha256")
 NOT_OF_A_ROW = ("spacing_mm", "status", "image", *HASHES)
 
@@ -110,8 +112,13 @@ def make_row(name: str, settings: str, measures: Flat) -> Row:
 
 
 def printable(name: str) -> str:
-    """Return a file name as text; bytes of it that are no letters become escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    r"""Return a file name as text of one line; bytes that are no letters, and control codes, become escapes.
+
+    >>> printable("new\nline.nii")
+    'new\\nline.nii'
+    """
+    text = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def failed_row(name: str, settings: str, code: str, message: str) -> Row:
@@ -120,7 +127,7 @@ def failed_row(name: str, settings: str, code: str, message: str) -> Row:
         "image": printable(name),
         "status": "failed",
         "code": code,
-        "message": message,
+        "message": printable(message),
     }
     return row | dict.fromkeys(KEYS) | dict.fromkeys(HASHES) | {"settings": settings}
 

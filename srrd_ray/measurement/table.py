@@ -41,7 +41,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     for row in rows:
         validate("bone", dict(row), path.name)
     table = _cast_columns(pd.DataFrame(list(rows)))
-    if path.suffix == ".parquet":
+    if _suffix(path) == ".parquet":
         write_table(path, table)
         return
     for name in set(TEXT) & set(table.columns):
@@ -59,7 +59,7 @@ def read_rows(path: Path) -> list[dict[str, Cell]]:
         `table-unreadable`, or `schema-invalid` as in `write_rows`.
     """
     require_table(path)
-    table = _cast_columns(read_table(path) if path.suffix == ".parquet" else _read_csv(path))
+    table = _cast_columns(read_table(path) if _suffix(path) == ".parquet" else _read_csv(path))
     rows: list[dict[str, Cell]] = json.loads(table.to_json(orient="records", double_precision=15))
     exact = table.to_dict("records")
     for row, cells in zip(rows, exact, strict=True):
@@ -68,9 +68,18 @@ def read_rows(path: Path) -> list[dict[str, Cell]]:
     return rows
 
 
+def is_table(path: Path) -> bool:
+    """Return whether a name is a table's, in capitals or not."""
+    return _suffix(path) in TABLES
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
 def require_table(path: Path) -> None:
     """Refuse (`table-format`) a name that is no table's."""
-    if path.suffix not in TABLES:
+    if not is_table(path):
         raise ConfigError("table-format", "not a table's name", got=path.name, expected=".parquet or .csv")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from srrd_ray.imaging.folder_images import find_images
+from srrd_ray.imaging.folder_images import find_images, find_images_and_others, is_one_image
 from tests.imaging import makers
 from tests.imaging.test_places import as_nobody
 
@@ -31,3 +31,23 @@ def test_a_folder_that_may_not_be_read_is_among_them(tmp_path: Path) -> None:
             assert find_images(tmp_path) == ("a.nii", "shut")
     finally:
         (tmp_path / "shut").chmod(0o700)
+
+
+def test_a_few_slices_beside_volumes_make_no_series_and_are_images_of_their_own(tmp_path: Path) -> None:
+    makers.series(tmp_path / "ct")
+    slices = sorted((tmp_path / "ct").iterdir())
+    makers.nifti(tmp_path / "fm" / "a.nii.gz", makers.bone())
+    for name, found in (("lone.dcm", slices[0]), ("IM7", slices[1])):
+        (tmp_path / "fm" / name).write_bytes(found.read_bytes())
+    assert not is_one_image(tmp_path / "fm")
+    assert find_images(tmp_path / "fm") == ("IM7", "a.nii.gz", "lone.dcm")
+    makers.nifti(tmp_path / "ct" / "mask.nii.gz", makers.bone())
+    assert is_one_image(tmp_path / "ct")
+
+
+def test_what_looks_like_an_image_and_is_not_read_is_told_apart(tmp_path: Path) -> None:
+    makers.nifti(tmp_path / "a.nii", makers.bone())
+    for name in ("pair.IMG", "pair.hdr", "sub/scan.isq", "notes.txt", ".hidden.img", "a.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert find_images_and_others(tmp_path) == (("a.nii",), ("pair.IMG", "pair.hdr", "sub/scan.isq"))

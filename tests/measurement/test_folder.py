@@ -142,3 +142,24 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="folder-empty"):
         measure_folder(tmp_path / "empty", tmp_path / "out.csv")
+
+
+def test_a_stray_slice_is_a_row_of_its_own_and_what_is_not_read_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "bones"
+    folder.mkdir()
+    write_nifti(folder / "new\nline.nii", grey_bone((24, 28, 32)))
+    makers.series(tmp_path / "ct")
+    (folder / "lone.dcm").write_bytes(min((tmp_path / "ct").iterdir()).read_bytes())
+    (folder / "pair.img").write_bytes(b"x")
+    with caplog.at_level("INFO", logger="srrd_ray"):
+        rows = {row["image"]: row for row in measure_folder(folder, tmp_path / "OUT.CSV")}
+    assert {name: row["code"] for name, row in rows.items()} == {
+        "lone.dcm": "dicom-too-few-slices",
+        "new\\nline.nii": None,
+    }
+    assert [str(row["image"]) for row in read_rows(tmp_path / "OUT.CSV")] == list(rows)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("1 of the files are not read: pair.img" in text for text in said) == 1
+    assert all("\n" not in text for text in said)

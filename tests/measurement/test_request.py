@@ -105,7 +105,7 @@ def test_everything_that_is_asked_for_is_written(capsys: pytest.CaptureFixture[s
         assert min(drawn.size) > 500
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".CSV"])
 def test_one_volume_can_be_a_table_of_one_row(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str
 ) -> None:

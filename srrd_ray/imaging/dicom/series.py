@@ -222,7 +222,7 @@ def _check_spacing(
 def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float) -> InputError:
     wide = np.flatnonzero(np.abs(gaps - step) > JITTER * step)
     whole = np.abs(gaps[wide] / step - np.rint(gaps[wide] / step)) < 0.05
-    todo = "Export the series again, or set irregular_spacing to resample."
+    todo = "Export the series again; a run of a cohort resamples it with irregular_spacing: resample."
     if whole.all() and (gaps[wide] > 1.5 * step).all():
         at = int(wide[0])
         return InputError(
