@@ -63,9 +63,10 @@ def simulate(
 def check(
     cohort: tyro.conf.Positional[Path], /, *, config: Path | None = None, json: Path | None = None
 ) -> int:
-    """List every fault of a cohort and write nothing: 0 where there is none, 1 where a knee has one.
+    """List every fault of a cohort and write nothing: 0 where there is none, 1 where there is one.
 
-    It also tells what a run of the cohort could not do or show: too few patients for the folds, one class.
+    Ends with 2 where there is no such folder. It also tells what a run of the cohort could not do or show:
+    too few patients for the folds, one class.
 
     Args:
         cohort: folder of the cohort.

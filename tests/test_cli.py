@@ -81,6 +81,13 @@ def test_check_ends_with_one_where_a_knee_has_a_fault_and_names_it(
     assert sorted(root.rglob("*")) == before
 
 
+def test_a_cohort_that_is_not_there_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of("check", str(tmp_path / "none")) == 2
+    assert "[cohort-missing] no such folder in none" in capsys.readouterr().err
+
+
 def test_the_module_is_the_command() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "srrd_ray.cli", "--help"], capture_output=True, text=True, check=True

@@ -62,10 +62,16 @@ class CheckReport:
     def table(self) -> str:
         """Return the findings as text, one line each, and a last line of counts."""
         lines = [_format_line(finding) for finding in self.findings]
+        return "\n".join([*lines, self._counts()])
+
+    def _counts(self) -> str:
+        """Return the last line of the table; what stops a run comes first."""
         faults = {(f.participant, f.side) for f in self.findings if f.severity in FAULTS and f.participant}
-        return "\n".join(
-            [*lines, f"{self.knees} knees, {len(faults)} of them with a fault; {len(lines)} findings"]
-        )
+        stops = sum(finding.severity == "STOP" for finding in self.findings)
+        stopped = f"no run of it is possible: {_counted(stops, 'STOP finding')}; " if stops else ""
+        usable = "usable " if stops else ""
+        knees = f"{_counted(self.knees, f'{usable}knee')}, {len(faults)} of them with a fault"
+        return f"{stopped}{knees}; {_counted(len(self.findings), 'finding')}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,13 +88,15 @@ ReadableSeries: TypeAlias = tuple[Series, SourceHeader]
 def check(cohort_root: Path, rules: ReadRules | None = None, *, pixels: bool = True) -> CheckReport:
     """Return every finding of the cohort at `cohort_root`; `pixels=False` looks at tables and headers only.
 
-    One bad knee never stops the others; a missing folder is a finding too.
+    One bad knee never stops the others.
+
+    Raises
+    ------
+    CohortError
+        `cohort-missing` where there is no such folder: then there is nothing to check.
     """
     rules = rules or ReadRules()
-    try:
-        cohort, faults = survey(cohort_root)
-    except CohortError as error:
-        return CheckReport(findings=(_stop_finding(error),), knees=0)
+    cohort, faults = survey(cohort_root)
     findings = [_stop_finding(error) for error in faults]
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, READERS)) as pool:
         surveyed = list(pool.map(lambda knee: _check_headers(knee, rules), cohort.knees))
@@ -259,6 +267,10 @@ def _refusal_finding(knee: Knee, modality: Modality, error: Exception) -> Findin
 
 def _stop_finding(error: CohortError) -> Finding:
     return _finding(None, None, "STOP", error.code, str(error))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _format_line(finding: Finding) -> str:

@@ -218,10 +218,13 @@ def _few(asked: _Asked) -> Iterator[Limit]:
     """Yield a number of patients that is too small for intervals, or for an ICC at all."""
     if "evaluate" not in asked.stages or not 2 <= asked.patients < LEAST_PATIENTS:
         return
-    what = "no agreement can be estimated" if asked.patients < 3 else "no bootstrap interval can be estimated"
+    what, expected, figures = (
+        ("no agreement can be estimated", f"3 for an ICC, {LEAST_PATIENTS} for its interval", "Both")
+        if asked.patients < 3
+        else ("no bootstrap interval can be estimated", f"{LEAST_PATIENTS} at least", "Intervals")
+    )
     error = ConfigError(
-        "patients-few", what, where="cohort", got=f"{asked.patients} patients",
-        expected="3 for an ICC, 5 for intervals from resampled patients",
-        todo="Those figures will be null, with their reason.",
+        "patients-few", what, where="cohort", got=f"{asked.patients} patients", expected=expected,
+        todo=f"{figures} will be null, with their reason.",
     )  # fmt: skip
     yield Limit(error=error, stops=False)

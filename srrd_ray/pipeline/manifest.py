@@ -58,7 +58,7 @@ class Manifest:
 
 
 def read_manifest(layout: RunLayout, *, outcomes: bool = True) -> Manifest | None:
-    """Return `run.json`, with its outcomes or without; null where it is absent.
+    """Return `run.json`, with its outcomes or without; null where it is absent, or the root is no folder.
 
     The outcomes of 10^5 knees are millions.
 
@@ -69,7 +69,7 @@ def read_manifest(layout: RunLayout, *, outcomes: bool = True) -> Manifest | Non
     """
     try:
         text = layout.run_json.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         data = json.loads(text if outcomes else _head(text))

@@ -163,7 +163,8 @@ def read_status(layout: RunLayout) -> RunStatus:
         a manifest of another version.
     """
     files = read_files(layout)
-    owner = owner_of(layout.root, watch=files.manifest.state == "running")
+    watch = files.manifest.state == "running"
+    owner = owner_of(layout.root, watch=watch) if layout.root.is_dir() else None
     if owner is None and not files.changed_ns and not layout.state.is_dir():
         raise ConfigError(
             "not-a-run", "no run.json, no lock and no finished work is there", where=layout.root.name,

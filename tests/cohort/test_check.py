@@ -60,6 +60,19 @@ def test_the_report_is_a_table_and_json(tmp_path: Path) -> None:
     assert json.loads(to_json(report))["findings"][0]["participant"] == "B2"
 
 
+def test_the_last_line_says_what_stops_a_run_and_counts_in_good_english(tmp_path: Path) -> None:
+    makers.cohort(tmp_path)
+    table = tmp_path / "knees.tsv"
+    whole = check(tmp_path)
+    assert whole.table().splitlines()[-1] == f"{whole.knees} knees, 0 of them with a fault; 0 findings"
+    table.write_text(table.read_text() + "A1\tX\n")
+    report = check(tmp_path)
+    (stop,) = [one for one in report.findings if one.severity == "STOP"]
+    assert report.table().splitlines()[-1].startswith("no run of it is possible: 1 STOP finding; ")
+    alone = CheckReport(findings=(stop,), knees=1).table().splitlines()[-1]
+    assert alone.endswith("; 1 usable knee, 0 of them with a fault; 1 finding")
+
+
 def test_a_knee_that_breaks_the_reader_does_not_hide_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from srrd_ray.cohort.check import check
 from srrd_ray.cohort.tables import read_cohort, survey
-from srrd_ray.core.errors import CohortError
+from srrd_ray.core.errors import CohortError, exit_code
 from tests.imaging import makers
 
 
@@ -132,4 +132,6 @@ def test_one_image_in_two_formats_stops_naming_both(tmp_path: Path) -> None:
 def test_a_missing_cohort_stops(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="cohort-missing"):
         read_cohort(tmp_path / "none")
-    assert check(tmp_path / "none").faulty
+    with pytest.raises(CohortError, match="cohort-missing") as refused:
+        check(tmp_path / "none")
+    assert exit_code(refused.value) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from srrd_ray.core.errors import ConfigError, InputError, StoreError
+from srrd_ray.core.errors import ConfigError, InputError, exit_code
 from srrd_ray.execution.executor import PlainLoop
 from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.pipeline.inference import InferenceRequest, infer_all, name_images, side_in_name
@@ -36,8 +36,9 @@ def test_a_knee_whose_side_nothing_tells_is_refused(model: Path, tmp_path: Path)
 
 
 def test_a_folder_without_models_is_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="model-missing"):
+    with pytest.raises(ConfigError, match="model-missing") as refused:
         read(tmp_path / "ct.nii.gz", tmp_path, tmp_path / "out")
+    assert exit_code(refused.value) == 2
     assert not (tmp_path / "out").exists()
 
 

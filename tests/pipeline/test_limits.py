@@ -88,6 +88,15 @@ def test_two_patients_are_enough_for_a_run_and_it_says_what_it_cannot_show(
     require_possible(config_of(2), people(2), STAGE_NAMES)
     assert caplog.text.count("[fold-thin]") == 2
     assert "no agreement can be estimated" in caplog.text
+    assert "got 2 patients, expected 3 for an ICC" in caplog.text
+
+
+@pytest.mark.parametrize("patients", [3, 4])
+def test_what_too_few_patients_are_said_to_miss_is_what_they_miss(patients: int) -> None:
+    said = [str(one.error) for one in limits_of(config_of(2), people(patients), STAGE_NAMES)]
+    text = next(words for words in said if "patients-few" in words)
+    assert f"got {patients} patients, expected 5 at least. Intervals will be null" in text
+    assert "ICC" not in text
 
 
 def test_shards_that_cannot_be_sampled_stop() -> None:

@@ -280,7 +280,8 @@ def test_a_lost_or_torn_manifest_leaves_what_the_sidecars_tell(tmp_path: Path, t
 def test_a_folder_that_is_no_run_is_a_usage_error_that_says_what_to_give(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in (tmp_path, tmp_path / "none"):
+    (tmp_path / "file.yaml").touch()
+    for folder in (tmp_path, tmp_path / "none", tmp_path / "file.yaml", tmp_path / "file.yaml" / "none"):
         assert code_of("status", str(folder)) == 2
         assert "not-a-run" in (words := capsys.readouterr().err)
         assert "Give the folder of a run" in words

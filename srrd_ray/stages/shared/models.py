@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from srrd_ray.core import serial
-from srrd_ray.core.errors import StoreError
+from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
@@ -110,23 +110,28 @@ def load_model(folder: Path) -> Model:
     ConfigError
         `record-invalid` or `key-unknown` for a card of another version.
     """
-    text = require_card(folder).read_text(encoding="utf-8")
+    path = folder / CARD
+    if not path.is_file():
+        raise StoreError(
+            "model-missing", "no model.json", where=folder.name, todo="Run the same command again."
+        )
+    text = path.read_text(encoding="utf-8")
     schemas.validate("model", _parsed(text, folder.name), folder.name)
     card = serial.from_json(ModelCard, text)
     return Model(card=card, networks={one.fold: _load_fold(folder, card, one) for one in card.folds})
 
 
 def require_card(folder: Path) -> Path:
-    """Return the path of the card of a model.
+    """Return the path of the card of a model that the user names.
 
     Raises
     ------
-    StoreError
+    ConfigError
         `model-missing`.
     """
     path = folder / CARD
     if not path.is_file():
-        raise StoreError(
+        raise ConfigError(
             "model-missing",
             "no model.json",
             where=folder.name,
