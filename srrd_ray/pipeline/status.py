@@ -163,8 +163,8 @@ def read_status(layout: RunLayout) -> RunStatus:
         a manifest of another version.
     """
     files = read_files(layout)
-    watch = files.manifest.state == "running"
-    owner = owner_of(layout.root, watch=watch) if layout.root.is_dir() else None
+    watch, there = files.manifest.state == "running", files.changed_ns > 0 or layout.root.is_dir()
+    owner = owner_of(layout.root, watch=watch) if there else None
     if owner is None and not files.changed_ns and not layout.state.is_dir():
         raise ConfigError(
             "not-a-run", "no run.json, no lock and no finished work is there", where=layout.root.name,
