@@ -84,7 +84,15 @@ def image_format(path: Path) -> Format:
         "not an image format that is read here",
         where=path.name,
         expected=".nii, .nii.gz, .nrrd, .mha, .tif, .ome.zarr or a folder of DICOM files or TIFF slices",
+        todo=_conversion(name),
     )
+
+
+def _conversion(name: str) -> str:
+    """Return how a file of another ending is brought in."""
+    if name.endswith((".img", ".hdr")):
+        return "Convert the pair of .hdr and .img to .nii.gz, e.g. with 3D Slicer or nibabel."
+    return "Convert it to .nii.gz, e.g. with 3D Slicer; of a DICOM file without an ending give its folder."
 
 
 def _refuse_pointer(path: Path) -> None:

@@ -36,6 +36,7 @@ _BROKEN = (
 
 _KINDS = (nib.Nifti1Header, nib.Nifti2Header)
 _HEAD = 1024
+_GZIP = b"\x1f\x8b"
 
 Form = NDArray[np.float64]
 
@@ -84,7 +85,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
     except InputError:
         raise
     except _BROKEN as error:
-        raise truncated_error(path, type(error).__name__) from error
+        raise truncated_error(path, _reason(error)) from error
     stored = stored.reshape(_shape(path, image)[::-1]).T
     if (slope, inter) == (1.0, 0.0):
         return stored
@@ -123,7 +124,7 @@ def _open(path: Path) -> _File:
             head = file.read(_HEAD)
             kind = next((kind for kind in _KINDS if kind.may_contain_header(head)), None)
             if kind is None:
-                raise InputError("image-unreadable", "not a single-file NIfTI", where=path.name)
+                raise _foreign_error(path, head)
             file.seek(0)
             stored = kind.from_fileobj(file, check=False)
         header = stored.copy()
@@ -136,9 +137,22 @@ def _open(path: Path) -> _File:
             "image-unreadable",
             "not a readable NIfTI file",
             where=path.name,
-            got=type(error).__name__,
+            got=_reason(error),
             todo="Export it again from its source.",
         ) from error
+
+
+def _foreign_error(path: Path, head: bytes) -> InputError:
+    gzipped = head.startswith(_GZIP)
+    todo = "It is a gzip file: rename it to .nii.gz." if gzipped else "Export it again from its source."
+    return InputError("image-unreadable", "not a single-file NIfTI", where=path.name, todo=todo)
+
+
+def _reason(error: Exception) -> str:
+    """Return what a library met, in words where a user may have none for it."""
+    if isinstance(error, gzip.BadGzipFile):
+        return "bytes that are not those of gzip, or whose checksum is another"
+    return "the end of the file" if isinstance(error, EOFError) else type(error).__name__
 
 
 def _shape(path: Path, image: _File) -> Shape:

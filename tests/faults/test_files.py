@@ -254,6 +254,20 @@ def test_67_archives_are_not_unpacked(tmp_path: Path) -> None:
 def test_an_unknown_format_is_refused_with_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "ct.png").write_bytes(b"\x89PNG")
     assert ".nii.gz" in refused(tmp_path / "ct.png", "format-unknown")
+    (tmp_path / "IM0001").touch()
+    assert "give its folder" in refused(tmp_path / "IM0001", "format-unknown")
+    (tmp_path / "ct.img").touch()
+    assert "the pair of .hdr and .img" in refused(tmp_path / "ct.img", "format-unknown")
+
+
+def test_a_gzip_file_without_its_ending_or_with_it_by_mistake_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "ct.nii").write_bytes(gzip.compress(bytes(400)))
+    assert "rename it to .nii.gz" in refused(tmp_path / "ct.nii", "image-unreadable")
+    (tmp_path / "plain.nii.gz").write_bytes(bytes(400))
+    assert "BadGzipFile" not in (said := refused(tmp_path / "plain.nii.gz", "image-unreadable"))
+    assert "not those of gzip" in said
+    (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(bytes(400))[:-9])
+    assert "EOFError" not in refused(tmp_path / "cut.nii.gz", "image-unreadable")
 
 
 def test_a_missing_image_is_refused(tmp_path: Path) -> None:
