@@ -296,7 +296,7 @@ def ended_with(command: Callable[[], int]) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand and exit with its code."""
-    sys.exit(ended_with(lambda: app.cli(args=arguments, prog="srrd")))
+    sys.exit(ended_with(lambda: app.cli(args=arguments, prog="srrd", config=(tyro.conf.DisallowNone,))))
 
 
 def drive() -> None:

@@ -39,6 +39,13 @@ def test_a_wrong_flag_is_a_usage_error() -> None:
     assert code_of("run", "--cohrt", "x", "--out", "y") == 2
 
 
+def test_help_offers_no_value_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("measure", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--bone {femur,tibia}" in shown
+    assert "{None" not in shown
+
+
 def test_a_missing_cohort_stops_a_run_and_the_child_that_drives_it_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

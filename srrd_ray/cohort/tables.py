@@ -211,7 +211,14 @@ def _parse_age(text: str, where: str, faults: list[CohortError]) -> float | None
         return None
     age = _number(text.strip().removesuffix("+"))
     if not 0 <= age <= 130:
-        faults.append(CohortError("age-invalid", "no age in years", where=where, expected="a number or n/a"))
+        faults.append(
+            CohortError(
+                "age-invalid",
+                "no age in years",
+                where=where,
+                expected="0 to 130, decimals with a point, or n/a",
+            )
+        )
         return None
     return min(age, OLDEST) if age > 89 else age
 

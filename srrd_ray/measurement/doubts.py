@@ -22,6 +22,8 @@ THICKEST_MM = 5.0
 """Mean thickness that no trabecular bone of any animal has."""
 LEAST_VOXELS = 3.0
 """Mean thickness in voxels below which it is mostly that of the voxels: one voxel already reads as two."""
+UNITS = "-units"
+"""Ending of the codes of notes of the readers about the unit of a file."""
 SPACING_ABSENT = "spacing-absent"
 """Code of the note of a reader that found no voxel size."""
 
@@ -41,15 +43,15 @@ class Doubt:
         Name of the image.
     guessed
         Whether a threshold of Otsu decides what is bone: then nobody has looked.
-    scale
-        Whether the voxel size is known.
+    notes
+        What the reader says of the image, of its voxel size and unit too.
     """
 
     where: str
     grid: Geometry
     recipe: Recipe
     guessed: bool
-    scale: bool
+    notes: tuple[Note, ...]
 
     def image(self) -> tuple[Note, ...]:
         """Return the doubts about the image, before it is measured.
@@ -60,11 +62,11 @@ class Doubt:
             `source-unstated` for what looks like a scan of a person: Otsu would find the skin.
         """
         step, side = max(self.grid.spacing_mm), self._side
-        if step <= RESOLVED_MM or not self.scale:
+        if step <= RESOLVED_MM or not self._scale:
             return ()
         if self._unstated and side >= PERSON_MM:
             raise ConfigError(
-                "source-unstated", "this looks like a scan of a person, not like resolved trabeculae",
+                "source-unstated", f"{self._unit}this looks like a scan of a person, not like resolved trabeculae",
                 where=self.where, got=f"voxels of {step:.3g} mm over {side:.3g} mm",
                 expected=f"voxels of at most {RESOLVED_MM:g} mm",
                 todo=f"Add --from ct --bone {'|'.join(BONES)} (CT in HU), or --from mr --bone-mask MASK; "
@@ -85,9 +87,9 @@ class Doubt:
             return ()
         notes: list[Note] = []
         if thickness > SHARE_OF_VIEW * self._side:
-            unit = "mm" if self.scale else "voxels"
+            unit = "mm" if self._scale else "voxels"
             text = f"mean thickness {thickness:.3g} {unit} in a field of view of {self._side:.3g} {unit}"
-            if self._unstated and self.scale and thickness > THICKEST_MM:
+            if self._unstated and self._scale and thickness > THICKEST_MM:
                 raise InputError(
                     "thickness-implausible", f"{text}: that is no trabecular bone", where=self.where,
                     expected=f"at most {THICKEST_MM:g} mm",
@@ -103,6 +105,18 @@ class Doubt:
     @property
     def _unstated(self) -> bool:
         return self.guessed and self.recipe.source is None
+
+    @property
+    def _scale(self) -> bool:
+        return has_scale(self.notes)
+
+    @property
+    def _unit(self) -> str:
+        """What is doubtful about the unit of the file, as the beginning of a refusal."""
+        doubts = (
+            note.message for note in self.notes if note.severity == "FLAG" and note.code.endswith(UNITS)
+        )
+        return next((f"{text}; so " for text in doubts), "")
 
     @property
     def _side(self) -> float:

@@ -16,7 +16,7 @@ from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import read_mask
 from srrd_ray.imaging.source import Note, ReadRules, SourceImage
 from srrd_ray.measurement.cut import Cut, choose_cut, find_values
-from srrd_ray.measurement.doubts import SPACING_ABSENT, Doubt, doubt_region, has_scale
+from srrd_ray.measurement.doubts import SPACING_ABSENT, Doubt, doubt_region
 from srrd_ray.measurement.knee_joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe, given_spacing
@@ -156,9 +156,9 @@ def _measure_bone(
     threads: int,
 ) -> MeasuredImage:
     """Return the measures of an image that resolves trabeculae; `masks` are the region and the whole bone."""
-    image, scale = source.volume, has_scale(source.notes)
+    image = source.volume
     cut, doubts = choose_cut(recipe.threshold, find_values(image.array), where)
-    doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, scale=scale)
+    doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, notes=source.notes)
     doubts += doubt.image()
     region = next((mask for mask in masks if mask is not None), None)
     binary = binarize(image.array, cut, region, keep_grey=recipe.surface == "subvoxel")

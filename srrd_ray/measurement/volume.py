@@ -48,7 +48,7 @@ from srrd_ray.measurement.blocks import (
     map_paths,
 )
 from srrd_ray.measurement.cut import Cut, Values, choose_cut, merge_values
-from srrd_ray.measurement.doubts import Doubt, doubt_region, has_scale
+from srrd_ray.measurement.doubts import Doubt, doubt_region
 from srrd_ray.measurement.image import grid_with_spacing, nominal
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Binarization, describe_binarization
@@ -193,7 +193,7 @@ class _Volume:
         cut, doubts = choose_cut(self.recipe.threshold, values, self.job.image.name)
         doubt = Doubt(
             where=self.job.image.name, grid=self.grid, recipe=self.recipe, guessed=cut.smooth,
-            scale=has_scale(self.notes),
+            notes=self.notes,
         )  # fmt: skip
         doubts += doubt.image()
         job = self._with_level(self._with_field(cut, values, sum(part.inside for part in parts)))

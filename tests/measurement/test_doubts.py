@@ -44,6 +44,11 @@ def test_a_clinical_scan_without_its_kind_is_refused_with_the_options(tmp_path: 
         assert "FLAG voxels-coarse: voxels of 1 mm do not resolve trabeculae" in found
 
 
+def test_a_unit_that_is_not_said_comes_first_in_the_refusal(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="spatial unit unknown, taken as millimetres; so this looks like"):
+        measure_image(write(tmp_path / "um.nii", knee(), 20.0, "unknown"))
+
+
 def test_a_thickness_that_no_trabeculae_have_is_refused(tmp_path: Path) -> None:
     image = write(tmp_path / "leg.nii.gz", knee(), 0.25)
     with pytest.raises(InputError, match=r"thickness-implausible.*mm in a field of view of 15 mm"):
@@ -98,9 +103,9 @@ def test_a_voxel_size_that_is_given_replaces_that_of_the_file(
     to_text(found)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "0.1,0.2", "a", "nan", "inf", "100"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "0.1,0.2", "a", "nan", "inf", "50", "0,05"])
 def test_a_voxel_size_that_is_none_is_a_usage_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="spacing-invalid"):
+    with pytest.raises(ConfigError, match=r"spacing-invalid.*at most 10,.*have a point; 50 µm is 0\.05"):
         given_spacing(text)
 
 
