@@ -66,7 +66,8 @@ class Doubt:
             return ()
         if self._unstated and side >= PERSON_MM:
             raise ConfigError(
-                "source-unstated", f"{self._unit}this looks like a scan of a person, not like resolved trabeculae",
+                "source-unstated",
+                f"{self._unit}this looks like a scan of a person, not like resolved trabeculae",
                 where=self.where, got=f"voxels of {step:.3g} mm over {side:.3g} mm",
                 expected=f"voxels of at most {RESOLVED_MM:g} mm",
                 todo=f"Add --from ct --bone {'|'.join(BONES)} (CT in HU), or --from mr --bone-mask MASK; "

@@ -127,8 +127,8 @@ def given_spacing(text: str) -> tuple[float, float, float]:
     if len(steps) not in (1, 3) or not all(0 < step <= MOST_MM for step in steps):
         raise ConfigError(
             "spacing-invalid", "no such voxel size", got=repr(text[:32]),
-            expected=f"millimetres above 0 and at most {MOST_MM:g}, one number or three for z,y,x, e.g. 0.02 or "
-            "0.04,0.02,0.02",
+            expected=f"millimetres above 0 and at most {MOST_MM:g}, one number or three for z,y,x, "
+            "e.g. 0.02 or 0.04,0.02,0.02",
             todo="Decimals have a point; 50 µm is 0.05.",
         )  # fmt: skip
     z, y, x = steps * 3 if len(steps) == 1 else steps
