@@ -117,6 +117,7 @@ def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _
                     where=where,
                     got=name,
                     expected=f"sub-{name}/",
+                    todo=_lost_zeros(root, name),
                 )
             )
         else:
@@ -127,6 +128,12 @@ def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _
                 ),
             )
         row_of_id.setdefault(name, number)
+
+
+def _lost_zeros(root: Path, name: str) -> str:
+    """Return a hint where a folder is named alike but for zeros before it; empty where none is."""
+    alike = [path.name for path in root.glob(f"sub-0*{name}") if path.name[4:].lstrip("0") == name]
+    return f"Is {alike[0]} meant? Spreadsheets drop zeros at the front." if alike else ""
 
 
 def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortError]) -> Iterator[CohortKnee]:

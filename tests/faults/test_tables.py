@@ -129,6 +129,14 @@ def test_one_image_in_two_formats_stops_naming_both(tmp_path: Path) -> None:
     assert "sub-A1_side-L_ct.nii.gz, sub-A1_side-L_ct.nii" in stops(root, "image-ambiguous")
 
 
+def test_zeros_that_a_spreadsheet_dropped_are_named(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path, people=("001",))
+    for table in (root / "participants.tsv", root / "knees.tsv"):
+        table.write_text(table.read_text().replace("001", "1"))
+    with pytest.raises(CohortError, match=r"\[id-not-on-disk\].*Is sub-001 meant\?"):
+        read_cohort(root)
+
+
 def test_a_missing_cohort_stops(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="cohort-missing"):
         read_cohort(tmp_path / "none")
