@@ -101,7 +101,6 @@ def test_a_store_that_fails_for_good_ends_the_run_with_code_3_and_nothing_half_w
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     objects.client.cache_clear()
-    monkeypatch.setattr("srrd_ray.execution.lock.STALE_S", -5.0)
     cohort, out = str(both.remote / "cohort"), str(both.remote / "broken")
     command = ["run", "--cohort", cohort, "--out", out, "--until", UNTIL]
 
