@@ -85,9 +85,9 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     InputError
         Any fault of a single CT.
     ConfigError
-        `folder-empty`, `output-in-input`.
+        `folder-empty`, `output-in-input`, `model-missing`.
     StoreError
-        `model-missing`, `model-altered`, `output-locked`, `output-unwritable`.
+        `model-altered`, `output-locked`, `output-unwritable`.
     """
     _require_outside(request)
     model = InferenceModel.at(request.model)
