@@ -83,7 +83,7 @@ class InferenceModel:
 
         Raises
         ------
-        StoreError
+        ConfigError
             `model-missing`.
         """
         files = [require_card(folder), _diagnosis(folder)]
