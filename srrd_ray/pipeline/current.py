@@ -6,7 +6,7 @@ A folder may also hold outputs of an earlier configuration or cohort that the ru
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import StageTime
@@ -51,14 +51,21 @@ class OldFigures:
     """Removes the figures of an earlier run from a folder as soon as anything that they depend on is new."""
 
     layout: RunLayout
-    removed: bool = False
+    stages: tuple[AnyStage, ...] = STAGES
+    removed: set[str] = field(default_factory=set)
 
     def __call__(self, event: Event) -> None:
         """Look at an event: what was found up to date changes nothing."""
-        if isinstance(event, ItemEnded) and not event.skipped and not self.removed:
-            self.removed = True
-            written = [output.path for output in event.result.sidecar.outputs] if event.result.sidecar else []
-            self.remove(keep=written)
+        if isinstance(event, ItemEnded) and not event.skipped:
+            later = self._after(event.stage) - self.removed
+            self.removed |= later
+            self.remove(keep=set(FIGURES) - later)
+
+    def _after(self, stage: str) -> set[str]:
+        """Return the figures of later stages than one."""
+        names = [one.name for one in self.stages]
+        later = self.stages[names.index(stage) + 1 :] if stage in names else ()
+        return {name for one in later for name in FIGURES if name in one.outputs}
 
     def remove(self, keep: Iterable[str] = ()) -> None:
         """Remove the figures but those that are new."""

@@ -40,8 +40,8 @@ class OutsideInputs:
                 folder = truth_root(self.cohort.root)
                 return hash_json(list_sizes(folder) if folder.is_dir() else None)
             case "manifest":
-                failed = [(o.subject, o.stage, o.error and o.error.code) for o in self.manifest.failed()]
-                return hash_json(json.loads(serial.to_json(self.manifest.config)), failed)
+                failed = [(o.subject, o.stage, o.error.code) for o in self.manifest.failed() if o.error]
+                return hash_json(json.loads(serial.to_json(self.manifest.config)), sorted(failed))
 
     @cached_property
     def _images(self) -> dict[str, str]:

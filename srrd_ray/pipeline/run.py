@@ -100,7 +100,12 @@ def _run_stages(
     verify: bool,
 ) -> int:
     manifest.write("running", None)
-    listeners = (ProgressLog(), Cleaner(layout=manifest.layout), OldFigures(layout=manifest.layout), manifest)
+    listeners = (
+        ProgressLog(),
+        Cleaner(layout=manifest.layout),
+        OldFigures(layout=manifest.layout, stages=manifest.stages),
+        manifest,
+    )
     with Runner(executor=executor, listeners=listeners, verify=verify) as runner:
         graph = StageGraph(
             runner=runner,

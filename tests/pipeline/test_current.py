@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from srrd_ray.cli import main
+from srrd_ray.cohort.tables import Cohort
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.records import StageTime
+from srrd_ray.core.records import Fault, Knee, Outcome, StageTime
+from srrd_ray.execution.events import ItemEnded
 from srrd_ray.execution.executor import PlainLoop
-from srrd_ray.pipeline.current import outputs_of_run, read_outputs_of_run
+from srrd_ray.execution.work import Result, WorkItem
+from srrd_ray.pipeline.current import FIGURES, OldFigures, outputs_of_run, read_outputs_of_run
+from srrd_ray.pipeline.inputs import OutsideInputs
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.pipeline.run import RunRequest
 from srrd_ray.pipeline.run import run as run_pipeline
@@ -112,3 +116,35 @@ def test_a_run_that_stops_leaves_no_figures_that_are_not_its_own(
     assert until_ingest(tmp_path) == 1
     assert not (tmp_path / "run/metrics.json").exists()
     assert not (tmp_path / "run/report.html").exists()
+
+
+def item_ended(stage: str) -> ItemEnded:
+    item = WorkItem(name="cohort", input_hash="")
+    return ItemEnded(stage=stage, item=item, result=Result(item="cohort", outcomes=()), total=1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kept"),
+    [("predict", []), ("evaluate", ["metrics.json"]), ("report", ["metrics.json", "report.html"])],
+)
+def test_what_is_new_removes_the_figures_that_depend_on_it_and_no_other(
+    tmp_path: Path, stage: str, kept: list[str]
+) -> None:
+    for name in FIGURES:
+        (tmp_path / name).write_text("old")
+    OldFigures(layout=RunLayout(root=tmp_path))(item_ended(stage))
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_the_order_in_which_knees_fail_changes_no_hash(tmp_path: Path) -> None:
+    fault = Fault(code="toy-fault", message="[toy-fault] bad")
+    knees = [Knee(participant=name, side="L") for name in ("1", "2")]
+    failed = [Outcome(knee=k, stage="register", status="failed", seconds=0.0, error=fault) for k in knees]
+    hashes = set()
+    for outcomes in (failed, failed[::-1]):
+        manifest = writer(tmp_path)
+        manifest.record(outcomes)
+        hashes.add(
+            OutsideInputs(cohort=Cohort(root=tmp_path, knees=()), manifest=manifest)("manifest", "cohort")
+        )
+    assert len(hashes) == 1
