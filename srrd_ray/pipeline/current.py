@@ -55,8 +55,8 @@ class OldFigures:
     removed: set[str] = field(default_factory=set)
 
     def __call__(self, event: Event) -> None:
-        """Look at an event: what was found up to date changes nothing."""
-        if isinstance(event, ItemEnded) and not event.skipped:
+        """Look at an event: what was found up to date, or failed again, writes nothing new."""
+        if isinstance(event, ItemEnded) and not event.skipped and event.result.sidecar is not None:
             later = self._after(event.stage) - self.removed
             self.removed |= later
             self.remove(keep=set(FIGURES) - later)

@@ -12,6 +12,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Fault, Knee, Outcome, StageTime
 from srrd_ray.execution.events import ItemEnded
 from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.execution.sidecars import Sidecar
 from srrd_ray.execution.work import Result, WorkItem
 from srrd_ray.pipeline.current import FIGURES, OldFigures, outputs_of_run, read_outputs_of_run
 from srrd_ray.pipeline.inputs import OutsideInputs
@@ -118,9 +119,11 @@ def test_a_run_that_stops_leaves_no_figures_that_are_not_its_own(
     assert not (tmp_path / "run/report.html").exists()
 
 
-def item_ended(stage: str) -> ItemEnded:
+def item_ended(stage: str, *, failed: bool = False) -> ItemEnded:
     item = WorkItem(name="cohort", input_hash="")
-    return ItemEnded(stage=stage, item=item, result=Result(item="cohort", outcomes=()), total=1)
+    written = Sidecar(stage=stage, item="cohort", input_hash="", software="", outputs=())
+    result = Result(item="cohort", outcomes=(), sidecar=None if failed else written)
+    return ItemEnded(stage=stage, item=item, result=result, total=1)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,13 @@ def test_what_is_new_removes_the_figures_that_depend_on_it_and_no_other(
         (tmp_path / name).write_text("old")
     OldFigures(layout=RunLayout(root=tmp_path))(item_ended(stage))
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_a_knee_that_fails_again_removes_no_figures(tmp_path: Path) -> None:
+    for name in FIGURES:
+        (tmp_path / name).write_text("old")
+    OldFigures(layout=RunLayout(root=tmp_path))(item_ended("register", failed=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FIGURES)
 
 
 def test_the_order_in_which_knees_fail_changes_no_hash(tmp_path: Path) -> None:
