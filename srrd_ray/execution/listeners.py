@@ -11,6 +11,7 @@ from srrd_ray.core.records import STATUSES, Outcome, Status
 from srrd_ray.execution.events import Event, ItemEnded, StageEnded
 from srrd_ray.storage.atomic import remove_partial_files
 from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.tables import printable
 
 log = logging.getLogger("srrd_ray")
 
@@ -41,7 +42,7 @@ class ProgressLog:
         if outcome.error:
             level = logging.WARNING
         name = outcome.subject if outcome.knee else item
-        message = outcome.error.message if outcome.error else f"{outcome.seconds:.1f} s"
+        message = printable(outcome.error.message) if outcome.error else f"{outcome.seconds:.1f} s"
         number = self.counts.total()
         log.log(
             level, "%-16s %3d/%d  %s  %s  %s", outcome.stage, number, total, name, outcome.status, message
