@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from srrd_ray.core.errors import InputError
@@ -73,7 +73,11 @@ def test_places_and_values_are_those_of_nibabel(
     header = {} if qfac is None or np.linalg.det(image.affine) < 0 else {"pixdim0": qfac}
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / name, image, **header)
-        found, expected = read_image(path), nib.load(path)
+        found = read_image(path)
+        try:
+            expected = nib.load(path)
+        except ValueError:  # a quaternion that is too long by rounding: nibabel refuses what it wrote
+            reject()
         np.testing.assert_array_equal(found.volume.array.T, expected.dataobj)
     np.testing.assert_allclose(found.volume.geometry.affine, RAS @ expected.affine, atol=1e-3)
 
