@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from srrd_ray.core.one_line import printable
 from srrd_ray.core.records import STATUSES, Outcome, Status
 from srrd_ray.execution.events import Event, ItemEnded, StageEnded
 from srrd_ray.storage.atomic import remove_partial_files
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.tables import printable
 
 log = logging.getLogger("srrd_ray")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.one_line import printable
 from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
@@ -19,7 +20,7 @@ from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging.folder_images import find_images_and_others
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN
-from srrd_ray.measurement.row import MeasureRow, failed_row, printable, read_row
+from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
 from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout

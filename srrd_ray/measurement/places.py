@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srrd_ray.core.errors import ConfigError, InputError
+from srrd_ray.core.one_line import printable
 from srrd_ray.imaging.folder_images import is_one_image
 from srrd_ray.imaging.places import require_there
-from srrd_ray.measurement.row import printable
 from srrd_ray.measurement.table import TABLES
 from srrd_ray.storage.outputs import require_file, require_folder
 from srrd_ray.storage.paths import ObjectPath

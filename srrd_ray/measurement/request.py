@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from srrd_ray.core.console import to_own_error
 from srrd_ray.core.errors import ConfigError, exit_code
+from srrd_ray.core.one_line import printable
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
 from srrd_ray.imaging.folder_images import is_one_image
@@ -25,7 +26,7 @@ from srrd_ray.measurement.image import measure_with_maps
 from srrd_ray.measurement.places import check_places
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN, Flat, MeasuredImage, flatten, to_text, write_maps
-from srrd_ray.measurement.row import hash_inputs, make_row, printable
+from srrd_ray.measurement.row import hash_inputs, make_row
 from srrd_ray.measurement.table import is_table, write_rows
 from srrd_ray.measurement.volume import Measured, clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX

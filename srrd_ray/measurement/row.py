@@ -5,13 +5,13 @@ No Ray.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.one_line import printable
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.measurement.image import measure_image
@@ -33,7 +33,6 @@ KEYS = (
     "n_voxels", "coverage",
     "threshold", "method", "units", "notes", "software", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 HASHES = ("image_sha256", "input_sha256")
 NOT_OF_A_ROW = ("spacing_mm", "status", "image", *HASHES)
 
@@ -109,16 +108,6 @@ def make_row(name: str, settings: str, measures: Flat) -> Row:
     row |= {k: v for k, v in measures.items() if k not in NOT_OF_A_ROW and not isinstance(v, list)}
     row |= {f"spacing_{axis}_mm": float(str(step)) for axis, step in zip("zyx", (z, y, x), strict=True)}
     return row | {name: str(measures[name]) for name in HASHES} | {"settings": settings}
-
-
-def printable(name: str) -> str:
-    r"""Return a file name as text of one line; bytes that are no letters, and control codes, become escapes.
-
-    >>> printable("new\nline.nii")
-    'new\\nline.nii'
-    """
-    text = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def failed_row(name: str, settings: str, code: str, message: str) -> Row:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.one_line import printable
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Side
 from srrd_ray.execution.config import ClusterConfig
@@ -39,7 +40,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import list_sizes
 from srrd_ray.storage.record_files import read_record
-from srrd_ray.storage.tables import escape_formula, printable
+from srrd_ray.storage.tables import escape_formula
 
 KNEES = "knees.csv"
 ONE = "ct"

@@ -7,7 +7,6 @@ and is checked when it is written and when it is read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -162,9 +161,3 @@ def escape_formula(cell: object) -> str:
     """Return the text of a cell for CSV; one that a spreadsheet would run as a formula gets an apostrophe."""
     text = str(cell)
     return f"'{text}" if text.startswith((*FORMULA, "'")) else text
-
-
-def printable(text: str) -> str:
-    """Return a name or message as one line of UTF-8: other bytes and control characters are escaped."""
-    decoded = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in decoded)
