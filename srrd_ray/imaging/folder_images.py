@@ -36,13 +36,13 @@ def find_images_and_others(folder: Path) -> tuple[tuple[str, ...], tuple[str, ..
     """Return the images as `find_images` does, and the files beside them that look like images not read."""
     images: list[str] = []
     others: list[str] = []
-    for path in sorted(_iterate_entries(folder, set())):
+    for path in _iterate_entries(folder, set()):
         name = path.relative_to(folder).as_posix()
         if _is_image(path):
             images.append(name)
         elif name.lower().endswith(NOT_READ):
             others.append(name)
-    return tuple(sorted(images)), tuple(others)
+    return tuple(sorted(images)), tuple(sorted(others))
 
 
 def is_one_image(path: Path) -> bool:
@@ -77,11 +77,12 @@ def _is_image(path: Path) -> bool:
 
 def _holds_strays(folder: Path) -> bool:
     """Return whether volumes lie in a folder, and fewer slices beside them than make a series."""
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    files = [path for path in paths if not path.is_dir()]
-    slices = {path for path in files if path.name.lower().endswith((*SLICES, *TIFFS)) or _is_dicom(path)}
-    volumes = [path for path in files if path.name.lower().endswith(VOLUMES) and path not in slices]
-    return bool(volumes) and len(slices) < LEAST_SLICES
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    volumes = [path for path in paths if path.name.lower().endswith(VOLUMES) and not path.is_dir()]
+    if all(path.name.lower().endswith(TIFFS) for path in volumes):
+        return False  # a series by itself, as most are: no file of it is opened
+    named = [path for path in paths if path.name.lower().endswith((*SLICES, *TIFFS)) or _is_dicom(path)]
+    return sum(not path.is_dir() for path in named) < LEAST_SLICES
 
 
 def has_dicom(folder: Path) -> bool:
