@@ -10,7 +10,7 @@ from srrd_ray.core.one_line import printable
 from srrd_ray.imaging.folder_images import is_one_image
 from srrd_ray.imaging.places import require_there
 from srrd_ray.measurement.table import TABLES
-from srrd_ray.storage.outputs import require_file, require_folder
+from srrd_ray.storage.outputs import require_file, require_folder, require_outside
 from srrd_ray.storage.paths import ObjectPath
 
 
@@ -38,7 +38,11 @@ def check_places(
         require_folder("--maps", maps)
     if image.is_dir() and is_one_image(image):
         for path in (out, picture, maps):
-            _require_outside(image, path)
+            if path is not None:
+                require_outside(
+                    path, image, "the output would lie inside the image", where=image.name, got=path.name,
+                    todo="Choose a place beside it: what lies in it is part of the image.",
+                )  # fmt: skip
 
 
 def _require_input(path: Path) -> None:
@@ -51,11 +55,3 @@ def _require_input(path: Path) -> None:
         raise ConfigError(
             error.code, error.what, where=where, got=error.got, expected=error.expected, todo=error.todo
         ) from error
-
-
-def _require_outside(image: Path, output: Path | None) -> None:
-    if output is not None and output.resolve().is_relative_to(image.resolve()):
-        raise ConfigError(
-            "output-in-input", "the output would lie inside the image", where=image.name, got=output.name,
-            todo="Choose a place beside it: what lies in it is part of the image.",
-        )  # fmt: skip

@@ -37,6 +37,7 @@ from srrd_ray.stages.infer import (
 )
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.outputs import require_outside
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import list_sizes
 from srrd_ray.storage.record_files import read_record
@@ -90,7 +91,8 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     StoreError
         `model-altered`, `output-locked`, `output-unwritable`.
     """
-    _require_outside(request)
+    if request.ct.is_dir():
+        require_outside(request.out, request.ct, "the results would be inside the folder of the CTs")
     model = InferenceModel.at(request.model)
     one = is_one_image(request.ct)
     images = {ONE: request.ct} if one else name_images(request.ct)
@@ -106,15 +108,6 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
             _write_knees(request, images, results)
     sys.stdout.write(f"{request.out / (PAGE if one else KNEES)}\n")
     return 1 if any(result.sidecar is None for _, result, _ in ended) else 0
-
-
-def _require_outside(request: InferenceRequest) -> None:
-    """Refuse (`output-in-input`) results among the images, which the next command would read as images."""
-    if request.ct.is_dir() and request.out.resolve().is_relative_to(request.ct.resolve()):
-        raise ConfigError(
-            "output-in-input", "the results would be inside the folder of the CTs",
-            todo="Choose another --out.",
-        )  # fmt: skip
 
 
 def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str, Path]) -> Task:

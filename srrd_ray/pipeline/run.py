@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from srrd_ray.cohort.pseudonyms import pseudonymise, read_key
 from srrd_ray.cohort.tables import Cohort, read_cohort
-from srrd_ray.core.errors import ConfigError, SrrdError, exit_code
+from srrd_ray.core.errors import SrrdError, exit_code
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
 from srrd_ray.execution.graph import StageGraph
@@ -31,6 +31,7 @@ from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
 from srrd_ray.pipeline.summary import summary
 from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.outputs import require_outside
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +70,7 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     config = read_config(request.config)
     stages = stages_until(request.until, request.stages)
     out, root = request.out.resolve(), request.cohort.resolve()  # a job leaves its working directory
-    if out.is_relative_to(root):
-        raise ConfigError(
-            "output-in-input", "the run would be inside the cohort", todo="Choose another --out."
-        )
+    require_outside(out, root, "the run would be inside the cohort")
     cohort = read_cohort(root)
     if request.pseudonym_key is not None:
         cohort = pseudonymise(cohort, read_key(request.pseudonym_key))

@@ -52,6 +52,20 @@ def require_folder(option: str, path: Path) -> None:
     _probe(option, path / "any")
 
 
+def require_outside(
+    output: Path,
+    inputs: Path,
+    what: str,
+    *,
+    where: str = "",
+    got: str = "",
+    todo: str = "Choose another --out.",
+) -> None:
+    """Refuse (`output-in-input`) an output in a folder of inputs, where it would be read as one of them."""
+    if output.resolve().is_relative_to(inputs.resolve()):
+        raise ConfigError("output-in-input", what, where=where, got=got, todo=todo)
+
+
 def _probe(option: str, path: Path) -> None:
     """Write a byte where `path` will lie, or in the nearest folder that exists, without leaving a file."""
     try:
