@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import BytesLengthException
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from srrd_ray.core.errors import InputError
-from srrd_ray.imaging.dicom.files import Slice
+from srrd_ray.imaging.dicom.files import UNREADABLE, Slice
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
-
-_BROKEN = (
-    ValueError, TypeError, RuntimeError, OSError, EOFError, AttributeError, KeyError, IndexError,
-    OverflowError, NotImplementedError, MemoryError, RecursionError, struct.error, BytesLengthException,
-)  # fmt: skip
 
 
 def read_stored_values(item: Slice) -> NDArray[np.integer]:
@@ -41,7 +33,7 @@ def decode(item: Slice) -> NDArray[np.integer]:
             return _cut_to_bits(item, _read_native(item))
         with unvalidated():
             return _check_range(item, _decode_by_pydicom(item))
-    except _BROKEN as error:
+    except (*UNREADABLE, RuntimeError, OSError, EOFError) as error:
         raise _pixels_error(item, type(error).__name__) from error
 
 

@@ -93,10 +93,11 @@ _MAKERS = (
 
 SUFFIXES = (".dcm", ".ima", ".dicom")
 _HEAD = 1024
-_BROKEN = (
+UNREADABLE = (
     ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, NotImplementedError,
     MemoryError, RecursionError, struct.error, BytesLengthException,
 )  # fmt: skip
+"""What pydicom raises of bytes that it cannot understand."""
 Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
 
 
@@ -174,7 +175,7 @@ def _read(path: Path, name: str, known: Known, limit: int) -> tuple[list[Slice],
         return list(_slices(path, name, dataset, stored, known)), ""
     except InputError:
         raise
-    except _BROKEN as error:
+    except UNREADABLE as error:
         raise _header_error(name, type(error).__name__) from None
 
 
@@ -232,7 +233,7 @@ def _parse(file: BinaryIO, name: str, limit: int) -> FileDataset | None:
         return None
     try:
         return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_WANTED, force=bare)
-    except (InvalidDicomError, *_BROKEN) as error:
+    except (InvalidDicomError, *UNREADABLE) as error:
         if bare:
             return None
         raise truncated_error(name, f"{file.seek(0, 2)} bytes", "a whole header") from error
