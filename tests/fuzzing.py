@@ -10,6 +10,7 @@ from pathlib import Path
 import nrrd
 import numpy as np
 import SimpleITK as sitk
+import tifffile
 import zarr
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
@@ -76,6 +77,20 @@ def _mha(*, compressed: bool) -> Target:
     return Target(make=make, read=lambda folder: read_volume(_only(folder)))
 
 
+def _tiff(folder: Path) -> None:
+    pages = makers.bone((9, 8, 10)).astype(np.int16)
+    tifffile.imwrite(
+        folder / "a.tif", pages, imagej=True, resolution=(20.0, 20.0),
+        metadata={"spacing": 0.05, "unit": "mm", "axes": "ZYX"},
+    )  # fmt: skip
+
+
+def _tiff_slices(folder: Path) -> None:
+    (folder / "stack").mkdir()
+    for number, page in enumerate(makers.bone((9, 8, 10)).astype(np.uint16)):
+        tifffile.imwrite(folder / "stack" / f"s_{number:03d}.tif", page, compression="zlib")
+
+
 def _zarr(version: int) -> Target:
     axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in "zyx"]
     level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 0.5, 0.5]}]}
@@ -133,6 +148,8 @@ TARGETS: dict[str, Target] = {
     "nrrd-text": _nrrd("ascii"),
     "mha": _mha(compressed=False),
     "mha-zlib": _mha(compressed=True),
+    "tiff": Target(make=_tiff, read=lambda folder: read_volume(_only(folder))),
+    "tiff-slices": Target(make=_tiff_slices, read=lambda folder: read_volume(_only(folder))),
     "zarr-2": _zarr(2),
     "zarr-3": _zarr(3),
     "dicom": _dicom(None),

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from srrd_ray.core.errors import FREE_SPACE, ClusterError, SrrdError, StoreError, exit_code
+from srrd_ray.core.one_line import printable
 
 INTERRUPTED = 128 + signal.SIGINT
 PIPE_CLOSED = 128 + signal.SIGPIPE
@@ -111,7 +112,7 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 def _say(text: str) -> None:
     try:
-        sys.stderr.write(f"srrd: {text}\n")
+        sys.stderr.write(f"srrd: {printable(text)}\n")
         sys.stderr.flush()
     except OSError:
         _drop(sys.stderr)

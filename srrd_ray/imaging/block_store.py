@@ -14,6 +14,7 @@ from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.imaging import foreign_zarr
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.storage import sharded
 from srrd_ray.storage.atomic import replacing
 
@@ -35,7 +36,7 @@ def read_grey(path: Path, window: Window) -> NDArray[np.float64]:
         values = np.asarray(array[(0,) * (array.ndim - 3) + window])
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise InputError(
-            "image-truncated", "a chunk cannot be decoded", where=path.name, got=type(error).__name__
+            "image-truncated", "a chunk cannot be decoded", where=path.name, got=explain(error)
         ) from error
     grey: NDArray[np.float64] = values.astype(np.float32, copy=False).astype(np.float64)
     if not np.isfinite(grey).all():

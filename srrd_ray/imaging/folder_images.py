@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.one_line import printable
 from srrd_ray.imaging.foreign_zarr import is_group
 from srrd_ray.imaging.tiff import is_stack
 from srrd_ray.imaging.tiff_slices import TIFFS
 from srrd_ray.storage.paths import ObjectPath
+
+log = logging.getLogger(__name__)
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", *TIFFS)
 SLICES = (".dcm", ".ima")
@@ -21,6 +26,8 @@ NOT_READ = (
     ".tgz",
 )  # fmt: skip
 """Endings of images in formats that are not read here, and of archives."""
+SHOWN = 6
+"""Names of files that a message lists."""
 
 
 def find_images(folder: Path) -> tuple[str, ...]:
@@ -30,6 +37,28 @@ def find_images(folder: Path) -> tuple[str, ...]:
     whoever reads it says what is wrong. A link back to a folder that was looked into adds nothing.
     """
     return find_images_and_others(folder)[0]
+
+
+def require_images(folder: Path, verb: str) -> tuple[str, ...]:
+    """Return the images as `find_images` does; files that look like images and are not read are named once
+    in the log of the command `verb`.
+
+    Raises
+    ------
+    ConfigError
+        `folder-empty`, with those files.
+    """
+    images, others = find_images_and_others(folder)
+    shown = ", ".join(printable(name) for name in others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+    if not images:
+        raise ConfigError(
+            "folder-empty", "no image in the folder", where=folder.name, got=shown,
+            expected="NIfTI, NRRD, MHA, TIFF, OME-Zarr or folders of DICOM files or TIFF slices",
+        )  # fmt: skip
+    if others:
+        text = "%s  %d of the files are not read: %s; convert those that are volumes, e.g. to NIfTI"
+        log.warning(text, verb, len(others), shown)
+    return images
 
 
 def find_images_and_others(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -15,6 +15,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging import zarr_axes
 from srrd_ray.imaging.plain import PlainHeader
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note, ReadRules, check_memory
 from srrd_ray.storage import omezarr, sharded
 
@@ -105,7 +106,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
         values = np.asarray(array[...])
     except _BROKEN as error:
         raise InputError(
-            "image-truncated", "a chunk cannot be decoded", where=path.name, got=type(error).__name__
+            "image-truncated", "a chunk cannot be decoded", where=path.name, got=explain(error)
         ) from error
     return values.reshape(values.shape[-3:])
 
@@ -115,7 +116,7 @@ def _open(path: Path) -> zarr.Group:
         return zarr.open_group(path, mode="r")
     except _BROKEN as error:
         raise InputError(
-            "image-unreadable", "not a readable OME-Zarr", where=path.name, got=type(error).__name__
+            "image-unreadable", "not a readable OME-Zarr", where=path.name, got=explain(error)
         ) from error
 
 
@@ -141,7 +142,7 @@ def _level0(
         array = group.get(name) if name and inside else None
     except _BROKEN as error:
         raise InputError(
-            "image-unreadable", "level 0 cannot be opened", where=path.name, got=type(error).__name__
+            "image-unreadable", "level 0 cannot be opened", where=path.name, got=explain(error)
         ) from error
     if not isinstance(array, zarr.Array) or not isinstance(first, Mapping):
         raise InputError("image-unreadable", "level 0 is missing", where=path.name)

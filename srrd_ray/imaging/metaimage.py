@@ -28,6 +28,7 @@ from srrd_ray.imaging.plain import (
     unit_notes,
     unreadable_error,
 )
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note, ReadRules, check_memory
 
 TYPES = {
@@ -68,7 +69,7 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
     except InputError:
         raise
     except (KeyError, ValueError, OverflowError) as error:
-        raise unreadable_error(path, "MetaImage", type(error).__name__) from error
+        raise unreadable_error(path, "MetaImage", explain(error)) from error
 
 
 def read_values(path: Path, header: PlainHeader) -> NDArray[np.generic]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.imaging.plain import longer_error, read_at_least, truncated_error
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note, ReadRules, check_memory, spacing_error
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -85,7 +86,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
     except InputError:
         raise
     except _BROKEN as error:
-        raise truncated_error(path, _reason(error)) from error
+        raise truncated_error(path, explain(error)) from error
     stored = stored.reshape(_shape(path, image)[::-1]).T
     if (slope, inter) == (1.0, 0.0):
         return stored
@@ -137,7 +138,7 @@ def _open(path: Path) -> _File:
             "image-unreadable",
             "not a readable NIfTI file",
             where=path.name,
-            got=_reason(error),
+            got=explain(error),
             todo="Export it again from its source.",
         ) from error
 
@@ -146,13 +147,6 @@ def _foreign_error(path: Path, head: bytes) -> InputError:
     gzipped = head.startswith(_GZIP)
     todo = "It is a gzip file: rename it to .nii.gz." if gzipped else "Export it again from its source."
     return InputError("image-unreadable", "not a single-file NIfTI", where=path.name, todo=todo)
-
-
-def _reason(error: Exception) -> str:
-    """Return what a library met, in words where a user may have none for it."""
-    if isinstance(error, gzip.BadGzipFile):
-        return "bytes that are not those of gzip, or whose checksum is another"
-    return "the end of the file" if isinstance(error, EOFError) else type(error).__name__
 
 
 def _shape(path: Path, image: _File) -> Shape:

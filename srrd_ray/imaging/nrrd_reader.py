@@ -33,6 +33,7 @@ from srrd_ray.imaging.plain import (
     unit_notes,
     unreadable_error,
 )
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note, ReadRules, check_memory
 
 _SPACES = {
@@ -87,7 +88,7 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
     except InputError:
         raise
     except _BROKEN as error:
-        raise unreadable_error(path, "NRRD", type(error).__name__) from error
+        raise unreadable_error(path, "NRRD", explain(error)) from error
 
 
 def read_values(path: Path, header: PlainHeader) -> NDArray[np.generic]:
@@ -103,11 +104,11 @@ def read_values(path: Path, header: PlainHeader) -> NDArray[np.generic]:
         try:
             return _voxels(path, file, fields, header).reshape(header.geometry.shape)
         except (OSError, EOFError, zlib.error) as error:
-            raise truncated_error(path, type(error).__name__) from error
+            raise truncated_error(path, explain(error)) from error
         except (ValueError, OverflowError) as error:
             if isinstance(error, InputError):
                 raise
-            raise unreadable_error(path, "NRRD", type(error).__name__) from error
+            raise unreadable_error(path, "NRRD", explain(error)) from error
 
 
 def _header_lines(path: Path, file: BinaryIO) -> list[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Shape
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note, spacing_error
 
 MILLIMETRES = {
@@ -133,7 +134,7 @@ def parse_text(path: Path, text: str, dtype: np.dtype[np.generic], count: int) -
     try:
         return np.array([number(word) for word in words], dtype)
     except (ValueError, OverflowError) as error:
-        raise unreadable_error(path, "text", type(error).__name__) from error
+        raise unreadable_error(path, "text", explain(error)) from error
 
 
 def unreadable_error(path: Path, kind: str, got: str) -> InputError:

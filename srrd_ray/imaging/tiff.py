@@ -18,6 +18,7 @@ from PIL import Image
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.imaging.plain import PlainHeader, to_millimetres
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note, ReadRules, check_memory, spacing_error
 from srrd_ray.imaging.tiff_slices import order_slices, tiff_files
 
@@ -128,7 +129,7 @@ def _opened(path: Path, where: str) -> Iterator[tuple[tifffile.TiffFile, list[st
         raise
     except _BROKEN as error:
         raise InputError(
-            "image-unreadable", "not a readable TIFF file", where=where, got=type(error).__name__,
+            "image-unreadable", "not a readable TIFF file", where=where, got=explain(error),
             todo="Export it again from its source.",
         ) from error  # fmt: skip
     finally:
@@ -204,7 +205,7 @@ def _pages(path: Path, where: str) -> NDArray[np.generic]:
 def _pages_by_pillow(path: Path, where: str, error: Exception) -> NDArray[np.generic]:
     """Return the pages as Pillow decodes them: tifffile alone does not know LZW."""
     if "imagecodecs" not in str(error):
-        raise _cut_error(where, type(error).__name__) from error
+        raise _cut_error(where, explain(error)) from error
     try:
         with Image.open(path) as image:
             pages = []

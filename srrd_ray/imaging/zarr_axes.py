@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.plain import require_positive, to_millimetres, unit_notes, unreadable_error
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import Note
 
 _WORLD = {"x": 0, "y": 1, "z": 2}
@@ -60,7 +61,7 @@ def parse_axes(
         axes = _axes(multiscale.get("axes"), len(shape))
         scale, translation, scaled = _compose((dataset, multiscale), len(shape))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
-        raise unreadable_error(path, "OME-Zarr", f"{type(error).__name__} in axes or transforms") from error
+        raise unreadable_error(path, "OME-Zarr", f"{explain(error)} in axes or transforms") from error
     _require_volume(path, axes, shape)
     places, oriented = _places(axes[-3:])
     units = [axis.unit for axis in axes[-3:]]

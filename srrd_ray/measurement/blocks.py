@@ -263,7 +263,7 @@ def _phases(job: BlockJob, core: Window) -> tuple[PhaseCounts, list[Path]]:
     bits = np.asarray(bone * BONE + field * FIELD + region * REGION, dtype=np.uint8)
     counts = PhaseCounts(
         bone=int(bone.sum()),
-        marrow=int((~bone).sum()),
+        marrow=int((~bone & field).sum()),
         region=int(region.sum()),
         region_bone=int((region & bone).sum()),
         region_scanned=int((region & field).sum()),
@@ -306,14 +306,14 @@ def _distance(job: BlockJob, core: Window, of: str) -> tuple[Radii, list[Path]]:
 def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     bits = _bits(job, "phases", core)
     region, bone = (bits & REGION) != 0, (bits & BONE) != 0
+    marrow = ~bone & ((bits & FIELD) != 0)
     thickness = _thickness(job, core, "phases-distance", "bone") * bone
-    spacing = _thickness(job, core, "phases-distance", "marrow") * ~bone
+    spacing = _thickness(job, core, "phases-distance", "marrow") * marrow
     signed = _read_distances(job, "phases-distance", core)
     ridge = blocks.ridge_of_block(signed, thickness, job.spacing_mm)
-    ridge |= bone & ((bits & FIELD) == 0)
     painted = Painted(
         bone=Tally.from_values(thickness[region & bone]),
-        marrow=Tally.from_values(spacing[region & ~bone]),
+        marrow=Tally.from_values(spacing[region & marrow]),
         ridge=int(ridge.sum()),
     )
     ridged = np.asarray((bits & (FIELD | REGION)) + ridge * BONE, dtype=np.uint8)
@@ -327,7 +327,7 @@ def _painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
 def _ridge_painting(job: BlockJob, core: Window) -> tuple[Painted, list[Path]]:
     bits = _bits(job, "ridge", core)
     between = _thickness(replace(job, mode="exact"), core, "ridge-distance", "marrow")
-    used = ((bits & REGION) != 0) & ((bits & BONE) == 0)
+    used = ((bits & REGION) != 0) & ((bits & FIELD) != 0) & ((bits & BONE) == 0)
     return Painted(bone=Tally(), marrow=Tally.from_values(between[used])), []
 
 
@@ -340,4 +340,4 @@ def _thickness(job: BlockJob, core: Window, store: str, phase: blocks.Phase) -> 
     signed = _read_distances(job, store, outer)
     inner = blocks.locate_within(wanted, outer)
     painted = blocks.block_thickness(signed, inner, job.spacing_mm, phase, beyond=beyond)
-    return blocks.trim_painted(painted, core, wanted) if beyond else painted
+    return blocks.trim_painted(painted, _scanned(job, wanted), core, wanted) if beyond else painted

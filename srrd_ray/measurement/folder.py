@@ -10,14 +10,12 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_json
-from srrd_ray.core.one_line import printable
 from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.work import Task, WorkItem
-from srrd_ray.imaging.folder_images import find_images_and_others
+from srrd_ray.imaging.folder_images import require_images
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN
 from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
@@ -29,7 +27,6 @@ from srrd_ray.storage.paths import remove_tree
 log = logging.getLogger(__name__)
 
 NAME = "measure-folder"
-SHOWN = 6
 DEFAULT = Recipe()
 
 
@@ -62,7 +59,7 @@ def measure_folder(
         `folder-empty`, `table-format`.
     """
     require_table(out)
-    images = _find(folder)
+    images = {hash_json(name)[:16]: name for name in require_images(folder, "measure")}
     root = out.resolve().with_name(f".{out.name}.rows")
     function = MeasureRow(
         folder=folder.resolve(),
@@ -89,21 +86,6 @@ def measure_folder(
         write_rows(out, sorted(rows, key=lambda row: str(row["image"])))
     remove_tree(root)
     return rows
-
-
-def _find(folder: Path) -> dict[str, str]:
-    """Return the images by the names of their items; what looks like one and is not read is named once."""
-    names, others = find_images_and_others(folder)
-    shown = ", ".join(printable(name) for name in others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
-    if not names:
-        raise ConfigError(
-            "folder-empty", "no image in the folder", where=folder.name, got=shown,
-            expected="NIfTI, NRRD, MHA, TIFF, OME-Zarr or folders of DICOM files or TIFF slices",
-        )  # fmt: skip
-    if others:
-        text = "measure  %d of the files are not read: %s; convert those that are volumes, e.g. to NIfTI"
-        log.warning(text, len(others), shown)
-    return {hash_json(name)[:16]: name for name in names}
 
 
 def _summarize(row: Row) -> str:

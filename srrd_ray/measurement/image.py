@@ -52,6 +52,7 @@ class BinaryBone:
     grey: NDArray[np.float64] | None
     field: Mask | None
     binarization: Binarization
+    doubts: tuple[Note, ...] = ()
 
 
 def measure_image(
@@ -162,8 +163,6 @@ def _measure_bone(
     doubts += doubt.image()
     region = next((mask for mask in masks if mask is not None), None)
     binary = binarize(image.array, cut, region, keep_grey=recipe.surface == "subvoxel")
-    if region is not None and binary.field is not None:
-        doubts += doubt_region(int((region & binary.field).sum()), int(region.sum()))
     maps = bone_maps(
         binary.bone,
         nominal(image.geometry.spacing_mm),
@@ -182,7 +181,7 @@ def _measure_bone(
         binarization=binary.binarization,
         mapped=Mapped(maps=maps, region=averaged, grid=image.geometry),
         about=plate_row(binary.bone, masks[1], image.geometry, recipe.bone),
-        notes=(*doubts, *doubt.measures(measures)),
+        notes=(*doubts, *binary.doubts, *doubt.measures(measures)),
     )
 
 
@@ -210,7 +209,7 @@ def binarize(
         grey = smooth_one_voxel(image)
     else:
         grey = smooth_within(image, field)
-    counted = _overlap(region, field)
+    counted, doubts = _overlap(region, field)
     level = cut.level
     if level is None:
         level = otsu_threshold(grey if counted is None else grey[counted])
@@ -221,16 +220,15 @@ def binarize(
         if above is not None:
             np.copyto(above, -float(np.abs(above).max()), where=~field)
     binarization = describe_binarization(cut, level, padding)
-    return BinaryBone(bone=bone, grey=above, field=field, binarization=binarization)
+    return BinaryBone(bone=bone, grey=above, field=field, binarization=binarization, doubts=doubts)
 
 
-def _overlap(region: Mask | None, field: Mask | None) -> Mask | None:
-    """Return where both are that are not null; null where both are."""
+def _overlap(region: Mask | None, field: Mask | None) -> tuple[Mask | None, tuple[Note, ...]]:
+    """Return where both are that are not null, null where both are; and what is doubtful of it."""
     if region is None or field is None:
-        return field if region is None else region
+        return field if region is None else region, ()
     both: Mask = region & field
-    doubt_region(int(np.count_nonzero(both)), int(np.count_nonzero(region)))
-    return both
+    return both, doubt_region(int(np.count_nonzero(both)), int(np.count_nonzero(region)))
 
 
 def nominal(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:

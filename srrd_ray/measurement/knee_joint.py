@@ -120,7 +120,7 @@ def measure_ct(
     region = found.roi & trabecular_mask(found.fraction, bone, MorphometryConfig())
     level = SOLID if binary else conserving_level(found.fraction.array, region)
     maps = bone_maps(
-        (found.fraction.array > level) & bone, grey.geometry.spacing_mm, field=bone, threads=threads
+        (found.fraction.array > level) & bone, grey.geometry.spacing_mm, inside=bone, threads=threads
     )
     return MeasuredImage(
         measures=measure_maps(maps, region, threads=threads),

@@ -36,7 +36,7 @@ class Apparent:
         level = conserving_level(self.fraction.array, region)
         step = self.fraction.geometry.spacing_mm[0]
         return bone_maps(
-            (self.fraction.array > level) & self.trabecular, step, field=self.trabecular, threads=threads
+            (self.fraction.array > level) & self.trabecular, step, inside=self.trabecular, threads=threads
         )
 
 

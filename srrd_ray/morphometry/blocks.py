@@ -23,7 +23,14 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry.compiled import compiled
 from srrd_ray.morphometry.distance import squared_distance_mm, squared_distance_voxels
 from srrd_ray.morphometry.painting import paint_mm, paint_voxels
-from srrd_ray.morphometry.thickness import Border, Spacing, cube_edge, is_isotropic, trim_surface
+from srrd_ray.morphometry.thickness import (
+    Border,
+    Spacing,
+    cube_edge,
+    is_isotropic,
+    trim_surface,
+    without_wall_beyond,
+)
 
 Shape: TypeAlias = tuple[int, int, int]
 Window: TypeAlias = tuple[slice, slice, slice]
@@ -116,8 +123,11 @@ def block_distances(
 
 def _signed_distances(bits: Bits, outer: Window, shape: Shape, spacing_mm: Spacing, border: Border) -> Signed:
     bone, field = (bits & BONE) != 0, (bits & FIELD) != 0
-    signed: Signed = _squared_distances(bone, outer, shape, spacing_mm, border)
-    np.subtract(signed, _squared_distances(~bone, outer, shape, spacing_mm, border), out=signed)
+    parts = [
+        part & field if border == "closed" else without_wall_beyond(part, field) for part in (bone, ~bone)
+    ]
+    signed: Signed = _squared_distances(parts[0], outer, shape, spacing_mm, border)
+    np.subtract(signed, _squared_distances(parts[1], outer, shape, spacing_mm, border), out=signed)
     signed[~field] = 0
     return signed
 
@@ -202,13 +212,13 @@ def block_thickness(
     return out
 
 
-def trim_painted(painted: Map, core: Window, round_it: Window) -> Map:
+def trim_painted(painted: Map, scanned: Mask, core: Window, round_it: Window) -> Map:
     """Return BoneJ's map in `core` from balls painted beyond their phase in `round_it`,
-    `core` with `TRIM` voxels round it.
+    `core` with `TRIM` voxels round it, of which `scanned` were.
 
     It still holds what lies outside the phase.
     """
-    out: Map = trim_surface(painted)[locate_within(core, round_it)]
+    out: Map = trim_surface(painted, scanned)[locate_within(core, round_it)]
     return out
 
 

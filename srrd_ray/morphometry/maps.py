@@ -33,7 +33,7 @@ class BoneMaps:
     """Local thickness of bone and of marrow in one array (mm, float32),
     as every voxel belongs to one of the two.
 
-    `field` is where the image was scanned; null for everywhere.
+    `field` is where the image was scanned, `inside` the one bone it is of; null for everywhere.
     """
 
     bone: Mask
@@ -43,6 +43,7 @@ class BoneMaps:
     mode: Mode
     field: Mask | None = None
     surface: Wall = "voxel"
+    inside: Mask | None = None
 
     @property
     def thickness_mm(self) -> Map:
@@ -58,8 +59,9 @@ class BoneMaps:
         """Return views of the maps in a window;
         `region_measures` of it equal those of the same region of the volume.
         """
-        field = None if self.field is None else self.field[window]
-        return replace(self, bone=self.bone[window], diameter_mm=self.diameter_mm[window], field=field)
+        field, inside = (None if mask is None else mask[window] for mask in (self.field, self.inside))
+        bone, diameter = self.bone[window], self.diameter_mm[window]
+        return replace(self, bone=bone, diameter_mm=diameter, field=field, inside=inside)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,14 +100,21 @@ def bone_maps(
     surface: Wall = "voxel",
     grey: ArrayLike | None = None,
     field: ArrayLike | None = None,
+    inside: ArrayLike | None = None,
     threads: int = 1,
 ) -> BoneMaps:
     """Return the maps of a whole volume (z, y, x);
     arguments as in `local_thickness`, `grey` positive in bone.
+
+    `inside` is one bone with its marrow, in place of `field`: `bone` lies in it, beyond are other tissues.
+    Its edge is a wall for bone, whose surface it is, and the end of marrow.
     """
     phase, steps = parse_phase(bone), parse_spacing(spacing_mm)
-    scanned = None if field is None else parse_region(field, phase.shape)
+    scanned, within = (
+        None if region is None else parse_region(region, phase.shape) for region in (field, inside)
+    )
     walls = (None, None) if grey is None else (np.asarray(grey), np.negative(grey))
+    ends = (scanned, scanned if within is None else within)
     diameter, marrow = (
         local_thickness(
             part,
@@ -114,11 +123,11 @@ def bone_maps(
             mode=mode,
             surface=surface,
             grey=wall,
-            field=scanned,
+            field=end,
             dtype=np.float32,
             threads=threads,
         )
-        for part, wall in zip((phase, ~phase), walls, strict=True)
+        for part, wall, end in zip((phase, ~phase), walls, ends, strict=True)
     )
     np.copyto(diameter, marrow, where=~phase)
     return BoneMaps(
@@ -129,6 +138,7 @@ def bone_maps(
         mode=mode,
         field=scanned,
         surface=surface,
+        inside=within,
     )
 
 
@@ -139,7 +149,10 @@ def _status(bone: int, total: int) -> RegionStatus:
 
 
 def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasures:
-    """Return BV/TV, Tb.Th and Tb.Sp over `roi`, or over the whole volume."""
+    """Return BV/TV, Tb.Th and Tb.Sp over `roi`, or over the whole volume.
+
+    What was not scanned is marrow without a separation.
+    """
     region = parse_region(roi, maps.bone.shape)
     total = int(np.count_nonzero(region))
     inside = maps.diameter_mm[region & maps.bone]
@@ -150,8 +163,12 @@ def region_measures(maps: BoneMaps, roi: ArrayLike | None = None) -> RegionMeasu
         n_voxels=total,
         bvtv=inside.size / total,
         thickness=summarize_spread(inside),
-        separation=summarize_spread(maps.diameter_mm[region & ~maps.bone]),
+        separation=summarize_spread(maps.diameter_mm[_seen(maps, region & ~maps.bone)]),
     )
+
+
+def _seen(maps: BoneMaps, voxels: Mask) -> Mask:
+    return voxels if maps.field is None else voxels & maps.field
 
 
 def summarize_spread(values: Map) -> Spread | None:

@@ -34,6 +34,7 @@ from srrd_ray.morphometry.thickness import (
     parse_phase,
     parse_region,
     parse_spacing,
+    without_wall_beyond,
 )
 from srrd_ray.morphometry.topology import fractal_dimension, topology
 
@@ -164,14 +165,13 @@ def measure_maps(maps: BoneMaps, roi: Mask, *, threads: int = 1) -> BoneMeasures
 def find_ridge(maps: BoneMaps) -> Mask:
     """Return the ridge of bone: the voxels whose own ball is the largest that covers them."""
     steps = maps.spacing_mm
-    if maps.bone.all():
+    free = without_wall_beyond(maps.bone, maps.field)
+    if free.all():
         return np.zeros_like(maps.bone)
     if is_isotropic(steps):
-        own_diameter: NDArray[np.float64] = (
-            2.0 * cube_edge(steps) * np.sqrt(squared_distance_voxels(maps.bone))
-        )
+        own_diameter: NDArray[np.float64] = 2.0 * cube_edge(steps) * np.sqrt(squared_distance_voxels(free))
     else:
-        own_diameter = 2.0 * np.sqrt(squared_distance_mm(maps.bone, steps))
+        own_diameter = 2.0 * np.sqrt(squared_distance_mm(free, steps))
     return maps.bone & (own_diameter >= maps.diameter_mm * (1 - 1e-5))
 
 
@@ -192,10 +192,12 @@ def _with_ridges(about: BoneMeasures, maps: BoneMaps, roi: Mask, threads: int) -
     ridge = find_ridge(maps)
     if not ridge.any():
         return about
+    end = maps.field if maps.inside is None else maps.inside
     between = local_thickness(
-        ~ridge, maps.spacing_mm, border=maps.border, field=maps.field, dtype=np.float32, threads=threads
+        ~ridge, maps.spacing_mm, border=maps.border, field=end, dtype=np.float32, threads=threads
     )
-    ridge_spacing = summarize_spread(between[roi & ~ridge])
+    used = roi & ~ridge
+    ridge_spacing = summarize_spread(between[used if maps.field is None else used & maps.field])
     return replace(about, tb_n_ridge_per_mm=1.0 / ridge_spacing.mean) if ridge_spacing else about
 
 

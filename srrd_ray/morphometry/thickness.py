@@ -58,9 +58,9 @@ def local_thickness(
     grey
         Grey image less its threshold: positive in the phase, negative outside. Used for ``subvoxel`` only.
     field
-        Where the image was scanned, of the same shape; null for everywhere.
-        Outside there are no balls' centres and no thickness, and its edge is no wall either:
-        an image edge of any shape.
+        Where the image was scanned, of the same shape; null for everywhere. Its edge is that of an image of
+        any shape: no wall under an open border, whatever `mask` holds beyond it, and a wall under a closed one.
+        Outside there are no balls' centres and no thickness.
     dtype
         float64, or float32 to halve the memory.
     threads
@@ -92,9 +92,9 @@ def local_thickness(
     """
     phase, steps = parse_phase(mask), parse_spacing(spacing_mm)
     scanned = None if field is None else parse_region(field, phase.shape)
-    inner = np.pad(phase, 1) if border == "closed" else phase
     if border == "closed" and scanned is not None:
-        scanned = np.pad(scanned, 1)
+        phase, scanned = phase & scanned, None
+    inner = np.pad(phase, 1) if border == "closed" else phase
     if surface == "subvoxel":
         if mode == "bonej":
             raise InputError(
@@ -105,7 +105,7 @@ def local_thickness(
     squared, factor = squared_radii(inner, steps, scanned, beyond=mode == "bonej", threads=threads)
     diameter = _diameter(squared, 2.0 * factor, dtype)
     if mode == "bonej":
-        diameter = trim_surface(diameter) * inner
+        diameter = trim_surface(diameter, scanned) * (inner if scanned is None else inner & scanned)
     return np.ascontiguousarray(diameter[1:-1, 1:-1, 1:-1]) if border == "closed" else diameter
 
 
@@ -199,16 +199,20 @@ def parse_spacing(spacing_mm: float | ArrayLike) -> Spacing:
     return z, y, x
 
 
-def trim_surface(diameter: Real) -> Real:
+def trim_surface(diameter: Real, scanned: NDArray[np.bool_] | None = None) -> Real:
     """Return the map with each surface voxel replaced by the mean of its interior
     26-neighbours (kept where it has none).
 
     The rule of BoneJ2's LocalThickness "clean" step, as `morphometry.md` gives it;
-    the image edge is no surface.
+    the edge of the image, or of what was `scanned`, is no surface.
     """
     out = diameter.copy()
     surface = np.zeros(diameter.shape, dtype=np.bool_)
-    _mark_surface(diameter, surface)
+    if scanned is None:
+        _mark_surface(diameter, surface)
+    else:  # a voxel that was not scanned is neither background nor interior
+        _mark_surface(np.where(scanned, diameter, np.inf).astype(diameter.dtype), surface)
+        surface |= ~scanned
     _trim(diameter, surface, out)
     return out
 
@@ -253,19 +257,25 @@ def squared_radii(
     """Return the largest squared radius that covers each voxel, and the mm of its unit;
     inf where there is no wall.
     """
-    if phase.all():
-        return np.where(phase if scanned is None else scanned, np.inf, 0.0), 1.0
+    free = without_wall_beyond(phase, scanned)
+    if free.all():
+        return np.where(phase if scanned is None else phase & scanned, np.inf, 0.0), 1.0
     if is_isotropic(steps):
-        voxels = squared_distance_voxels(phase)
+        voxels = squared_distance_voxels(free)
         if scanned is not None:
             np.copyto(voxels, 0, where=~scanned)
         paint_voxels(voxels, beyond=beyond, threads=threads)
         return voxels, cube_edge(steps)
-    squared = squared_distance_mm(phase, steps)
+    squared = squared_distance_mm(free, steps)
     if scanned is not None:
         np.copyto(squared, 0, where=~scanned)
     paint_mm(squared, steps, beyond=beyond, threads=threads)
     return squared, 1.0
+
+
+def without_wall_beyond(phase: NDArray[np.bool_], scanned: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return the phase from whose complement distances are taken: what was not scanned is no wall."""
+    return phase if scanned is None else phase | ~scanned
 
 
 def is_isotropic(steps: Spacing) -> bool:

@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.one_line import printable
 from srrd_ray.core.parameters import PARAMETERS
@@ -24,7 +23,7 @@ from srrd_ray.execution.listeners import ProgressLog
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner, Where
 from srrd_ray.execution.work import Produced, Result, Task, WorkItem
-from srrd_ray.imaging.folder_images import find_images, is_one_image
+from srrd_ray.imaging.folder_images import is_one_image, require_images
 from srrd_ray.stages.infer import (
     NAME,
     PAGE,
@@ -160,12 +159,7 @@ def name_images(folder: Path) -> dict[str, Path]:
     ConfigError
         `folder-empty`.
     """
-    found = find_images(folder)
-    if not found:
-        raise ConfigError(
-            "folder-empty", "no image in the folder", where=folder.name,
-            expected="NIfTI, NRRD, MHA, OME-Zarr or folders of DICOM files",
-        )  # fmt: skip
+    found = require_images(folder, "infer")
     counts = Counter(_readable(image) for image in found)
     return {_unique(image, counts): folder / image for image in found}
 

@@ -55,6 +55,14 @@ def test_a_terminal_without_the_letters_gets_escapes_that_json_knows() -> None:
     assert json.loads(found.stdout) == {"a": "mm² µ 𝛼 \udcff"}
 
 
+def test_a_name_of_two_lines_is_said_in_one() -> None:
+    found = ended(
+        "from srrd_ray.core.errors import InputError; raise InputError('a', 'b', where='two\\nlines.nii')"
+    )
+    assert found.returncode == 1
+    assert found.stderr == b"srrd: [a] b in two\\nlines.nii\n"
+
+
 def test_ctrl_c_ends_with_130_in_one_line() -> None:
     interrupt = (
         "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT)"

@@ -5,7 +5,7 @@ import pytest
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import InputError
-from srrd_ray.morphometry import BoneMeasures, measure
+from srrd_ray.morphometry import BoneMeasures, local_thickness, measure
 from srrd_ray.morphometry.anisotropy import DIRECTIONS, anisotropy
 from srrd_ray.morphometry.maps import bone_maps, region_measures
 from srrd_ray.morphometry.surface import surface
@@ -153,6 +153,29 @@ def test_a_window_of_the_maps_is_a_region_of_the_volume() -> None:
     region = np.zeros(maps.bone.shape, dtype=np.bool_)
     region[window] = True
     assert region_measures(maps.crop(window)) == region_measures(maps, region)
+
+
+def test_bone_that_leaves_the_scanned_field_is_measured_as_at_the_edge_of_an_image() -> None:
+    bone = shapes.gaussian_field((24, 30, 36), sigma=2.0, bvtv=0.3, seed=2)
+    window = (slice(2, 20), slice(4, 26), slice(5, 33))
+    field = np.zeros_like(bone)
+    field[window] = True
+    cut, alone = measure(bone & field, field, 0.05, field=field), measure(bone[window], None, 0.05)
+    for name in ("bvtv", "tb_th_mm", "tb_sp_mm", "tb_n_ridge_per_mm"):
+        assert getattr(cut, name) == getattr(alone, name), name
+    partly = region_measures(bone_maps(bone & field, 0.05, field=field))
+    assert partly.n_voxels == bone.size
+    assert partly.separation == region_measures(bone_maps(bone[window], 0.05)).separation
+
+
+def test_the_edge_of_one_bone_is_a_wall_for_bone_and_none_for_marrow() -> None:
+    bone = shapes.gaussian_field((24, 30, 36), sigma=2.0, bvtv=0.3, seed=2)
+    inside = np.zeros_like(bone)
+    inside[2:20, 4:26, 5:33] = True
+    maps = bone_maps(bone & inside, 0.05, inside=inside)
+    assert np.array_equal(maps.thickness_mm, local_thickness(bone & inside, 0.05, dtype=np.float32))
+    marrow = local_thickness(~(bone & inside), 0.05, field=inside, dtype=np.float32)
+    assert np.array_equal(maps.separation_mm, marrow)
 
 
 def test_a_masked_array_hides_what_is_outside_and_a_region_has_one_label() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.morphometry import local_thickness
+from srrd_ray.morphometry.thickness import Border, Mode
 from tests.morphometry import shapes
 from tests.morphometry.shapes import ISO, THICK_SLICES, Mask, Spacing
 
@@ -155,14 +156,28 @@ def test_bonej_mode_reads_what_bonej_reads(mask: Mask, mean_mm: float) -> None:
     assert local_thickness(mask, 0.05, mode="bonej")[mask].mean() == pytest.approx(mean_mm, abs=6e-4)
 
 
-def test_the_edge_of_the_scanned_field_is_as_the_edge_of_an_image() -> None:
+@pytest.mark.parametrize("beyond", [True, False])
+@pytest.mark.parametrize(("border", "mode"), [("open", "exact"), ("closed", "exact"), ("open", "bonej")])
+@pytest.mark.parametrize("steps", [0.1, (0.1, 0.05, 0.07)])
+def test_the_edge_of_the_scanned_field_is_as_the_edge_of_an_image(
+    beyond: bool, border: Border, mode: Mode, steps: float | Spacing
+) -> None:
     mask = shapes.gaussian_field((20, 20, 20), seed=6)
+    window = (slice(3, 17), slice(4, 18), slice(2, 20))
     field = np.zeros_like(mask)
-    field[3:17, 4:18, 2:20] = True
-    wide = np.zeros((14, 14, 18), bool)
-    wide[...] = mask[3:17, 4:18, 2:20]
-    inside = local_thickness(mask | ~field, 0.1, field=field)[3:17, 4:18, 2:20]
-    assert np.array_equal(inside, local_thickness(wide, 0.1))
+    field[window] = True
+    found = local_thickness(np.where(field, mask, beyond), steps, border=border, mode=mode, field=field)
+    assert np.array_equal(found[window], local_thickness(mask[window], steps, border=border, mode=mode))
+    assert not found[~field].any()
+
+
+def test_plates_that_a_cylinder_cuts_are_as_thick_at_its_edge() -> None:
+    mask = shapes.plates(0.4)
+    y, x = np.ogrid[:64, :64]
+    field = np.broadcast_to((y - 31.5) ** 2 + (x - 31.5) ** 2 <= 30**2, mask.shape)
+    for phase in (mask, ~mask):
+        whole, cut = local_thickness(phase, 0.05), local_thickness(phase, 0.05, field=field)
+        assert np.array_equal(cut, np.where(field, whole, 0))
 
 
 def test_importing_it_leaves_the_slow_libraries_alone() -> None:

@@ -70,6 +70,20 @@ def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None
         read(tmp_path / "models", model, tmp_path / "out")
 
 
+def test_what_looks_like_a_ct_and_is_not_read_is_named_once(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "cts"
+    folder.mkdir()
+    (folder / "a.nii.gz").write_bytes(b"")
+    (folder / "pair.img").write_bytes(b"x")
+    with caplog.at_level("WARNING", logger="srrd_ray"):
+        assert read(folder, model, tmp_path / "out") == 1
+    assert [line for line in caplog.messages if "not read" in line] == [
+        "infer  1 of the files are not read: pair.img; convert those that are volumes, e.g. to NIfTI"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "side"),
     [("sub-1_side-L_ct.nii.gz", "L"), ("x_side-R", "R"), ("inside-L.nii", None), ("side-Left.nii", None)],

@@ -10,6 +10,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.dicom.files import UNREADABLE, Slice
 from srrd_ray.imaging.dicom.library_warnings import unvalidated
+from srrd_ray.imaging.reasons import explain
 
 
 def read_stored_values(item: Slice) -> NDArray[np.integer]:
@@ -34,7 +35,7 @@ def decode(item: Slice) -> NDArray[np.integer]:
         with unvalidated():
             return _check_range(item, _decode_by_pydicom(item))
     except (*UNREADABLE, RuntimeError, OSError, EOFError) as error:
-        raise _pixels_error(item, type(error).__name__) from error
+        raise _pixels_error(item, explain(error)) from error
 
 
 def _pixels_error(item: Slice, got: str) -> InputError:

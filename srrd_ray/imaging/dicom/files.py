@@ -37,6 +37,7 @@ from srrd_ray.imaging.places import (
     require_there,
     unreadable_error,
 )
+from srrd_ray.imaging.reasons import explain
 from srrd_ray.imaging.source import safe_name
 
 CT = UID("1.2.840.10008.5.1.4.1.1.2")
@@ -176,7 +177,7 @@ def _read(path: Path, name: str, known: Known, limit: int) -> tuple[list[Slice],
     except InputError:
         raise
     except UNREADABLE as error:
-        raise _header_error(name, type(error).__name__) from None
+        raise _header_error(name, explain(error)) from None
 
 
 def _header_error(name: str, got: str) -> InputError:

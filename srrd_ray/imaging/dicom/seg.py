@@ -14,6 +14,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.places import list_files
+from srrd_ray.imaging.reasons import explain
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 ON_GRID = 0.02
@@ -41,7 +42,7 @@ def read_segmentation(path: Path, like: Geometry) -> Volume[np.bool_]:
         frames = np.asarray(dataset.pixel_array).reshape(-1, int(dataset.Rows), int(dataset.Columns))
     except (ValueError, RuntimeError, OSError, AttributeError, NotImplementedError) as error:
         raise InputError(
-            "dicom-pixels", "the mask cannot be decoded", where=path.name, got=type(error).__name__
+            "dicom-pixels", "the mask cannot be decoded", where=path.name, got=explain(error)
         ) from error
     mask = np.zeros(like.shape, dtype=bool)
     for frame, groups in zip(frames, dataset.get("PerFrameFunctionalGroupsSequence", []), strict=True):
