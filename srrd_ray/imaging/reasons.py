@@ -1,4 +1,4 @@
-"""What a library met in a file that it cannot read, in words: a user has none for the name of an exception."""
+"""What a library met in a file that it cannot read, in words: the name of an exception tells a user nothing."""
 
 from __future__ import annotations
 
