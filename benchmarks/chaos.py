@@ -132,10 +132,10 @@ def _driver(command: int, out: str, kills: int) -> int:
 
 
 def _worker(driver: int, rng: random.Random) -> int:
-    """Return one Ray worker that is at work, or 0. The agents of a node are none:
+    """Return one Ray worker of this run that is at work, or 0. The agents of a node are none:
     with them the node dies, here the whole cluster.
     """
-    named = {pid: _title(pid) for pid in processes(driver)}
+    named = {pid: _title(pid) for pid in processes(driver, others=False)}
     busy = [
         pid
         for pid, name in named.items()

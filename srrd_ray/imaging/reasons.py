@@ -1,4 +1,4 @@
-"""What a library met in a file that it cannot read, in words: the name of an exception tells a user nothing."""
+"""What a library met in a file that it cannot read, in words: an exception's name tells a user nothing."""
 
 from __future__ import annotations
 
