@@ -59,7 +59,7 @@ def local_thickness(
         Grey image less its threshold: positive in the phase, negative outside. Used for ``subvoxel`` only.
     field
         Where the image was scanned, of the same shape; null for everywhere. Its edge is that of an image of
-        any shape: no wall under an open border, whatever `mask` holds beyond it, and a wall under a closed one.
+        any shape: no wall under an open border, whatever `mask` holds beyond, and a wall under a closed one.
         Outside there are no balls' centres and no thickness.
     dtype
         float64, or float32 to halve the memory.
