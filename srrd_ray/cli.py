@@ -15,6 +15,7 @@ from srrd_ray.core.console import INTERRUPTED, end_command, open_streams
 from srrd_ray.storage.paths import parse_path
 
 app = tyro.extras.SubcommandApp()
+BoneLabel = Annotated[str, tyro.conf.arg(metavar="BONE=LABEL")]
 
 
 @app.command
@@ -209,7 +210,16 @@ def measure(
 
 
 @app.command
-def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = None, cpus: int = 0) -> int:
+def infer(
+    *,
+    model: Path,
+    ct: Path,
+    out: Path,
+    side: Literal["L", "R"] | None = None,
+    bone_mask: Path | None = None,
+    bone_label: tyro.conf.UseAppendAction[tuple[BoneLabel, ...]] = (),
+    cpus: int = 0,
+) -> int:
     """Read the bone of knees from CT alone: parameter maps, a table and a page each.
 
     The same command again reads only what is new or has changed. Of a folder of CTs, each gets a folder below
@@ -219,14 +229,27 @@ def infer(*, model: Path, ct: Path, out: Path, side: Literal["L", "R"] | None = 
         model: RUN/models/distilled of a finished run.
         ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs.
         out: folder for the results.
-        side: L or R; where absent, as the name of the file (…_side-L…) or else the fibula says.
+        side: L or R; where absent, as the name of the file (…_side-L…), the names in the mask or else the
+            fibula says.
+        bone_mask: your own bones, cortex and marrow included, in place of those that are found: one file of
+            labels, or a folder of files (femur_left, tibia …), in any format that is read, also a DICOM
+            segmentation, on any grid of the CT's space. Labels are known by name, as TotalSegmentator,
+            nnU-Net (dataset.json beside) and 3D Slicer write them, or as femur 1 and tibia 2. For a folder
+            of CTs a folder of masks of the same names.
+        bone_label: femur=75 or tibia=2, once a bone: the label in the mask, whatever the names say.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor
-    from srrd_ray.pipeline.inference import InferenceRequest, infer_all
+    from srrd_ray.pipeline.inference import InferenceRequest, infer_all, parse_bone_labels
 
     request = InferenceRequest(
-        ct=parse_path(ct), model=parse_path(model), out=parse_path(out), side=side, cpus=cpus
+        ct=parse_path(ct),
+        model=parse_path(model),
+        out=parse_path(out),
+        side=side,
+        bone_mask=None if bone_mask is None else parse_path(bone_mask),
+        bone_labels=parse_bone_labels(bone_label),
+        cpus=cpus,
     )
     return infer_all(request, RayExecutor)
 

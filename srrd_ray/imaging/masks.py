@@ -157,6 +157,13 @@ def _require_not_empty(path: Path, mask: Volume[np.bool_]) -> Volume[np.bool_]:
     return mask
 
 
+def find_on_lattice(mask: Volume[np.bool_], like: Geometry) -> NDArray[np.bool_] | None:
+    """Return a mask voxel by voxel on the grid of its image; null where it lies on another lattice."""
+    turned = _turned(mask, like)
+    start = _find_box(turned, like)
+    return None if start is None else np.ascontiguousarray(turned.crop(start, like.shape).array)
+
+
 def _onto(path: Path, mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
     turned = _turned(mask, like)
     start = _box_of(path, turned, like)
@@ -183,15 +190,23 @@ def _turned(mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
 
 
 def _box_of(path: Path, mask: Volume[np.bool_], like: Geometry) -> Shape:
+    """Return where `like` begins in a mask that covers it, or refuse the mask (`mask-grid`)."""
+    start = _find_box(mask, like)
+    if start is None:
+        raise InputError(
+            "mask-grid", "the mask lies on another grid than its image", where=path.name,
+            got=describe_grid(mask.geometry), expected=describe_grid(like),
+            todo="Resample the mask (nearest neighbour) onto its image.",
+        )  # fmt: skip
+    return start
+
+
+def _find_box(mask: Volume[np.bool_], like: Geometry) -> Shape | None:
     """Return where `like` begins in a mask that covers it (both knees are masked in one file)."""
     z, y, x = (int(v) for v in np.rint(mask.geometry.lps_to_index(like.index_to_lps((0, 0, 0)))))
     fits = min(z, y, x) >= 0 and all(
         a + n <= m for a, n, m in zip((z, y, x), like.shape, mask.geometry.shape, strict=True)
     )
     if not fits or not same_lattice(mask.geometry.crop((z, y, x), like.shape), like):
-        raise InputError(
-            "mask-grid", "the mask lies on another grid than its image", where=path.name,
-            got=describe_grid(mask.geometry), expected=describe_grid(like),
-            todo="Resample the mask (nearest neighbour) onto its image.",
-        )  # fmt: skip
+        return None
     return z, y, x

@@ -6,13 +6,15 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pandas as pd
 
+from srrd_ray.core.bones import BONES, BoneName
+from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.one_line import printable
 from srrd_ray.core.parameters import PARAMETERS
@@ -23,12 +25,15 @@ from srrd_ray.execution.listeners import ProgressLog
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner, Where
 from srrd_ray.execution.work import Produced, Result, Task, WorkItem
+from srrd_ray.imaging.bone_masks import find_mask
 from srrd_ray.imaging.folder_images import is_one_image, require_images
+from srrd_ray.imaging.label_names import DATASET
 from srrd_ray.stages.infer import (
     NAME,
     PAGE,
     RECORD,
     REGIONS,
+    BoneMask,
     InferenceModel,
     InferenceRecord,
     hash_inputs,
@@ -53,14 +58,26 @@ class InferenceRequest:
     """A CT, or a folder of them, to be read by a model into the folder `out`.
 
     Of a folder each CT gets a folder of its own below `out`.
-    `side` is null where the names of the files or the anatomy decide.
+    `side` is null where the names of the files or the anatomy decide. `bone_mask` are the user's own bones: a
+    file or folder for one CT, a folder with one of the same name for each of several; `bone_labels` say which
+    label is which bone.
     """
 
     ct: Path
     model: Path
     out: Path
     side: Side | None = None
+    bone_mask: Path | None = None
+    bone_labels: tuple[tuple[BoneName, int], ...] = ()
     cpus: int = 0
+
+    def mask_of(self, image: Path) -> BoneMask | None:
+        """Return the mask of a CT, none where the bones are to be found."""
+        if self.bone_mask is None:
+            return None
+        root = self.bone_mask.resolve()  # a job leaves its working directory
+        path = root if image == self.ct else find_mask(root, image.relative_to(self.ct))
+        return BoneMask(path=path, labels=self.bone_labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,14 +85,15 @@ class _Infer:
     """Reads the CT that a work item names."""
 
     images: Mapping[str, Path]
+    masks: Mapping[str, BoneMask | None]
     folders: Mapping[str, Path]
     model: InferenceModel
     side: Side | None
 
     def __call__(self, item: WorkItem) -> Produced:
-        image = self.images[item.name]
+        image, folder = self.images[item.name], self.folders[item.name]
         side = self.side or side_in_name(image)
-        return Produced(paths=infer(image, self.model, self.folders[item.name], side))
+        return Produced(paths=infer(image, self.model, folder, side, self.masks[item.name]))
 
 
 def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig], Executor]) -> int:
@@ -86,10 +104,12 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     InputError
         Any fault of a single CT.
     ConfigError
-        `folder-empty`, `output-in-input`, `model-missing`.
+        `option-invalid`, `folder-empty`, `output-in-input`, `model-missing`.
     StoreError
         `model-altered`, `output-locked`, `output-unwritable`.
     """
+    if request.bone_labels and request.bone_mask is None:
+        raise ConfigError("option-invalid", "--bone-label is of a mask", expected="--bone-mask MASK with it")
     if request.ct.is_dir():
         require_outside(request.out, request.ct, "the results would be inside the folder of the CTs")
     model = InferenceModel.at(request.model)
@@ -113,6 +133,7 @@ def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str,
     root = request.out.resolve()  # a job leaves its working directory
     function = _Infer(
         images={name: path.resolve() for name, path in images.items()},
+        masks={name: request.mask_of(path) for name, path in images.items()},
         folders={name: root if images[name] == request.ct else root / name for name in images},
         model=InferenceModel(folder=request.model.resolve(), sha256=model.sha256),
         side=request.side,
@@ -122,11 +143,22 @@ def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str,
 
 def _items(request: InferenceRequest, model: InferenceModel, images: Mapping[str, Path]) -> list[WorkItem]:
     paths = list(images.values())
-    hashes = parallel_map(lambda path: hash_json(list_sizes(path)), paths, request.ct)
+    hashes = parallel_map(
+        lambda path: [hash_json(list_sizes(path)), *_hash_mask(request, path)], paths, request.ct
+    )
     return [
         WorkItem(name=name, input_hash=hash_inputs(model, request.side or side_in_name(path), image))
         for name, path, image in zip(images, paths, hashes, strict=True)
     ]
+
+
+def _hash_mask(request: InferenceRequest, image: Path) -> list[str]:
+    """Return the hash of the mask of a CT with the names of its labels; nothing where there is none."""
+    mask = request.mask_of(image)
+    if mask is None or not mask.path.exists():
+        return []
+    beside = mask.path.parent / DATASET
+    return [hash_json([mask.labels, list_sizes(mask.path), list_sizes(beside) if beside.is_file() else []])]
 
 
 def _write_knees(
@@ -149,6 +181,25 @@ def side_in_name(ct: Path) -> Side | None:
     if found is None:
         return None
     return "L" if found[1] == "L" else "R"
+
+
+def parse_bone_labels(texts: Sequence[str]) -> tuple[tuple[BoneName, int], ...]:
+    """Return which label is which bone; `option-invalid` for anything else.
+
+    >>> parse_bone_labels(["femur=75", "tibia=2"])
+    (('femur', 75), ('tibia', 2))
+    """
+    found: dict[BoneName, int] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        bone = next((bone for bone in BONES if bone == name.strip().lower()), None)
+        if bone is None or bone in found or not number.strip().isdecimal() or int(number) == 0:
+            raise ConfigError(
+                "option-invalid", "--bone-label says the label of one bone", got=printable(text),
+                expected=" and ".join(f"{bone}=LABEL once" for bone in BONES),
+            )  # fmt: skip
+        found[bone] = int(number)
+    return tuple(found.items())
 
 
 def name_images(folder: Path) -> dict[str, Path]:

@@ -6,6 +6,7 @@ A knee unlike those of the training is flagged.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from pathlib import Path
@@ -22,6 +23,7 @@ from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.sidecars import input_hash
+from srrd_ray.imaging.bone_masks import GivenBones, read_bone_masks
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.patches import PatchConfig
@@ -90,12 +92,22 @@ class InferenceModel:
         return cls(folder=folder, sha256=hash_json([hash_file(file) for file in files if file.is_file()]))
 
 
-def hash_inputs(model: InferenceModel, side: Side | None, image: str) -> str:
-    """Return the input hash of one reading; `image` is the hash of the CT."""
-    return input_hash(NAME, serial.to_json(DENSE), [model.sha256, f"side {side}", image])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoneMask:
+    """The user's own mask of a knee: a file or a folder, and which label is which bone, where given."""
+
+    path: Path
+    labels: tuple[tuple[BoneName, int], ...] = ()
 
 
-def infer(ct: Path, model: InferenceModel, out: Path, side: Side | None) -> tuple[Path, ...]:
+def hash_inputs(model: InferenceModel, side: Side | None, images: Sequence[str]) -> str:
+    """Return the input hash of one reading; `images` are the hashes of the CT and of the mask, if any."""
+    return input_hash(NAME, serial.to_json(DENSE), [model.sha256, f"side {side}", *images])
+
+
+def infer(
+    ct: Path, model: InferenceModel, out: Path, side: Side | None, mask: BoneMask | None = None
+) -> tuple[Path, ...]:
     """Return all files written for one knee.
 
     In the folder `out` they are the maps (NIfTI), `bones.nii.gz`, `table.csv`, `cubes.parquet`,
@@ -106,20 +118,23 @@ def infer(ct: Path, model: InferenceModel, out: Path, side: Side | None) -> tupl
     ct
         NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
     side
-        L or R; where None, the side that the fibula shows.
+        L or R; where None, the side that the names in the mask say, else the side that the fibula shows.
+    mask
+        The bones, where they are not to be found in the CT.
 
     Raises
     ------
     InputError
-        Any fault of the image; `bone-not-found`, `side-mismatch`, `side-unknown`, `patches-none`.
+        Any fault of the image or the mask; `bone-not-found`, `side-mismatch`, `side-unknown`, `patches-none`.
     StoreError
         `model-missing`, `model-altered`.
     """
     source = read_image(ct, "ct", side=side)
-    found, bones = _bones(source.volume, side)
+    given = _bones(source.volume, side, mask)
+    found, bones = given.side or _shown_side(source.volume), given.labels
     loaded = _load(model)
     reading = read_knee(source.volume, bones, found, loaded, DENSE)
-    notes = tuple(str(note) for note in source.notes)
+    notes = tuple(str(note) for note in (*source.notes, *given.notes))
     record = _record(reading, loaded, _probability(reading, model.folder, found), found, notes)
     maps = parameter_maps(bones, reading)
     written = _write(out, reading, record, maps, bones)
@@ -173,23 +188,35 @@ def regions(reading: KneeReading) -> pd.DataFrame:
     return table
 
 
-def _bones(ct: Volume[np.generic], side: Side | None) -> tuple[Side, Volume[np.uint8]]:
-    """Return the side given or found, and the labels of the bones.
-
-    Raises
-    ------
-    InputError
-        `side-unknown`: without a side, medial and lateral could be swapped.
-    """
+def _bones(ct: Volume[np.generic], side: Side | None, mask: BoneMask | None) -> GivenBones:
+    """Return the bones of the mask that was given, else those that are found in the CT."""
+    if mask is not None:
+        return read_bone_masks(mask.path, ct.geometry, side, dict(mask.labels))
     if side is not None:
-        return side, segment_ct_bones(ct, side)
-    found, bones = find_knee(ct)
+        return GivenBones(labels=segment_ct_bones(ct, side), side=side, notes=())
+    found, labels = find_knee(ct)
     if found is None:
-        raise InputError(
-            "side-unknown", "no fibula shows whether this is a left or a right knee",
-            todo="Add --side L or --side R, or name the file …_side-L… or …_side-R….",
-        )  # fmt: skip
-    return found, bones
+        raise _side_error()
+    return GivenBones(labels=labels, side=found, notes=())
+
+
+def _shown_side(ct: Volume[np.generic]) -> Side:
+    """Return the side that the fibula shows, where neither user nor mask says one (`side-unknown`)."""
+    try:
+        found, _ = find_knee(ct)
+    except InputError as error:
+        raise _side_error() from error
+    if found is None:
+        raise _side_error()
+    return found
+
+
+def _side_error() -> InputError:
+    """Return what is raised without a side: medial and lateral could be swapped."""
+    return InputError(
+        "side-unknown", "no fibula shows whether this is a left or a right knee",
+        todo="Add --side L or --side R, or name the file …_side-L… or …_side-R….",
+    )  # fmt: skip
 
 
 def _record(

@@ -10,7 +10,13 @@ import pytest
 from srrd_ray.core.errors import ConfigError, InputError, exit_code
 from srrd_ray.execution.executor import PlainLoop
 from srrd_ray.imaging.nifti_writer import write_nifti
-from srrd_ray.pipeline.inference import InferenceRequest, infer_all, name_images, side_in_name
+from srrd_ray.pipeline.inference import (
+    InferenceRequest,
+    infer_all,
+    name_images,
+    parse_bone_labels,
+    side_in_name,
+)
 from srrd_ray.stages.shared.models import CARD
 from tests.registration import phantoms
 
@@ -63,6 +69,31 @@ def test_a_name_of_any_bytes_has_a_row_of_one_line(model: Path, tmp_path: Path) 
     assert {line.split(",")[0] for line in lines[1:]} == {
         "lat\\xe9.nii.gz", "two\\nlines.nii.gz", "größe.nii.gz",
     }  # fmt: skip
+
+
+def test_a_ct_of_a_folder_without_a_mask_of_its_name_fails_alone(model: Path, tmp_path: Path) -> None:
+    for name in ("cts", "masks"):
+        (tmp_path / name).mkdir()
+    write_nifti(tmp_path / "cts" / "a.nii.gz", phantoms.knee()[0])
+    request = InferenceRequest(
+        ct=tmp_path / "cts", model=model, out=tmp_path / "out", side="R", bone_mask=tmp_path / "masks"
+    )
+    assert infer_all(request, lambda _: PlainLoop()) == 1
+    assert ",failed,mask-missing," in (tmp_path / "out" / "knees.csv").read_text()
+
+
+@pytest.mark.parametrize("text", ["femur", "femur=0", "femur=x", "patella=1", "=1"])
+def test_what_is_no_label_of_a_bone_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="option-invalid"):
+        parse_bone_labels([text])
+
+
+def test_a_label_without_a_mask_is_refused(model: Path, tmp_path: Path) -> None:
+    request = InferenceRequest(
+        ct=tmp_path / "a.nii.gz", model=model, out=tmp_path / "out", bone_labels=(("femur", 1),)
+    )
+    with pytest.raises(ConfigError, match="--bone-mask MASK with it"):
+        infer_all(request, lambda _: PlainLoop())
 
 
 def test_a_folder_without_images_is_refused(model: Path, tmp_path: Path) -> None:

@@ -84,9 +84,10 @@ def learnt_from(ended: Ended) -> tuple[Knee, Path]:
     return knee, next(ended.cohort.glob(f"sub-*/ct/{knee.key}_ct.nii.gz"))
 
 
-def read_ct(ended: Ended, ct: Path, out: Path, side: Side | None = None) -> int:
+def read_ct(ended: Ended, ct: Path, out: Path, side: Side | None = None, mask: Path | None = None) -> int:
     """Return the exit code of reading a CT, or a folder of them, by the model of the run."""
-    request = InferenceRequest(ct=ct, model=ended.layout.model("distilled"), out=out, side=side)
+    model = ended.layout.model("distilled")
+    request = InferenceRequest(ct=ct, model=model, out=out, side=side, bone_mask=mask)
     return infer_all(request, lambda config: RayExecutor(replace(config, cpus=2, object_store_mb=200)))
 
 
@@ -242,6 +243,18 @@ def test_the_model_reads_a_new_ct(ended: Ended, tmp_path: Path) -> None:
     assert table["cubes"].sum() == record["cubes"] == len(cubes)
     assert set(table["bone"]) == set(cubes["bone"]) <= {"femur", "tibia"}
     assert np.isfinite(table[list(PARAMETERS)].to_numpy()).all()
+
+
+def test_bones_that_are_given_are_read_as_those_that_are_found(ended: Ended, tmp_path: Path) -> None:
+    knee, ct = learnt_from(ended)
+    read_ct(ended, ct, tmp_path / "found", knee.side)
+    assert read_ct(ended, ct, tmp_path / "given", knee.side, tmp_path / "found" / "bones.nii.gz") == 0
+    for name in ("bones.nii.gz", "table.csv", "cubes.parquet"):
+        assert (tmp_path / "given" / name).read_bytes() == (tmp_path / "found" / name).read_bytes(), name
+    record = json.loads((tmp_path / "given" / "inference.json").read_text())
+    assert (
+        "INFO mask-given: bones as the given mask has them: femur label 1, tibia label 2" in record["flags"]
+    )
 
 
 def test_each_ct_of_a_folder_is_read_as_if_alone_and_a_torn_one_stops_no_other(

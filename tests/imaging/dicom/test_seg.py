@@ -9,29 +9,35 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import read_mask
 from tests.imaging import makers
 from tests.imaging.makers import OBLIQUE, grid
 
 
-def segmentation(folder: Path, out: Path, mask: NDArray[np.bool_], segments: int = 1) -> Path:
-    """Write a DICOM SEG over the series in `folder`, whose files are in the order of `mask`."""
+def segmentation(
+    folder: Path, out: Path, mask: NDArray[np.bool_], segments: int = 1, *, labels: tuple[str, ...] = ()
+) -> Path:
+    """Write a DICOM SEG over the series in `folder`, whose files are in the order of `mask`.
+
+    With `labels` the last axis of `mask` is theirs, else `mask` is the mask of every segment.
+    """
     sources = [dcmread(file) for file in sorted(folder.iterdir())]
     described = [
         SegmentDescription(
             segment_number=n + 1,
-            segment_label="femur",
+            segment_label=label,
             segmented_property_category=codes.SCT.AnatomicalStructure,
             segmented_property_type=codes.SCT.Femur,
             algorithm_type=SegmentAlgorithmTypeValues.MANUAL,
         )
-        for n in range(segments)
+        for n, label in enumerate(labels or ("femur",) * segments)
     ]
-    pixels = np.stack([mask] * segments, axis=-1).astype(np.uint8)
+    pixels = (mask if labels else np.stack([mask] * segments, axis=-1)).astype(np.uint8)
     seg = Segmentation(
         source_images=sources,
-        pixel_array=pixels if segments > 1 else pixels[..., 0],
+        pixel_array=pixels if pixels.shape[-1] > 1 else pixels[..., 0],
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=described,
         series_instance_uid=makers.uid(),
@@ -56,8 +62,13 @@ def blob() -> NDArray[np.bool_]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    makers.series(tmp_path / "ct", geometry=grid(OBLIQUE))
-    for file in (tmp_path / "ct").iterdir():
+    return make_series(tmp_path / "ct", grid(OBLIQUE))
+
+
+def make_series(folder: Path, geometry: Geometry) -> Path:
+    """Write a series with all that a segmentation of it has to hold."""
+    makers.series(folder, geometry=geometry)
+    for file in folder.iterdir():
         dataset = dcmread(file)
         dataset.StudyID, dataset.StudyTime, dataset.SeriesNumber, dataset.PatientAge = (
             "1",
@@ -67,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
         )
         dataset.PositionReferenceIndicator = ""
         dataset.save_as(file)
-    return tmp_path / "ct"
+    return folder
 
 
 def test_a_dicom_segmentation_is_read_onto_the_grid_of_its_series(folder: Path, tmp_path: Path) -> None:
