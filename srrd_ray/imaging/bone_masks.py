@@ -1,4 +1,4 @@
-"""A user's own masks of a knee's bones: any format, any numbering that is named, any grid of the same space."""
+"""A user's own masks of a knee's bones: any format, any numbering that is named, any grid of one space."""
 
 from __future__ import annotations
 
