@@ -114,7 +114,7 @@ def _segment_of(groups: Dataset, shared: Dataset) -> int:
 def _grid(
     path: Path, groups: list[Dataset], shared: Dataset, plane: tuple[int, ...]
 ) -> tuple[Geometry, tuple[int, ...]]:
-    """Return the grid that all frames lie on, from the lowest to the highest of them, and the slice of each."""
+    """Return the grid of all frames, from the lowest to the highest of them, and the slice of each."""
     cosines, spacing = (
         np.stack([_numbers(one, shared, sequence, tag) for one in groups])
         for sequence, tag in (
