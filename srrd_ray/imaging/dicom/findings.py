@@ -19,7 +19,6 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom.writer import MAKER
 
 RESEARCH = "Research software, not a medical device. Predicted from CT by a network, not measured."
-SIMULATED = "The model learnt from simulated knees: its values in patients are not validated."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,10 +74,19 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KneeFindings:
-    """The results of one knee. `cautions` are what a reader has to know, one sentence each."""
+    """The results of one knee.
+
+    Parameters
+    ----------
+    bones_given
+        Whether the bones are the user's own and not found in the CT.
+    cautions
+        What a reader has to know, one sentence each.
+    """
 
     side: Side
     bones: Volume[np.uint8]
+    bones_given: bool
     regions: tuple[Region, ...]
     maps: Mapping[ParameterSymbol, Volume[np.float32]]
     algorithm: Algorithm
@@ -87,12 +95,12 @@ class KneeFindings:
     @property
     def warnings(self) -> tuple[str, ...]:
         """All that a reader has to be told, the most important first."""
-        return (RESEARCH, *((SIMULATED,) if self.algorithm.simulated else ()), *self.cautions)
+        return (RESEARCH, *self.cautions)
 
     def digest(self) -> str:
         """Return a hash of all of it, from which UIDs derive: the same findings have the same UIDs."""
-        volumes = (self.bones, *self.maps.values())
         values = [[one.name, one.cubes, dict(one.means), dict(one.sds)] for one in self.regions]
         masks = [Volume(array=one.mask, geometry=self.bones.geometry) for one in self.regions]
-        hashes = [hash_voxels(volume) for volume in (*volumes, *masks)]
+        volumes: list[Volume[np.generic]] = [self.bones, *self.maps.values(), *masks]
+        hashes = [hash_voxels(volume) for volume in volumes]
         return hash_json([self.side, self.algorithm.version, self.warnings, values, hashes])

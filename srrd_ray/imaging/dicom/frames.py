@@ -20,13 +20,14 @@ class Frames(TypedDict):
     pixel_array: NDArray[np.generic] | FramesInSpace
 
 
-def place(source: SourceSeries, array: NDArray[np.generic], used: NDArray[np.bool_]) -> Frames:
-    """Return the slices of `array`, (z, y, x) or (z, y, x, segment), from the first to the last that is `used`.
+def place(source: SourceSeries, array: NDArray[np.generic], marked: NDArray[np.bool_]) -> Frames:
+    """Return the slices of `array`, (z, y, x) or (z, y, x, segment), from the first to the last that is `marked`
+    anywhere.
 
     They take the positions of the CT's files, digit by digit; where the CT was resampled, or is one file with
     many frames, those of its grid.
     """
-    slices = np.flatnonzero(used)
+    slices = np.flatnonzero(marked.reshape(len(marked), -1).any(axis=1))
     first, end = int(slices[0]), int(slices[-1]) + 1
     if source.as_stored:
         return Frames(source_images=list(source.images[first:end]), pixel_array=array[first:end])

@@ -28,7 +28,7 @@ def write_map(folder: Path, results: Results, symbol: ParameterSymbol) -> Parame
     array = results.source.expand(results.findings.maps[symbol], np.nan).array
     low, high = parameter.support
     written = ParametricMap(
-        **place(results.source, array, np.isfinite(array).any(axis=(1, 2))),
+        **place(results.source, array, np.isfinite(array)),
         **results.identify(SERIES, parameter.file_stem, (SERIES_NUMBER, PARAMETERS.index(symbol) + 1)),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_identity(parameter)],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
@@ -60,7 +61,7 @@ def _write(
     """Write masks (z, y, x, segment); slices without any are left out."""
     number = (SERIES_NUMBER, 1 if path.name == BONES_FILE else 2)
     segmentation = Segmentation(
-        **place(results.source, masks.view(np.uint8), masks.any(axis=(1, 2, 3))),
+        **place(results.source, masks.view(np.uint8), masks),
         **results.identify(SERIES, path.stem, number),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=list(described),
@@ -77,8 +78,7 @@ def _describe_bone(results: Results, bone: BoneName) -> SegmentDescription:
         segment_label=bone,
         segmented_property_category=codes.SCT.AnatomicalStructure,
         segmented_property_type=BONE_CODES[bone],
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=results.findings.algorithm.identify(),
+        **_finder(results),
         tracking_uid=results.uid(bone, "tracking"),
         tracking_id=bone,
         display_color=_colour(bone),
@@ -87,6 +87,23 @@ def _describe_bone(results: Results, bone: BoneName) -> SegmentDescription:
     kind: Dataset = described.SegmentedPropertyTypeCodeSequence[0]
     kind.SegmentedPropertyTypeModifierCodeSequence = [side]
     return described
+
+
+class _Finder(TypedDict):
+    """Who found the bones."""
+
+    algorithm_type: SegmentAlgorithmTypeValues
+    algorithm_identification: AlgorithmIdentificationSequence
+
+
+def _finder(results: Results) -> _Finder:
+    if not results.findings.bones_given:
+        named = results.findings.algorithm.identify()
+        return _Finder(algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC, algorithm_identification=named)
+    given = AlgorithmIdentificationSequence(
+        name="bone mask of the user", family=codes.DCM.ManualProcessing, version="not stated"
+    )
+    return _Finder(algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC, algorithm_identification=given)
 
 
 def _describe_region(results: Results, number: int, region: Region) -> SegmentDescription:

@@ -39,6 +39,7 @@ def findings(geometry: Geometry, *, simulated: bool = True) -> KneeFindings:
     return KneeFindings(
         side="L",
         bones=Volume(array=bones, geometry=geometry),
+        bones_given=False,
         regions=regions,
         maps={s: Volume(array=maps[s].astype(np.float32), geometry=geometry) for s in PARAMETERS},
         algorithm=Algorithm(name="distilled", sha256="a1" * 32, simulated=simulated),

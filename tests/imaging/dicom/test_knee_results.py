@@ -23,8 +23,7 @@ from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
-from srrd_ray.core.volume import Volume
-from srrd_ray.imaging.dicom.findings import RESEARCH, SIMULATED, KneeFindings
+from srrd_ray.imaging.dicom.findings import RESEARCH, KneeFindings
 from srrd_ray.imaging.dicom.knee_results import write_knee_results
 from srrd_ray.imaging.dicom.source_series import read_source_series
 from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, write_series
@@ -184,15 +183,21 @@ def test_the_report_has_the_values_of_each_region_and_names_its_segment(
 
 
 @pytest.mark.parametrize("simulated", [True, False])
-def test_the_report_tells_first_that_it_is_research_and_of_what_the_model_learnt(
+def test_the_report_tells_that_it_is_research_and_all_cautions(
     ct: Path, tmp_path: Path, simulated: bool
 ) -> None:
     found = findings(read_source_series(ct).geometry, simulated=simulated)
     path = write(ct, tmp_path / "out", found)["measurements"]
     said = [i for i in dcmread(path).ContentSequence if i.ConceptNameCodeSequence[0].CodeMeaning == "Comment"]
-    texts = [item.TextValue for item in said]
-    assert texts == [RESEARCH, *([SIMULATED] if simulated else []), *found.cautions]
+    assert [item.TextValue for item in said] == [RESEARCH, *found.cautions]
     assert ("SIMULATED" in dcmread(path).SeriesDescription) == simulated
+
+
+def test_bones_that_were_given_are_not_said_to_be_of_the_network(ct: Path, tmp_path: Path) -> None:
+    found = replace(findings(read_source_series(ct).geometry), bones_given=True)
+    files = write(ct, tmp_path / "out", found)
+    for name, kind in (("bones", "SEMIAUTOMATIC"), ("regions", "AUTOMATIC")):
+        assert {s.SegmentAlgorithmType for s in dcmread(files[name]).SegmentSequence} == {kind}
 
 
 def test_the_same_findings_are_the_same_bytes_and_others_have_other_uids(
