@@ -218,6 +218,7 @@ def infer(
     side: Literal["L", "R"] | None = None,
     bone_mask: Path | None = None,
     bone_label: tyro.conf.UseAppendAction[tuple[BoneLabel, ...]] = (),
+    formats: tuple[Literal["nifti", "dicom"], ...] = (),
     cpus: int = 0,
 ) -> int:
     """Read the bone of knees from CT alone: parameter maps, a table and a page each.
@@ -237,6 +238,9 @@ def infer(
             nnU-Net (dataset.json beside) and 3D Slicer write them, or as femur 1 and tibia 2. For a folder
             of CTs a folder of masks of the same names.
         bone_label: femur=75 or tibia=2, once a bone: the label in the mask, whatever the names say.
+        formats: of the results. NIfTI, CSV and Parquet are always written; dicom adds segmentations, parametric
+            maps and a structured report in the study of the CT. Where absent, dicom where the CT is a DICOM
+            series.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor
@@ -249,6 +253,7 @@ def infer(
         side=side,
         bone_mask=None if bone_mask is None else parse_path(bone_mask),
         bone_labels=parse_bone_labels(bone_label),
+        formats=formats,
         cpus=cpus,
     )
     return infer_all(request, RayExecutor)

@@ -7,7 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,10 +36,12 @@ from srrd_ray.stages.infer import (
     BoneMask,
     InferenceModel,
     InferenceRecord,
+    Options,
     hash_inputs,
     infer,
 )
-from srrd_ray.storage.atomic import write_text
+from srrd_ray.stages.shared import data_dictionary
+from srrd_ray.stages.shared.knee_files import ResultFormat
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.outputs import require_outside
 from srrd_ray.storage.parallel import parallel_map
@@ -47,7 +49,7 @@ from srrd_ray.storage.paths import list_sizes
 from srrd_ray.storage.record_files import read_record
 from srrd_ray.storage.tables import escape_formula
 
-KNEES = "knees.csv"
+KNEES = data_dictionary.KNEES
 ONE = "ct"
 """Name of the work item where there is one CT."""
 Row: TypeAlias = dict[str, str | float | None]
@@ -60,7 +62,8 @@ class InferenceRequest:
     Of a folder each CT gets a folder of its own below `out`.
     `side` is null where the names of the files or the anatomy decide. `bone_mask` are the user's own bones: a
     file or folder for one CT, a folder with one of the same name for each of several; `bone_labels` say which
-    label is which bone.
+    label is which bone. `formats` are those of the results, beside NIfTI and tables; where empty, DICOM of each
+    CT that is a DICOM series.
     """
 
     ct: Path
@@ -69,7 +72,12 @@ class InferenceRequest:
     side: Side | None = None
     bone_mask: Path | None = None
     bone_labels: tuple[tuple[BoneName, int], ...] = ()
+    formats: tuple[ResultFormat, ...] = ()
     cpus: int = 0
+
+    def options_of(self, image: Path) -> Options:
+        """Return how a CT is read."""
+        return Options(side=self.side or side_in_name(image), mask=self.mask_of(image), formats=self.formats)
 
     def mask_of(self, image: Path) -> BoneMask | None:
         """Return the mask of a CT, none where the bones are to be found."""
@@ -85,15 +93,13 @@ class _Infer:
     """Reads the CT that a work item names."""
 
     images: Mapping[str, Path]
-    masks: Mapping[str, BoneMask | None]
+    options: Mapping[str, Options]
     folders: Mapping[str, Path]
     model: InferenceModel
-    side: Side | None
 
     def __call__(self, item: WorkItem) -> Produced:
         image, folder = self.images[item.name], self.folders[item.name]
-        side = self.side or side_in_name(image)
-        return Produced(paths=infer(image, self.model, folder, side, self.masks[item.name]))
+        return Produced(paths=infer(image, self.model, folder, self.options[item.name]))
 
 
 def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig], Executor]) -> int:
@@ -133,10 +139,9 @@ def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str,
     root = request.out.resolve()  # a job leaves its working directory
     function = _Infer(
         images={name: path.resolve() for name, path in images.items()},
-        masks={name: request.mask_of(path) for name, path in images.items()},
+        options={name: request.options_of(path) for name, path in images.items()},
         folders={name: root if images[name] == request.ct else root / name for name in images},
-        model=InferenceModel(folder=request.model.resolve(), sha256=model.sha256),
-        side=request.side,
+        model=replace(model, folder=request.model.resolve()),
     )
     return Task(stage=NAME, layout=RunLayout(root=root), function=function, shared_storage_probe=root / LOCK)
 
@@ -147,7 +152,7 @@ def _items(request: InferenceRequest, model: InferenceModel, images: Mapping[str
         lambda path: [hash_json(list_sizes(path)), *_hash_mask(request, path)], paths, request.ct
     )
     return [
-        WorkItem(name=name, input_hash=hash_inputs(model, request.side or side_in_name(path), image))
+        WorkItem(name=name, input_hash=hash_inputs(model, request.options_of(path), image))
         for name, path, image in zip(images, paths, hashes, strict=True)
     ]
 
@@ -165,8 +170,9 @@ def _write_knees(
     request: InferenceRequest, images: Mapping[str, Path], results: Mapping[str, Result]
 ) -> None:
     rows = [_row(request, name, images[name], results[name]) for name in images]
-    table = pd.DataFrame(rows).to_csv(index=False, float_format="%.5f")
-    write_text(request.out.resolve() / KNEES, table)
+    root, about = request.out.resolve(), data_dictionary.knees_table()
+    data_dictionary.write_rows(root, about, pd.DataFrame(rows))
+    data_dictionary.write_dictionary(root / data_dictionary.FILE, about)
 
 
 def side_in_name(ct: Path) -> Side | None:

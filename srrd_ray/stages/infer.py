@@ -24,22 +24,26 @@ from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.imaging.bone_masks import GivenBones, read_bone_masks
+from srrd_ray.imaging.dicom.findings import Algorithm
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
 from srrd_ray.registration.bones import find_knee, segment_ct_bones
+from srrd_ray.report.content import at
 from srrd_ray.report.infer_page import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
+from srrd_ray.stages.shared import data_dictionary
+from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, write_knee
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
 from srrd_ray.stages.shared.reading import KneeReading, read_knee
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
-from srrd_ray.storage.tables import write_table
 
 NAME = "infer"
-PAGE, RECORD, REGIONS = "report.html", "inference.json", "table.csv"
+PAGE, RECORD, REGIONS = "report.html", "inference.json", data_dictionary.REGIONS
+SIMULATED = "the model learnt from simulated knees: its values in patients are not validated"
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
 
@@ -73,11 +77,12 @@ class InferenceModel:
     """The folder of a trained model, and the hash of all that a reading depends on in it.
 
     That is ``RUN/models/distilled`` (or ``baseline``) of a run, and the classifier beside it, where there is
-    one.
+    one. `simulated` says whether the run is known to have learnt from simulated knees.
     """
 
     folder: Path
     sha256: str
+    simulated: bool = False
 
     @classmethod
     def at(cls, folder: Path) -> InferenceModel:
@@ -89,7 +94,9 @@ class InferenceModel:
             `model-missing`.
         """
         files = [require_card(folder), _diagnosis(folder)]
-        return cls(folder=folder, sha256=hash_json([hash_file(file) for file in files if file.is_file()]))
+        simulated = _learnt_from_simulated(folder)
+        hashes = [hash_file(file) for file in files if file.is_file()]
+        return cls(folder=folder, sha256=hash_json([*hashes, simulated]), simulated=simulated)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,55 +107,85 @@ class BoneMask:
     labels: tuple[tuple[BoneName, int], ...] = ()
 
 
-def hash_inputs(model: InferenceModel, side: Side | None, images: Sequence[str]) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How one knee is read.
+
+    Parameters
+    ----------
+    side
+        L or R; where None, the side that the names in the mask say, else the side that the fibula shows.
+    mask
+        The bones, where they are not to be found in the CT.
+    formats
+        Of the results beside NIfTI and tables; where empty, DICOM where the CT is a DICOM series.
+    """
+
+    side: Side | None = None
+    mask: BoneMask | None = None
+    formats: tuple[ResultFormat, ...] = ()
+
+
+def hash_inputs(model: InferenceModel, options: Options, images: Sequence[str]) -> str:
     """Return the input hash of one reading; `images` are the hashes of the CT and of the mask, if any."""
-    return input_hash(NAME, serial.to_json(DENSE), [model.sha256, f"side {side}", *images])
+    formats = ",".join(sorted(options.formats))
+    return input_hash(
+        NAME, serial.to_json(DENSE), [model.sha256, f"side {options.side}", f"formats {formats}", *images]
+    )
 
 
-def infer(
-    ct: Path, model: InferenceModel, out: Path, side: Side | None, mask: BoneMask | None = None
-) -> tuple[Path, ...]:
+def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple[Path, ...]:
     """Return all files written for one knee.
 
-    In the folder `out` they are the maps (NIfTI), `bones.nii.gz`, `table.csv`, `cubes.parquet`,
-    `inference.json`, and the page `report.html`, which is written last.
+    In the folder `out` they are the maps (NIfTI), `bones.nii.gz`, the tables `table` and `cubes` (CSV and
+    Parquet) with `dictionary.json`, the folder `dicom`, `inference.json`, and the page `report.html`, which is
+    written last.
 
     Parameters
     ----------
     ct
         NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units.
-    side
-        L or R; where None, the side that the names in the mask say, else the side that the fibula shows.
-    mask
-        The bones, where they are not to be found in the CT.
 
     Raises
     ------
     InputError
-        Any fault of the image or the mask; `bone-not-found`, `side-mismatch`, `side-unknown`, `patches-none`.
+        Any fault of the image or the mask; `bone-not-found`, `side-mismatch`, `side-unknown`, `patches-none`,
+        `results-no-dicom`, `dicom-no-uid`.
     StoreError
         `model-missing`, `model-altered`.
     """
-    source = read_image(ct, "ct", side=side)
-    given = _bones(source.volume, side, mask)
+    series, doubts = find_source(ct, options.formats)
+    source = read_image(ct, "ct", side=options.side)
+    given = _bones(source.volume, options.side, options.mask)
     found, bones = given.side or _shown_side(source.volume), given.labels
     loaded = _load(model)
     reading = read_knee(source.volume, bones, found, loaded, DENSE)
-    notes = tuple(str(note) for note in (*source.notes, *given.notes))
+    notes = tuple(str(note) for note in (*source.notes, *given.notes, *doubts, *_cautions(loaded, model)))
     record = _record(reading, loaded, _probability(reading, model.folder, found), found, notes)
     maps = parameter_maps(bones, reading)
-    written = _write(out, reading, record, maps, bones)
+    knee = ReadKnee(
+        side=found,
+        bones=bones,
+        bones_given=options.mask is not None,
+        maps=maps,
+        cubes=reading.table,
+        regions=regions(reading),
+        algorithm=Algorithm(name=loaded.card.name, sha256=model.sha256, simulated=model.simulated),
+        cautions=record.flags,
+    )
+    written = write_knee(out, knee, series)
+    write_record(out / RECORD, record, "inference")
     page = render_inference(
         Inference(
             ct=source.volume,
             bones=bones,
             maps=maps,
-            regions=regions(reading),
+            regions=knee.regions,
             record=json.loads(serial.to_json(record)),
         )
     )
     write_text(out / PAGE, page)
-    return (*written, out / PAGE)
+    return (*written, out / RECORD, out / PAGE)
 
 
 @lru_cache(maxsize=1)
@@ -219,6 +256,14 @@ def _side_error() -> InputError:
     )  # fmt: skip
 
 
+def _learnt_from_simulated(model: Path) -> bool:
+    """Return whether the metrics of the run of a model, or its own card, say that its knees are simulated."""
+    metrics = RunLayout(root=model.parent.parent).metrics
+    told = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
+    card = json.loads((model / CARD).read_text(encoding="utf-8"))
+    return at(told, "cohort", "simulated") is True or "simulated" in str(at(card, "caution"))
+
+
 def _record(
     reading: KneeReading, model: Model, probability: float | None, side: Side, notes: tuple[str, ...]
 ) -> InferenceRecord:
@@ -227,7 +272,7 @@ def _record(
         model_sha256=dict(model.card.weights),
         in_distribution=not reading.distance.flagged,
         distance=reading.distance.largest,
-        flags=(*reading.distance.reasons, *notes, *_cautions(model)),
+        flags=(*reading.distance.reasons, *notes),
         cubes=len(reading.points),
         cubes_outside_volume=reading.outside_volume,
         cubes_outside_bone=reading.outside_bone,
@@ -235,9 +280,10 @@ def _record(
     )
 
 
-def _cautions(model: Model) -> tuple[str, ...]:
+def _cautions(loaded: Model, model: InferenceModel) -> tuple[str, ...]:
     """Return what a user of the model has to know first."""
-    return (f"the model {model.card.caution}",) if model.card.caution else ()
+    told = [f"the model {loaded.card.caution}"] if loaded.card.caution else []
+    return (*told, SIMULATED) if model.simulated else tuple(told)
 
 
 def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
@@ -254,21 +300,3 @@ def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
 def _diagnosis(model: Path) -> Path:
     """Return where the classifier of the run of a model would be."""
     return model.parent / "diagnosis" / CARD
-
-
-def _write(
-    out: Path,
-    reading: KneeReading,
-    record: InferenceRecord,
-    maps: dict[ParameterSymbol, Volume[np.float32]],
-    bones: Volume[np.uint8],
-) -> tuple[Path, ...]:
-    files = {parameter: out / f"{PARAMETER_OF[parameter].file_stem}.nii.gz" for parameter in maps}
-    labels, cubes, table, about = (out / name for name in ("bones.nii.gz", "cubes.parquet", REGIONS, RECORD))
-    for parameter, volume in maps.items():
-        write_nifti(files[parameter], volume)
-    write_nifti(labels, bones)
-    write_table(cubes, reading.table)
-    write_text(table, regions(reading).to_csv(index=False, float_format="%.5f"))
-    write_record(about, record, "inference")
-    return (*files.values(), labels, cubes, table, about)

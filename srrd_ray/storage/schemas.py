@@ -37,6 +37,7 @@ Name: TypeAlias = Literal[
     "diagnosis_models",
     "sidecar",
     "inference",
+    "dictionary",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

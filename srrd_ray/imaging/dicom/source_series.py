@@ -34,6 +34,7 @@ OF_A_SLICE = (
 )  # fmt: skip
 NUMBERS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 TEXTS = ("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
+NO_UIDS = "dicom-no-uid"
 SEXES = ("M", "F", "O")
 
 
@@ -142,6 +143,6 @@ def _require_uids(folder: Path, images: tuple[Dataset, ...]) -> None:
         faults.append("one SOPInstanceUID for several files")
     if faults:
         raise InputError(
-            "dicom-no-uid", "the series has not the UIDs that results in DICOM refer to", where=folder.name,
+            NO_UIDS, "the series has not the UIDs that results in DICOM refer to", where=folder.name,
             got=", ".join(faults), todo="Export the series again from its source.",
         )  # fmt: skip

@@ -1,0 +1,154 @@
+"""One knee read from a DICOM series: every file of it, and what they say.
+
+The networks are untrained: what they read is bone of any value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import highdicom
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from pydicom import dcmread
+
+from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters
+from srrd_ray.distillation.fingerprint import NAMES, Fingerprint
+from srrd_ray.distillation.networks import build
+from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.imaging.bone_masks import read_bone_masks
+from srrd_ray.imaging.dicom.source_series import read_source_series
+from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, write_series
+from srrd_ray.imaging.images import read_image
+from srrd_ray.pipeline.inference import InferenceRequest, infer_all
+from srrd_ray.stages.infer import SIMULATED
+from srrd_ray.stages.shared.knee_files import ResultFormat
+from srrd_ray.stages.shared.models import StoredFold, store_model
+from tests.imaging.dicom.test_knee_results import FILES, groups_of, on_grid
+from tests.registration import phantoms
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an untrained model in a run whose metrics say that its knees are simulated."""
+    run = tmp_path_factory.mktemp("run")
+    config = DistillationConfig()
+    count = len(NAMES)
+    fingerprint = Fingerprint(names=NAMES, mean=(0.0,) * count, sd=(1e6,) * count, cubes=9)
+    fold = StoredFold(
+        fold=0,
+        network=build(config.student, 0),
+        hyper=HyperParameters(),
+        fingerprint=fingerprint,
+        patients=99,
+    )
+    (run / "models").mkdir()
+    (run / "metrics.json").write_text(json.dumps({"cohort": {"simulated": True}}))
+    return store_model(run / "models" / "distilled", "distilled", config, [fold])
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A right knee as a DICOM series."""
+    volume = phantoms.knee()[0]
+    header = SeriesHeader(
+        modality="ct", patient="sub-A1", side="R", image_type=("ORIGINAL", "PRIMARY", "AXIAL"), description="test",
+        study=("a",), frame=("a",), series=("a",),
+    )  # fmt: skip
+    stored = StoredPixels(values=np.rint(volume.array).astype(np.int16))
+    return write_series(tmp_path_factory.mktemp("ct") / "series", header, stored, volume.geometry)
+
+
+def read(ct: Path, model: Path, out: Path, formats: Sequence[ResultFormat] = ()) -> Path:
+    request = InferenceRequest(ct=ct, model=model, out=out, side="R", formats=tuple(formats))
+    assert infer_all(request, lambda _: PlainLoop()) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def out(ct: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return read(ct, model, tmp_path_factory.mktemp("out") / "knee")
+
+
+def test_a_series_has_results_in_dicom_beside_nifti(ct: Path, out: Path) -> None:
+    assert {path.stem for path in (out / "dicom").iterdir()} == FILES
+    assert read_source_series(ct).geometry.matches(phantoms.GRID)
+    for symbol in PARAMETERS:
+        stem = PARAMETER_OF[symbol].file_stem
+        whole = np.asanyarray(nib.load(out / f"{stem}.nii.gz").dataobj).transpose(2, 1, 0)
+        result = highdicom.imread(out / "dicom" / f"{stem}.dcm").get_volume(dtype=np.float32)
+        np.testing.assert_array_equal(on_grid(result, phantoms.GRID, np.nan), whole)
+
+
+def test_our_own_reader_of_masks_reads_the_bones_back(ct: Path, out: Path) -> None:
+    grid = read_image(ct, "ct", side="R").volume.geometry
+    back = read_bone_masks(out / "dicom" / "bones.dcm", grid, "R", {})
+    labels = np.asanyarray(nib.load(out / "bones.nii.gz").dataobj).transpose(2, 1, 0)
+    np.testing.assert_array_equal(back.labels.array, labels)
+    assert not [note for note in back.notes if note.severity == "FIX"], "not resampled"
+
+
+def test_the_report_has_the_values_of_the_table(out: Path) -> None:
+    table = pd.read_parquet(out / "table.parquet")
+    groups = groups_of(out / "dicom" / "measurements.dcm")
+    assert len(groups) == len(table) == 4
+    for row in table.to_dict("records"):
+        group = groups[f"{row['bone']} {row['compartment']}"]
+        means = {m.name.value: m.value for m in group.get_measurements() if m.derivation is not None
+                 and m.derivation.meaning == "Mean"}  # fmt: skip
+        assert means == {symbol: row[symbol] for symbol in PARAMETERS}
+
+
+def test_that_the_model_learnt_from_simulated_knees_is_said_in_every_format(out: Path) -> None:
+    assert SIMULATED in json.loads((out / "inference.json").read_text())["flags"]
+    assert SIMULATED in (out / "report.html").read_text()
+    report = dcmread(out / "dicom" / "measurements.dcm")
+    assert SIMULATED in [item.get("TextValue") for item in report.ContentSequence]
+    assert "SIMULATED TRAINING" in report.SeriesDescription
+
+
+def test_the_tables_are_as_the_dictionary_says(out: Path) -> None:
+    tables = json.loads((out / "dictionary.json").read_text())["tables"]
+    assert {file for table in tables for file in table["files"]} == {
+        "table.csv", "table.parquet", "cubes.csv", "cubes.parquet",
+    }  # fmt: skip
+    for about in tables:
+        text, parquet = (out / file for file in about["files"])
+        rows = pd.read_parquet(parquet)
+        pd.testing.assert_frame_equal(rows, pd.read_csv(text), atol=1e-5, check_dtype=False)
+        assert list(rows) == [column["name"] for column in about["columns"]]
+        for column in about["columns"]:
+            values = rows[column["name"]]
+            assert column["minimum"] is None or (values >= column["minimum"]).all(), column["name"]
+            assert column["maximum"] is None or (values <= column["maximum"]).all(), column["name"]
+
+
+def test_the_same_command_elsewhere_gives_the_same_bytes(
+    ct: Path, model: Path, out: Path, tmp_path: Path
+) -> None:
+    again = read(ct, model, tmp_path / "again")
+    for path in sorted(path for path in out.rglob("*") if path.is_file() and ".state" not in path.parts):
+        assert (again / path.relative_to(out)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_folder_of_knees_has_one_table_that_its_dictionary_describes(
+    ct: Path, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cts"
+    folder.mkdir()
+    (folder / "good_side-R").symlink_to(ct)
+    (folder / "torn.nii.gz").write_bytes(b"")
+    request = InferenceRequest(ct=folder, model=model, out=tmp_path / "out", formats=("nifti",))
+    assert infer_all(request, lambda _: PlainLoop()) == 1
+    (about,) = json.loads((tmp_path / "out" / "dictionary.json").read_text())["tables"]
+    rows = pd.read_parquet(tmp_path / "out" / "knees_read.parquet")
+    assert list(rows) == [column["name"] for column in about["columns"]]
+    assert list(pd.read_csv(tmp_path / "out" / "knees.csv")) == list(rows)
+    assert rows["status"].tolist() == ["done", "failed"]
+    assert rows["cubes"].isna().tolist() == [False, True]
+    assert not list((tmp_path / "out").rglob("dicom"))
