@@ -238,8 +238,8 @@ def infer(
             nnU-Net (dataset.json beside) and 3D Slicer write them, or as femur 1 and tibia 2. For a folder
             of CTs a folder of masks of the same names.
         bone_label: femur=75 or tibia=2, once a bone: the label in the mask, whatever the names say.
-        formats: of the results. NIfTI, CSV and Parquet are always written; dicom adds segmentations, parametric
-            maps and a structured report in the study of the CT. Where absent, dicom where the CT is a DICOM
+        formats: of the results. NIfTI, CSV and Parquet are always written; dicom adds segmentations, maps
+            and a structured report in the study of the CT. Where absent, dicom where the CT is a DICOM
             series.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """

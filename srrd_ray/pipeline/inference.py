@@ -62,8 +62,8 @@ class InferenceRequest:
     Of a folder each CT gets a folder of its own below `out`.
     `side` is null where the names of the files or the anatomy decide. `bone_mask` are the user's own bones: a
     file or folder for one CT, a folder with one of the same name for each of several; `bone_labels` say which
-    label is which bone. `formats` are those of the results, beside NIfTI and tables; where empty, DICOM of each
-    CT that is a DICOM series.
+    label is which bone. `formats` are those of the results, beside NIfTI and tables; where empty, DICOM of
+    each CT that is a DICOM series.
     """
 
     ct: Path

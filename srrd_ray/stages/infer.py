@@ -138,8 +138,8 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     """Return all files written for one knee.
 
     In the folder `out` they are the maps (NIfTI), `bones.nii.gz`, the tables `table` and `cubes` (CSV and
-    Parquet) with `dictionary.json`, the folder `dicom`, `inference.json`, and the page `report.html`, which is
-    written last.
+    Parquet) with `dictionary.json`, the folder `dicom`, `inference.json`, and the page `report.html`, which
+    is written last.
 
     Parameters
     ----------

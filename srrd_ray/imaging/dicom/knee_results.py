@@ -1,4 +1,4 @@
-"""The results of a knee in DICOM, in the study of its CT: segmentations, parametric maps, structured report."""
+"""The results of a knee in DICOM, in the study of its CT: segmentations, maps and a structured report."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Parameter maps as DICOM Parametric Maps: 32-bit floats on the frames of the CT, in UCUM units.
 
-Where nothing was read a pixel is NaN, as in the NIfTI: part 5 of the standard, section 8, has IEEE 754's NaN among
-the values of Float Pixel Data. Slices without any value are left out.
+Where nothing was read a pixel is NaN, as in the NIfTI: part 5 of the standard, section 8, has IEEE 754's NaN
+among the values of Float Pixel Data. Slices without any value are left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The values of a knee as a DICOM Structured Report: TID 1500, one measurement group a bone and compartment."""
+"""The values of a knee as a DICOM Structured Report: TID 1500, a measurement group a region."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def write_bones(folder: Path, results: Results) -> Segmentation:
 
 
 def write_regions(folder: Path, results: Results) -> Segmentation:
-    """Return the segmentation of the regions that were read, in the order of the findings, after writing it."""
+    """Return the segmentation of the regions, in the order of the findings, after writing it."""
     findings = results.findings
     masks = np.stack([_expand(results, region) for region in findings.regions], axis=-1)
     described = [_describe_region(results, n + 1, region) for n, region in enumerate(findings.regions)]

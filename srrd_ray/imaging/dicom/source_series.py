@@ -103,7 +103,7 @@ def _read_slice(path: Path, first: Dataset) -> Dataset:
 
 
 def _clean(header: Dataset) -> Dataset:
-    """Return a header without private parts and values of the wrong kind, and with what must not be absent."""
+    """Return a header without private parts and values of the wrong kind, with all that has to be there."""
     header.remove_private_tags()
     for element in list(header):
         if element.VR in TEXTS and not _is_valid(element):

@@ -1,7 +1,4 @@
-"""What each column of the tables of `srrd infer` means: name, type, unit, range, for a reader of a spreadsheet.
-
-Laid out as CSV on the Web (W3C) describes tables.
-"""
+"""What each column of the tables of `srrd infer` means: name, type, unit, range."""
 
 from __future__ import annotations
 
@@ -59,9 +56,9 @@ class Dictionary:
 
 
 def write_rows(out: Path, table: Table, rows: pd.DataFrame) -> tuple[Path, ...]:
-    """Return the two files of a table in the folder `out` after writing its rows, with five decimals in the CSV.
+    """Return the two files of a table in the folder `out` after writing its rows.
 
-    They have all its columns and their types, also where values are missing.
+    Numbers have five decimals in the CSV. Both have all its columns and their types, also where values are missing.
     """
     kinds = {column.name: PANDAS[column.datatype] for column in table.columns}
     typed = rows.reindex(columns=list(kinds)).astype(kinds)
@@ -109,29 +106,31 @@ def cubes_table() -> Table:
 
 
 def knees_table() -> Table:
-    """Return what ``knees.csv`` means: a row a CT. Where a CT could not be read it has code and message alone."""
+    """Return what ``knees.csv`` means: a row a CT, code and message alone where it could not be read."""
+    like = "the CT is like those of the training"
+    chance = "of osteoarthritis; empty where it is not known"
     columns = (
-        Column(name="ct", datatype="string", description="path of the CT in the folder that was given"),
-        Column(name="results", datatype="string", description="folder of its results, beside this table"),
-        Column(name="status", datatype="string", description="done or failed"),
-        Column(name="code", datatype="string", description="code of the fault of a CT that could not be read"),
-        Column(name="message", datatype="string", description="that fault in words"),
-        Column(name="side", datatype="string", description="L or R, of the knee"),
-        Column(name="in_distribution", datatype="boolean", description="the CT is like those of the training"),
-        Column(name="flags", datatype="string", description="what to know before the values are used"),
-        Column(name="probability", datatype="number", description="of osteoarthritis; empty where it is not known",
-               minimum=0, maximum=1),
+        _text("ct", "path of the CT in the folder that was given"),
+        _text("results", "folder of its results, beside this table"),
+        _text("status", "done or failed"),
+        _text("code", "code of the fault of a CT that could not be read"),
+        _text("message", "that fault in words"),
+        _text("side", "L or R, of the knee"),
+        Column(name="in_distribution", datatype="boolean", description=like),
+        _text("flags", "what to know before the values are used"),
+        Column(name="probability", datatype="number", description=chance, minimum=0, maximum=1),
         Column(name="cubes", datatype="integer", description="cubes that were read", minimum=1),
         *_values_by_region(),
-    )  # fmt: skip
+    )
     return Table(files=(KNEES, "knees_read.parquet"), row="CT of a knee", columns=columns)
 
 
+def _text(name: str, description: str) -> Column:
+    return Column(name=name, datatype="string", description=description)
+
+
 def _region() -> tuple[Column, ...]:
-    return (
-        Column(name="bone", datatype="string", description=" or ".join(BONES)),
-        Column(name="compartment", datatype="string", description=" or ".join(COMPARTMENTS)),
-    )
+    return _text("bone", " or ".join(BONES)), _text("compartment", " or ".join(COMPARTMENTS))
 
 
 def _mean(about: Parameter, what: str, place: str = "") -> Column:

@@ -54,7 +54,7 @@ class ReadKnee:
 
 
 def find_source(ct: Path, wanted: tuple[ResultFormat, ...]) -> tuple[SourceSeries | None, tuple[Note, ...]]:
-    """Return the series that results in DICOM belong to, null where there are to be none, and why there are none.
+    """Return the series that results in DICOM belong to, null where there are to be none, and doubts.
 
     Where nothing is `wanted` by name a DICOM series has results in DICOM, and no other CT has.
 
