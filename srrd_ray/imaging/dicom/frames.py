@@ -23,8 +23,8 @@ class Frames(TypedDict):
 def place(source: SourceSeries, array: NDArray[np.generic], marked: NDArray[np.bool_]) -> Frames:
     """Return the slices of `array` from the first to the last that is `marked` anywhere.
 
-    The array is (z, y, x) or (z, y, x, segment). Slices take the positions of the CT's files, digit by digit; where the CT was resampled, or is one file with
-    many frames, those of its grid.
+    The array is (z, y, x) or (z, y, x, segment). Slices take the positions of the CT's files, digit by digit;
+    where the CT was resampled, or is one file with many frames, those of its grid.
     """
     slices = np.flatnonzero(marked.reshape(len(marked), -1).any(axis=1))
     first, end = int(slices[0]), int(slices[-1]) + 1

@@ -58,7 +58,8 @@ class Dictionary:
 def write_rows(out: Path, table: Table, rows: pd.DataFrame) -> tuple[Path, ...]:
     """Return the two files of a table in the folder `out` after writing its rows.
 
-    Numbers have five decimals in the CSV. Both have all its columns and their types, also where values are missing.
+    Numbers have five decimals in the CSV. Both have all columns and their types, also where values are
+    missing.
     """
     kinds = {column.name: PANDAS[column.datatype] for column in table.columns}
     typed = rows.reindex(columns=list(kinds)).astype(kinds)
