@@ -26,7 +26,7 @@ def simulate(
     knees: int | None = None,
     seed: int = 1,
     profile: Literal["quick", "paper"] = "quick",
-    mr: Literal["bssfp", "dess", "pd"] = "bssfp",
+    mr: Literal["bssfp", "dess", "pd", "pd-fs", "t1", "t2", "t2-fs"] = "bssfp",
     dicom: bool = False,
     gallery: bool = False,
     cpus: int = 0,

@@ -2,8 +2,8 @@
 
 One compiled kernel serves MR, CT and truth: each samples the same continuous fields on its own grid. Smooth
 fields (depth under the bone surface, volume fraction, warp …) are tables in the frame of each bone, read at
-the corners of bricks and interpolated between them;
-the trabecular fields are read from the tile at every point.
+the corners of bricks and interpolated between them; the trabecular fields are read from the tile at every
+point.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.simulation.compose_kernel import KNOT_MM, compose_bricks
-from srrd_ray.simulation.trabeculae import TILE_UNIT, threshold_table
+from srrd_ray.simulation.trabeculae import TILE_UNIT, fabric_of, thickness_table
 
 CHANNELS = (
     "depth",
@@ -25,21 +25,24 @@ CHANNELS = (
     "compact",
     "fraction",
     "rod",
-    "blend",
     "lesion",
     "cyst",
     "warp_x",
     "warp_y",
     "warp_z",
+    "meniscus",
 )
 """Channels of a bone's table: depth under the surface mm (negative outside), cartilage and compact bone
-thickness mm, bone volume fraction, λ, angle that blends the medial (0) into the lateral texture (π/2),
-water fraction of a marrow lesion, depth inside a cyst mm (negative outside), and the warp of the texture mm.
+thickness mm, bone volume fraction, λ, water fraction of a marrow lesion, depth inside a cyst mm (negative
+outside), the warp of the texture mm, and how far inside the ring of a meniscus a point lies (the tibia's
+alone is read).
 """
-SOFT_CHANNELS = ("meniscus", "ligament", "muscle", "limb")
-"""Channels of the soft tissue table, positive inside."""
+SOFT_CHANNELS = ("ligament", "muscle", "vessel", "fascia", "limb", "grain", "streak")
+"""Channels of the soft tissue table, positive inside, and two noises of SD 1: where fat has septa (near 0),
+and where muscle has fat (far above 0).
+"""
 
-AIR, FAT, MUSCLE, FLUID, CARTILAGE, MENISCUS, LIGAMENT, SKIN, CYST, COMPACT = range(10)
+AIR, FAT, MUSCLE, FLUID, CARTILAGE, MENISCUS, LIGAMENT, SKIN, CYST, COMPACT, BLOOD = range(11)
 MARROW = 64
 """First marrow label: MARROW + 16 · (water of a lesion, eighths) + (bone volume fraction / 0.04, at most 15).
 """
@@ -60,7 +63,7 @@ class Table(NamedTuple):
 class Scene:
     """A knee: its bones (femur and tibia first), soft tissue, and trabecular texture.
 
-    `tile_from_bone` is (bones, 2, 3, 4): the medial and the lateral map of `trabeculae.tile_map`.
+    `tile_from_bone` is (bones, 2, 3, 4): for each bone `trabeculae.tile_maps`.
     """
 
     bones: tuple[Table, ...]
@@ -84,8 +87,8 @@ def compose(
     mineral = np.empty(shape, np.float32)
     label = np.empty(shape, np.uint8)
     maps = np.ascontiguousarray(bones_from_index[:, :3, :], dtype=np.float64)
-    per_index = np.ascontiguousarray(scene.tile_from_bone[..., :3] @ maps[:, None, :, :3], dtype=np.float32)
-    roots = threshold_table() * TILE_UNIT
+    fabric = fabric_of(scene.tile_from_bone, maps)
+    plates = thickness_table() * TILE_UNIT
     compose_bricks(
         mineral,
         label,
@@ -94,8 +97,8 @@ def compose(
         maps,
         scene.tile,
         scene.tile_from_bone,
-        per_index,
-        roots,
+        fabric,
+        plates,
         sharp,
     )
     return mineral, label

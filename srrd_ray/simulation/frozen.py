@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
+from hashlib import sha256
 from importlib import import_module
+from importlib.resources import files
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from srrd_ray.core.hashing import hash_json
 
 MODULES = (
     "anatomy",
+    "bones",
     "cohort",
     "compose",
     "compose_kernel",
@@ -22,22 +25,32 @@ MODULES = (
     "patients",
     "pose",
     "scene",
+    "shape_model",
     "soft_tissue",
+    "tissue_kernel",
     "trabeculae",
+    "trabeculae_kernel",
     "truth",
 )
-COHORT = "cohort-v1"
-"""Calibrated (docs/cohort-v1.md) and frozen: whoever changes a constant gives it another name."""
-CONSTANTS_SHA256 = "bdadd86ea86625d28d0b6457377b7e9e11d201c7e088e1bc4d8a332f4d06eb91"
+DATA = ("knee_tissues.npz", "llp26_knee.npz")
+COHORT = "cohort-v2"
+"""Calibrated (docs/cohort-v2.md) and frozen: whoever changes a constant gives it another name."""
+CONSTANTS_SHA256 = "e0275788bd71421bedf8c7324a8814d414845e8fa150b06d497f61085d7c7f96"
 
 
 def constants() -> dict[str, object]:
-    """Return the module constants of the simulator, by ``module.NAME``, as plain data."""
+    """Return the module constants of the simulator, by ``module.NAME``, and hashes of its data, as plain
+    data.
+    """
     values: dict[str, object] = {}
     for module in MODULES:
         names = vars(import_module(f"srrd_ray.simulation.{module}"))
         values |= {f"{module}.{name}": _plain(value) for name, value in names.items() if _public(name)}
-    return values
+    return values | {f"data/{name}": _file_sha256(name) for name in DATA}
+
+
+def _file_sha256(name: str) -> str:
+    return sha256((files("srrd_ray.simulation") / "data" / name).read_bytes()).hexdigest()
 
 
 def _public(name: str) -> bool:

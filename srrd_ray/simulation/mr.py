@@ -1,5 +1,5 @@
-"""MR of a scene: tissue signal by sequence physics, sampled in k-space,
-with coil sensitivity and Rician noise.
+"""MR of a scene: tissue signal by sequence physics, sampled in k-space, with coil sensitivity and Rician
+noise.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from srrd_ray.simulation.motion import Motion, add_motion
 from srrd_ray.simulation.off_resonance import interpolate_plane, off_resonance
 from srrd_ray.simulation.sampling import fourier_crop, inner, widen
 
-Sequence: TypeAlias = Literal["bssfp", "dess", "pd"]
+Sequence: TypeAlias = Literal["bssfp", "dess", "pd", "pd-fs", "t1", "t2", "t2-fs"]
+FatSuppression: TypeAlias = Literal["none", "water-excitation", "saturation"]
 Complex = NDArray[np.complex64]
 FAT_SHIFT_HZ = -440.0
 """Chemical shift of fat at 3 T."""
+SATURATED, SATURATION_HZ = 0.95, 180.0
+"""What a saturation pulse at the frequency of fat takes off there, and half the width of its band."""
 OFFSET_STEP_HZ = 2.0
 OFFSETS_HZ = np.arange(-200.0, 201.0, OFFSET_STEP_HZ)
 """Off-resonances of the tables; the field is clipped to them."""
@@ -52,6 +55,7 @@ RELAXATION: dict[int, Relaxation] = {
     tissue.SKIN: Relaxation(density=0.7, t1=900, t2=25),
     tissue.CYST: Relaxation(density=0.95, t1=2500, t2=300),
     tissue.COMPACT: Relaxation(density=0.2, t1=250, t2=0.5),
+    tissue.BLOOD: Relaxation(density=0.4, t1=1650, t2=150),  # of which much flows away between pulses
 }
 MARROW_FAT = Relaxation(density=1.0, t1=365, t2=133, shift=FAT_SHIFT_HZ)
 MARROW_WATER = Relaxation(density=0.9, t1=1000, t2=60)
@@ -63,6 +67,9 @@ class MrProtocol:
 
     Parameters
     ----------
+    fat
+        Fat is not suppressed, not excited (two pulses half a period of fat apart), or saturated before.
+        Either fails where the field is off.
     bandwidth_hz
         Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from
         water. None leaves fat at its position:
@@ -75,6 +82,7 @@ class MrProtocol:
     flip: float = 50.0
     slice_mm: float = 0.75
     pixel_mm: float = 0.2188
+    fat: FatSuppression = "none"
     bandwidth_hz: float | None = None
 
     @property
@@ -85,26 +93,35 @@ class MrProtocol:
 
 PROTOCOLS: dict[Sequence, MrProtocol] = {
     "bssfp": MrProtocol(),
-    "dess": MrProtocol(sequence="dess", tr=16.3, te=4.7, flip=25.0, slice_mm=0.7, pixel_mm=0.365),
+    "dess": MrProtocol(
+        sequence="dess", tr=16.3, te=4.7, flip=25.0, slice_mm=0.7, pixel_mm=0.365, fat="water-excitation"
+    ),
     "pd": MrProtocol(sequence="pd", tr=3000.0, te=30.0, flip=90.0, slice_mm=2.5, pixel_mm=0.35),
+    "pd-fs": MrProtocol(
+        sequence="pd-fs", tr=3200.0, te=30.0, flip=90.0, slice_mm=3.0, pixel_mm=0.35, fat="saturation"
+    ),
+    "t1": MrProtocol(sequence="t1", tr=650.0, te=12.0, flip=90.0, slice_mm=3.0, pixel_mm=0.4),
+    "t2": MrProtocol(sequence="t2", tr=4000.0, te=80.0, flip=90.0, slice_mm=3.0, pixel_mm=0.4),
+    "t2-fs": MrProtocol(
+        sequence="t2-fs", tr=4000.0, te=70.0, flip=90.0, slice_mm=3.0, pixel_mm=0.4, fat="saturation"
+    ),
 }
+"""DESS as the Osteoarthritis Initiative has it (voxels too); the spin echoes as clinics have them."""
 
 
 SEQUENCE_CODES: dict[Sequence, tuple[str, str, str]] = {
-    "bssfp": ("GR", "SS", "3D"),
-    "dess": ("GR", "SS", "3D"),
-    "pd": ("SE", "NONE", "2D"),
+    name: ("SE", "NONE", "2D") if name not in ("bssfp", "dess") else ("GR", "SS", "3D") for name in PROTOCOLS
 }
-"""How DICOM names each: scanning sequence, its variant (SS:
-steady state), and whether slices are excited together.
+"""How DICOM names each: scanning sequence, its variant (SS: steady state), and whether slices are excited
+together.
 """
 FIELD_T = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MrSession:
-    """What differs between scans: signal to noise in marrow, receive bias, field offsets, gain,
-    and the noise's generator seed.
+    """What differs between scans: signal to noise (see `reference_signal`), receive bias, field offsets,
+    gain, and the noise's generator seed.
 
     Parameters
     ----------
@@ -128,9 +145,8 @@ class MrSession:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Readout:
-    """What turns tissue into k-space: signal tables of water and fat (256,
-    offsets) and how far fat is shifted along the columns (pixels),
-    off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
+    """What turns tissue into k-space: signal tables of water and fat (256, offsets) and how far fat is
+    shifted along the columns (pixels), off-resonance in Hz on coarse nodes (`off_resonance`), and motion.
     """
 
     tables: tuple[Complex, ...]
@@ -144,16 +160,33 @@ def signal(
 ) -> NDArray[np.complex128]:
     """Return the complex steady-state signal of a tissue at off-resonances in Hz, for unit gain.
 
-    bSSFP: Freeman-Hill with alternating pulses; DESS: the sum of squares of both echoes; PD: a spin echo.
+    bSSFP: Freeman-Hill with alternating pulses; DESS: the sum of squares of both echoes; the others: a spin
+    echo.
     """
+    excited = excitation(protocol.fat, offset_hz + tissue_.shift)
     match protocol.sequence:
         case "bssfp":
-            return _bssfp(protocol, tissue_, offset_hz)
+            return np.asarray(excited * _bssfp(protocol, tissue_, offset_hz), np.complex128)
         case "dess":
-            return np.full(offset_hz.shape, np.hypot(*dess_echoes(protocol, tissue_)), np.complex128)
-        case "pd":
+            return np.asarray(excited * np.hypot(*dess_echoes(protocol, tissue_)), np.complex128)
+        case "pd" | "pd-fs" | "t1" | "t2" | "t2-fs":
             decay = (1 - np.exp(-protocol.tr / tissue_.t1)) * np.exp(-protocol.te / tissue_.t2)
-            return np.full(offset_hz.shape, tissue_.density * decay, np.complex128)
+            return np.asarray(excited * tissue_.density * decay, np.complex128)
+
+
+def excitation(fat: FatSuppression, frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the part of the magnetisation that is seen at frequencies in Hz from water.
+
+    Water excitation: pulses of half the angle, half a period of fat apart, which add up to |cos(π f / 2 ·
+    440 Hz)| (Hore, J. Magn. Reson. 55:283, 1983). Saturation: a band round fat, with flat top.
+    """
+    match fat:
+        case "none":
+            return np.ones(frequency_hz.shape)
+        case "water-excitation":
+            return np.abs(np.cos(np.pi / 2 * frequency_hz / FAT_SHIFT_HZ))
+        case "saturation":
+            return 1 - SATURATED * np.exp(-(((frequency_hz - FAT_SHIFT_HZ) / SATURATION_HZ) ** 4))
 
 
 def _bssfp(p: MrProtocol, t: Relaxation, offset_hz: NDArray[np.float64]) -> NDArray[np.complex128]:
@@ -184,7 +217,7 @@ def signal_tables(protocol: MrProtocol, red_marrow: float = 0.1) -> tuple[Comple
         (fat if relaxation.shift else water)[label] = signal(protocol, relaxation, OFFSETS_HZ)
     fraction, lesion = tissue.marrow_fraction_and_water()
     wet = np.clip(red_marrow + lesion, 0, 1)[:, None]
-    echo = protocol.te / 1000 if protocol.sequence != "pd" else 0.0
+    echo = protocol.te / 1000 if protocol.sequence in ("bssfp", "dess") else 0.0
     decay = np.exp(-echo * R2_PRIME_PER_FRACTION * fraction)[:, None]
     marrow = slice(tissue.MARROW, tissue.MARROW + 128)
     water[marrow] = wet * signal(protocol, MARROW_WATER, OFFSETS_HZ) * decay
@@ -199,7 +232,9 @@ def acquire(
     protocol: MrProtocol,
     session: MrSession,
 ) -> Volume[np.uint16]:
-    """Return the magnitude image on `grid` (slice, row, column), scaled to marrow near 1000 · gain."""
+    """Return the magnitude image on `grid` (slice, row, column), scaled to 1000 · gain where the signal is
+    that of `reference_signal`.
+    """
     rng = np.random.default_rng(session.seed)
     shim = sample_shim_residual(rng, session.field_hz)
     tables, stretched = signal_tables(protocol, session.red_marrow), stretch_grid(grid, session.scale)
@@ -210,17 +245,20 @@ def acquire(
         motion=session.motion,
     )
     image = k_space_sample(scene, bones_from_world, stretched, readout)
-    image *= sample_bias_field(rng, grid.shape, session.bias) * np.float32(1 / marrow_signal(tables))
+    image *= sample_bias_field(rng, grid.shape, session.bias) * np.float32(
+        1 / reference_signal(protocol, tables)
+    )
     magnitude = add_rician_noise(rng, image, 1 / session.snr)
     whole = np.clip(np.rint(magnitude * 1000 * session.gain), 0, 65535).astype(np.uint16)
     return Volume(array=whole, geometry=grid)
 
 
-def marrow_signal(tables: tuple[Complex, Complex]) -> float:
-    """Return the magnitude, on resonance, of marrow between trabeculae of a volume fraction of 0.2:
-    signal to noise refers to it.
+def reference_signal(protocol: MrProtocol, tables: tuple[Complex, Complex]) -> float:
+    """Return the magnitude, on resonance, that signal to noise refers to: of marrow between trabeculae of a
+    volume fraction of 0.2, or of cartilage where fat is suppressed.
     """
-    return float(np.abs(sum(table[tissue.MARROW + 5, len(OFFSETS_HZ) // 2] for table in tables)))
+    label = tissue.MARROW + 5 if protocol.fat == "none" else tissue.CARTILAGE
+    return float(np.abs(sum(table[label, len(OFFSETS_HZ) // 2] for table in tables)))
 
 
 def stretch_grid(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
@@ -234,8 +272,8 @@ def stretch_grid(grid: Geometry, scale: tuple[float, float, float]) -> Geometry:
 def k_space_sample(
     scene: Scene, bones_from_world: NDArray[np.float64], grid: Geometry, readout: Readout
 ) -> Complex:
-    """Return the noiseless complex image: the signal of a finer grid,
-    its spectrum cropped to the acquired one.
+    """Return the noiseless complex image: the signal of a finer grid, its spectrum cropped to the acquired
+    one.
     """
     acquired = widen(grid, MARGIN)
     nz, ny, nx = acquired.shape
@@ -283,8 +321,8 @@ def sample_shim_residual(rng: np.random.Generator, field_hz: float) -> NDArray[n
 def sample_bias_field(
     rng: np.random.Generator, shape: tuple[int, int, int], size: float
 ) -> NDArray[np.float32]:
-    """Return a receive sensitivity around 1:
-    exp of a cubic in the coordinates whose largest excursion is log(1 + size).
+    """Return a receive sensitivity around 1: exp of a cubic in the coordinates whose largest excursion is
+    log(1 + size).
     """
     axes = [np.linspace(-1, 1, n) for n in shape]
     powers = np.indices((4, 4, 4)).sum(axis=0)

@@ -1,28 +1,44 @@
-"""From a patient to a `compose.Scene`: shapes, bone volume fraction,
-lesions and texture on tables in each bone's frame.
+"""From a patient to a `compose.Scene`: shapes, bone volume fraction, lesions and texture on tables in each
+bone's frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from srrd_ray.simulation import anatomy
 from srrd_ray.simulation.anatomy import Anatomy, Field, Shape, sigmoid
+from srrd_ray.simulation.bones import FEMUR, FIBULA, PATELLA, TIBIA, Bone, build_bones
 from srrd_ray.simulation.compose import CHANNELS, SOFT_CHANNELS, Scene, Table
-from srrd_ray.simulation.microstructure import TILT_SD_DEG, Microstructure, RegionTexture, volume_fraction
+from srrd_ray.simulation.meshes import Mesh, Points, Surface, at_nodes, distance_to, signed_depth
+from srrd_ray.simulation.microstructure import (
+    Microstructure,
+    texture_maps,
+    texture_warp,
+    volume_fraction,
+    window_size,
+)
 from srrd_ray.simulation.patients import SimulatedKnee
 from srrd_ray.simulation.randomfield import smooth_noise
-from srrd_ray.simulation.soft_tissue import soft_tissue
-from srrd_ray.simulation.trabeculae import random_tile, tile_map
+from srrd_ray.simulation.soft_tissue import mean_coordinates, menisci, soft_tissue
+from srrd_ray.simulation.trabeculae import random_tile
 
-NODE_MM = 0.7
+NODE_MM, SOFT_NODE_MM = 0.8, 1.0
 WARP_MM = 0.35
-AROUND_MM = 7.0
-"""Farther outside of a bone the depth is not used: over `compose_kernel.FAR_MM`."""
+AROUND_MM, OUTSIDE_MM = 11.0, 12.0
+"""Farther outside of a bone the depth is not used: over `compose_kernel.FAR_MM`; and is not computed."""
+DEEP_MM, DEEP_NODE_MM = 60.0, 2.4
+"""Distance from the joint surface that is told apart, and the step of the nodes that it is computed on."""
+MENISCI_MM = (-12.0, 16.0)
+FIBULA_FRACTION, PATELLA_FRACTION = 0.13, 0.19
+"""BV/TV in the middle: patellae of one clinical CT have 245-275 HU, 8 mm deep."""
+LESION_EDGE = 0.22
+"""How soft the border of a marrow lesion is, in radii."""
+Nodes: TypeAlias = tuple[Field, Field, Field]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,73 +48,144 @@ class Extent:
     low: tuple[float, float, float]
     high: tuple[float, float, float]
 
-    def nodes(self, below: float, above: float) -> tuple[Field, Field, Field]:
-        """Return open x, y, z node coordinates of the part of the box between z = `below` and z = `above`."""
-        low = (*self.low[:2], max(self.low[2], below))
-        high = (*self.high[:2], min(self.high[2], above))
+    def nodes(self, step_mm: float = NODE_MM, around: Mesh | None = None) -> Nodes:
+        """Return open x, y, z node coordinates of the box, or of its part that lies no farther than
+        `AROUND_MM` from a surface.
+        """
+        low, high = np.array(self.low), np.array(self.high)
+        if around is not None:
+            low = np.maximum(low, around.vertices.min(axis=0) - AROUND_MM)
+            high = np.minimum(np.maximum(high, low + step_mm), around.vertices.max(axis=0) + AROUND_MM)
+            high = np.maximum(high, low + step_mm)
         x, y, z = (
-            np.arange(a, b + NODE_MM, NODE_MM, dtype=np.float32) for a, b in zip(low, high, strict=True)
+            np.arange(a, b + step_mm, step_mm, dtype=np.float32) for a, b in zip(low, high, strict=True)
         )
         return x[None, None, :], y[None, :, None], z[:, None, None]
 
 
 def build_scene(plan: SimulatedKnee, a: Anatomy, micro: Microstructure, extent: Extent) -> Scene:
     """Return the scene of a knee; everything random in it derives from the plan."""
-    rng = plan.generator("scene")
+    rng, bones = plan.generator("scene"), build_bones(plan, a)
     tables = (
-        _bone_table(rng, a, micro, extent, bone=0),
-        _bone_table(rng, a, micro, extent, bone=1),
-        _small_bone(rng, anatomy.fibula, a, extent, (-60.0, 0.0)),
-        _small_bone(rng, anatomy.patella, a, extent, (5.0, 65.0)),
+        _bone_table(rng, (a, micro, bones), extent.nodes(around=bones[FEMUR].mesh), FEMUR),
+        _bone_table(rng, (a, micro, bones), extent.nodes(around=bones[TIBIA].mesh), TIBIA),
+        _small_bone(rng, bones[FIBULA], extent.nodes(around=bones[FIBULA].mesh), FIBULA_FRACTION),
+        _small_bone(rng, bones[PATELLA], extent.nodes(around=bones[PATELLA].mesh), PATELLA_FRACTION),
     )
-    maps = np.stack([[_region_map(rng, region) for region in pair] for pair in micro.regions])
+    maps = np.stack([texture_maps(rng, micro, bone) for bone in (0, 1)])
     maps = np.concatenate([maps, maps[1:], maps[:1]])
+    around = extent.nodes(SOFT_NODE_MM)
     return Scene(
         bones=tables,
-        soft=_table(
-            extent.nodes(-999.0, 999.0), soft_tissue(rng, a, extent.nodes(-999.0, 999.0)), SOFT_CHANNELS
-        ),
+        soft=make_table(around, soft_tissue(rng, a, bones, around), SOFT_CHANNELS),
         tile=random_tile(rng, micro.bandwidth),
         tile_from_bone=maps,
     )
 
 
-def _region_map(rng: np.random.Generator, region: RegionTexture) -> NDArray[np.float64]:
-    return tile_map(rng, region.wavelength_mm, region.stretch, TILT_SD_DEG)
-
-
-def _table(xyz: tuple[Field, Field, Field], channels: dict[str, Field], names: tuple[str, ...]) -> Table:
+def make_table(xyz: Nodes, channels: dict[str, Field], names: tuple[str, ...]) -> Table:
+    """Return the channels `names` of `channels` on nodes as a table, zero where one is absent."""
     shape = np.broadcast_shapes(*(v.shape for v in xyz))
     values = np.zeros((*shape, len(names)), np.float32)
     for n, name in enumerate(names):
         values[..., n] = channels.get(name, np.float32(0))
-    origin = np.array([v.ravel()[0] for v in xyz], np.float64)
-    return Table(values, origin, NODE_MM)
+    origin, step = _grid(xyz)
+    return Table(values, origin, step)
+
+
+def _grid(xyz: Nodes) -> tuple[NDArray[np.float64], float]:
+    """Return the position of the first node, and the step."""
+    first, second = (np.array([float(v.ravel()[n]) for v in xyz]) for n in (0, 1))
+    return first, float((second - first)[0])
 
 
 def _bone_table(
-    rng: np.random.Generator, a: Anatomy, micro: Microstructure, extent: Extent, bone: int
+    rng: np.random.Generator, knee: tuple[Anatomy, Microstructure, tuple[Bone, ...]], xyz: Nodes, number: int
 ) -> Table:
-    xyz = extent.nodes(*((-14.0, 999.0) if bone == 0 else (-999.0, 14.0)))
-    shape = (anatomy.femur if bone == 0 else anatomy.tibia)(a, *xyz)
-    shape = replace(shape, depth=to_distance(shape.depth))
-    lateral = sigmoid(-xyz[0] / 2.5)
-    fraction = volume_fraction(rng, micro, bone, shape, xyz)
-    low, high = micro.regions[bone]
-    lesion, cyst = lesions(rng, micro, bone, shape, xyz)
+    a, micro, bones = knee
+    shape, surface = bone_shape(bones[number], xyz)
+    lesion, cyst = lesions(rng, (a, micro), number, shape, xyz)
     channels = {
-        "depth": shape.depth,
-        "cartilage": _cartilage(a, bone, shape, xyz),
-        "compact": _compact(a, bone, shape, xyz),
-        "fraction": fraction,
-        "rod": low.rod * (1 - lateral) + high.rod * lateral,
-        "blend": np.float32(np.pi / 2) * np.clip(0.5 - xyz[0] / 12, 0, 1),
+        **_surface_channels(bones[number], shape, surface),
+        "fraction": volume_fraction(rng, micro, number, shape, xyz),
+        "rod": window_size(rng, micro, number, xyz),
         "lesion": lesion,
         "cyst": cyst,
+        **texture_warp(rng, micro, number, xyz),
     }
-    for axis in "xyz":
-        channels[f"warp_{axis}"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
-    return _around(_table(xyz, channels, CHANNELS))
+    if number == TIBIA:
+        channels["meniscus"] = _meniscus_ring(bones, xyz)
+    return _around(make_table(xyz, channels, CHANNELS))
+
+
+def bone_shape(bone: Bone, xyz: Nodes) -> tuple[Shape, Surface]:
+    """Return depth, side and depth under the joint surface of a bone at nodes, and the nearest surface."""
+    (origin, step), shape = _grid(xyz), tuple(np.broadcast_shapes(*(v.shape for v in xyz)))
+    size = (shape[0], shape[1], shape[2])
+    surface = signed_depth(bone.mesh, origin, step, size, OUTSIDE_MM)
+    joint = bone.mesh.vertices[bone.articular > 0.5]
+    under = _depth_under(joint, xyz)
+    return (
+        Shape(
+            depth=surface.depth,
+            articular=at_nodes(surface, bone.mesh, bone.articular),
+            under_joint=np.where(surface.depth > 0, under, surface.depth),
+        ),
+        surface,
+    )
+
+
+def _depth_under(joint: Points, xyz: Nodes) -> NDArray[np.float32]:
+    """Return the distance of nodes from points of the joint surface, linear between coarser nodes."""
+    (origin, step), shape = _grid(xyz), np.broadcast_shapes(*(v.shape for v in xyz))
+    count = [int(np.ceil((n - 1) * step / DEEP_NODE_MM)) + 1 for n in shape]
+    coarse = distance_to(joint, origin, DEEP_NODE_MM, (count[0], count[1], count[2]), DEEP_MM)
+    out: NDArray[np.float32] = ndimage.affine_transform(
+        coarse,
+        np.full(3, step / DEEP_NODE_MM),
+        output_shape=shape,
+        output=np.float32,
+        order=1,
+        mode="nearest",
+    )
+    return out
+
+
+def _surface_channels(bone: Bone, shape: Shape, surface: Surface) -> dict[str, Field]:
+    return {
+        "depth": shape.depth,
+        "cartilage": at_nodes(surface, bone.mesh, bone.cartilage),
+        "compact": at_nodes(surface, bone.mesh, bone.compact),
+    }
+
+
+def label_table(bones: tuple[Bone, ...], number: int, xyz: Nodes, *, ring: bool) -> Table:
+    """Return a bone's table of shapes alone: depth, cartilage, compact bone, and the menisci where `ring`."""
+    (origin, step), size = _grid(xyz), np.broadcast_shapes(*(v.shape for v in xyz))
+    bone = bones[number]
+    surface = signed_depth(bone.mesh, origin, step, (size[0], size[1], size[2]), OUTSIDE_MM)
+    channels: dict[str, Field] = {
+        "depth": surface.depth,
+        "cartilage": at_nodes(surface, bone.mesh, bone.cartilage),
+        "compact": at_nodes(surface, bone.mesh, bone.compact),
+        "cyst": np.full_like(surface.depth, -9.0),
+    }
+    if ring:
+        channels["meniscus"] = _meniscus_ring(bones, xyz)
+    return _around(make_table(xyz, channels, CHANNELS))
+
+
+def _meniscus_ring(bones: tuple[Bone, ...], xyz: Nodes) -> Field:
+    """Return how far inside the ring of a meniscus nodes at the joint line lie; the ring is the mean
+    knee's, where the own tibia draws it.
+    """
+    ring = np.full(np.broadcast_shapes(*(v.shape for v in xyz)), -9.0, np.float32)
+    level = np.flatnonzero((xyz[2].ravel() > MENISCI_MM[0]) & (xyz[2].ravel() < MENISCI_MM[1]))
+    if level.size:
+        part = slice(int(level[0]), int(level[-1]) + 1)
+        at = mean_coordinates(bones, (xyz[0], xyz[1], xyz[2][part]))
+        ring[part] = menisci(at[..., 0], at[..., 1])
+    return ring
 
 
 def _around(bone: Table) -> Table:
@@ -115,77 +202,58 @@ def _around(bone: Table) -> Table:
     return Table(np.ascontiguousarray(bone.values[box]), origin, bone.step_mm)
 
 
-def to_distance(depth: Field) -> Field:
-    """Return depths on nodes as distances from the surface:
-    to first order, divided by the length of their gradient.
-    """
-    gradient: list[Field] = list(np.gradient(depth, NODE_MM))
-    slope = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2)
-    out: Field = (depth / np.clip(slope, 0.5, 2.0)).astype(np.float32)
-    return out
-
-
-def _cartilage(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]) -> Field:
-    """Cartilage on the joint surface, thickest in the middle of a compartment, none on spines and notch."""
-    x, y, _ = xyz
-    thick = a.femoral_cartilage if bone == 0 else a.tibial_cartilage
-    out = np.zeros(shape.depth.shape, np.float32)
-    for side in (0, 1):
-        half_x, half_y = (15.5, 60.0) if bone == 0 else (14.0, 19.0)
-        r2 = ((x - a.centers_x[side]) / half_x) ** 2 + (y / half_y) ** 2
-        out += thick[side] * np.exp(-(r2**2)) * shape.articular
-    if bone == 0:
-        out += 1.9 * np.exp(-((x / 12) ** 4)) * sigmoid((-y - 12) / 1.5) * shape.articular
-    return np.minimum(out, 2.8)
-
-
-def _compact(a: Anatomy, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]) -> Field:
-    """Thickness of compact bone: the subchondral plate under cartilage, the cortex elsewhere,
-    thicker away from the joint.
-    """
-    x, y, z = xyz
-    plate = a.femoral_plate if bone == 0 else a.tibial_plate
-    lateral = sigmoid(-x / 4)
-    center = np.exp(-(((np.abs(x) - a.centers_x[0]) / 16) ** 2) - (y / 20) ** 2)
-    joint = (plate[0] * (1 - lateral) + plate[1] * lateral) * (0.6 + 0.5 * center)
-    side = 0.35 + 0.035 * np.maximum(np.abs(z) - 14, 0)
-    out: Field = (joint * shape.articular + np.minimum(side, 4.5) * (1 - shape.articular)).astype(np.float32)
-    return out
-
-
 def lesions(
-    rng: np.random.Generator, micro: Microstructure, bone: int, shape: Shape, xyz: tuple[Field, Field, Field]
+    rng: np.random.Generator, knee: tuple[Anatomy, Microstructure], bone: int, shape: Shape, xyz: Nodes
 ) -> tuple[Field, Field]:
-    """Return the water fraction of marrow lesions and the depth inside cysts (very negative without one)."""
+    """Return the water fraction of marrow lesions, which fade into what is around them, and the depth
+    inside cysts (very negative without one). Their heights are over the joint line; here they start from
+    the bone's own surface.
+    """
     x, y, z = xyz
-    water = np.zeros(shape.depth.shape, np.float32)
+    (a, micro), water = knee, np.zeros(shape.depth.shape, np.float32)
     cyst = np.full(shape.depth.shape, -9.0, np.float32)
     rough = 0.25 * smooth_noise(rng, xyz, 6.0)
     for body, center, radius in micro.marrow_lesions:
         if body == bone:
-            r = np.sqrt(sum(((v - c) / radius) ** 2 for v, c in zip((x, y, z), center, strict=True)))
-            water = np.maximum(water, sigmoid((1 - r + rough) / 0.12))
+            cx, cy, cz = _from_surface(a, bone, shape, xyz, center)
+            r = np.sqrt(
+                ((x - cx) / radius) ** 2 + ((y - cy) / radius) ** 2 + ((z - cz) / (1.3 * radius)) ** 2
+            )
+            water = np.maximum(water, sigmoid((1 - r + rough) / LESION_EDGE))
     for body, center, radius in micro.cysts:
         if body == bone:
-            r = np.sqrt((x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2)
-            cyst = np.maximum(cyst, radius * (1 + 0.5 * rough) - r)
+            cx, cy, cz = _from_surface(a, bone, shape, xyz, center)
+            r = np.sqrt((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2)
+            cyst = np.maximum(cyst, radius * (1 + 0.7 * rough) - r)
     return water, cyst
 
 
-def _small_bone(
-    rng: np.random.Generator,
-    of: Callable[[Anatomy, Field, Field, Field], Field],
-    a: Anatomy,
-    extent: Extent,
-    reach: tuple[float, float],
-) -> Table:
-    xyz = extent.nodes(*reach)
-    depth = to_distance(of(a, *xyz))
-    everywhere = {"compact": 0.7, "fraction": 0.22, "rod": 0.4, "cyst": -9.0}
-    channels = {name: np.full_like(depth, value) for name, value in everywhere.items()}
-    if of is anatomy.patella:
-        channels["cartilage"] = (
-            2.2 * sigmoid((xyz[1] - anatomy.patella_front(a) - 2) / 1.5) * np.ones_like(depth)
-        )
-    channels |= {"depth": depth, "warp_x": WARP_MM * smooth_noise(rng, xyz, 9.0)}
-    return _around(_table(xyz, channels, CHANNELS))
+def _from_surface(
+    a: Anatomy, bone: int, shape: Shape, xyz: Nodes, center: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Return a centre that lies as far under the bone's surface as `center` under a level joint surface."""
+    x, y, z = (v.ravel() for v in xyz)
+    i, j = int(np.abs(x - center[0]).argmin()), int(np.abs(y - center[1]).argmin())
+    inside = z[shape.depth[:, j, i] > 0]
+    under = abs(center[2]) - a.joint_space[0 if center[0] > 0 else 1] / 2
+    if not inside.size:
+        return center
+    height = float(inside.min()) + under if bone == FEMUR else float(inside.max()) - under
+    return center[0], center[1], height
+
+
+def _small_bone(rng: np.random.Generator, bone: Bone, xyz: Nodes, fraction: float) -> Table:
+    """Return the table of a fibula or patella: uneven bone, denser under its surface."""
+    (origin, step), size = _grid(xyz), np.broadcast_shapes(*(v.shape for v in xyz))
+    surface = signed_depth(bone.mesh, origin, step, (size[0], size[1], size[2]), OUTSIDE_MM)
+    shape = Shape(depth=surface.depth, articular=surface.depth, under_joint=surface.depth)
+    dense = fraction * (0.95 + 2.4 * np.exp(-np.maximum(surface.depth, 0) / 2))
+    channels = {
+        **_surface_channels(bone, shape, surface),
+        "fraction": dense * np.exp(0.15 * smooth_noise(rng, xyz, 7.0)),
+        "rod": np.full_like(surface.depth, 0.4),
+        "cyst": np.full_like(surface.depth, -9.0),
+    }
+    for axis in "xyz":
+        channels[f"warp_{axis}"] = WARP_MM * smooth_noise(rng, xyz, 9.0)
+    return _around(make_table(xyz, channels, CHANNELS))

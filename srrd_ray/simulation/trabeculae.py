@@ -1,41 +1,56 @@
-"""Trabecular bone as a two-field level set: B = {f1² + λ² f2² < t(φ, λ)}.
+"""Trabecular bone as a foam of Gaussian random fields: bone lies where the two largest of four fields meet.
 
-f1 and f2 are independent ring-spectrum Gaussian random fields of unit variance. λ = 0 gives plates, λ = 1
-rods, between them perforated plates; φ is the bone volume fraction, held exactly by the quantile t. One
-periodic tile of the two fields, in units of the wavelength, serves a whole knee:
-each compartment samples it through an affine map of its own (wavelength, fabric, offset) and a smooth warp.
+Four independent ring-spectrum fields divide space into cells, each the place where one of them is largest:
+the marrow. The walls between cells meet three by three in edges and four by four in nodes, as the plates of
+trabecular bone do. With d1 ≤ d2 ≤ d3 the distances from a point to the walls towards the three other fields
+(difference / slope), bone is {h² + λ² d2² < T²}, 1/h = 1/d1 + 1/d2 + 1/d3: h rounds the corners of the
+marrow, λ opens windows in the plates away from their edges (0 closed, 1 struts alone), T is the half
+thickness of a plate. T(φ, λ) holds the bone volume fraction φ.
+
+One periodic tile holds two fields; a bone reads it through two maps (scaled differently, axes exchanged),
+so that the pairs have no common period.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, special
+from scipy import fft
 from scipy.spatial.transform import Rotation
+
+from srrd_ray.simulation.trabeculae_kernel import SOFT_SLOPE, STEEPEST
 
 TILE_NODES = 240
 SAMPLES_PER_WAVELENGTH = 10.0
 TILE_UNIT = np.float32(4096)
-"""The integer of value 1 in the tile: half the memory of floats,
-rounding a thousand times smaller than the voxels'.
+"""The integer of value 1 in the tile: half the memory of floats, rounding a thousand times smaller than the
+voxels'.
 """
+SECOND_SCALE = 1.07
+"""The nodes a millimetre of the second pair of fields, over those of the first."""
 FRACTIONS = np.linspace(0.0, 0.95, 96)
-ROD_WEIGHTS = np.linspace(0.0, 1.0, 21)
+WINDOWS = np.linspace(0.0, 1.0, 21)
+"""λ of the columns of `thickness_table`."""
+CURVATURE = 0.042
+"""How much nearer walls are than they look from a voxel's centre, for a voxel of one over the wave number."""
+TABLE_POINTS = 200_000
+NOMINAL_STRETCH = (1.5, 1.25)
+"""Stretch and flatness of the fabric that `thickness_table` is made for: others keep φ to a few per cent."""
 
 
 def random_tile(rng: np.random.Generator, bandwidth: float, nodes: int = TILE_NODES) -> NDArray[np.int16]:
-    """Return two independent periodic fields of mean 0 and SD `TILE_UNIT`, (nodes + 1, nodes + 1, nodes + 1,
-    2).
+    """Return two independent periodic fields of mean 0 and SD `TILE_UNIT`, (n, n, n, 2), n = nodes + 1.
 
     The last plane along each axis repeats the first, so that a cell's far corner needs no wrapping.
 
-    The spectrum is a Gaussian ring of radius ``nodes / SAMPLES_PER_WAVELENGTH`` cycles, relative width (SD)
-    `bandwidth`, cut at 1.75 of it: the real and the imaginary part of one complex transform of uncorrelated
-    complex amplitudes are the two fields.
+    The spectrum is a Gaussian ring of relative width (SD) `bandwidth`, cut at 1.75 of its radius, which is
+    such that the mean square slope is that of a wave of `SAMPLES_PER_WAVELENGTH` nodes. The real and the
+    imaginary part of one complex transform of uncorrelated complex amplitudes are the two fields.
     """
-    ring = nodes / SAMPLES_PER_WAVELENGTH
+    ring = nodes / SAMPLES_PER_WAVELENGTH / mean_wave_number(bandwidth)
     reach = min(int(1.75 * ring), nodes // 2 - 1)
     cycles = np.arange(-reach, reach + 1)
     kz, ky, kx = np.meshgrid(cycles, cycles, cycles, indexing="ij", sparse=True)
@@ -51,44 +66,90 @@ def random_tile(rng: np.random.Generator, bandwidth: float, nodes: int = TILE_NO
     return whole.reshape(nodes + 1, nodes + 1, nodes + 1, 2)
 
 
-@lru_cache(maxsize=1)
-def threshold_table() -> NDArray[np.float32]:
-    """Return √t, rows `FRACTIONS`, columns `ROD_WEIGHTS`, such that P(f1² + λ² f2² < t) is the fraction.
+def mean_wave_number(bandwidth: float) -> float:
+    """Return the root mean square radius of the spectrum over the radius of its ring."""
+    radius = np.linspace(1e-3, 1.75, 2000)
+    power = radius**2 * np.exp(-((radius - 1) ** 2) / (2 * bandwidth**2))
+    return float(np.sqrt((power * radius**2).sum() / power.sum()))
 
-    P = ∫ N(v) erf(√((t − λ²v²)/2)) dv over |v| < √t/λ, by 400 midpoints in the angle;
-    inverted by interpolation.
+
+@lru_cache(maxsize=1)
+def thickness_table() -> NDArray[np.float32]:
+    """Return the half thickness T of plates, rows `FRACTIONS`, columns `WINDOWS`, that gives the fraction.
+
+    T is in units of 1 / (root mean square slope of a field of SD 1): quantiles over random points, at which
+    fields and slopes are independent and normal.
     """
-    roots = np.linspace(0.0, 4.5, 451)
-    table = np.empty((len(FRACTIONS), len(ROD_WEIGHTS)), np.float32)
-    for column, rod in enumerate(ROD_WEIGHTS):
-        table[:, column] = np.interp(FRACTIONS, _fraction_below(roots, float(rod)), roots)
+    near, second = _random_distances(np.random.default_rng(0))
+    table = np.empty((len(FRACTIONS), len(WINDOWS)), np.float32)
+    for column, window in enumerate(WINDOWS):
+        table[:, column] = np.quantile(np.sqrt(near**2 + (window * second) ** 2), FRACTIONS)
+    table[0] = 0
     return table
 
 
-def _fraction_below(roots: NDArray[np.float64], rod: float) -> NDArray[np.float64]:
-    normal = (np.arange(400) + 0.5) / 400 * 12 - 6
-    density = np.exp(-(normal**2) / 2) / np.sqrt(2 * np.pi) * (12 / 400)
-    inside = np.maximum(roots[:, None] ** 2 - (rod * normal) ** 2, 0.0)
-    fraction: NDArray[np.float64] = special.erf(np.sqrt(inside / 2)) @ density
-    return fraction
+def _random_distances(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return h and d2 of random points."""
+    values = rng.standard_normal((4, TABLE_POINTS), dtype=np.float32)
+    stretch = np.array(_stretches(*NOMINAL_STRETCH), np.float32)
+    slopes = rng.standard_normal((4, 3, TABLE_POINTS), dtype=np.float32)
+    slopes *= (stretch / np.sqrt((stretch**2).sum()))[:, None]
+    order = np.argmax(values, axis=0)
+    top = np.take_along_axis(values, order[None], axis=0)
+    slope = np.linalg.norm(np.take_along_axis(slopes, order[None, None], axis=0) - slopes, axis=1)
+    width = np.minimum(np.sqrt(slope**2 + SOFT_SLOPE**2), STEEPEST)
+    distances = np.sort((top - values) / width, axis=0)[1:]
+    return 1 / (1 / np.maximum(distances, 1e-6)).sum(axis=0), distances[1]
 
 
-def tile_map(
-    rng: np.random.Generator,
-    wavelength_mm: float,
-    stretch: float,
-    tilt_sd_deg: float,
-    nodes: int = TILE_NODES,
+def _stretches(stretch: float, flatness: float) -> tuple[float, float, float]:
+    """Return the relative nodes a millimetre along the fabric's axes (across plates, in plates, along the
+    load); their product is one.
+    """
+    across = (stretch * flatness**2) ** (1 / 3)
+    return across, across / flatness, across / (stretch * flatness)
+
+
+def tile_maps(
+    rng: np.random.Generator, wavelength_mm: float, stretch: float, flatness: float, tilt_sd_deg: float
 ) -> NDArray[np.float64]:
-    """Return the affine map (3, 4) from bone mm (x, y, z) to tile nodes.
+    """Return the affine maps (2, 3, 4) from bone mm (x, y, z) to tile nodes, one for each pair of fields.
 
-    The structure is stretched by `stretch` along its main direction: z (perpendicular to the joint surface),
-    tilted by a random angle of SD `tilt_sd_deg`, and turned at random about it.
-    The mean wavelength stays `wavelength_mm`.
+    The structure is `stretch` times longer along its main direction than across its plates' (z, perpendicular
+    to the joint surface, tilted by a random angle of SD `tilt_sd_deg`), and turned at random about it; plates
+    are `flatness` times wider than they are apart. The mean wavelength stays `wavelength_mm`.
     """
     tilt = Rotation.from_rotvec([*np.radians(rng.normal(0, tilt_sd_deg, 2)), 0.0])
     turn = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)
-    axes = np.array([stretch ** (1 / 3), stretch ** (1 / 3), stretch ** (-2 / 3)])
-    linear = np.diag(axes) @ (turn * tilt).as_matrix() * SAMPLES_PER_WAVELENGTH / wavelength_mm
-    spin = Rotation.from_rotvec(rng.normal(0, 1, 3)).as_matrix()
-    return np.column_stack([spin @ linear, rng.uniform(0, nodes, 3)])
+    scale = np.array(_stretches(stretch, flatness)) * SAMPLES_PER_WAVELENGTH / wavelength_mm
+    first = scale[:, None] * (turn * tilt).as_matrix()
+    second = -SECOND_SCALE * first[[1, 2, 0]]
+    offset = rng.uniform(0, TILE_NODES, (2, 3, 1))
+    return np.concatenate([np.stack([first, second]), offset], axis=2)
+
+
+class Fabric(NamedTuple):
+    """What the kernel needs of the maps of every bone: (bones, …) each.
+
+    `nodes_per_mm` is (2, 3): signed, of both pairs along the fabric's axes; `mm_per_index` (3, 3): along the
+    fabric's axes for a step of (i, j, k); `slope` the root mean square slope of a field, `TILE_UNIT` a mm;
+    `voxel` (2) half the diagonal of a voxel, mm, and `1 - CURVATURE · (wave number · voxel)²`.
+    """
+
+    nodes_per_mm: NDArray[np.float32]
+    mm_per_index: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    voxel: NDArray[np.float32]
+
+
+def fabric_of(tile_from_bone: NDArray[np.float64], bones_from_index: NDArray[np.float64]) -> Fabric:
+    """Return the fabric of maps (bones, 2, 3, 4) on a grid: (bones, 3, 4) to mm in each bone's frame."""
+    first, second = tile_from_bone[:, 0, :, :3], tile_from_bone[:, 1, :, :3][:, [2, 0, 1]]
+    size = np.linalg.norm(first, axis=2)
+    axes = first / size[..., None]
+    both = np.stack([size, (second * axes).sum(axis=2)], axis=1)
+    slope = np.sqrt((both**2).sum(axis=(1, 2)) / 6) * (2 * np.pi / SAMPLES_PER_WAVELENGTH) * float(TILE_UNIT)
+    steps = axes @ bones_from_index[:, :, :3]
+    square = (steps**2).sum(axis=(1, 2))
+    voxel = np.stack([np.sqrt(square) / 2, 1 - CURVATURE * (slope / TILE_UNIT) ** 2 * square / 3], axis=1)
+    return Fabric(*(np.ascontiguousarray(v, np.float32) for v in (both, steps, slope, voxel)))

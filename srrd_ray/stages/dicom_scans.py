@@ -57,7 +57,8 @@ def mr_pixels(images: KneeImages) -> StoredPixels:
 def _mr_technique(protocol: mr.MrProtocol) -> dict[str, Tag]:
     echo, variant, kind = mr.SEQUENCE_CODES[protocol.sequence]
     bandwidth: dict[str, Tag] = {"PixelBandwidth": protocol.bandwidth_hz} if protocol.bandwidth_hz else {}
-    return bandwidth | {
+    suppressed: dict[str, Tag] = {"ScanOptions": "FS"} if protocol.fat != "none" else {}
+    return (bandwidth | suppressed) | {
         "ManufacturerModelName": MODEL,
         "ScanningSequence": echo,
         "SequenceVariant": variant,

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srrd_ray.simulation.compose import CHANNELS, COMPACT, FAT, MARROW, SOFT_CHANNELS, Scene, Table, compose
-from srrd_ray.simulation.trabeculae import random_tile, tile_map
+from srrd_ray.simulation.trabeculae import random_tile, tile_maps
 
 FRACTION = 0.3
 
@@ -21,7 +21,7 @@ def half_space(fraction: float = FRACTION) -> Scene:
     soft = np.full((2, 2, 2, len(SOFT_CHANNELS)), -9, np.float32)
     soft[..., SOFT_CHANNELS.index("limb")] = 50
     rng = np.random.default_rng(0)
-    maps = np.stack([np.stack([tile_map(rng, 0.9, 1.3, 15.0)] * 2)] * 2)
+    maps = np.stack([tile_maps(rng, 1.4, 1.4, 1.2, 15.0)] * 2)
     return Scene(
         bones=(bone, none),
         soft=Table(soft, np.zeros(3), 1.0),

@@ -21,6 +21,6 @@ def test_protocols_priors_and_shapes_are_all_among_the_constants() -> None:
         "mr.PROTOCOLS",
         "microstructure.GRADE_EFFECT",
         "anatomy.OSTEOPHYTE_MM",
-        "soft_tissue.MUSCLES",
+        "soft_tissue.FAT_PROFILE",
     }
     assert wanted <= constants().keys()

@@ -1,14 +1,17 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from srrd_ray.simulation.trabeculae import (
     FRACTIONS,
-    ROD_WEIGHTS,
     SAMPLES_PER_WAVELENGTH,
     TILE_UNIT,
+    WINDOWS,
+    fabric_of,
+    mean_wave_number,
     random_tile,
-    threshold_table,
-    tile_map,
+    thickness_table,
+    tile_maps,
 )
 
 
@@ -25,26 +28,63 @@ def test_the_tile_repeats_without_a_seam() -> None:
     np.testing.assert_array_equal(tile[:, :, -1], tile[:, :, 0])
 
 
-def test_the_spectrum_is_a_ring_at_the_wavelength() -> None:
+@pytest.mark.parametrize("bandwidth", [0.12, 0.5])
+def test_the_mean_slope_is_that_of_the_wavelength_whatever_the_disorder(bandwidth: float) -> None:
     nodes = 60
-    field = random_tile(np.random.default_rng(1), 0.22, nodes)[:-1, :-1, :-1, 0]
+    field = random_tile(np.random.default_rng(1), bandwidth, nodes)[:-1, :-1, :-1, 0]
     power = np.abs(np.fft.fftn(field)) ** 2
     cycles = np.fft.fftfreq(nodes, 1 / nodes)
-    radius = np.sqrt(cycles[:, None, None] ** 2 + cycles[None, :, None] ** 2 + cycles[None, None, :] ** 2)
-    assert (power * radius).sum() / power.sum() == pytest.approx(nodes / SAMPLES_PER_WAVELENGTH, rel=0.15)
+    square = cycles[:, None, None] ** 2 + cycles[None, :, None] ** 2 + cycles[None, None, :] ** 2
+    mean = np.sqrt((power * square).sum() / power.sum())
+    assert mean == pytest.approx(nodes / SAMPLES_PER_WAVELENGTH, rel=0.05)
 
 
-@pytest.mark.parametrize("rod", [0.0, 0.4, 1.0])
-def test_the_threshold_gives_the_fraction_it_is_tabulated_for(rod: float) -> None:
-    normal = np.random.default_rng(2).standard_normal((2, 400_000))
-    root = np.hypot(normal[0], rod * normal[1])
-    column = int(np.argmin(np.abs(ROD_WEIGHTS - rod)))
-    for fraction in (0.1, 0.25, 0.5):
-        row = int(np.argmin(np.abs(FRACTIONS - fraction)))
-        assert (root < threshold_table()[row, column]).mean() == pytest.approx(fraction, abs=0.004)
+def test_a_narrow_ring_has_the_wave_number_of_its_radius() -> None:
+    assert mean_wave_number(0.01) == pytest.approx(1, abs=1e-3)
+    assert mean_wave_number(0.5) > 1.1
 
 
-def test_the_map_keeps_the_mean_wavelength_whatever_the_stretch() -> None:
-    for stretch in (1.0, 1.6):
-        linear = tile_map(np.random.default_rng(3), 0.9, stretch, 15.0)[:, :3]
-        assert abs(np.linalg.det(linear)) ** (1 / 3) == pytest.approx(SAMPLES_PER_WAVELENGTH / 0.9)
+def test_plates_are_the_thicker_the_more_bone_and_the_wider_their_windows() -> None:
+    table = thickness_table()
+    assert table.shape == (len(FRACTIONS), len(WINDOWS))
+    assert (np.diff(table, axis=0) > 0).all()
+    assert (np.diff(table[1:], axis=1) > 0).all()
+    assert (table[0] == 0).all()
+
+
+def maps_and_grid() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    maps = tile_maps(np.random.default_rng(3), 0.9, 1.6, 1.3, 15.0)
+    grid = np.hstack([np.diag([0.1, 0.2, 0.3]), np.zeros((3, 1))])
+    return maps[None], grid[None]
+
+
+def test_the_maps_keep_the_mean_wavelength_whatever_the_stretch() -> None:
+    maps, _ = maps_and_grid()
+    first, second = (abs(np.linalg.det(one[:, :3])) ** (1 / 3) for one in maps[0])
+    assert first == pytest.approx(SAMPLES_PER_WAVELENGTH / 0.9)
+    assert second / first == pytest.approx(1.07)
+
+
+def test_structures_are_longest_along_the_load_and_wider_in_plates_than_across() -> None:
+    fabric = fabric_of(*maps_and_grid())
+    across, within, along = fabric.nodes_per_mm[0, 0]
+    assert across / along == pytest.approx(1.6 * 1.3, rel=1e-5)
+    assert across / within == pytest.approx(1.3, rel=1e-5)
+
+
+def test_the_fabric_turns_slopes_of_both_pairs_into_the_same_axes() -> None:
+    maps, grid = maps_and_grid()
+    fabric = fabric_of(maps, grid)
+    step = np.array([0.3, -0.2, 0.5])
+    along_fabric = fabric.mm_per_index[0] @ (step / [0.1, 0.2, 0.3])
+    assert np.linalg.norm(along_fabric) == pytest.approx(np.linalg.norm(step), rel=1e-5)
+    first, second = (one[:, :3] @ step for one in maps[0])
+    np.testing.assert_allclose(first, fabric.nodes_per_mm[0, 0] * along_fabric, rtol=1e-4)
+    np.testing.assert_allclose(second[[2, 0, 1]], fabric.nodes_per_mm[0, 1] * along_fabric, rtol=1e-4)
+
+
+def test_the_two_pairs_of_fields_have_no_common_period() -> None:
+    maps, _ = maps_and_grid()
+    shift = np.linalg.solve(maps[0, 0, :, :3], [240.0, 0.0, 0.0])
+    moved = maps[0, 1, :, :3] @ shift / 240.0
+    assert np.abs(moved - np.rint(moved)).max() > 0.05

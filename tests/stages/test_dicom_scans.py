@@ -147,7 +147,7 @@ def test_two_seeds_share_no_study_and_no_series(images: KneeImages, plan: Simula
         assert one.frame != two.frame
 
 
-@pytest.mark.parametrize("sequence", ["bssfp", "dess", "pd"])
+@pytest.mark.parametrize("sequence", mr.PROTOCOLS)
 def test_the_header_names_the_settings_of_every_sequence(
     sequence: mr.Sequence, images: KneeImages, plan: SimulatedKnee
 ) -> None:
@@ -158,7 +158,8 @@ def test_the_header_names_the_settings_of_every_sequence(
         protocol.flip,
     )
     assert technique["SliceThickness"] == technique["SpacingBetweenSlices"] == protocol.slice_mm
-    assert technique["MRAcquisitionType"] == ("2D" if sequence == "pd" else "3D")
+    assert technique["MRAcquisitionType"] == ("3D" if sequence in ("bssfp", "dess") else "2D")
+    assert ("ScanOptions" in technique) == (protocol.fat != "none")
 
 
 def test_images_of_the_other_format_are_removed(nifti: Path, dicom: Path, plan: SimulatedKnee) -> None:
