@@ -1,5 +1,5 @@
 """How hard the simulated cohort is, before any model of this project looks at it:
-the figures that froze `cohort-v1`.
+the figures that froze `cohort-v2`.
 
 Run: ``python benchmarks/calibration.py FOLDER [--knees 90] [--seed 2026] [--voxel 0.06] [--processes 2]``.
 For each knee of a plan of profile `paper` it simulates the CT (each hospital's own voxels, kernel and noise)
