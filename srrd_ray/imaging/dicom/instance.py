@@ -5,10 +5,6 @@ The same findings of the same CT are the same bytes. Dates are those of the CT.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -21,7 +17,6 @@ from srrd_ray import __version__
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.imaging.dicom.codes import scheme_of_our_own
 from srrd_ray.imaging.dicom.findings import KneeFindings
-from srrd_ray.imaging.dicom.library_warnings import unvalidated
 from srrd_ray.imaging.dicom.source_series import SourceSeries
 from srrd_ray.imaging.dicom.writer import MAKER, make_uid
 
@@ -99,20 +94,6 @@ def save(path: Path, dataset: Dataset, results: Results) -> Path:
             item.DimensionOrganizationUID = dimensions
     dataset.save_as(path, enforce_file_format=True)
     return path
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Switch off what the libraries warn of: it repeats values of the header, maybe a name."""
-    logger = logging.getLogger("highdicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), unvalidated():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
 
 
 def _date_of(header: Dataset) -> tuple[str, str]:

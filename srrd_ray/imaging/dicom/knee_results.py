@@ -7,7 +7,8 @@ from typing import Final
 
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.imaging.dicom.findings import KneeFindings
-from srrd_ray.imaging.dicom.instance import Results, quiet
+from srrd_ray.imaging.dicom.instance import Results
+from srrd_ray.imaging.dicom.library_warnings import quiet
 from srrd_ray.imaging.dicom.maps_out import write_map
 from srrd_ray.imaging.dicom.report_out import write_report
 from srrd_ray.imaging.dicom.segments_out import write_bones, write_regions

@@ -1,7 +1,9 @@
-"""pydicom without its warnings, which repeat values of a header: in every thread that reads."""
+"""pydicom, and highdicom, without their warnings, which repeat values of a header."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,3 +44,17 @@ def unvalidated() -> Iterator[None]:
             _READERS.count -= 1
             if _READERS.count == 0:
                 settings._reading_validation_mode = _READERS.before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Switch off what the libraries warn of: it repeats values of the header, maybe a name."""
+    logger = logging.getLogger("highdicom")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), unvalidated():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

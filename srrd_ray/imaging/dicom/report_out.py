@@ -42,7 +42,8 @@ def write_report(
         procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
         imaging_measurements=groups,
     )
-    content[0].ContentSequence.extend(_comment(text) for text in results.findings.warnings)
+    for text in results.findings.warnings:  # before the measurements
+        content[0].ContentSequence.insert(-1, _comment(text))
     report = sr.Comprehensive3DSR(
         evidence=[*results.source.images, regions, *others],
         content=content[0],

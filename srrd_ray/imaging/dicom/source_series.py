@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from highdicom.enum import SpecificCharacterSetValues
 from pydicom.config import RAISE
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -15,7 +16,7 @@ from pydicom.valuerep import validate_value
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.imaging.dicom.library_warnings import unvalidated
+from srrd_ray.imaging.dicom.library_warnings import quiet
 from srrd_ray.imaging.dicom.series import read_stack, without_pixels
 from srrd_ray.imaging.dicom.writer import to_decimal_string
 from srrd_ray.imaging.source import DEFAULT_RULES
@@ -35,6 +36,8 @@ OF_A_SLICE = (
 NUMBERS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 TEXTS = ("AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
 NO_UIDS = "dicom-no-uid"
+CHARACTER_SETS = frozenset(one.value for one in SpecificCharacterSetValues)
+UTF8 = "ISO_IR 192"
 SEXES = ("M", "F", "O")
 
 
@@ -85,9 +88,12 @@ def read_source_series(folder: Path) -> SourceSeries:
     """
     stack = without_pixels(read_stack(folder, "ct", None, DEFAULT_RULES))
     files = list(dict.fromkeys(item.path for item in stack.slices))
-    with unvalidated():
+    with quiet():
         first = _clean(pydicom.dcmread(files[0], stop_before_pixels=True, force=True))
         images = (first, *(_read_slice(path, first) for path in files[1:]))
+    for image in images:
+        if not image.get("SliceThickness"):
+            image.SliceThickness = to_decimal_string(stack.geometry.spacing_mm[0])
     _require_uids(folder, images)
     as_stored = not stack.tilted and all(item.frame is None for item in stack.slices)
     return SourceSeries(images=images, geometry=stack.geometry, as_stored=as_stored)
@@ -96,6 +102,7 @@ def read_source_series(folder: Path) -> SourceSeries:
 def _read_slice(path: Path, first: Dataset) -> Dataset:
     """Return what a slice says of itself, and all else as the first one says it."""
     own = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(OF_A_SLICE), force=True)
+    own.pop("SpecificCharacterSet", None)
     header = Dataset()
     header.update(first)
     header.update(_shorten(own))
@@ -105,6 +112,7 @@ def _read_slice(path: Path, first: Dataset) -> Dataset:
 def _clean(header: Dataset) -> Dataset:
     """Return a header without private parts and values of the wrong kind, with all that has to be there."""
     header.remove_private_tags()
+    _rewrite_text(header)
     for element in list(header):
         if element.VR in TEXTS and not _is_valid(element):
             header[element.tag].value = None
@@ -114,6 +122,17 @@ def _clean(header: Dataset) -> Dataset:
     if header.PatientSex not in SEXES:
         header.PatientSex = None
     return _shorten(header)
+
+
+def _rewrite_text(header: Dataset) -> None:
+    """Write the text of a header as UTF-8 where it names a character set that others would refuse."""
+    if "SpecificCharacterSet" not in header:
+        return
+    element = header["SpecificCharacterSet"]
+    if CHARACTER_SETS.issuperset(element.value if element.VM > 1 else [element.value]):
+        return
+    header.decode()
+    header.SpecificCharacterSet = UTF8
 
 
 def _is_valid(element: DataElement) -> bool:

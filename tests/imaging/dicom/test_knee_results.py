@@ -305,3 +305,36 @@ def test_labels_of_bones_are_numbers_of_segments(written: dict[str, Path]) -> No
     assert kind.CodeValue == codes.SCT.Femur.value
     assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == codes.SCT.Left.value
     assert "sha256" in segments["femur"].SegmentationAlgorithmIdentificationSequence[0].AlgorithmParameters
+
+
+@pytest.mark.parametrize(
+    ("named", "name", "kept"),
+    [
+        ("ISO_IR 100", "Müller^Ä", "ISO_IR 100"),
+        ("ISO-IR 100", "Müller^Ä", "ISO_IR 192"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎", "ISO_IR 192"),
+        ("", "Winterbottom^A", "ISO_IR 192"),
+    ],
+)
+def test_a_name_is_kept_in_any_alphabet(tmp_path: Path, named: str | list[str], name: str, kept: str) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.SpecificCharacterSet, dataset.PatientName = named, name
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the misspelt set, as it is written for the test
+        makers.series(tmp_path / "ct", edit=edit)
+    for path in write(tmp_path / "ct", tmp_path / "out").values():
+        result = dcmread(path)
+        assert (str(result.PatientName), result.SpecificCharacterSet) == (name, kept)
+
+
+def test_a_header_without_patient_dates_and_thickness_has_results_as_well(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "SeriesDate",
+                        "AcquisitionDate", "ContentDate", "SliceThickness", "Manufacturer"):  # fmt: skip
+            delattr(dataset, keyword)
+
+    makers.series(tmp_path / "ct", edit=edit)
+    result = dcmread(write(tmp_path / "ct", tmp_path / "out")["bones"])
+    assert (result.PatientName, result.ContentDate, result.ContentTime) == ("", "19000101", "000000")
+    assert result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 1.25
