@@ -1,13 +1,11 @@
 """Simulated anatomy beside people's: sizes and their correlations, cartilage, joint spaces by grade, cortex
 by place and HU under the surface, as the tables of `docs/cohort-v2.md`.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/anatomy.py [--knees 60] [--ct 6]``; seed 2026, right after `make
-install`.
+Run: ``OMP_NUM_THREADS=1 python benchmarks/anatomy.py [--knees 60] [--ct 4]``; seed 2026.
 
 Measured values (people: mean and SD):
  - sizes, cartilage, gaps: 44 people of the OAI over the whole spectrum of osteoarthritis, whole-knee
- segmentations of MR
-   (AKOA and ZIB sets), measured by us; 26 adults of the shape model (GIAS3, CT);
+   segmentations of MR (AKOA and ZIB sets), measured by us; 26 adults of the shape model (GIAS3, CT);
  - HU: one clinical knee CT (GE LightSpeed VCT, 120 kV, BONEPLUS, 0.625 mm), by depth under the outer contour;
  - cortex: Visible Human Female, CT of 1 mm; method notes C1.
 """
@@ -60,7 +58,7 @@ CONTOUR_HU = 200.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--knees", type=int, default=60)
-    parser.add_argument("--ct", type=int, default=6, help="knees of grade 0 and 1 whose CT is made")
+    parser.add_argument("--ct", type=int, default=4, help="knees of grade 0 and 1 whose CT is made")
     given = parser.parse_args()
     plans = simulate_cohort_plan(given.knees, 2026, "paper")
     knees = [(plan, sample_anatomy(plan)) for plan in plans]
@@ -111,7 +109,8 @@ def _print_gaps(built: Sequence[tuple[SimulatedKnee, Anatomy, tuple[Bone, ...]]]
         if of.any():
             print(f"| {value} | {of.sum()} | {pair[0][of].mean():.1f} | {pair[1][of].mean():.1f} |")
     both = " and ".join(f"{v.mean():.2f} ± {v.std(ddof=1):.2f}" for v in gaps.T)
-    print(f"\nAll: {both} (medial, lateral); OAI: {OAI_GAPS[0]} and {OAI_GAPS[1]}.")
+    people = " and ".join(f"{mean:.2f} ± {spread:.2f}" for mean, spread in OAI_GAPS)
+    print(f"\nAll: {both} (medial, lateral); OAI: {people}.")
 
 
 def _gaps(bones: Sequence[Bone]) -> tuple[float, float]:

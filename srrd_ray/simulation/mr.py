@@ -68,7 +68,7 @@ class MrProtocol:
     Parameters
     ----------
     fat
-        Fat is not suppressed, not excited (two pulses half a period of fat apart), or saturated before.
+        Fat is not suppressed, not excited (pulses half a period of fat apart), or saturated before.
         Either fails where the field is off.
     bandwidth_hz
         Hz a pixel along the readout (the columns' direction): fat lies 440 Hz / bandwidth pixels away from
@@ -177,14 +177,14 @@ def signal(
 def excitation(fat: FatSuppression, frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the part of the magnetisation that is seen at frequencies in Hz from water.
 
-    Water excitation: pulses of half the angle, half a period of fat apart, which add up to |cos(π f / 2 ·
-    440 Hz)| (Hore, J. Magn. Reson. 55:283, 1983). Saturation: a band round fat, with flat top.
+    Water excitation: three pulses of 1 : 2 : 1, half a period of fat apart, which add up to cos²(π f / 2 ·
+    440 Hz) (Hore, J. Magn. Reson. 55:283, 1983). Saturation: a band round fat, with flat top.
     """
     match fat:
         case "none":
             return np.ones(frequency_hz.shape)
         case "water-excitation":
-            return np.abs(np.cos(np.pi / 2 * frequency_hz / FAT_SHIFT_HZ))
+            return np.cos(np.pi / 2 * frequency_hz / FAT_SHIFT_HZ) ** 2
         case "saturation":
             return 1 - SATURATED * np.exp(-(((frequency_hz - FAT_SHIFT_HZ) / SATURATION_HZ) ** 4))
 

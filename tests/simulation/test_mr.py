@@ -127,6 +127,7 @@ def test_suppression_leaves_water_as_it_is() -> None:
     for fat in ("none", "water-excitation", "saturation"):
         assert excitation(fat, HERE)[0] == pytest.approx(1, abs=1e-6)
     assert excitation("water-excitation", HERE - 440.0)[0] == pytest.approx(0, abs=1e-6)
+    assert excitation("water-excitation", HERE - 340.0)[0] < 0.15  # fat stays dark where the field is off
 
 
 def test_t1_and_t2_order_fat_fluid_and_muscle_as_they_should() -> None:
