@@ -218,7 +218,7 @@ def infer(
     side: Literal["L", "R"] | None = None,
     bone_mask: Path | None = None,
     bone_label: tyro.conf.UseAppendAction[tuple[BoneLabel, ...]] = (),
-    formats: tuple[Literal["nifti", "dicom"], ...] = (),
+    formats: tuple[Literal["nifti", "dicom", "omezarr"], ...] = (),
     cpus: int = 0,
 ) -> int:
     """Read the bone of knees from CT alone: parameter maps, a table and a page each.
@@ -239,8 +239,8 @@ def infer(
             of CTs a folder of masks of the same names.
         bone_label: femur=75 or tibia=2, once a bone: the label in the mask, whatever the names say.
         formats: of the results. NIfTI, CSV and Parquet are always written; dicom adds segmentations, maps
-            and a structured report in the study of the CT. Where absent, dicom where the CT is a DICOM
-            series.
+            and a structured report in the study of the CT, omezarr the CT, bones and maps for viewers.
+            Without nifti and dicom, dicom where the CT is a DICOM series.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor

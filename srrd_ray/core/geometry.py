@@ -8,6 +8,7 @@ Voxel centres are at whole indices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TypeAlias
 
 import numpy as np
@@ -134,6 +135,30 @@ class Geometry:
     def lps_to_index(self, lps: ArrayLike) -> Points:
         """Return (…, 3) fractional array indices (z, y, x) of LPS mm points."""
         return transform_points(np.linalg.inv(self.affine), lps)[..., ::-1]
+
+    def lps_axes(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """Return for x, y and z the index axis (i, j, k) closest to it, and whether it runs backward."""
+        steps = self.affine[:3, :3]
+        steps = steps / np.linalg.norm(steps, axis=0)
+        column = max(permutations(range(3)), key=lambda columns: sum(np.abs(steps[range(3), columns])))
+        return column, tuple(bool(steps[world, column[world]] < 0) for world in range(3))
+
+    def lps_order(self) -> Geometry:
+        """Return the grid of the same voxels with axes as close to LPS as the storage order allows.
+
+        >>> turned = np.array([[0, 0, -2.0, 9], [1.0, 0, 0, 5], [0, 4.0, 0, 7], [0, 0, 0, 1]])
+        >>> grid = Geometry.from_affine((3, 10, 20), turned).lps_order()
+        >>> grid.shape, grid.spacing_mm, grid.index_to_lps((0, 0, 0)).tolist()
+        ((10, 20, 3), (4.0, 1.0, 2.0), [5.0, 5.0, 7.0])
+        """
+        column, backward = self.lps_axes()
+        sizes, turn = self.shape[::-1], np.eye(4)
+        turn[:3, :3] = 0
+        for world, axis in enumerate(column):
+            turn[axis, world] = -1 if backward[world] else 1
+            turn[axis, 3] = sizes[axis] - 1 if backward[world] else 0
+        x, y, z = (sizes[axis] for axis in column)
+        return Geometry.from_affine((z, y, x), self.affine @ turn)
 
     def crop(self, start: Shape, shape: Shape) -> Geometry:
         """Return the grid of ``array[start : start + shape]``;

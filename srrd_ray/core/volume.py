@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -39,12 +38,13 @@ class Volume(Generic[Scalar]):
 
     def in_lps_order(self) -> NDArray[Scalar]:
         """Return a view of the voxels with axes (z, y, x) as close to LPS as the storage order allows."""
-        steps = self.geometry.affine[:3, :3]
-        steps = steps / np.linalg.norm(steps, axis=0)
-        column = max(permutations(range(3)), key=lambda columns: sum(np.abs(steps[range(3), columns])))
+        column, backward = self.geometry.lps_axes()
         turned = self.array.transpose([2 - column[world] for world in (2, 1, 0)])
-        back = [slice(None, None, -1 if steps[world, column[world]] < 0 else 1) for world in (2, 1, 0)]
-        return turned[tuple(back)]
+        return turned[tuple(slice(None, None, -1 if backward[world] else 1) for world in (2, 1, 0))]
+
+    def to_lps_order(self) -> Volume[Scalar]:
+        """Return a view with axes as close to LPS as the storage order allows: no voxel moves."""
+        return Volume(array=self.in_lps_order(), geometry=self.geometry.lps_order())
 
     def at(self, lps: ArrayLike, *, order: int = 1, fill: float = 0.0) -> NDArray[np.float32]:
         """Return the values at LPS points (…, 3), interpolated by splines of `order`;

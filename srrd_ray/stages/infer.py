@@ -33,7 +33,7 @@ from srrd_ray.report.content import at
 from srrd_ray.report.infer_page import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
 from srrd_ray.stages.shared import data_dictionary
-from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, write_knee
+from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, note_oblique, write_knee
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
 from srrd_ray.stages.shared.reading import KneeReading, read_knee
 from srrd_ray.storage.atomic import write_text
@@ -118,7 +118,7 @@ class Options:
     mask
         The bones, where they are not to be found in the CT.
     formats
-        Of the results beside NIfTI and tables; where empty, DICOM where the CT is a DICOM series.
+        Of the results beside NIfTI and tables; without NIfTI and DICOM, DICOM where the CT is a DICOM series.
     """
 
     side: Side | None = None
@@ -156,6 +156,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     """
     series, doubts = find_source(ct, options.formats)
     source = read_image(ct, "ct", side=options.side)
+    doubts += note_oblique(source.volume.geometry, options.formats)
     given = _bones(source.volume, options.side, options.mask)
     found, bones = given.side or _shown_side(source.volume), given.labels
     loaded = _load(model)
@@ -165,6 +166,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     maps = parameter_maps(bones, reading)
     knee = ReadKnee(
         side=found,
+        ct=source.volume,
         bones=bones,
         bones_given=options.mask is not None,
         maps=maps,
@@ -173,7 +175,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
         algorithm=Algorithm(name=loaded.card.name, sha256=model.sha256, simulated=model.simulated),
         cautions=record.flags,
     )
-    written = write_knee(out, knee, series)
+    written = write_knee(out, knee, series, options.formats)
     write_record(out / RECORD, record, "inference")
     page = render_inference(
         Inference(

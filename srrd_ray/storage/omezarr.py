@@ -32,7 +32,7 @@ AXES = ("z", "y", "x")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Level:
+class Level:
     """One resolution of the pyramid."""
 
     name: str
@@ -68,7 +68,7 @@ def write_volume(
     """
     with replacing(path) as temporary:
         group = zarr.create_group(temporary, zarr_format=3)
-        levels = _write_levels(group, volume, labels=unit == "label")
+        levels = write_levels(group, volume, labels=unit == "label")
         metadata: dict[str, object] = {
             "schema": schema_version("volume"),
             "knee": knee.key,
@@ -139,7 +139,7 @@ def verify(path: Path) -> None:
             raise sharded.altered_error(path.name, level.name)
 
 
-def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[_Level]:
+def write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[Level]:
     """Write level 0 and all coarser ones; each is made from the one before, which is still in memory."""
     values, geometry = sharded.to_little_endian(volume.array), volume.geometry
     levels = [_write_level(group, 0, values, geometry)]
@@ -151,13 +151,13 @@ def _write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool
     return levels
 
 
-def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> _Level:
+def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> Level:
     array = sharded.create_array(
         group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES
     )
     for window in sharded.iterate_blocks(values.shape, array.shards or array.chunks):
         array[window] = np.ascontiguousarray(values[window])
-    return _Level(
+    return Level(
         name=str(level), geometry=geometry, sha256=sharded.hash_array(values, _describe_geometry(geometry))
     )
 
@@ -205,6 +205,10 @@ def downsample(values: sharded.Array, factor: Shape, *, labels: bool) -> sharded
 
 
 def _mean(planes: sharded.Array, factor: Shape) -> NDArray[np.float32]:
+    known = ~np.isnan(planes)
+    if not known.all():  # a map, of which a block has the mean of what there is
+        with np.errstate(invalid="ignore"):
+            return _block_sum(np.where(known, planes, 0), factor) / _block_sum(known, factor)
     mean: NDArray[np.float32] = _block_sum(planes, factor) / np.float32(np.prod(factor))
     return np.rint(mean) if planes.dtype.kind in "iu" else mean
 
@@ -235,7 +239,7 @@ def _describe_geometry(geometry: Geometry) -> str:
     return json.dumps(geometry.ijk_to_lps)
 
 
-def _level_block(level: _Level) -> dict[str, object]:
+def _level_block(level: Level) -> dict[str, object]:
     return {
         "path": level.name,
         "shape": list(level.geometry.shape),
@@ -244,7 +248,7 @@ def _level_block(level: _Level) -> dict[str, object]:
     }
 
 
-def _ngff_metadata(image: Image, levels: list[_Level]) -> dict[str, object]:
+def _ngff_metadata(image: Image, levels: list[Level]) -> dict[str, object]:
     """The `ome` block: spacing along the array axes in mm,
     and block centres relative to the first voxel of level 0.
     """
@@ -259,11 +263,11 @@ def _ngff_metadata(image: Image, levels: list[_Level]) -> dict[str, object]:
     return {"version": "0.5", "multiscales": [{"name": image, "axes": axes, "datasets": datasets}]}
 
 
-def _parse_levels(metadata: Mapping[str, object]) -> list[_Level]:
+def _parse_levels(metadata: Mapping[str, object]) -> list[Level]:
     blocks = metadata["levels"]
     assert isinstance(blocks, list)
     return [
-        _Level(
+        Level(
             name=block["path"],
             geometry=Geometry.from_affine(block["shape"], block["ijk_to_lps"]),
             sha256=block["sha256"],

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import highdicom
+import ngff_zarr
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from pydicom import dcmread
 
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
@@ -64,6 +66,11 @@ def ct(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_series(tmp_path_factory.mktemp("ct") / "series", header, stored, volume.geometry)
 
 
+def voxels_of(nifti: Path) -> NDArray[np.generic]:
+    voxels: NDArray[np.generic] = np.asanyarray(nib.load(nifti).dataobj).transpose(2, 1, 0)
+    return voxels
+
+
 def read(ct: Path, model: Path, out: Path, formats: Sequence[ResultFormat] = ()) -> Path:
     request = InferenceRequest(ct=ct, model=model, out=out, side="R", formats=tuple(formats))
     assert infer_all(request, lambda _: PlainLoop()) == 0
@@ -80,7 +87,7 @@ def test_a_series_has_results_in_dicom_beside_nifti(ct: Path, out: Path) -> None
     assert read_source_series(ct).geometry.matches(phantoms.GRID)
     for symbol in PARAMETERS:
         stem = PARAMETER_OF[symbol].file_stem
-        whole = np.asanyarray(nib.load(out / f"{stem}.nii.gz").dataobj).transpose(2, 1, 0)
+        whole = voxels_of(out / f"{stem}.nii.gz")
         result = highdicom.imread(out / "dicom" / f"{stem}.dcm").get_volume(dtype=np.float32)
         np.testing.assert_array_equal(on_grid(result, phantoms.GRID, np.nan), whole)
 
@@ -88,8 +95,7 @@ def test_a_series_has_results_in_dicom_beside_nifti(ct: Path, out: Path) -> None
 def test_our_own_reader_of_masks_reads_the_bones_back(ct: Path, out: Path) -> None:
     grid = read_image(ct, "ct", side="R").volume.geometry
     back = read_bone_masks(out / "dicom" / "bones.dcm", grid, "R", {})
-    labels = np.asanyarray(nib.load(out / "bones.nii.gz").dataobj).transpose(2, 1, 0)
-    np.testing.assert_array_equal(back.labels.array, labels)
+    np.testing.assert_array_equal(back.labels.array, voxels_of(out / "bones.nii.gz"))
     assert not [note for note in back.notes if note.severity == "FIX"], "not resampled"
 
 
@@ -143,7 +149,7 @@ def test_a_folder_of_knees_has_one_table_that_its_dictionary_describes(
     folder.mkdir()
     (folder / "good_side-R").symlink_to(ct)
     (folder / "torn.nii.gz").write_bytes(b"")
-    request = InferenceRequest(ct=folder, model=model, out=tmp_path / "out", formats=("nifti",))
+    request = InferenceRequest(ct=folder, model=model, out=tmp_path / "out", formats=("nifti", "omezarr"))
     assert infer_all(request, lambda _: PlainLoop()) == 1
     (about,) = json.loads((tmp_path / "out" / "dictionary.json").read_text())["tables"]
     rows = pd.read_parquet(tmp_path / "out" / "knees_read.parquet")
@@ -152,3 +158,11 @@ def test_a_folder_of_knees_has_one_table_that_its_dictionary_describes(
     assert rows["status"].tolist() == ["done", "failed"]
     assert rows["cubes"].isna().tolist() == [False, True]
     assert not list((tmp_path / "out").rglob("dicom"))
+    for_viewers = tmp_path / "out" / "good_side-R" / "omezarr"
+    first = phantoms.GRID.index_to_lps((0, 0, 0))
+    for stem in ("ct", "bones", "bvtv"):
+        whole = ngff_zarr.from_ngff_zarr(str(for_viewers / f"{stem}.ome.zarr")).images[0]
+        np.testing.assert_allclose([whole.translation[axis] for axis in "xyz"], first)
+        nifti = for_viewers.parent / f"{stem}.nii.gz"
+        known = np.rint(phantoms.knee()[0].array) if stem == "ct" else voxels_of(nifti)
+        np.testing.assert_array_equal(np.asarray(whole.data), known)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from srrd_ray.core.bones import BONE_LABELS, BoneName
 from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Compartment, Side
 from srrd_ray.core.volume import Volume
@@ -24,9 +25,11 @@ from srrd_ray.imaging.source import Note
 from srrd_ray.patches.painting import paint
 from srrd_ray.stages.shared import data_dictionary
 from srrd_ray.storage.paths import local_copy
+from srrd_ray.storage.viewer_zarr import is_along_lps, write_for_viewers
 
-ResultFormat: TypeAlias = Literal["nifti", "dicom"]
-RESULT_FORMATS: tuple[ResultFormat, ...] = get_args(ResultFormat)
+ResultFormat: TypeAlias = Literal["nifti", "dicom", "omezarr"]
+VIEWERS = "omezarr"
+"""The folder of what viewers lay over each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -44,6 +47,7 @@ class ReadKnee:
     """
 
     side: Side
+    ct: Volume[np.int16] | Volume[np.float32]
     bones: Volume[np.uint8]
     bones_given: bool
     maps: Mapping[ParameterSymbol, Volume[np.float32]]
@@ -56,19 +60,19 @@ class ReadKnee:
 def find_source(ct: Path, wanted: tuple[ResultFormat, ...]) -> tuple[SourceSeries | None, tuple[Note, ...]]:
     """Return the series that results in DICOM belong to, null where there are to be none, and doubts.
 
-    Where nothing is `wanted` by name a DICOM series has results in DICOM, and no other CT has.
+    Where neither NIfTI nor DICOM is `wanted` by name a DICOM series has results in DICOM, no other CT has.
 
     Raises
     ------
     InputError
         Where they are wanted by name: `results-no-dicom` for a CT in another format, `dicom-no-uid`.
     """
-    if wanted and "dicom" not in wanted:
+    if set(wanted) - {"omezarr"} and "dicom" not in wanted:
         return None, ()
     with local_copy(ct) as here:
         if image_format(here) == "dicom":
             return _read_source(here, wanted)
-    if not wanted:
+    if "dicom" not in wanted:
         return None, ()
     raise InputError(
         "results-no-dicom", "results in DICOM belong to the study of a DICOM series, and this CT is none",
@@ -80,18 +84,42 @@ def _read_source(ct: Path, wanted: tuple[ResultFormat, ...]) -> tuple[SourceSeri
     try:
         return read_source_series(ct), ()
     except InputError as error:
-        if wanted or error.code != NO_UIDS:
+        if "dicom" in wanted or error.code != NO_UIDS:
             raise
         text = f"no results in DICOM: {error.what} ({error.got})"
         return None, (Note(severity="FLAG", code=error.code, message=text),)
 
 
-def write_knee(out: Path, knee: ReadKnee, source: SourceSeries | None) -> tuple[Path, ...]:
-    """Return the files of a knee: maps and bones as NIfTI, tables with what they mean, and those in DICOM."""
+def note_oblique(grid: Geometry, wanted: tuple[ResultFormat, ...]) -> tuple[Note, ...]:
+    """Return that results for viewers are resampled, where they are wanted of a CT on an oblique grid."""
+    if "omezarr" not in wanted or is_along_lps(grid):
+        return ()
+    text = (
+        "OME-Zarr has no rotation: CT, bones and maps in it are resampled to a grid along the patient's axes"
+    )
+    return (Note(severity="FIX", code="results-oblique", message=text),)
+
+
+def write_knee(
+    out: Path, knee: ReadKnee, source: SourceSeries | None, wanted: tuple[ResultFormat, ...]
+) -> tuple[Path, ...]:
+    """Return the files of a knee: maps and bones as NIfTI, tables with what they mean, and other formats.
+
+    Those in DICOM where there is a `source`, those for viewers where they are `wanted`.
+    """
     written = (*_write_nifti(out, knee), *_write_tables(out, knee))
-    if source is None:
-        return written
-    return (*written, *knee_results.write_knee_results(out / knee_results.FOLDER, source, _findings(knee)))
+    if source is not None:
+        written += knee_results.write_knee_results(out / knee_results.FOLDER, source, _findings(knee))
+    return written + _write_for_viewers(out / VIEWERS, knee) if "omezarr" in wanted else written
+
+
+def _write_for_viewers(folder: Path, knee: ReadKnee) -> tuple[Path, ...]:
+    maps = {PARAMETER_OF[symbol].file_stem: volume for symbol, volume in knee.maps.items()}
+    return (
+        write_for_viewers(folder / "ct.ome.zarr", knee.ct, "ct", "image"),
+        write_for_viewers(folder / "bones.ome.zarr", knee.bones, "bones", "labels"),
+        *(write_for_viewers(folder / f"{stem}.ome.zarr", maps[stem], stem, "map") for stem in maps),
+    )
 
 
 def _write_nifti(out: Path, knee: ReadKnee) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.nifti_writer import write_nifti
-from srrd_ray.stages.shared.knee_files import find_source
+from srrd_ray.stages.shared.knee_files import ResultFormat, find_source, note_oblique
 from tests.imaging import makers
 from tests.registration import phantoms
 
@@ -18,7 +18,8 @@ def without_space(k: int, dataset: Dataset) -> None:
 
 def test_a_series_has_results_in_dicom_where_nothing_else_is_asked_for(tmp_path: Path) -> None:
     makers.series(tmp_path / "ct")
-    for wanted in ((), ("dicom",), ("nifti", "dicom")):
+    every: list[tuple[ResultFormat, ...]] = [(), ("dicom",), ("nifti", "dicom"), ("omezarr",)]
+    for wanted in every:
         source, doubts = find_source(tmp_path / "ct", wanted)
         assert source is not None
         assert len(source.images) == makers.SHAPE[0]
@@ -41,3 +42,10 @@ def test_a_series_that_nothing_can_refer_to_has_none_and_says_why(tmp_path: Path
     assert "no FrameOfReferenceUID" in doubt.message
     with pytest.raises(InputError, match="dicom-no-uid"):
         find_source(tmp_path / "ct", ("dicom",))
+
+
+def test_an_oblique_ct_is_resampled_for_viewers_and_says_so() -> None:
+    assert note_oblique(phantoms.GRID, ("omezarr",)) == ()
+    assert note_oblique(makers.grid(makers.OBLIQUE), ("nifti",)) == ()
+    (note,) = note_oblique(makers.grid(makers.OBLIQUE), ("omezarr",))
+    assert (note.severity, note.code) == ("FIX", "results-oblique")
