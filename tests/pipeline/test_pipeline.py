@@ -220,11 +220,13 @@ def test_a_whole_run_in_an_object_store_gives_the_same_bytes(ended: Ended, bucke
 def test_a_new_ct_in_an_object_store_is_read_as_on_disk(ended: Ended, bucket: Path, tmp_path: Path) -> None:
     knee, ct = learnt_from(ended)
     read_ct(ended, ct, tmp_path / "out", knee.side)
-    copy_up(ended.layout.root / "models", bucket / "models")
+    shutil.copytree(ended.layout.root / "models", tmp_path / "run" / "models")
+    shutil.copy(ended.layout.metrics, tmp_path / "run")  # says that the knees were simulated
+    copy_up(tmp_path / "run", bucket / "run")
     copy_up(ct.parent, bucket / "ct")
     with pytest.raises(SystemExit) as end:
         main(
-            ["infer", "--model", str(bucket / "models" / "distilled"), "--ct", str(bucket / "ct" / ct.name),
+            ["infer", "--model", str(bucket / "run" / "models" / "distilled"), "--ct", str(bucket / "ct" / ct.name),
              "--out", str(bucket / "out"), "--side", knee.side]
         )  # fmt: skip
     assert end.value.code == 0
