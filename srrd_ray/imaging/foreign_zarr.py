@@ -61,21 +61,27 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
         oriented=where.oriented,
         scaled=where.scaled,
         dtype=array.dtype,
-        notes=where.notes + _note_missing(array),
+        notes=where.notes + _note_missing(path.name, array),
     )
 
 
-def _note_missing(array: sharded.ZarrArray) -> tuple[Note, ...]:
+def _note_missing(where: str, array: sharded.ZarrArray) -> tuple[Note, ...]:
     """Return a FLAG where chunks are not there: writers leave out empty ones, but a copy that was cut short
     lacks others.
     """
     if min(array.chunks, default=1) < 1:
-        raise InputError("image-unreadable", "chunks of no size", where=array.name, got=str(array.chunks))
+        raise InputError("image-unreadable", "chunks of no size", where=where, got=str(array.chunks))
     if array.nchunks > _MOST_CHUNKS:
         return ()
     missing = array.nchunks - array.nchunks_initialized
     if not missing:
         return ()
+    if missing == array.nchunks:
+        raise InputError(
+            "image-truncated", "not one chunk of the image is where its metadata say", where=where,
+            got=f"0 of {array.nchunks} chunks",
+            todo="Copy the whole folder again; chunks named 0.0.0 are not found where dimension_separator is /.",
+        )  # fmt: skip
     text = f"{missing} of {array.nchunks} chunks are not there and are read as {array.fill_value}"
     return (Note(severity="FLAG", code="zarr-chunks-missing", message=text),)
 

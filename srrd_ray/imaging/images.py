@@ -165,7 +165,7 @@ def read_image(
     """
     with local_copy(path) as here:
         if image_format(here) == "dicom":
-            image = _read_dicom(here, dicom_series.read_stack(here, modality, side, rules))
+            image = _read_dicom(here, dicom_series.read_stack(here, modality, side, rules), modality)
         else:
             image = _read_plain(here, modality, rules)
     if modality is None:
@@ -186,12 +186,19 @@ def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> Sour
     return SourceImage(volume=volume, unit="HU" if modality == "ct" else "au", notes=header.notes + notes)
 
 
-def _read_dicom(path: Path, stack: dicom_series.Stack) -> SourceImage:
+def _read_dicom(path: Path, stack: dicom_series.Stack, modality: Modality | None) -> SourceImage:
     volume, notes = dicom_pixels.read_voxels(stack)
-    _check_content(path, volume.array, "ct" if stack.unit == "HU" else None)
+    lost = next((note for note in notes if note.code == dicom_pixels.NOT_HOUNSFIELD), None)
+    if lost is not None and modality is not None:
+        raise InputError(
+            lost.code, lost.message, where=path.name, expected="Hounsfield units",
+            todo="Export the series again with its RescaleSlope and RescaleIntercept.",
+        )  # fmt: skip
+    unit = stack.unit if lost is None else "au"
+    _check_content(path, volume.array, "ct" if unit == "HU" else None)
     return SourceImage(
         volume=volume,
-        unit=stack.unit,
+        unit=unit,
         notes=stack.notes + notes,
         technique=stack.slices[0].technique,
     )

@@ -120,6 +120,8 @@ def _header_lines(path: Path, file: BinaryIO) -> list[str]:
         if not line:
             return [*lines, ""]
         name, mark, value = line.partition(":")
+        if name.strip().lower() in {"data file", "datafile"} and not value.startswith("="):
+            raise detached_error(path)
         if not lines:
             lines.append(line)
         elif not line.startswith("#") and not value.startswith("="):
@@ -135,8 +137,6 @@ def _decode(raw: bytes) -> str:
 
 
 def _parse(path: Path, fields: Fields, offset: int, rules: ReadRules) -> PlainHeader:
-    if any(key in fields for key in ("data file", "datafile")):
-        raise detached_error(path)
     sizes = [int(n) for n in _array(fields["sizes"]).tolist()]
     if len(sizes) != fields["dimension"]:
         raise unreadable_error(path, "NRRD", f"dimension {fields['dimension']}, {len(sizes)} sizes")

@@ -31,6 +31,8 @@ MOST_CHANNELS = 4
 NO_SLICES = {"T": "time points", "C": "channels"}
 """Axes that programs write for slices where nobody has said what they are."""
 INCH, CENTIMETRE, WHITE_IS_ZERO = 2, 3, 0
+STRAIGHT_LINE, UNCALIBRATED = 0, 20
+"""ImageJ's numbers of grey value calibrations."""
 _PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _CUT = re.compile("invalid (page offset|circular)|corrupted")
 _BROKEN = (
@@ -59,7 +61,9 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
     with _opened(files[0], path.name) as (file, doubts):
         series = file.series[0]
         shape, dtype, about = _shape(path, file, len(files))
-        notes += about
+        calibration, shown = _calibration(file)
+        dtype = dtype if calibration is None else np.dtype(np.float32)
+        notes += about + shown
         check_memory(shape, dtype.itemsize, rules, path.name)
         _require_bytes(files[0], file, path.name)
         steps, found = _scale(file)
@@ -93,6 +97,22 @@ def read_values(path: Path) -> NDArray[np.generic]:
                 expected=f"{planes[0].shape[1:]}, {planes[0].dtype}, 1 page",
             )  # fmt: skip
     return np.concatenate(planes)
+
+
+def _calibration(file: tifffile.TiffFile) -> tuple[tuple[float, float] | None, tuple[Note, ...]]:
+    """Return ImageJ's offset and slope of grey values, none where they are as stored."""
+    about = (file.imagej_metadata or {}) if file.is_imagej else {}
+    kind = int(about.get("cf", UNCALIBRATED))
+    if kind == UNCALIBRATED:
+        return None, ()
+    if kind != STRAIGHT_LINE or not {"c0", "c1"} <= about.keys():
+        text = "the grey values have a calibration that is no straight line: they are taken as stored"
+        return None, (_flag("tiff-calibration", text),)
+    offset, slope = float(about["c0"]), float(about["c1"])
+    if (offset, slope) == (0.0, 1.0):
+        return None, ()
+    text = f"grey values as ImageJ shows them: {offset:g} + {slope:g} × stored"
+    return (offset, slope), (Note(severity="FIX", code="tiff-calibration", message=text),)
 
 
 def _header(
@@ -192,13 +212,17 @@ def _cut_error(where: str, got: str, expected: str = "") -> InputError:
 
 
 def _pages(path: Path, where: str) -> NDArray[np.generic]:
-    """Return the pages of a file (z, y, x)."""
+    """Return the pages of a file (z, y, x), calibrated as the file says."""
     with _opened(path, where) as (file, _):
         series = file.series[0]
+        line, _ = _calibration(file)
         try:
             values = np.asarray(series.asarray())
         except _BROKEN as error:
             values = _pages_by_pillow(path, where, error)
+    if line is not None:
+        offset, slope = line
+        values = values.astype(np.float32) * np.float32(slope) + np.float32(offset)
     return values.reshape(-1, *values.shape[-2:])
 
 

@@ -40,12 +40,14 @@ def is_set_off(padding: float, low: float, high: float) -> bool:
 
 
 def padding_of(ends: NDArray[np.generic]) -> float:
-    """Return what a scanner wrote where it did not scan: the value that all eight corners share, else zero.
+    """Return what a scanner wrote where it did not scan: the value of half of the corners or more, as padding
+    on one side has them, else zero.
 
     `ends` are the first and the last plane of the image.
     """
     corners = ends[:, :: max(ends.shape[1] - 1, 1), :: max(ends.shape[2] - 1, 1)]
-    return float(corners.flat[0]) if (corners == corners.flat[0]).all() else 0.0
+    found, counts = np.unique(corners, return_counts=True)
+    return float(found[counts.argmax()]) if 2 * counts.max() >= corners.size else 0.0
 
 
 def leaves_out(inside: int, total: int) -> bool:

@@ -183,6 +183,10 @@ def test_chunks_that_are_not_there_are_counted(tmp_path: Path) -> None:
     assert [str(n) for n in read_image(path).notes if n.code == "zarr-chunks-missing"] == [
         "FLAG zarr-chunks-missing: 1 of 4 chunks are not there and are read as 0"
     ]
+    for chunk in chunks[:-1]:
+        chunk.unlink()
+    with pytest.raises(InputError, match=r"image-truncated.*0 of 4 chunks"):
+        read_image(path)
 
 
 @pytest.mark.parametrize(

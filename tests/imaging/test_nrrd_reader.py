@@ -200,6 +200,7 @@ def test_a_space_with_time_keeps_its_places(tmp_path: Path) -> None:
         ({"sizes": "2 3 3"}, "image-unreadable"),
         ({"sizes": "2000 30000 40000"}, "image-too-large"),
         ({"data file": "/etc/passwd"}, "image-detached"),
+        ({"data file": "LIST\nslice0.raw\nslice1.raw"}, "image-detached"),
         ({"encoding": "zip"}, "image-unreadable"),
         ({"type": "block"}, "image-datatype"),
         ({"endian": None}, "image-unreadable"),

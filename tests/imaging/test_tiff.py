@@ -212,3 +212,27 @@ def test_a_folder_of_stacks_is_no_stack(tmp_path: Path) -> None:
     assert not is_one_image(tmp_path)
     assert find_images(tmp_path) == ("a.tif", "b.tif", "c")
     assert image_format(tmp_path / "c") == "tiff"
+
+
+@pytest.mark.parametrize(("offset", "slope"), [(-32768.0, 1.0), (-1000.0, 10.0)])
+def test_grey_values_are_those_that_imagej_shows(tmp_path: Path, offset: float, slope: float) -> None:
+    values = grey()
+    path = tmp_path / "bone.tif"
+    imagej("mm", 1)(path, values)
+    with tifffile.TiffFile(path) as file:
+        text = file.pages[0].description
+    tifffile.tiffcomment(path, f"{text}cf=0\nc0={offset}\nc1={slope}\nvunit=mgHA\n")
+    image = read_image(path)
+    np.testing.assert_array_equal(image.volume.array, values.astype(float) * slope + offset)
+    assert [note.code for note in image.notes if note.severity == "FIX"] == ["tiff-calibration"]
+
+
+def test_a_calibration_that_is_no_straight_line_is_flagged(tmp_path: Path) -> None:
+    values = grey()
+    path = tmp_path / "bone.tif"
+    imagej("mm", 1)(path, values)
+    with tifffile.TiffFile(path) as file:
+        text = file.pages[0].description
+    tifffile.tiffcomment(path, f"{text}cf=3\nc0=1.0\nc1=2.0\nc2=3.0\nvunit=OD\n")
+    assert codes(path) == ["tiff-calibration"]
+    np.testing.assert_array_equal(read_image(path).volume.array, values)

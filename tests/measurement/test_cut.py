@@ -52,6 +52,15 @@ def test_padding_changes_nothing_in_one_piece_and_in_blocks(tmp_path: Path, padd
     assert (known["threshold"], known["BV/TV"]) == (whole["threshold"], whole["BV/TV"])
 
 
+def test_padding_on_one_side_is_not_scanned() -> None:
+    grey = grey_bone(SHAPE).astype(np.int16)
+    grey[:, :6] = -1000
+    field = scanned_field(grey)
+    assert field is not None
+    assert not field[:, :6].any()
+    assert field[:, 6:].all()
+
+
 def test_marrow_of_one_value_is_no_padding() -> None:
     image = np.full((10, 20, 20), 7.0)
     image[2:8, 5:15, 5:15] = 100.0

@@ -71,7 +71,7 @@ _WANTED = (
     "NumberOfFrames",
     "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept", "RescaleType",
-    "ModalityLUTSequence", "EffectiveEchoTime",
+    "ModalityLUTSequence", "RealWorldValueMappingSequence", "AcquisitionNumber", "EffectiveEchoTime",
     "StackID", "ImageType",
     "BurnedInAnnotation", "Laterality", "ImageLaterality", "FrameLaterality", "BodyPartExamined",
     "SeriesDescription",
@@ -120,7 +120,9 @@ class Slice:
     slope: float | None
     intercept: float | None
     rescale_type: str
+    real_world: tuple[float, float] | None
     table: bool
+    acquisition: str
     echo: str
     kinds: tuple[str, ...]
     inverted: bool
@@ -130,6 +132,11 @@ class Slice:
     body_part: str
     stored: Stored
     technique: dict[str, str] = field(hash=False)
+
+    @property
+    def rescaled(self) -> bool:
+        """Whether the slice tells its scale."""
+        return self.slope not in (None, 0.0) and self.intercept is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -321,7 +328,9 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         slope=_float(get("RescaleSlope")),
         intercept=_float(get("RescaleIntercept")),
         rescale_type=re.sub(r"[^A-Z_]", "", str(get("RescaleType") or "").upper())[:16],
+        real_world=_real_world(get, dataset),
         table="ModalityLUTSequence" in dataset,
+        acquisition=str(get("AcquisitionNumber") or ""),
         echo=echo,
         kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
         inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
@@ -332,6 +341,16 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         stored=origin.stored,
         technique=technique,
     )
+
+
+def _real_world(get: Callable[[str], object], dataset: FileDataset) -> tuple[float, float] | None:
+    """Return slope and intercept of a frame's or file's first RealWorldValueMapping, none without one."""
+    mappings = dataset.get("RealWorldValueMappingSequence") or [Dataset()]
+    slope, intercept = (
+        _float(get(keyword) or _value(mappings[0], keyword))
+        for keyword in ("RealWorldValueSlope", "RealWorldValueIntercept")
+    )
+    return None if slope is None else (slope, intercept or 0.0)
 
 
 def _value(source: Dataset, keyword: str) -> object:
@@ -356,9 +375,10 @@ def _floats(value: object, count: int) -> tuple[float, ...] | None:
 
 def _float(value: object) -> float | None:
     try:
-        return None if value is None else float(str(value))
+        number = None if value is None else float(str(value))
     except ValueError:
         return None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:
@@ -378,11 +398,7 @@ def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]
 
 def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, str]:
     """Return allow-listed acquisition values; text only where it is one of the expected codes."""
-    kept = {
-        name: f"{number:g}"
-        for name in _NUMBERS
-        if (number := _float(get(name))) is not None and math.isfinite(number)
-    }
+    kept = {name: f"{number:g}" for name in _NUMBERS if (number := _float(get(name))) is not None}
     for name, pattern in _CODES.items():
         text = "/".join(str(part) for part in _many(get(name)))
         if re.fullmatch(pattern, text):

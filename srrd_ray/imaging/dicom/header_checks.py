@@ -125,9 +125,11 @@ def rescaled_unit(
             where=f"{folder.name}, {tables[0].name}", got=f"{len(tables)} of {len(stack)} slices",
             todo="Export the series with RescaleSlope and RescaleIntercept.",
         )  # fmt: skip
+    bare = [s for s in stack if not s.rescaled]
+    _check_rescaled_alike(folder, stack, bare)
     if stack[0].modality == "mr":
-        return "au", ()
-    what, got = _not_hounsfield(stack)
+        return "au", _notes_of_signal(bare)
+    what, got = _not_hounsfield(stack, bare)
     if not what:
         return "HU", ()
     if modality == "ct":
@@ -135,11 +137,37 @@ def rescaled_unit(
     return "au", (Note(severity="FLAG", code="dicom-no-rescale", message=f"{what}: {got}"),)
 
 
-def _not_hounsfield(stack: list[Slice]) -> tuple[str, str]:
+def _check_rescaled_alike(folder: Path, stack: list[Slice], bare: list[Slice]) -> None:
+    """Refuse (`dicom-rescale-mixed`) slices on several scales, of which some do not tell theirs."""
+    scales = {(s.slope, s.intercept) for s in stack if s.rescaled} - {(1.0, 0.0)}
+    mapped = {s.real_world for s in bare}
+    if not bare or not (scales or len(mapped) > 1):
+        return
+    what = "RescaleSlope and RescaleIntercept are missing, 0 or no numbers in some slices"
+    if not scales:
+        what = "slices without RescaleSlope differ in their RealWorldValueMapping, which is not applied"
+    raise InputError(
+        "dicom-rescale-mixed", what, where=f"{folder.name}, {bare[0].name}",
+        got=f"{len(bare)} of {len(stack)} slices without it", expected="a scale in every slice, or in none",
+        todo="Export the series again from its source; the values of these slices cannot be guessed.",
+    )  # fmt: skip
+
+
+def _notes_of_signal(bare: list[Slice]) -> tuple[Note, ...]:
+    """Return a FLAG where an MR tells a scale that is not applied."""
+    if any(s.slope is not None for s in bare):
+        text = "RescaleSlope is 0 or RescaleIntercept is missing: values are taken as stored"
+    elif any(s.real_world is not None for s in bare):
+        text = "RealWorldValueMapping is not applied: values are taken as stored"
+    else:
+        return ()
+    return (Note(severity="FLAG", code="dicom-no-rescale", message=text),)
+
+
+def _not_hounsfield(stack: list[Slice], bare: list[Slice]) -> tuple[str, str]:
     """Return why the values of a CT are no Hounsfield units, and what was found; empty where they are."""
-    bare = [s for s in stack if s.slope is None or s.intercept is None or s.slope == 0]
     if bare:
-        what = "RescaleSlope or RescaleIntercept is missing, so Hounsfield units are unknown"
+        what = "RescaleSlope or RescaleIntercept is missing or no number, so Hounsfield units are unknown"
         return what, f"{len(bare)} of {len(stack)} slices without it, the first of them {bare[0].name}"
     others = sorted({s.rescale_type for s in stack} - HOUNSFIELD)
     if others:

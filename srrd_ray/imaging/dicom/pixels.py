@@ -16,7 +16,11 @@ from srrd_ray.imaging.dicom.files import Slice
 from srrd_ray.imaging.dicom.series import Stack, orthogonalize
 from srrd_ray.imaging.source import AIR_HU, Note, Pixels
 
+NOT_HOUNSFIELD = "dicom-no-rescale"
+"""Code of the note on values that are no Hounsfield units."""
 _LOWEST_HU = -1024
+_STREAKS = 0.01
+"""Share of the voxels that metal or a kernel may push below `_LOWEST_HU`."""
 
 
 def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tuple[Note, ...]]:
@@ -40,8 +44,9 @@ def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tu
                 stack.unit, item, select_frame(item, stored), whole=whole
             )
             padded += count
-    notes = _notes(stack, padded)
-    return _resample(stack, values), notes
+    lifted, doubts = _lift_below_air(stack, values)
+    notes = _notes(stack, padded + lifted)
+    return _resample(stack, values), (*notes, *doubts)
 
 
 def _is_whole(item: Slice) -> bool:
@@ -54,7 +59,7 @@ def _is_whole(item: Slice) -> bool:
 
 
 def _physical(unit: Unit, item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple[Pixels, int]:
-    """Return HU or signal, and how many voxels were padding."""
+    """Return HU or signal, and how many voxels were declared to be padding."""
     values = _rescale(item, stored, whole=whole)
     fill = AIR_HU if unit == "HU" else 0
     padded = 0
@@ -62,11 +67,25 @@ def _physical(unit: Unit, item: Slice, stored: NDArray[np.integer], *, whole: bo
         pad = (stored >= item.padding[0]) & (stored <= item.padding[1])
         padded = int(pad.sum())
         values[pad] = fill
-    if unit == "HU" and values.min() < _LOWEST_HU:
-        pad = values < _LOWEST_HU
-        padded += int(pad.sum())
-        values[pad] = fill
     return values, padded
+
+
+def _lift_below_air(stack: Stack, values: Pixels) -> tuple[int, tuple[Note, ...]]:
+    """Set what is below air to air: one value there is padding that nobody declared, a few others are streaks.
+
+    Many others are no Hounsfield units; they are left as they are, and a cohort refuses them.
+    """
+    if stack.unit != "HU" or values.min() >= _LOWEST_HU:
+        return 0, ()
+    below = values < _LOWEST_HU
+    found, counts = np.unique(values[below], return_counts=True)
+    others = int(counts.sum() - counts.max())
+    if others > _STREAKS * values.size:
+        share = 100 * counts.sum() / values.size
+        text = f"{share:.0f} % of the voxels are below {_LOWEST_HU} HU, down to {found[0]:g}: no Hounsfield units"
+        return 0, (Note(severity="FLAG", code=NOT_HOUNSFIELD, message=f"{text}; values are taken as stored"),)
+    values[below] = AIR_HU
+    return int(counts.sum()), ()
 
 
 def _rescale(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ from srrd_ray.imaging.source import (
 )
 
 JITTER = 0.01
+OVERLAP = 1.5
+"""Slice thickness in distances of slices from which acquisitions that alternate are no packages of one scan."""
 TILT_DEGREES = 0.1
 
 
@@ -67,6 +70,7 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
     unit, units = rescaled_unit(folder, chosen, modality)
     known = check_knee(folder, chosen, side, rules) if modality is not None else ()
     ordered, distances, more = _order(folder, chosen)
+    more += _check_acquisitions(folder, ordered, distances)
     check_memory((len(ordered), *_shape(ordered)), 4, rules, folder.name)
     geometry, tilt_mm = _geometry(ordered, distances)
     check_grid(geometry.shape, geometry, folder.name)
@@ -163,6 +167,30 @@ def _order(
         np.array([position_mm for position_mm, _ in kept]),
         (note,) if dropped else (),
     )
+
+
+def _check_acquisitions(
+    folder: Path, stack: Sequence[Slice], distances: NDArray[np.float64]
+) -> tuple[Note, ...]:
+    """Flag slices of several acquisitions that lie between one another; refuse those that are a volume each.
+
+    Packages of one scan leave gaps that the others fill. Slices that overlap one another by half and more come
+    from volumes of their own, between which the patient may have moved.
+    """
+    numbers = [item.acquisition for item in stack]
+    changes = sum(a != b for a, b in pairwise(numbers))
+    if changes < len(set(numbers)):
+        return ()
+    step, thick = float(np.median(np.diff(distances))), stack[0].technique.get("SliceThickness", "0")
+    found = f"{len(set(numbers))} acquisitions, slices of {float(thick):g} mm every {step:.4g} mm"
+    if float(thick) > OVERLAP * step:
+        raise InputError(
+            "dicom-acquisitions", "slices of several acquisitions lie between one another",
+            where=folder.name, got=found, expected="one acquisition",
+            todo="Leave the files of one AcquisitionNumber in the folder.",
+        )  # fmt: skip
+    text = f"slices of several acquisitions lie between one another and are read as one image: {found}"
+    return (Note(severity="FLAG", code="dicom-acquisitions", message=text),)
 
 
 def _normal(item: Slice) -> NDArray[np.float64]:
@@ -287,7 +315,7 @@ def _flags(stack: Sequence[Slice]) -> tuple[Note, ...]:
     if relabelled:
         text = f"meta header of {relabelled} slices names no encoding or another: read as the data have it"
         notes.append(Note(severity="FIX", code="dicom-encoding", message=text))
-    if len({(s.slope, s.intercept) for s in stack}) > 1:
+    if len({(s.slope or 1.0, s.intercept or 0.0) for s in stack}) > 1:
         notes.append(
             Note(
                 severity="INFO",

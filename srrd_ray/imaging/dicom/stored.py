@@ -20,6 +20,8 @@ from srrd_ray.core.errors import InputError
 UNDEFINED = 0xFFFFFFFF
 NATIVE_BITS = (8, 16, 32)
 _PIECE = 1 << 20
+_FLOATS = (b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09")
+"""Tags of FloatPixelData and DoubleFloatPixelData, in both byte orders."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +74,9 @@ def describe_pixels(dataset: FileDataset, name: str, file: BinaryIO, start: int,
         _check_codec(syntax, name)
         return Stored(offset=None, dtype=dtype, bits=bits)
     file.seek(start)
-    element = _parse_element(file.read(12))
+    head = file.read(12)
+    _check_integers(head, name)
+    element = _parse_element(head)
     need = _expected_bytes(dataset, allocated)
     _check_length(element, name, need, size - start)
     relabelled = syntax is None or (element is not None and element.explicit == syntax.is_implicit_VR)
@@ -94,6 +98,19 @@ def _parse_element(head: bytes) -> _Element | None:
     explicit = len(head) == 12 and head[4:6] in {b"OB", b"OW"} and head[6:8] == b"\0\0"
     length = struct.unpack("<I" if little else ">I", head[8:12] if explicit else head[4:8])[0]
     return _Element(little=little, explicit=explicit, size=12 if explicit else 8, length=length)
+
+
+def _check_integers(head: bytes, name: str) -> None:
+    """Refuse (`dicom-pixels`) floating-point pixels, whose element stands in place of PixelData."""
+    if head[:4] in _FLOATS:
+        raise InputError(
+            "dicom-pixels",
+            "the pixels are floating-point numbers",
+            where=name,
+            got="FloatPixelData or DoubleFloatPixelData",
+            expected="PixelData of integers",
+            todo="Export the series as integers with RescaleSlope, or convert it to NIfTI.",
+        )
 
 
 def _expected_bytes(dataset: FileDataset, allocated: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,110 @@ def test_an_icon_is_not_taken_for_the_image(tmp_path: Path) -> None:
 
     makers.series(tmp_path / "ct", edit=edit)
     makers.assert_in_place(read_image(tmp_path / "ct", "ct").volume)
+
+
+def test_a_scale_that_only_some_slices_tell_is_refused(tmp_path: Path) -> None:
+    def lose(k: int, dataset: Dataset) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, 0
+        if k % 4 == 3:
+            del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    for kind, modality in ((makers.MR, "mr"), (makers.CT, "ct")):
+        makers.series(tmp_path / modality, kind=kind, edit=lose)
+        with pytest.raises(InputError, match=r"dicom-rescale-mixed.*IM0003.*3 of 12 slices"):
+            read_image(tmp_path / modality)
+
+
+def test_a_scale_of_one_may_be_left_out_and_one_of_zero_is_flagged(tmp_path: Path) -> None:
+    def lose(k: int, dataset: Dataset) -> None:
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+        if k % 4 == 3:
+            del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    makers.series(tmp_path / "one", kind=makers.MR, edit=lose)
+    assert notes(read_image(tmp_path / "one")) == set()
+    makers.series(tmp_path / "zero", kind=makers.MR, edit=put(RescaleSlope=0, RescaleIntercept=0))
+    assert notes(read_image(tmp_path / "zero")) == {"FLAG dicom-no-rescale"}
+
+
+def test_a_mapping_to_real_values_that_is_not_applied_is_flagged_and_where_it_changes_refused(
+    tmp_path: Path,
+) -> None:
+    def mapped(slopes: list[float]) -> makers.Edit:
+        def edit(k: int, dataset: Dataset) -> None:
+            mapping = Dataset()
+            mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = slopes[k % len(slopes)], 0.0
+            dataset.RealWorldValueMappingSequence = [mapping]
+
+        return edit
+
+    makers.series(tmp_path / "one", kind=makers.MR, edit=mapped([0.25]))
+    assert notes(read_image(tmp_path / "one")) == {"FLAG dicom-no-rescale"}
+    makers.series(tmp_path / "two", kind=makers.MR, edit=mapped([0.25, 0.5]))
+    with pytest.raises(InputError, match="dicom-rescale-mixed"):
+        read_image(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("thickness", "refused"), [(makers.SPACING[0], False), (2 * makers.SPACING[0], True)]
+)
+def test_acquisitions_that_alternate_are_flagged_and_refused_where_each_is_a_volume(
+    tmp_path: Path, thickness: float, refused: bool
+) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.AcquisitionNumber, dataset.SliceThickness = 1 + k % 2, thickness
+
+    makers.series(tmp_path / "ct", edit=edit)
+    if refused:
+        with pytest.raises(
+            InputError, match=r"dicom-acquisitions.*2 acquisitions, slices of 2.5 mm every 1.25 mm"
+        ):
+            read_image(tmp_path / "ct")
+    else:
+        assert notes(read_image(tmp_path / "ct")) == {"FLAG dicom-acquisitions"}
+
+
+@pytest.mark.parametrize(
+    "acquisition", [lambda k: 1 + k, lambda k: 1 + k // 6], ids=["each its own", "stacked"]
+)
+def test_acquisitions_one_after_the_other_are_one_volume(
+    tmp_path: Path, acquisition: Callable[[int], int]
+) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.AcquisitionNumber, dataset.SliceThickness = acquisition(k), 5.0
+
+    makers.series(tmp_path / "ct", edit=edit)
+    assert notes(read_image(tmp_path / "ct")) == set()
+
+
+def test_values_far_below_air_are_no_hounsfield_units(tmp_path: Path) -> None:
+    values = makers.voxels(makers.grid()) - np.int16(4000)
+    makers.series(tmp_path / "ct", values=values)
+    image = read_image(tmp_path / "ct")
+    np.testing.assert_array_equal(image.volume.array, values)
+    assert (image.unit, notes(image)) == ("au", {"FLAG dicom-no-rescale"})
+    with pytest.raises(InputError, match="dicom-no-rescale"):
+        read_image(tmp_path / "ct", "ct", rules=ReadRules(not_a_knee="flag"))
+
+
+def test_one_value_far_below_air_is_padding_that_nobody_declared(tmp_path: Path) -> None:
+    values = makers.voxels(makers.grid())
+    values[:, :4] = -3024
+    values[0, 8, 8] = -1100  # a streak
+    makers.series(tmp_path / "ct", values=values)
+    image = read_image(tmp_path / "ct")
+    assert (image.unit, notes(image)) == ("HU", {"FIX dicom-padding"})
+    assert (image.volume.array[:, :4] == -1000).all()
+    assert image.volume.array[0, 8, 8] == -1000
+    np.testing.assert_array_equal(image.volume.array[1:, 4:], values[1:, 4:])
+
+
+def test_pixels_that_are_floating_point_numbers_are_refused_as_such(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.FloatPixelData = np.frombuffer(dataset.PixelData, np.int16).astype(np.float32).tobytes()
+        dataset.BitsAllocated = 32
+        del dataset.PixelData
+
+    makers.series(tmp_path / "ct", edit=edit)
+    with pytest.raises(InputError, match=r"dicom-pixels.*floating-point"):
+        read_image(tmp_path / "ct")
