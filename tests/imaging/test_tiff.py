@@ -221,7 +221,7 @@ def test_grey_values_are_those_that_imagej_shows(tmp_path: Path, offset: float, 
     imagej("mm", 1)(path, values)
     with tifffile.TiffFile(path) as file:
         text = file.pages[0].description
-    tifffile.tiffcomment(path, f"{text}cf=0\nc0={offset}\nc1={slope}\nvunit=mgHA\n")
+    tifffile.tiffcomment(path, f"{text}\ncf=0\nc0={offset}\nc1={slope}\nvunit=mgHA\n")
     image = read_image(path)
     np.testing.assert_array_equal(image.volume.array, values.astype(float) * slope + offset)
     assert [note.code for note in image.notes if note.severity == "FIX"] == ["tiff-calibration"]
@@ -233,6 +233,6 @@ def test_a_calibration_that_is_no_straight_line_is_flagged(tmp_path: Path) -> No
     imagej("mm", 1)(path, values)
     with tifffile.TiffFile(path) as file:
         text = file.pages[0].description
-    tifffile.tiffcomment(path, f"{text}cf=3\nc0=1.0\nc1=2.0\nc2=3.0\nvunit=OD\n")
+    tifffile.tiffcomment(path, f"{text}\ncf=3\nc0=1.0\nc1=2.0\nc2=3.0\nvunit=OD\n")
     assert codes(path) == ["tiff-calibration"]
     np.testing.assert_array_equal(read_image(path).volume.array, values)

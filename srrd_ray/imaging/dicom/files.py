@@ -325,8 +325,8 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         position=_floats(get("ImagePositionPatient"), 3),
         orientation=_floats(get("ImageOrientationPatient"), 6),
         spacing=_floats(get("PixelSpacing"), 2),
-        slope=_float(get("RescaleSlope")),
-        intercept=_float(get("RescaleIntercept")),
+        slope=_finite(get("RescaleSlope")),
+        intercept=_finite(get("RescaleIntercept")),
         rescale_type=re.sub(r"[^A-Z_]", "", str(get("RescaleType") or "").upper())[:16],
         real_world=_real_world(get, dataset),
         table="ModalityLUTSequence" in dataset,
@@ -375,9 +375,13 @@ def _floats(value: object, count: int) -> tuple[float, ...] | None:
 
 def _float(value: object) -> float | None:
     try:
-        number = None if value is None else float(str(value))
+        return None if value is None else float(str(value))
     except ValueError:
         return None
+
+
+def _finite(value: object) -> float | None:
+    number = _float(value)
     return number if number is not None and math.isfinite(number) else None
 
 
@@ -398,7 +402,7 @@ def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]
 
 def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, str]:
     """Return allow-listed acquisition values; text only where it is one of the expected codes."""
-    kept = {name: f"{number:g}" for name in _NUMBERS if (number := _float(get(name))) is not None}
+    kept = {name: f"{number:g}" for name in _NUMBERS if (number := _finite(get(name))) is not None}
     for name, pattern in _CODES.items():
         text = "/".join(str(part) for part in _many(get(name)))
         if re.fullmatch(pattern, text):
