@@ -32,6 +32,11 @@ def save(path: Path, values: NDArray[np.generic], **options: object) -> None:
     tifffile.imwrite(path, values, **options)  # type: ignore[arg-type]  # as the library takes them
 
 
+def description(path: Path) -> str:
+    with tifffile.TiffFile(path) as file:
+        return str(file.pages.first.description)
+
+
 def codes(path: Path) -> list[str]:
     return [
         note.code
@@ -219,8 +224,7 @@ def test_grey_values_are_those_that_imagej_shows(tmp_path: Path, offset: float, 
     values = grey()
     path = tmp_path / "bone.tif"
     imagej("mm", 1)(path, values)
-    with tifffile.TiffFile(path) as file:
-        text = file.pages[0].description
+    text = description(path)
     tifffile.tiffcomment(path, f"{text}\ncf=0\nc0={offset}\nc1={slope}\nvunit=mgHA\n")
     image = read_image(path)
     np.testing.assert_array_equal(image.volume.array, values.astype(float) * slope + offset)
@@ -231,8 +235,7 @@ def test_a_calibration_that_is_no_straight_line_is_flagged(tmp_path: Path) -> No
     values = grey()
     path = tmp_path / "bone.tif"
     imagej("mm", 1)(path, values)
-    with tifffile.TiffFile(path) as file:
-        text = file.pages[0].description
+    text = description(path)
     tifffile.tiffcomment(path, f"{text}\ncf=3\nc0=1.0\nc1=2.0\nc2=3.0\nvunit=OD\n")
     assert codes(path) == ["tiff-calibration"]
     np.testing.assert_array_equal(read_image(path).volume.array, values)
