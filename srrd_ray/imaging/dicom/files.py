@@ -6,11 +6,10 @@ UIDs and free text stay in memory to separate the series.
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -29,6 +28,17 @@ from srrd_ray.imaging.dicom.stored import (
     describe_pixels,
     padding_range,
     truncated_error,
+)
+from srrd_ray.imaging.dicom.tags import (
+    CODES,
+    NUMBERS,
+    as_list,
+    finite_number,
+    named_sides,
+    numbers,
+    real_world,
+    technique_of,
+    value_of,
 )
 from srrd_ray.imaging.places import (
     broken_link_error,
@@ -50,22 +60,8 @@ IMAGES: dict[UID, Modality] = {
     CT: "ct", ENHANCED_CT: "ct", LEGACY_CT: "ct", MR: "mr", ENHANCED_MR: "mr", LEGACY_MR: "mr",
 }  # fmt: skip
 MULTIFRAME = (ENHANCED_CT, ENHANCED_MR, LEGACY_CT, LEGACY_MR)
-_NUMBERS = (
-    "KVP", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle",
-    "MagneticFieldStrength",
-    "XRayTubeCurrent", "Exposure", "ReconstructionDiameter", "PixelBandwidth", "EchoTrainLength",
-)  # fmt: skip
-_CODES = {
-    "Modality": r"CT|MR",
-    "ScanningSequence": r"(SE|IR|GR|EP|RM)(/(SE|IR|GR|EP|RM))*",
-    "SequenceVariant": r"(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF)(/(SK|MTC|SS|TRSS|SP|MP|OSP|NONE|TOF))*",
-    "MRAcquisitionType": r"2D|3D",
-    "PatientPosition": r"[HF]F(S|P|DR|DL)",
-    "ConvolutionKernel": r"(STANDARD|SOFT|LUNG|DETAIL|EDGE|CHEST|BONE(PLUS)?|FC\d{2}"
-    r"|[BHIUTQJ][a-z]?\d{2}[a-z]?|[A-ELY][A-C]?)(/\d)?",
-}
 _WANTED = (
-    *_NUMBERS, *_CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    *NUMBERS, *CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
     "DirectoryRecordSequence",
     "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "NumberOfFrames",
@@ -78,18 +74,6 @@ _WANTED = (
     "StudyDescription", "ProtocolName", "Manufacturer", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-_MAKERS = (
-    "SIEMENS",
-    "GE",
-    "PHILIPS",
-    "CANON",
-    "TOSHIBA",
-    "HITACHI",
-    "FUJI",
-    "CURVEBEAM",
-    "PLANMED",
-    "UNITED IMAGING",
-)
 
 
 SUFFIXES = (".dcm", ".ima", ".dicom")
@@ -302,7 +286,7 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
 
     def get(keyword: str) -> object:
         for source in sources:
-            value = _value(source, keyword)
+            value = value_of(source, keyword)
             if value is not None and value != "":
                 return value
         return None
@@ -311,7 +295,7 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
     series = str(dataset.get("SeriesInstanceUID", ""))
     echo = str(get("EffectiveEchoTime") or get("EchoTime") or "")
     echo += f"|{get('StackID')}" if origin.frame is not None else ""
-    technique = known.get((series, echo)) or _technique(get, dataset)
+    technique = known.get((series, echo)) or technique_of(get, dataset)
     known[(series, echo)] = technique
     return Slice(
         path=origin.path,
@@ -322,94 +306,22 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         instance=f"{dataset.get('SOPInstanceUID', '')}#{origin.frame}",
         reference=str(dataset.get("FrameOfReferenceUID", "")),
         shape=(int(rows), int(columns)) if rows and columns else None,
-        position=_floats(get("ImagePositionPatient"), 3),
-        orientation=_floats(get("ImageOrientationPatient"), 6),
-        spacing=_floats(get("PixelSpacing"), 2),
-        slope=_finite(get("RescaleSlope")),
-        intercept=_finite(get("RescaleIntercept")),
+        position=numbers(get("ImagePositionPatient"), 3),
+        orientation=numbers(get("ImageOrientationPatient"), 6),
+        spacing=numbers(get("PixelSpacing"), 2),
+        slope=finite_number(get("RescaleSlope")),
+        intercept=finite_number(get("RescaleIntercept")),
         rescale_type=re.sub(r"[^A-Z_]", "", str(get("RescaleType") or "").upper())[:16],
-        real_world=_real_world(get, dataset),
+        real_world=real_world(get, dataset),
         table="ModalityLUTSequence" in dataset,
         acquisition=str(get("AcquisitionNumber") or ""),
         echo=echo,
-        kinds=tuple(str(part).upper() for part in _many(dataset.get("ImageType"))),
+        kinds=tuple(str(part).upper() for part in as_list(dataset.get("ImageType"))),
         inverted=dataset.get("PhotometricInterpretation") == "MONOCHROME1",
         padding=padding_range(dataset),
         burned_in=str(dataset.get("BurnedInAnnotation", "")).upper() == "YES",
-        sides=_sides(get, dataset),
+        sides=named_sides(get, dataset),
         body_part=re.sub(r"[^A-Z]", "", str(get("BodyPartExamined") or "").upper())[:16],
         stored=origin.stored,
         technique=technique,
     )
-
-
-def _real_world(get: Callable[[str], object], dataset: FileDataset) -> tuple[float, float] | None:
-    """Return slope and intercept of a frame's or file's first RealWorldValueMapping, none without one."""
-    mappings = dataset.get("RealWorldValueMappingSequence") or [Dataset()]
-    slope, intercept = (
-        _float(get(keyword) or _value(mappings[0], keyword))
-        for keyword in ("RealWorldValueSlope", "RealWorldValueIntercept")
-    )
-    return None if slope is None else (slope, intercept or 0.0)
-
-
-def _value(source: Dataset, keyword: str) -> object:
-    """Return the value of a tag, none where it is absent or not of its kind (a name for a number)."""
-    try:
-        value: object = source.get(keyword)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return value
-
-
-def _many(value: object) -> list[object]:
-    if value is None or isinstance(value, str):
-        return [value] if value else []
-    return list(value) if hasattr(value, "__iter__") else [value]
-
-
-def _floats(value: object, count: int) -> tuple[float, ...] | None:
-    numbers = tuple(number for number in (_float(part) for part in _many(value)) if number is not None)
-    return numbers if len(numbers) == count else None
-
-
-def _float(value: object) -> float | None:
-    try:
-        return None if value is None else float(str(value))
-    except ValueError:
-        return None
-
-
-def _finite(value: object) -> float | None:
-    number = _float(value)
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _sides(get: Callable[[str], object], dataset: FileDataset) -> frozenset[str]:
-    """Return the sides, L or R, that the header names in coded tags or as a whole word of a description."""
-    found = {
-        str(get(tag) or "").upper()[:1] for tag in ("ImageLaterality", "FrameLaterality", "Laterality")
-    } & {
-        "L",
-        "R",
-    }
-    texts = " ".join(
-        str(dataset.get(tag, "")) for tag in ("SeriesDescription", "StudyDescription", "ProtocolName")
-    )
-    words = {word[0] for word in re.findall(r"[A-Z]+", texts.upper()) if word in {"LEFT", "RIGHT"}}
-    return frozenset(found | (words if len(words) == 1 else set()))
-
-
-def _technique(get: Callable[[str], object], dataset: FileDataset) -> dict[str, str]:
-    """Return allow-listed acquisition values; text only where it is one of the expected codes."""
-    kept = {name: f"{number:g}" for name in _NUMBERS if (number := _finite(get(name))) is not None}
-    for name, pattern in _CODES.items():
-        text = "/".join(str(part) for part in _many(get(name)))
-        if re.fullmatch(pattern, text):
-            kept[name] = text
-    effective = _float(get("EffectiveEchoTime"))
-    if effective is not None:
-        kept["EchoTime"] = f"{effective:g}"
-    maker = str(dataset.get("Manufacturer", "")).upper()
-    known = [name for name in _MAKERS if maker.startswith(name)]
-    return kept | ({"Manufacturer": known[0]} if known else {})
