@@ -71,7 +71,7 @@ def _physical(unit: Unit, item: Slice, stored: NDArray[np.integer], *, whole: bo
 
 
 def _lift_below_air(stack: Stack, values: Pixels) -> tuple[int, tuple[Note, ...]]:
-    """Set what is below air to air: one value there is padding that nobody declared, a few others are streaks.
+    """Set what is below air to air: one value is padding that nobody declared, a few others are streaks.
 
     Many others are no Hounsfield units; they are left as they are, and a cohort refuses them.
     """
