@@ -80,7 +80,7 @@ def _note_missing(where: str, array: sharded.ZarrArray) -> tuple[Note, ...]:
         raise InputError(
             "image-truncated", "not one chunk of the image is where its metadata say", where=where,
             got=f"0 of {array.nchunks} chunks",
-            todo="Copy the whole folder again; chunks named 0.0.0 are not found where dimension_separator is /.",
+            todo="Copy the whole folder again; where dimension_separator is /, chunks are not named 0.0.0.",
         )  # fmt: skip
     text = f"{missing} of {array.nchunks} chunks are not there and are read as {array.fill_value}"
     return (Note(severity="FLAG", code="zarr-chunks-missing", message=text),)

@@ -82,8 +82,9 @@ def _lift_below_air(stack: Stack, values: Pixels) -> tuple[int, tuple[Note, ...]
     others = int(counts.sum() - counts.max())
     if others > _STREAKS * values.size:
         share = 100 * counts.sum() / values.size
-        text = f"{share:.0f} % of the voxels are below {_LOWEST_HU} HU, down to {found[0]:g}: no Hounsfield units"
-        return 0, (Note(severity="FLAG", code=NOT_HOUNSFIELD, message=f"{text}; values are taken as stored"),)
+        text = f"{share:.0f} % of the voxels are below {_LOWEST_HU} HU, down to {found[0]:g}"
+        text += ": no Hounsfield units, values are taken as stored"
+        return 0, (Note(severity="FLAG", code=NOT_HOUNSFIELD, message=text),)
     values[below] = AIR_HU
     return int(counts.sum()), ()
 

@@ -35,7 +35,7 @@ from srrd_ray.imaging.source import (
 
 JITTER = 0.01
 OVERLAP = 1.5
-"""Slice thickness in distances of slices from which acquisitions that alternate are no packages of one scan."""
+"""Thickness, in distances of slices, from which acquisitions that alternate are no packages of one scan."""
 TILT_DEGREES = 0.1
 
 
@@ -174,8 +174,8 @@ def _check_acquisitions(
 ) -> tuple[Note, ...]:
     """Flag slices of several acquisitions that lie between one another; refuse those that are a volume each.
 
-    Packages of one scan leave gaps that the others fill. Slices that overlap one another by half and more come
-    from volumes of their own, between which the patient may have moved.
+    Packages of one scan leave gaps that the others fill. Slices that overlap one another by half and more
+    come from volumes of their own, between which the patient may have moved.
     """
     numbers = [item.acquisition for item in stack]
     changes = sum(a != b for a, b in pairwise(numbers))

@@ -1,4 +1,4 @@
-"""Values of DICOM tags as the reader wants them: numbers, sides, real-world scales, the allow-listed technique."""
+"""Values of DICOM tags as the reader wants them: numbers, sides, scales, the allow-listed technique."""
 
 from __future__ import annotations
 
