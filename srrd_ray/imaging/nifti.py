@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import logging
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,8 @@ _BROKEN = (
 
 _KINDS = (nib.Nifti1Header, nib.Nifti2Header)
 _HEAD = 1024
+_NO_MENDING = re.compile(r"leaving at current value$|^pixdim\[1,2,3\]")
+"""Of what nibabel says: what it leaves as it is, and voxel sizes, which are judged here as stored."""
 _GZIP = b"\x1f\x8b"
 
 Form = NDArray[np.float64]
@@ -65,7 +69,7 @@ def read_header(path: Path, rules: ReadRules) -> NiftiHeader:
     check_memory(shape, 4, rules, path.name)
     _check_size(path, image)
     affine, notes = _affine(path, image, rules)
-    return NiftiHeader(geometry=Geometry.from_affine(shape, affine), notes=notes)
+    return NiftiHeader(geometry=Geometry.from_affine(shape, affine), notes=(*image.notes, *notes))
 
 
 def read_values(path: Path) -> NDArray[np.generic]:
@@ -117,6 +121,7 @@ class _File:
     stored: nib.Nifti1Header
     header: nib.Nifti1Header
     proxy: ArrayProxy
+    notes: tuple[Note, ...]
 
 
 def _open(path: Path) -> _File:
@@ -128,9 +133,8 @@ def _open(path: Path) -> _File:
                 raise _foreign_error(path, head)
             file.seek(0)
             stored = kind.from_fileobj(file, check=False)
-        header = stored.copy()
-        header.check_fix(error_level=40)
-        return _File(stored=stored, header=header, proxy=ArrayProxy(str(path), header))
+        header, notes = _mend(stored)
+        return _File(stored=stored, header=header, proxy=ArrayProxy(str(path), header), notes=notes)
     except InputError:
         raise
     except _BROKEN as error:
@@ -141,6 +145,18 @@ def _open(path: Path) -> _File:
             got=explain(error),
             todo="Export it again from its source.",
         ) from error
+
+
+def _mend(stored: nib.Nifti1Header) -> tuple[nib.Nifti1Header, tuple[Note, ...]]:
+    """Return the header as nibabel mends it, and what it mended: it says so in a log of its own."""
+    said: list[str] = []
+    log, listener = logging.Logger("header", logging.WARNING), logging.Handler()
+    listener.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(listener)
+    header = stored.copy()
+    header.check_fix(logger=log, error_level=40)
+    fixes = "; ".join(text for text in said if not _NO_MENDING.search(text))
+    return header, (Note(severity="FIX", code="nifti-header", message=fixes),) if fixes else ()
 
 
 def _foreign_error(path: Path, head: bytes) -> InputError:

@@ -116,6 +116,17 @@ def test_a_voxel_size_that_is_none_is_not_made_one_millimetre(tmp_path: Path, si
     assert read_image(path).volume.geometry.spacing_mm == pytest.approx((0.02, 0.02, 0.02))
 
 
+def test_what_nibabel_mends_in_a_header_is_a_note_and_no_line_of_its_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.nii", image_of(HALF_TURN), qform_code=300)
+    assert [str(note) for note in read_header(path).notes] == [
+        "FIX nifti-header: qform_code 300 not valid; setting to 0"
+    ]
+    assert codes(write(tmp_path / "b.nii", image_of(HALF_TURN))) == []
+    assert capfd.readouterr().err == ""
+
+
 def test_forms_of_small_voxels_that_differ_by_a_few_percent_disagree(tmp_path: Path) -> None:
     image = image_of(HALF_TURN)
     image.set_qform(np.diag([-0.0205, -0.0205, 0.0205, 1.0]), code=1)
