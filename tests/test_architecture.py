@@ -22,6 +22,7 @@ NUMERICS = (
     "distillation",
     "diagnosis",
     "simulation",
+    "segmentation",
 )
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),

@@ -38,6 +38,7 @@ Name: TypeAlias = Literal[
     "sidecar",
     "inference",
     "dictionary",
+    "segmenter",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

@@ -1,0 +1,85 @@
+"""The training of the segmenter, from simulated knees to weights and card; the same command again goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.learner import Learner
+from srrd_ray.core.serial import to_json
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.training import Training
+from srrd_ray.segmentation.config import SegmenterConfig
+from srrd_ray.simulation.frozen import COHORT
+from srrd_ray.stages.shared.label_maps import LabelMapStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmenterTraining:
+    """Train the segmenter on simulated knees.
+
+    Parameters
+    ----------
+    out
+        Folder of the result: weights and card.
+    work
+        Folder that every node sees: label maps and checkpoints; kept, so that a training can go on.
+    seed
+        Of knees, weights and patches. Benchmarks use others.
+    checkpoint_seconds
+        A checkpoint is written at the end of an epoch where the last one is so old.
+    """
+
+    out: Path
+    work: Path
+    seed: int = 20262
+    checkpoint_seconds: float = 120.0
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    cluster: ClusterConfig = field(default_factory=lambda: ClusterConfig(training_workers=1))
+
+    @property
+    def name(self) -> str:
+        """Of the training: it holds the hash of all that the weights depend on."""
+        depends = [to_json(self.segmenter), self.seed, COHORT, self.cluster.training_workers]
+        return f"segmenter-{hash_json(depends)[:16]}"
+
+
+Connect = Callable[[], AbstractContextManager[None]]
+Fit = Callable[[Training, Callable[[str], None]], Path]
+
+
+def train_segmenter(request: SegmenterTraining, connect: Connect, fit: Fit) -> Path:
+    """Return the folder with weights and card; `connect` opens a cluster, `fit` trains on it."""
+    from srrd_ray.stages.shared.segmenter_model import save_segmenter  # torch takes seconds to import
+
+    work = request.work.resolve()
+    training = Training(
+        name=request.name,
+        learners=partial(_learners, request, work),
+        storage=work,
+        checkpoint_seconds=request.checkpoint_seconds,
+    )
+    with connect():
+        weights = fit(training, lambda line: log.warning("%s", line))
+    learnt_from = {
+        "knees": f"{request.segmenter.knees} of {COHORT}, seed {request.seed}",
+        "patches": str(request.segmenter.epochs * request.segmenter.steps * request.segmenter.batch),
+    }
+    return save_segmenter(weights / "segmenter.safetensors", request.out, request.segmenter, learnt_from)
+
+
+def _learners(request: SegmenterTraining, work: Path) -> Iterator[Learner]:
+    from srrd_ray.segmentation.step import SegmenterLearner
+
+    config = request.segmenter
+    maps = LabelMapStore(
+        folder=work / "label-maps", knees=config.knees, seed=request.seed, voxel_mm=config.map_mm
+    )
+    yield SegmenterLearner(maps, config, request.seed)

@@ -1,0 +1,183 @@
+"""Whether found bones can be those of a person: small specks are tidied and counted, all else is named and refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.geometry import Shape
+from srrd_ray.core.volume import Volume
+from srrd_ray.segmentation.classes import BONES, CLASSES, FEMUR, FIBULA, PATELLA, TIBIA
+
+Mask = NDArray[np.bool_]
+SPECK_SHARE, HOLE_CM3 = 0.02, 0.3
+"""Islands below this share of a bone are removed, holes below this size are filled; larger ones are refused."""
+LEAST_CM3: Final = {FEMUR: 2.0, TIBIA: 2.0}
+"""Of what has to be seen: less is not enough to register."""
+WHOLE_CM3: Final = {PATELLA: (6.0, 45.0)}
+"""Of a bone that the field of view does not cut: the range of adults, widened by a third."""
+LARGEST_CM2: Final = {FEMUR: 75.0, TIBIA: 62.0, FIBULA: 12.0, PATELLA: 20.0}
+"""Of an axial section."""
+CM3, CM2 = 1000.0, 100.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that cannot be: `code`, the bone, and what was seen against what people have."""
+
+    code: str
+    bone: str
+    got: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.bone}: {self.code}, got {self.got}, expected {self.expected}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Checked:
+    """Tidied labels, how much was tidied (cm³ of specks and of holes), and what cannot be."""
+
+    labels: Volume[np.uint8]
+    specks_cm3: float
+    holes_cm3: float
+    findings: tuple[Finding, ...]
+
+
+def check_bones(labels: Volume[np.uint8]) -> Checked:
+    """Return the labels without specks and small holes, and all findings.
+
+    Codes of findings: `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`, `bone-order`.
+    """
+    tidied = Volume(array=labels.array.copy(), geometry=labels.geometry)
+    parts = [_check_bone(tidied, number) for number in range(1, len(BONES) + 1)]
+    return Checked(
+        labels=tidied,
+        specks_cm3=sum(part.specks_cm3 for part in parts),
+        holes_cm3=sum(part.holes_cm3 for part in parts),
+        findings=(*(f for part in parts for f in part.findings), *_order(tidied)),
+    )
+
+
+def require_plausible(checked: Checked) -> Volume[np.uint8]:
+    """Return the tidied labels.
+
+    Raises
+    ------
+    InputError
+        With the code of the first finding; the text names all.
+    """
+    if checked.findings:
+        raise InputError(
+            checked.findings[0].code, "the bones that were found cannot be those of a knee",
+            got="; ".join(str(finding) for finding in checked.findings),
+            todo="Look at the image: modality, orientation, field of view, metal; or give a mask of your own.",
+        )  # fmt: skip
+    return checked.labels
+
+
+def _check_bone(labels: Volume[np.uint8], number: int) -> Checked:
+    """Return what is found of one bone, which is tidied in place."""
+    name, voxel_cm3 = CLASSES[number], labels.geometry.voxel_mm3 / CM3
+    boxes = ndimage.find_objects(labels.array == number)
+    if not boxes:
+        return Checked(labels=labels, specks_cm3=0, holes_cm3=0, findings=_volume(number, 0.0, cut=True))
+    part = labels.array[boxes[0]]
+    mask = part == number
+    whole, parts = _without_specks(mask)
+    filled, holes = _without_holes(whole)
+    filled &= (part == number) | ~np.isin(part, range(1, len(BONES) + 1))
+    part[mask & ~whole] = 0
+    part[filled] = number
+    cut = any(s.start == 0 or s.stop == n for s, n in zip(boxes[0], labels.array.shape, strict=True))
+    sections = _sections_cm2(
+        Volume(array=filled, geometry=labels.geometry.crop(_start(boxes[0]), _shape(part)))
+    )
+    findings = _volume(number, float(filled.sum()) * voxel_cm3, cut=cut)
+    if parts > 1:
+        findings += (Finding(code="bone-island", bone=name, got=f"{parts} parts", expected="one"),)
+    if holes * voxel_cm3 > HOLE_CM3:
+        findings += (_over("bone-hole", name, holes * voxel_cm3, HOLE_CM3, "cm3"),)
+    if sections > LARGEST_CM2[number]:
+        findings += (_over("bone-volume", name, sections, LARGEST_CM2[number], "cm2 across"),)
+    return Checked(
+        labels=labels,
+        specks_cm3=float((mask & ~whole).sum()) * voxel_cm3,
+        holes_cm3=float((filled & ~whole).sum()) * voxel_cm3,
+        findings=findings,
+    )
+
+
+def _start(box: tuple[slice, ...]) -> Shape:
+    return box[0].start, box[1].start, box[2].start
+
+
+def _shape(array: NDArray[np.uint8]) -> Shape:
+    return array.shape[0], array.shape[1], array.shape[2]
+
+
+def _over(code: str, bone: str, got: float, most: float, unit: str) -> Finding:
+    return Finding(code=code, bone=bone, got=f"{got:.1f} {unit}", expected=f"at most {most:g} {unit}")
+
+
+def _without_specks(mask: Mask) -> tuple[Mask, int]:
+    """Return the parts of a bone that are no specks, and how many they are."""
+    parts, _ = ndimage.label(mask)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = sizes >= max(SPECK_SHARE * sizes.sum(), 1)
+    return kept[parts], int(kept.sum())
+
+
+def _without_holes(mask: Mask) -> tuple[Mask, int]:
+    """Return a bone with its holes filled, and the voxels of the largest."""
+    filled: Mask = ndimage.binary_fill_holes(mask)
+    parts, count = ndimage.label(filled & ~mask)
+    return filled, int(np.bincount(parts.ravel())[1:].max()) if count else 0
+
+
+def _sections_cm2(bone: Volume[np.bool_]) -> float:
+    """Return the largest axial section."""
+    axes, _ = bone.geometry.lps_axes()
+    _, y, x = (bone.geometry.spacing_mm[axis] for axis in axes)
+    return float(bone.in_lps_order().sum(axis=(1, 2)).max()) * y * x / CM2
+
+
+def _volume(number: int, cm3: float, *, cut: bool) -> tuple[Finding, ...]:
+    """Return whether a bone is missing, too little or too much."""
+    name, least = CLASSES[number], LEAST_CM3.get(number, 0.0)
+    if cm3 < least:
+        return (
+            Finding(code="bone-missing", bone=name, got=f"{cm3:.1f} cm3", expected=f"{least:g} cm3 or more"),
+        )
+    low, high = WHOLE_CM3.get(number, (0.0, np.inf))
+    if cm3 > high or (cm3 < low and not cut):
+        return (
+            Finding(code="bone-volume", bone=name, got=f"{cm3:.1f} cm3", expected=f"{low:g} to {high:g} cm3"),
+        )
+    return ()
+
+
+def _order(labels: Volume[np.uint8]) -> tuple[Finding, ...]:
+    """Return whether bones lie where they cannot: a femur under the tibia, a patella behind the femur."""
+    middle = {number: _middle(labels, number) for number in (FEMUR, TIBIA, PATELLA)}
+    femur, tibia, patella = (middle[number] for number in (FEMUR, TIBIA, PATELLA))
+    found: tuple[Finding, ...] = ()
+    if femur is not None and tibia is not None and femur[2] <= tibia[2]:
+        found += (Finding(code="bone-order", bone="femur", got="below the tibia", expected="above it"),)
+    if femur is not None and patella is not None and patella[1] >= femur[1]:
+        found += (
+            Finding(code="bone-order", bone="patella", got="behind the femur", expected="in front of it"),
+        )
+    return found
+
+
+def _middle(labels: Volume[np.uint8], number: int) -> NDArray[np.float64] | None:
+    """Return the centre of a bone, LPS mm; none where it was not found."""
+    where = np.argwhere(labels.array == number)
+    return labels.geometry.index_to_lps(where.mean(axis=0)) if len(where) else None

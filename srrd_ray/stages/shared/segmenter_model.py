@@ -1,0 +1,86 @@
+"""The segmenter on disk: weights in half precision and a card; the one that the package ships is the default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from srrd_ray import segmentation
+from srrd_ray.core.errors import StoreError
+from srrd_ray.segmentation.classes import CLASSES
+from srrd_ray.segmentation.config import SegmenterConfig
+from srrd_ray.segmentation.network import build_network, count_parameters
+from srrd_ray.segmentation.step import AVERAGE
+from srrd_ray.storage.file_hash import hash_file
+from srrd_ray.storage.record_files import read_record, write_record
+from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
+
+SHIPPED: Final = Path(segmentation.__file__).parent / "weights"
+WEIGHTS, CARD = "segmenter.safetensors", "segmenter.json"
+USE: Final = (
+    "Femur, tibia, patella, fibula and cartilage in CT, synthetic CT and MR of one adult knee, for research. "
+    "Learnt from simulated knees alone: no real image, no real label. Not for metal, fractures, children or "
+    "other joints. What it finds is checked before use (segmentation/plausibility.py)."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmenterCard:
+    """``segmenter.json``: what the network is, what it learnt from, what it is for."""
+
+    config: SegmenterConfig
+    weights: dict[str, str]
+    classes: tuple[str, ...]
+    parameters: int
+    learnt_from: dict[str, str]
+    use: str
+    licence: str = "Apache-2.0"
+
+
+def save_segmenter(trained: Path, folder: Path, config: SegmenterConfig, learnt_from: dict[str, str]) -> Path:
+    """Return the folder of the model, made of the moving average of a training (``segmenter.safetensors``)."""
+    tensors, _ = load_tensors(trained)
+    kept = {k.removeprefix(f"{AVERAGE}."): v for k, v in tensors.items() if k.startswith(f"{AVERAGE}.")}
+    network = build_network(config)
+    load_into(network, kept, trained.name)
+    path = folder / WEIGHTS
+    save_tensors(path, {k: v.to(torch.float16) for k, v in kept.items()}, {"network": "segmenter"})
+    card = SegmenterCard(
+        config=config,
+        weights={WEIGHTS: hash_file(path)},
+        classes=CLASSES,
+        parameters=count_parameters(network),
+        learnt_from=learnt_from,
+        use=USE,
+    )
+    write_record(folder / CARD, card, "segmenter")
+    return folder
+
+
+def load_segmenter(folder: Path = SHIPPED) -> tuple[nn.Module, SegmenterConfig]:
+    """Return the network, ready to use in single precision, and its configuration.
+
+    Raises
+    ------
+    StoreError
+        `model-missing`, `model-altered`, `schema-version`, `schema-invalid`, or as the weights are read.
+    """
+    path, about = folder / WEIGHTS, folder / CARD
+    if not path.is_file() or not about.is_file():
+        raise StoreError(
+            "model-missing", "no trained segmenter", where=folder.name,
+            todo="Install the package anew, or train one: jobs/train_segmenter.py.",
+        )  # fmt: skip
+    card = read_record(SegmenterCard, about, "segmenter")
+    if card.weights.get(WEIGHTS) != hash_file(path):
+        raise StoreError(
+            "model-altered", "weights and segmenter.json do not belong together", where=folder.name,
+            todo="Install the package anew, or copy the model anew.",
+        )  # fmt: skip
+    network = build_network(card.config)
+    load_into(network, load_tensors(path)[0], path.name)
+    return network.eval(), card.config
