@@ -15,7 +15,7 @@ from srrd_ray.core.serial import to_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
 from srrd_ray.segmentation.config import SegmenterConfig
-from srrd_ray.simulation.frozen import COHORT
+from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.stages.shared.label_maps import LabelMapStore
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class SegmenterTraining:
     @property
     def name(self) -> str:
         """Of the training: it holds the hash of all that the weights depend on."""
-        depends = [to_json(self.segmenter), self.seed, COHORT, self.cluster.training_workers]
+        depends = [to_json(self.segmenter), self.seed, constants_sha256(), self.cluster.training_workers]
         return f"segmenter-{hash_json(depends)[:16]}"
 
 

@@ -59,7 +59,7 @@ _RANGES: Final[dict[Kind, dict[str, tuple[float, float]]]] = {
         "marrow": (0.03, 0.45),
         "cortex": (0.0, 0.2),
     },
-    "any": {name: (0.0, 1.0) for name in ("air", *_SOFT, "marrow", "cortex")},
+    "any": dict.fromkeys(("air", *_SOFT, "marrow", "cortex"), (0.0, 1.0)),
 }
 """Least and largest mean of a tissue; marrow in CT is the fat between the trabeculae, before their mineral."""
 

@@ -76,7 +76,8 @@ def _paint(rng: np.random.Generator, sums: Floats, look: Appearance) -> Floats:
         + deep * (2 * middle - 1.5)
     )
     floor = np.float32(FLOOR_HU if look.kind == "ct" else 0.0)
-    return np.maximum(out, np.minimum(mean, floor))
+    clipped: Floats = np.maximum(out, np.minimum(mean, floor))
+    return clipped
 
 
 def _gamma(rng: np.random.Generator, image: Floats) -> Floats:

@@ -16,7 +16,7 @@ BEND_STEP = 8
 
 
 @inlined
-def _displacement(bend, axis, z, y, x):  # type: ignore[no-untyped-def]
+def _displacement(bend: Floats, axis: int, z: int, y: int, x: int) -> float:
     """Return the displacement of a voxel along an axis, linear between the nodes."""
     fz, fy, fx = z / BEND_STEP, y / BEND_STEP, x / BEND_STEP
     k, j, i = int(fz), int(fy), int(fx)
@@ -28,7 +28,8 @@ def _displacement(bend, axis, z, y, x):  # type: ignore[no-untyped-def]
     high = (b[k + 1, j, i] * (1 - tx) + b[k + 1, j, i + 1] * tx) * (1 - ty) + (
         b[k + 1, j + 1, i] * (1 - tx) + b[k + 1, j + 1, i + 1] * tx
     ) * ty
-    return low * (1 - tz) + high * tz
+    between: float = low * (1 - tz) + high * tz
+    return between
 
 
 @compiled

@@ -19,7 +19,8 @@ def scale_ct(hu: Floats) -> Floats:
     [0.0, 0.5, 1.0]
     """
     low, high = WINDOW_HU
-    return np.clip((hu - low) / (high - low), 0, 1).astype(np.float32)
+    out: Floats = np.clip((hu - low) / (high - low), 0, 1).astype(np.float32)
+    return out
 
 
 def scale_mr(image: Floats, inside: NDArray[np.bool_] | None = None) -> Floats:
@@ -30,4 +31,5 @@ def scale_mr(image: Floats, inside: NDArray[np.bool_] | None = None) -> Floats:
     low, high = (float(v) for v in np.percentile(seen, PERCENTILES))
     if high - low < 1e-6 * max(abs(high), 1e-3):
         return np.zeros_like(image)
-    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+    out: Floats = np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
+    return out

@@ -84,20 +84,19 @@ def require_plausible(checked: Checked) -> Volume[np.uint8]:
 def _check_bone(labels: Volume[np.uint8], number: int) -> Checked:
     """Return what is found of one bone, which is tidied in place."""
     name, voxel_cm3 = CLASSES[number], labels.geometry.voxel_mm3 / CM3
-    boxes = ndimage.find_objects(labels.array == number)
+    boxes = ndimage.find_objects((labels.array == number).astype(np.uint8))
     if not boxes:
         return Checked(labels=labels, specks_cm3=0, holes_cm3=0, findings=_volume(number, 0.0, cut=True))
     part = labels.array[boxes[0]]
     mask = part == number
     whole, parts = _without_specks(mask)
-    filled, holes = _without_holes(whole)
+    bone = Volume(array=whole, geometry=labels.geometry.crop(_start(boxes[0]), _shape(part)))
+    filled, holes = _without_holes(bone)
     filled &= (part == number) | ~np.isin(part, range(1, len(BONES) + 1))
     part[mask & ~whole] = 0
     part[filled] = number
     cut = any(s.start == 0 or s.stop == n for s, n in zip(boxes[0], labels.array.shape, strict=True))
-    sections = _sections_cm2(
-        Volume(array=filled, geometry=labels.geometry.crop(_start(boxes[0]), _shape(part)))
-    )
+    sections = _sections_cm2(Volume(array=filled, geometry=bone.geometry))
     findings = _volume(number, float(filled.sum()) * voxel_cm3, cut=cut)
     if parts > 1:
         findings += (Finding(code="bone-island", bone=name, got=f"{parts} parts", expected="one"),)
@@ -134,10 +133,16 @@ def _without_specks(mask: Mask) -> tuple[Mask, int]:
     return kept[parts], int(kept.sum())
 
 
-def _without_holes(mask: Mask) -> tuple[Mask, int]:
-    """Return a bone with its holes filled, and the voxels of the largest."""
-    filled: Mask = ndimage.binary_fill_holes(mask)
-    parts, count = ndimage.label(filled & ~mask)
+def _without_holes(bone: Volume[np.bool_]) -> tuple[Mask, int]:
+    """Return a bone with its holes filled, and the voxels of the largest.
+
+    A hole is closed in an axial plane: one that the field of view lays open above or below counts too.
+    """
+    filled = bone.array.copy()
+    planes = Volume(array=filled, geometry=bone.geometry).in_lps_order()
+    for plane in planes:
+        plane[...] = ndimage.binary_fill_holes(plane)
+    parts, count = ndimage.label(filled & ~bone.array)
     return filled, int(np.bincount(parts.ravel())[1:].max()) if count else 0
 
 

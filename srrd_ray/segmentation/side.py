@@ -20,6 +20,8 @@ CERTAIN: Final = 0.95
 WEIGHTS: Final = {"fibula": 30.0, "patella": 25.0, "plateau": 14.0}
 """Log odds for each cue, which is a share of a bone's width; fitted by `benchmarks/segmenter.py --sides`."""
 LEAST_CM3: Final = {"fibula": 0.5, "patella": 3.0}
+PLATEAU_MM: Final = 10.0
+"""Of the upper tibia whose depth is compared: above the tubercle."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +110,7 @@ def _plateau(labels: Volume[np.uint8]) -> float | None:
     tibia = _points(labels, TIBIA)
     if len(tibia) < 500:
         return None
-    top = tibia[tibia[:, 2] > np.percentile(tibia[:, 2], 99.5) - 22]
+    top = tibia[tibia[:, 2] > np.percentile(tibia[:, 2], 99.5) - PLATEAU_MM]
     low, high = np.percentile(top[:, 0], [1, 99])
     across = (top[:, 0] - low) / max(high - low, 1e-6)
     right, left = (top[(across > a) & (across < b), 1] for a, b in ((0.1, 0.4), (0.6, 0.9)))

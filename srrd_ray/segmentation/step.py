@@ -107,7 +107,7 @@ class SegmenterLearner:
                 todo="Lower the learning rate.",
             )  # fmt: skip
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # as torch declares it
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         self._optimizer.step()
         return float(loss.detach())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.simulation.frozen import COHORT
+from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.labels import label_map, pose_shapes
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.scene import Extent
@@ -44,7 +44,7 @@ class LabelMapStore:
 
     def path(self, number: int) -> Path:
         """Return the file of a knee's label map; its folder names all that it depends on."""
-        kind = f"{COHORT}_{self.knees}-knees_seed-{self.seed}_{self.voxel_mm:g}-mm"
+        kind = f"{COHORT}-{constants_sha256()[:8]}_{self.knees}-knees_seed-{self.seed}_{self.voxel_mm:g}-mm"
         return self.folder / kind / f"{number:04d}.npz"
 
     def make(self, number: int) -> NDArray[np.uint8]:
