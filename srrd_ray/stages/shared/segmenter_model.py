@@ -48,7 +48,8 @@ def save_segmenter(trained: Path, folder: Path, config: SegmenterConfig, learnt_
     network = build_network(config)
     load_into(network, kept, trained.name)
     path = folder / WEIGHTS
-    save_tensors(path, {k: v.to(torch.float16) for k, v in kept.items()}, {"network": "segmenter"})
+    halves = {name: value.detach().to(torch.float16) for name, value in network.named_parameters()}
+    save_tensors(path, halves, {"network": "segmenter"})
     card = SegmenterCard(
         config=config,
         weights={WEIGHTS: hash_file(path)},
@@ -82,5 +83,12 @@ def load_segmenter(folder: Path = SHIPPED) -> tuple[nn.Module, SegmenterConfig]:
             todo="Install the package anew, or copy the model anew.",
         )  # fmt: skip
     network = build_network(card.config)
-    load_into(network, load_tensors(path)[0], path.name)
+    stored, names = load_tensors(path)[0], _names(network)
+    load_into(network, {k: stored[name] for k, name in names.items() if name in stored}, path.name)
     return network.eval(), card.config
+
+
+def _names(network: nn.Module) -> dict[str, str]:
+    """Return the name that each tensor is stored under: MONAI's network lists every layer twice."""
+    own = {id(value): name for name, value in network.named_parameters()}
+    return {key: own[id(value)] for key, value in network.state_dict(keep_vars=True).items()}
