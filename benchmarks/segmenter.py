@@ -36,11 +36,12 @@ from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.registration.bones import segment_ct_bones
-from srrd_ray.segmentation.classes import BONES, CLASSES, TIBIA, class_of_label
+from srrd_ray.segmentation.classes import BONES, CLASSES, TIBIA
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.inference import segment
 from srrd_ray.segmentation.plausibility import check_bones
 from srrd_ray.segmentation.side import find_side
+from srrd_ray.segmentation.simulated_classes import class_of_label
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.cohort import (
     VIEWS,

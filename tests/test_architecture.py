@@ -203,3 +203,13 @@ def test_every_module_says_what_it_is_for() -> None:
 
 def test_jobs_are_short() -> None:
     assert [p for p in sorted((ROOT / "jobs").glob("*.py")) if len(p.read_text().splitlines()) > 40] == []
+
+
+def test_bones_are_found_without_the_simulator() -> None:
+    waiting, seen = ["srrd_ray.stages.shared.segmenter_model", "srrd_ray.segmentation.inference"], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += own_imports(MODULES[name])
+    assert {name for name in seen if name.startswith("srrd_ray.simulation")} == set()

@@ -15,10 +15,11 @@ from scipy import ndimage
 from srrd_ray.core.geometry import Shape
 from srrd_ray.segmentation.acquisition import acquire, sample_field_of_view, smooth_field
 from srrd_ray.segmentation.appearance import Appearance, sample_appearance
-from srrd_ray.segmentation.classes import CLASSES, class_of_label
+from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.contrast_kernel import gather
 from srrd_ray.segmentation.deformation import sample_placement
 from srrd_ray.segmentation.grey_values import scale_ct, scale_mr
+from srrd_ray.segmentation.simulated_classes import class_of_label
 
 Floats = NDArray[np.float32]
 FLOOR_HU = -125.0

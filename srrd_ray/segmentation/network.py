@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from monai.networks.nets import DynUNet
 from torch import nn
 
 from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.config import SegmenterConfig
+
+AVERAGE: Final = "average"
+"""Of a training's modules the moving average of its weights, which is what is used."""
 
 
 def build_network(config: SegmenterConfig, seed: int = 0) -> nn.Module:

@@ -20,11 +20,11 @@ from srrd_ray.core.learner import Shard
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.contrast import Example, draw
 from srrd_ray.segmentation.losses import segmentation_loss
-from srrd_ray.segmentation.network import build_network
+from srrd_ray.segmentation.network import AVERAGE, build_network
 
 LabelMaps = Callable[[int], NDArray[np.uint8]]
 """Returns the label map of a simulated knee by its number; may be called by several threads."""
-NETWORK, AVERAGE = "network", "average"
+NETWORK = "network"
 
 
 class SegmenterLearner:

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 
 from srrd_ray.segmentation.acquisition import acquire, sample_field_of_view, smooth_field
 from srrd_ray.segmentation.appearance import CORTEX, KINDS, MARROW, Appearance, sample_appearance
-from srrd_ray.segmentation.classes import CLASSES, class_of_label
+from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.contrast import draw
 from srrd_ray.segmentation.contrast_kernel import BEND_STEP, gather
 from srrd_ray.segmentation.deformation import sample_placement
+from srrd_ray.segmentation.simulated_classes import class_of_label
 from srrd_ray.simulation.labels import LABELS
 from tests.segmentation.planted import SPACING, simulated_map
 

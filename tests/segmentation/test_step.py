@@ -8,8 +8,8 @@ from srrd_ray.core.errors import ConfigError, TrainingError
 from srrd_ray.core.learner import Shard
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.losses import segmentation_loss
-from srrd_ray.segmentation.network import build_network, count_parameters
-from srrd_ray.segmentation.step import AVERAGE, NETWORK, SegmenterLearner
+from srrd_ray.segmentation.network import AVERAGE, build_network, count_parameters
+from srrd_ray.segmentation.step import NETWORK, SegmenterLearner
 from tests.segmentation.planted import SPACING, simulated_map
 
 SMALL = SegmenterConfig(

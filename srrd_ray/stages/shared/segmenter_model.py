@@ -13,8 +13,7 @@ from srrd_ray import segmentation
 from srrd_ray.core.errors import StoreError
 from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.config import SegmenterConfig
-from srrd_ray.segmentation.network import build_network, count_parameters
-from srrd_ray.segmentation.step import AVERAGE
+from srrd_ray.segmentation.network import AVERAGE, build_network, count_parameters
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.weights import load_into, load_tensors, save_tensors

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srrd_ray.segmentation.classes import FEMUR, FIBULA, PATELLA, TIBIA, class_of_label
+from srrd_ray.segmentation.classes import FEMUR, FIBULA, PATELLA, TIBIA
+from srrd_ray.segmentation.simulated_classes import class_of_label
 from srrd_ray.stages.shared.label_maps import LabelMapStore
 
 

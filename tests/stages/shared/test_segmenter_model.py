@@ -7,8 +7,8 @@ import torch
 
 from srrd_ray.core.errors import StoreError
 from srrd_ray.segmentation.config import SegmenterConfig
-from srrd_ray.segmentation.network import build_network
-from srrd_ray.segmentation.step import AVERAGE, NETWORK
+from srrd_ray.segmentation.network import AVERAGE, build_network
+from srrd_ray.segmentation.step import NETWORK
 from srrd_ray.stages.shared.segmenter_model import CARD, WEIGHTS, load_segmenter, save_segmenter
 from srrd_ray.storage.weights import save_tensors
 
