@@ -1,11 +1,15 @@
 """The segmenter on knees it never saw: simulated CT and MR of other seeds, a real CT against its cryosections, and
 pictures of real scans with the contours.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/segmenter.py [--knees 4] [--real FOLDER] [--out FOLDER] [--sides 40]``
+Run: ``OMP_NUM_THREADS=1 python benchmarks/segmenter.py [--knees 4] [--real FOLDER] [--out FOLDER] [--sides
+40]``
 
- - simulated: full-size knees (profile `paper`) of seed 31337 as the simulator's scanners give them, CT and MR of each
-   sequence in turn, not the contrasts that the network learnt from. Dice, mean surface distance (mm, symmetric), CPU s.
- - real: the CT of the Visible Human Female; her tibia from cryosections (Andreassen et al. 2022, CC BY 4.0) in a frame
+ - simulated: full-size knees (profile `paper`) of seed 31337 as the simulator's scanners give them, CT and MR
+ of each
+   sequence in turn, not the contrasts that the network learnt from. Dice, mean surface distance (mm,
+   symmetric), CPU s.
+ - real: the CT of the Visible Human Female; her tibia from cryosections (Andreassen et al. 2022, CC BY 4.0)
+ in a frame
    of its own, registered rigidly to what was found.
  - pictures: every real image of the folder, slices with contours; to be looked at.
  - sides: the cues of `segmentation/side.py` on simulated label maps, and how often each is right.
@@ -153,7 +157,9 @@ def dice(a: Mask, b: Mask) -> float:
 
 
 def surface_mm(a: Mask, b: Mask, spacing: tuple[float, float, float]) -> float:
-    """Return the mean of the distances of either surface from the other; what the field of view cuts is no surface."""
+    """Return the mean of the distances of either surface from the other; what the field of view cuts is no
+    surface.
+    """
     boxes = ndimage.find_objects((a | b).astype(np.uint8))
     if not (a.any() and b.any()):
         return float("nan")
@@ -267,7 +273,9 @@ def moved(pose: Pose, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def starts(surface: NDArray[np.float64], mesh: Mesh) -> Iterator[Pose]:
-    """Yield the 24 poses along the axes that bring the middle of the found surface to that of either end of the mesh."""
+    """Yield the 24 poses along the axes that bring the middle of the found surface to that of either end of
+    the mesh.
+    """
     span = float(np.ptp(surface[:, 2]))
     for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
         turn = np.zeros((3, 3))

@@ -1,4 +1,4 @@
-"""What a scanner does to a drawn image: blur, thick slices, coarse pixels, noise, uneven coils, a field of view."""
+"""What a scanner does to a drawn image: blur, thick slices, coarse pixels, noise, coils, a field of view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tissues look in one drawn image: CT in Hounsfield units, MR of several families, or any grey values at all."""
+"""How tissues look in one drawn image: CT in Hounsfield units, MR of several families, or any grey values."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _RANGES: Final[dict[Kind, dict[str, tuple[float, float]]]] = {
     },
     "any": dict.fromkeys(("air", *_SOFT, "marrow", "cortex"), (0.0, 1.0)),
 }
-"""Least and largest mean of a tissue; marrow in CT is the fat between the trabeculae, before their mineral."""
+"""Least and largest mean of a tissue; marrow in CT is the fat between the trabeculae, without mineral."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

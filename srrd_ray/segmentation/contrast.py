@@ -1,7 +1,7 @@
-"""A training patch from a simulated label map: contrast, resolution, faults and pose at random, the truth exact.
+"""A training patch from a simulated label map: contrast, resolution, faults and pose drawn, the truth exact.
 
-After SynthSeg (Billot et al., Med. Image Anal. 86:102789, 2023): a network that has seen any contrast needs no real
-labels. Here bone also has texture, gradients and a cortex of its own, and a part of the images is CT as it is.
+After SynthSeg (Billot et al., Med. Image Anal. 86:102789, 2023): a network that has seen any contrast needs
+no real labels. Here bone also has texture, gradients and a cortex of its own, and a part of the images is CT.
 """
 
 from __future__ import annotations

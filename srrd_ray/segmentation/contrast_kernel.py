@@ -1,4 +1,4 @@
-"""The compiled part of `contrast`: what each voxel of a patch holds of a label map, partial volume included."""
+"""The compiled part of `contrast`: what each voxel of a patch holds of a label map, with partial volume."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def gather(
     counts: Bytes,
     sums: Floats,
 ) -> None:
-    """Fill `counts` (classes, z, y, x) with how many of the points of each voxel lie in each class, and `sums`
+    """Fill `counts` (classes, z, y, x) with how many points of each voxel lie in each class, and `sums`
     (rows of `tables`, z, y, x) with the mean of each table over the labels of these points.
 
-    `to_map` (3, 4) takes voxel indices (z, y, x, 1) to those of `labels`; `bend` (3, …) is added, in voxels of
-    `labels`. Points outside of `labels` count nowhere.
+    `to_map` (3, 4) takes voxel indices (z, y, x, 1) to those of `labels`; `bend` (3, …) is added, in voxels
+    of `labels`. Points outside of `labels` count nowhere.
     """
     rows = tables.shape[0]
     depth, height, width = counts.shape[1:]

@@ -25,7 +25,7 @@ BEND_MM, BEND_NODE = 3.0, 32
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Placement:
-    """`to_map` (3, 4) takes indices (z, y, x, 1) of a patch to those of a label map; `bend` (3, …) is added."""
+    """`to_map` (3, 4) takes indices (z, y, x, 1) of a patch to those of a map; `bend` (3, …) is added."""
 
     to_map: NDArray[np.float64]
     bend: NDArray[np.float32]

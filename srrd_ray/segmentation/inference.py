@@ -1,4 +1,4 @@
-"""Bones in a whole image: onto the working grid, through the network, and back onto the image's own lattice."""
+"""Bones in a whole image: onto the working grid, through the network, back onto the image's own lattice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Lattice:
-    """The working grid within an image whose axes run along LPS: its first voxel and its steps in voxels of it."""
+    """The working grid within an image whose axes run along LPS: its first voxel, its steps in voxels."""
 
     shape: Shape
     steps: tuple[float, float, float]
@@ -101,7 +101,7 @@ def _limb_box(array: Floats) -> tuple[slice, ...]:
 
 
 def _run(network: nn.Module, array: Floats) -> Floats:
-    """Return logits (z, y, x, classes); the image is padded with what lies outside of a field of view, zero."""
+    """Return logits (z, y, x, classes); the image is padded with what lies outside of a field of view: 0."""
     after = [(-n) % LEVELS_FACTOR for n in array.shape]
     wide = np.pad(array, [(0, n) for n in after])
     tile = _tile(wide.shape)

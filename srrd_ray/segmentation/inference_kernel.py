@@ -18,8 +18,8 @@ def label_lattice(
 ) -> None:
     """Fill `out` (z, y, x) with the class of the largest interpolated logit.
 
-    `logits` is (z, y, x, classes) and `best` its argmax; voxel n of `out` lies at ``firsts + n * steps``, ends
-    are continued. Where all eight neighbours agree, as nearly everywhere, nothing is interpolated.
+    `logits` is (z, y, x, classes) and `best` its argmax; voxel n of `out` lies at ``firsts + n * steps``,
+    ends are continued. Where all eight neighbours agree, as nearly everywhere, nothing is interpolated.
     """
     size, classes = best.shape, logits.shape[3]
     value = np.zeros(classes, np.float32)

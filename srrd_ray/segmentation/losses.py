@@ -18,7 +18,7 @@ def segmentation_loss(logits: Tensor, share: Tensor) -> Tensor:
     logits
         (n, classes, z, y, x).
     share
-        Part of each voxel that belongs to each class; sums to 1, or to 0 where nothing is known: that is left out.
+        Part of each voxel that belongs to each class; sums to 1, or to 0 where nothing is known (left out).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The network: MONAI's DynUNet, five resolutions, instance normalisation, one map of logits for each class."""
+"""The network: MONAI's DynUNet, five resolutions, instance normalisation, a map of logits for each class."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def build_network(config: SegmenterConfig, seed: int = 0) -> nn.Module:
             norm_name=("INSTANCE", {"affine": True}),
             act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
         )
-    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]  # a third of the time on CPUs
+    # a third of the time on CPUs
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Whether found bones can be those of a person: small specks are tidied and counted, all else is named and refused."""
+"""Whether found bones can be those of a person: specks are tidied and counted, all else is named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from srrd_ray.segmentation.classes import BONES, CLASSES, FEMUR, FIBULA, PATELLA
 
 Mask = NDArray[np.bool_]
 SPECK_SHARE, HOLE_CM3 = 0.02, 0.3
-"""Islands below this share of a bone are removed, holes below this size are filled; larger ones are refused."""
+"""Islands below this share of a bone are removed, holes below this size filled; larger ones refused."""
 LEAST_CM3: Final = {FEMUR: 2.0, TIBIA: 2.0}
 """Of what has to be seen: less is not enough to register."""
 WHOLE_CM3: Final = {PATELLA: (6.0, 45.0)}
@@ -76,7 +76,7 @@ def require_plausible(checked: Checked) -> Volume[np.uint8]:
         raise InputError(
             checked.findings[0].code, "the bones that were found cannot be those of a knee",
             got="; ".join(str(finding) for finding in checked.findings),
-            todo="Look at the image: modality, orientation, field of view, metal; or give a mask of your own.",
+            todo="Look at modality, orientation, field of view, metal; or give a mask of your own.",
         )  # fmt: skip
     return checked.labels
 

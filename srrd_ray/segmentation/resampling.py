@@ -1,6 +1,7 @@
-"""Images from one lattice onto another along the same axes: means over voxels where it gets coarser, else linear.
+"""Images from one lattice onto another along the same axes: means where it gets coarser, else linear.
 
-Separable, so that a whole CT is brought onto the working grid in seconds; the same weights simulate thick slices.
+Separable, so that a whole CT is brought onto the working grid in seconds; the same weights simulate thick
+slices.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Left or right, from the bones themselves: where the fibula lies, how the patella sits, which plateau is deeper."""
+"""Left or right, from the bones: where the fibula lies, how the patella sits, which plateau is deeper."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLATEAU_MM: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SideFound:
-    """The side that the anatomy shows, how sure it is (0.5 to 1), and each cue: positive speaks for a left knee."""
+    """The side that the anatomy shows, how sure it is (0.5 to 1), and each cue: positive for a left knee."""
 
     side: Side
     confidence: float
@@ -41,8 +41,8 @@ class SideFound:
 def find_side(labels: Volume[np.uint8]) -> SideFound:
     """Return the side of a knee from its labels (`CLASSES`).
 
-    Lateral is towards +x (patient's left) in a left knee. The fibula is lateral; the patella sits lateral of the
-    middle of the femur; the medial plateau is the deeper one from front to back.
+    Lateral is towards +x (patient's left) in a left knee. The fibula is lateral; the patella sits lateral of
+    the middle of the femur; the medial plateau is the deeper one from front to back.
     """
     cues = {
         name: value
@@ -106,7 +106,7 @@ def _patella(labels: Volume[np.uint8]) -> float | None:
 
 
 def _plateau(labels: Volume[np.uint8]) -> float | None:
-    """Return how much deeper, from front to back, the half of the upper tibia towards -x is than the other half."""
+    """Return how much deeper, front to back, the half of the upper tibia towards -x is than the other one."""
     tibia = _points(labels, TIBIA)
     if len(tibia) < 500:
         return None

@@ -13,7 +13,7 @@ _CORTEX: Final = ("femoral cortex", "tibial cortex", "fibular cortex", "patellar
 
 
 def class_of_label() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """Return the class of each simulated label: compact bone belongs to its bone, soft tissue to the background.
+    """Return the class of each simulated label: compact bone belongs to its bone, soft tissue to none.
 
     >>> table = class_of_label()
     >>> [int(table[LABELS[name]]) for name in ("tibia", "tibial cortex", "cartilage", "muscle")]

@@ -24,7 +24,7 @@ EXTENT = Extent(low=(-80.0, -85.0, -110.0), high=(80.0, 85.0, 110.0))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelMapStore:
-    """The label maps of the knees of one seed, numbered, in a folder; half of them in the pose of their MR."""
+    """The label maps of the knees of one seed, in a folder; half of them in the pose of their MR."""
 
     folder: Path
     knees: int

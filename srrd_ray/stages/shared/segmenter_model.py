@@ -1,4 +1,4 @@
-"""The segmenter on disk: weights in half precision and a card; the one that the package ships is the default."""
+"""The segmenter on disk: weights in half precision and a card; the package's own is the default."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SegmenterCard:
 
 
 def save_segmenter(trained: Path, folder: Path, config: SegmenterConfig, learnt_from: dict[str, str]) -> Path:
-    """Return the folder of the model, made of the moving average of a training (``segmenter.safetensors``)."""
+    """Return the folder of the model, made of a training's moving average (``segmenter.safetensors``)."""
     tensors, _ = load_tensors(trained)
     kept = {k.removeprefix(f"{AVERAGE}."): v for k, v in tensors.items() if k.startswith(f"{AVERAGE}.")}
     network = build_network(config)
