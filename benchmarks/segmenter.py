@@ -39,6 +39,7 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
+from srrd_ray.knee_bones.segmenter_model import SHIPPED, load_segmenter
 from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.segmentation.classes import BONES, CLASSES, TIBIA
 from srrd_ray.segmentation.config import SegmenterConfig
@@ -58,7 +59,6 @@ from srrd_ray.simulation.cohort import (
 from srrd_ray.simulation.meshes import Mesh, signed_depth
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.stages.shared.label_maps import make_label_map
-from srrd_ray.stages.shared.segmenter_model import SHIPPED, load_segmenter
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

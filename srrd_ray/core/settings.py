@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
 from math import isfinite
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
 from srrd_ray.core.errors import ConfigError
@@ -84,6 +85,18 @@ class Rising:
         return "in rising order"
 
 
+@dataclass(frozen=True, slots=True)
+class AbsoluteOrEmpty:
+    """A path that does not depend on where a worker is, or nothing."""
+
+    def holds(self, value: str) -> bool:
+        """Return whether the value is allowed."""
+        return value == "" or PurePosixPath(value).is_absolute()
+
+    def __str__(self) -> str:
+        return "an absolute path that every node sees, or nothing"
+
+
 Natural: TypeAlias = Annotated[int, AtLeast(0)]
 Count: TypeAlias = Annotated[int, AtLeast(1)]
 Folds: TypeAlias = Annotated[int, AtLeast(2)]
@@ -92,6 +105,7 @@ NonNegative: TypeAlias = Annotated[float, AtLeast(0)]
 Share: TypeAlias = Annotated[float, Between(0, 1)]
 Correlation: TypeAlias = Annotated[float, Between(-1, 1)]
 Degrees: TypeAlias = Annotated[float, Between(-180, 180)]
+Folder: TypeAlias = Annotated[str, AbsoluteOrEmpty()]
 Hounsfield: TypeAlias = Annotated[float, Between(-1024, 32767)]
 
 
@@ -183,7 +197,7 @@ def allows(hint: object, value: object) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case origin if origin is float:
             return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        case type() as origin if origin is bool or is_dataclass(origin):
+        case type() as origin if origin in (bool, str) or is_dataclass(origin):
             return isinstance(value, origin)
         case _:
             raise TypeError(f"a setting cannot be a {hint}")
@@ -214,7 +228,9 @@ def expected(hint: object, value: object = None) -> str:
             return _NAMES[origin]
 
 
-_NAMES: dict[object, str] = {int: "a whole number", float: "a finite number", bool: "true or false"}
+_NAMES: dict[object, str] = {
+    int: "a whole number", float: "a finite number", bool: "true or false", str: "text",
+}  # fmt: skip
 
 
 def _choice(choices: Sequence[str], value: object) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONE_LABELS, BONES
 from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.volume import Volume
+from srrd_ray.knee_bones.find import find_bones
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage
@@ -23,7 +24,6 @@ from srrd_ray.morphometry.marrow import marrow_reference, mr_bone_fraction, requ
 from srrd_ray.morphometry.measures import BoneMeasures, measure_maps
 from srrd_ray.morphometry.paper import paper_measures
 from srrd_ray.morphometry.resolve import MorphometryConfig, conserving_level, super_resolve, trabecular_mask
-from srrd_ray.registration.bones import find_knee
 
 Mask: TypeAlias = NDArray[np.bool_]
 Image: TypeAlias = Volume[np.float32]
@@ -109,7 +109,7 @@ def measure_ct(
     ConfigError
         `bone-mask-missing` where neither the bone's mask nor its name is given.
     InputError
-        `bone-not-found`, `references-equal`.
+        As `find_bones`; `references-equal`.
     """
     bone = _find_in_ct(image, recipe) if inside is None else inside
     grey = Volume(array=image.array.astype(np.float32), geometry=image.geometry)
@@ -138,7 +138,7 @@ def _find_in_ct(image: Volume[np.generic], recipe: Recipe) -> Mask:
             "which bone of the CT?",
             expected=f"--bone {' or '.join(BONES)}, or --bone-mask MASK",
         )
-    labels: Mask = find_knee(image)[1].array == BONE_LABELS[recipe.bone]
+    labels: Mask = find_bones(image, "ct", None).labels.array == BONE_LABELS[recipe.bone]
     return labels
 
 

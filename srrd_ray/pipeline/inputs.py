@@ -1,6 +1,6 @@
 """What stages read from outside the run, and hashes of it.
 
-It is the images of a knee, the tables of the cohort, its truth, and run.json.
+It is the images of a knee, the tables of the cohort, its truth, run.json, and the segmenter's weights.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import CohortKnee
 from srrd_ray.execution.graph import Inputs
 from srrd_ray.execution.stage import CohortInputs, Outside
+from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
 from srrd_ray.stages.shared.truth import truth_root
@@ -39,9 +40,18 @@ class OutsideInputs:
             case "truth":
                 folder = truth_root(self.cohort.root)
                 return hash_json(list_sizes(folder) if folder.is_dir() else None)
+            case "segmenter":
+                return self._segmenter
             case "manifest":
                 failed = [(o.subject, o.stage, o.error.code) for o in self.manifest.failed() if o.error]
                 return hash_json(json.loads(serial.to_json(self.manifest.config)), sorted(failed))
+
+    @cached_property
+    def _segmenter(self) -> str:
+        """The hash of the network that finds bones, where this run's settings use it."""
+        registration = self.manifest.config.registration
+        used = registration.bones.by == "network" or registration.moving_bones == "mr"
+        return hash_segmenter(registration.bones.segmenter) if used else "unused"
 
     @cached_property
     def _images(self) -> dict[str, str]:

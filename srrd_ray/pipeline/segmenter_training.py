@@ -57,7 +57,7 @@ Fit = Callable[[Training, Callable[[str], None]], Path]
 
 def train_segmenter(request: SegmenterTraining, connect: Connect, fit: Fit) -> Path:
     """Return the folder with weights and card; `connect` opens a cluster, `fit` trains on it."""
-    from srrd_ray.stages.shared.segmenter_model import save_segmenter  # torch takes seconds to import
+    from srrd_ray.knee_bones.segmenter_model import save_segmenter  # torch takes seconds to import
 
     work = request.work.resolve()
     training = Training(

@@ -8,7 +8,7 @@ HU threshold, opening, largest components), without its slice-wise circles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,16 @@ from skimage.segmentation import watershed
 from srrd_ray.core.bones import BONE_LABELS
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Side
-from srrd_ray.core.settings import Count, Hounsfield, NonNegative, NotEmpty, Positive, Share, validate_fields
+from srrd_ray.core.settings import (
+    Count,
+    Folder,
+    Hounsfield,
+    NonNegative,
+    NotEmpty,
+    Positive,
+    Share,
+    validate_fields,
+)
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import resample_to_working_grid
 
@@ -31,8 +40,12 @@ OTHER_MM3 = 1000.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoneConfig:
-    """How bones are found."""
+    """How bones are found; all but the first two are of the rules."""
 
+    by: Literal["rules", "network"] = "rules"
+    """Who finds them in CT and synthetic CT: these rules, or the network, which alone reads MR."""
+    segmenter: Folder = ""
+    """Folder of the network's weights, an absolute path; empty for those that the package ships."""
     threshold_hu: Hounsfield = 150.0
     """HU of the smoothed image above which it is bone: over cartilage (100), under sparse trabecular bone."""
     walls_hu: tuple[Hounsfield, ...] = (100.0, 120.0, 150.0, 180.0, 230.0)
@@ -88,31 +101,29 @@ def segment_ct_bones(ct: Volume[Scalar], side: Side, config: BoneConfig | None =
         `bone-not-found` where no femur lies above a tibia;
         `side-mismatch` where the fibula lies on the medial side.
     """
-    labels, seen = _segment(ct, config or BoneConfig())
+    labels, seen = segment_knee(ct, config or BoneConfig())
     if seen - {side}:
-        raise InputError(
-            "side-mismatch",
-            "the fibula lies on the medial side",
-            expected=f"a {'left' if side == 'L' else 'right'} knee",
-            todo="Correct the side of this knee in knees.tsv, or the orientation of the image.",
-        )
+        raise side_mismatch_error(side)
     return labels
 
 
-def find_knee(ct: Volume[Scalar]) -> tuple[Side | None, Volume[np.uint8]]:
-    """Return the side that the fibula shows, null where none does, and the labels of the bones.
+def side_mismatch_error(side: Side) -> InputError:
+    """Return what is raised where the fibula contradicts the side of a knee."""
+    return InputError(
+        "side-mismatch", "the fibula lies on the medial side",
+        expected=f"a {'left' if side == 'L' else 'right'} knee",
+        todo="Correct the side of this knee in knees.tsv, or the orientation of the image.",
+    )  # fmt: skip
+
+
+def segment_knee(ct: Volume[Scalar], config: BoneConfig) -> tuple[Volume[np.uint8], set[Side]]:
+    """Return the labels of the bones as `segment_ct_bones` does, and the sides on which a fibula is seen.
 
     Raises
     ------
     InputError
-        `bone-not-found`, as `segment_ct_bones`.
+        `bone-not-found`.
     """
-    labels, seen = _segment(ct, BoneConfig())
-    return (seen.pop() if len(seen) == 1 else None), labels
-
-
-def _segment(ct: Volume[Scalar], config: BoneConfig) -> tuple[Volume[np.uint8], set[Side]]:
-    """Return the labels of the bones, and the sides on which a fibula is seen."""
     work = _around_bone(resample_to_working_grid(ct, config.spacing_mm, config.sigma_mm), config.threshold_hu)
     bone = _bone(work.array, config)
     open_bone = bone & ~_joint_space(work.array, config)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from srrd_ray.core.errors import RegistrationError
+from srrd_ray.core.errors import InputError, RegistrationError
 from srrd_ray.core.geometry import Matrix4, transform_points
 from srrd_ray.core.records import BoneTransform, RegistrationQuality
 from srrd_ray.core.volume import Scalar, Volume
@@ -29,7 +30,10 @@ REFUSALS: Mapping[str, str] = {
     "metric-not-finite": "the metric of the alignment has no value",
     "synthetic-bone-not-found": "no bones were found in the synthetic CT of this MR",
     "synthetic-side-mismatch": "in the synthetic CT of this MR the fibula lies on the medial side",
-    "bone-missing": "the bone was not found in both the CT and the synthetic CT",
+    "synthetic-bones-refused": "what was found in the synthetic CT of this MR cannot be the bones of a knee",
+    "mr-bones-refused": "what was found in the MR cannot be the bones of a knee",
+    "mr-side-mismatch": "the bones that were found in the MR are those of the other side",
+    "bone-missing": "the bone was not found in both the CT and the MR or its synthetic CT",
     "optimizer-failed": "the alignment stopped without a pose",
     "surface-not-seen": "no surface of the bone away from the edge of the image",
     "rotation-out-of-bounds": "the pose that fits best turns the bone further than a knee bends",
@@ -109,6 +113,12 @@ def refusal_error(transform: BoneTransform) -> RegistrationError:
 def refuse(reason: str) -> RegistrationQuality:
     """Return the quality of a bone without a pose."""
     return RegistrationQuality(accepted=False, reason=reason, dice=0.0, surface_mm=0.0, correlation=0.0)
+
+
+def refuse_bones(image: Literal["synthetic", "mr"], error: InputError) -> RegistrationQuality:
+    """Return the quality of all bones where none could be found in the MR or its synthetic CT."""
+    code = f"{image}-{error.code}"
+    return refuse(code if code in REFUSALS else f"{image}-bones-refused: {error.code}, {error.got}")
 
 
 def measure_agreement(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -47,7 +47,9 @@ class RegistrationConfig:
     """How bones are found, aligned and assessed."""
 
     bones: BoneConfig = field(default_factory=BoneConfig)
-    """How femur and tibia are found in CT and synthetic CT."""
+    """How femur and tibia are found."""
+    moving_bones: Literal["synthetic-ct", "mr"] = "synthetic-ct"
+    """Where the bones of the MR's side are found: in its synthetic CT, or in the MR itself by the network."""
     flexions_deg: Annotated[tuple[Degrees, ...], NotEmpty()] = (-30.0, -15.0, 0.0, 15.0, 30.0)
     """Starts: rotations about the medio-lateral axis, degrees."""
     twists_deg: Annotated[tuple[Degrees, ...], NotEmpty()] = (-12.0, 0.0, 12.0)

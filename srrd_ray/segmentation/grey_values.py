@@ -24,7 +24,7 @@ def scale_ct(hu: Floats) -> Floats:
 
 
 def scale_mr(image: Floats, inside: NDArray[np.bool_] | None = None) -> Floats:
-    """Return an MR scaled to 0…1 between percentiles of it (of what is `inside`), clipped; zero if constant."""
+    """Return an MR scaled to 0…1 between its percentiles (of what is `inside`), clipped; 0 if constant."""
     seen = image[::2, ::2, ::2] if inside is None else image[inside][::5]
     if seen.size == 0:
         return np.zeros_like(image)

@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Shape
-from srrd_ray.core.volume import Volume
+from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.segmentation.classes import BONES, CLASSES, FEMUR, FIBULA, PATELLA, TIBIA
+from srrd_ray.segmentation.edges import edge_support
 
 Mask = NDArray[np.bool_]
 SPECK_SHARE, HOLE_CM3 = 0.02, 0.3
@@ -23,6 +25,14 @@ WHOLE_CM3: Final = {PATELLA: (6.0, 45.0)}
 """Of a bone that the field of view does not cut: the range of adults, widened by a third."""
 LARGEST_CM2: Final = {FEMUR: 75.0, TIBIA: 62.0, FIBULA: 12.0, PATELLA: 20.0}
 """Of an axial section."""
+NEEDED: Final = (FEMUR, TIBIA)
+"""Bones whose findings refuse a knee; the others only help to tell its side."""
+LEAST_SUPPORT, SURE_SUPPORT = 0.7, 0.85
+"""Share of a bone's surface on an edge of the image (`edge_support`): below it is refused, or doubted."""
+ENDS_MM: Final = 25.0
+"""A shaft goes on as far as the image does: how far from its edge it may end."""
+JOINT_MM: Final = 15.0
+"""Between femur and tibia at their nearest."""
 CM3, CM2 = 1000.0, 100.0
 
 
@@ -34,6 +44,8 @@ class Finding:
     bone: str
     got: str
     expected: str
+    doubt: bool = False
+    """Whether the bone may be right all the same."""
 
     def __str__(self) -> str:
         return f"{self.bone}: {self.code}, got {self.got}, expected {self.expected}"
@@ -48,37 +60,54 @@ class Checked:
     holes_cm3: float
     findings: tuple[Finding, ...]
 
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """The findings that refuse the knee: those of femur and tibia."""
+        needed = {CLASSES[number] for number in NEEDED}
+        return tuple(one for one in self.findings if one.bone in needed and not one.doubt)
 
-def check_bones(labels: Volume[np.uint8]) -> Checked:
-    """Return the labels without specks and small holes, and all findings.
+    @property
+    def doubts(self) -> tuple[Finding, ...]:
+        """The findings of the other bones, and those that may be right."""
+        return tuple(one for one in self.findings if one not in self.refusals)
 
-    Codes of findings: `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`, `bone-order`.
+
+def check_bones(labels: Volume[np.uint8], image: Volume[Scalar] | None = None) -> Checked:
+    """Return the labels without specks and small holes, and all findings; `image` is what they were found in.
+
+    Codes of findings: `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`, `bone-order`, `bone-ends`,
+    and with the image `bone-surface`.
     """
     tidied = Volume(array=labels.array.copy(), geometry=labels.geometry)
     parts = [_check_bone(tidied, number) for number in range(1, len(BONES) + 1)]
+    surfaces = [] if image is None else _surfaces(tidied, image)
     return Checked(
         labels=tidied,
         specks_cm3=sum(part.specks_cm3 for part in parts),
         holes_cm3=sum(part.holes_cm3 for part in parts),
-        findings=(*(f for part in parts for f in part.findings), *_order(tidied)),
+        findings=(*(f for part in parts for f in part.findings), *_order(tidied), *_ends(tidied), *surfaces),
     )
 
 
 def require_plausible(checked: Checked) -> Volume[np.uint8]:
-    """Return the tidied labels.
+    """Return the tidied labels, without a fibula or patella that cannot be.
 
     Raises
     ------
     InputError
-        With the code of the first finding; the text names all.
+        With the code of the first finding of femur or tibia; the text names all of them.
     """
-    if checked.findings:
+    if checked.refusals:
         raise InputError(
-            checked.findings[0].code, "the bones that were found cannot be those of a knee",
-            got="; ".join(str(finding) for finding in checked.findings),
+            checked.refusals[0].code, "the bones that were found cannot be those of a knee",
+            got="; ".join(str(finding) for finding in checked.refusals),
             todo="Look at modality, orientation, field of view, metal; or give a mask of your own.",
         )  # fmt: skip
-    return checked.labels
+    lost = [
+        number for number in (FIBULA, PATELLA) if any(f.bone == CLASSES[number] for f in checked.findings)
+    ]
+    array = checked.labels.array
+    return Volume(array=np.where(np.isin(array, lost), np.uint8(0), array), geometry=checked.labels.geometry)
 
 
 def _check_bone(labels: Volume[np.uint8], number: int) -> Checked:
@@ -179,6 +208,59 @@ def _order(labels: Volume[np.uint8]) -> tuple[Finding, ...]:
         found += (
             Finding(code="bone-order", bone="patella", got="behind the femur", expected="in front of it"),
         )
+    gap = _gap_mm(labels)
+    if gap > JOINT_MM:
+        found += (_over("bone-order", "tibia", gap, JOINT_MM, "mm from the femur"),)
+    return found
+
+
+def _gap_mm(labels: Volume[np.uint8]) -> float:
+    """Return the least distance between femur and tibia, to some millimetres; 0 where one is missing."""
+    femur, tibia = (_points(labels, number) for number in (FEMUR, TIBIA))
+    if not (len(femur) and len(tibia)):
+        return 0.0
+    return float(cKDTree(femur).query(tibia)[0].min())
+
+
+def _points(labels: Volume[np.uint8], number: int) -> NDArray[np.float64]:
+    """Return voxels of a bone some 2 mm apart, LPS mm."""
+    skips = [max(int(2.0 / step), 1) for step in labels.geometry.spacing_mm]
+    few = labels.array[:: skips[0], :: skips[1], :: skips[2]]
+    return labels.geometry.index_to_lps(np.argwhere(few == number) * skips)
+
+
+def _ends(labels: Volume[np.uint8]) -> list[Finding]:
+    """Return whether the shaft of femur or tibia ends within the image, which has to cut it."""
+    found = []
+    for number, up in ((FEMUR, 1.0), (TIBIA, -1.0)):
+        points = _points(labels, number)
+        if not len(points):
+            continue
+        heights = up * points[:, 2]
+        end = labels.geometry.lps_to_index(points[heights >= np.percentile(heights, 99)])
+        last = np.array(labels.geometry.shape) - 1
+        away = float(np.median((np.minimum(end, last - end) * labels.geometry.spacing_mm).min(axis=1)))
+        if away > ENDS_MM:
+            found.append(_over("bone-ends", CLASSES[number], away, ENDS_MM, "mm from the edge of the image"))
+    return found
+
+
+def _surfaces(labels: Volume[np.uint8], image: Volume[Scalar]) -> list[Finding]:
+    """Return whether the surfaces of femur and tibia lie where the image has no edge."""
+    found = []
+    for number in NEEDED:
+        mask = labels.array == number
+        share = edge_support(image, mask) if mask.any() else None
+        if share is None or share >= SURE_SUPPORT:
+            continue
+        doubt = share >= LEAST_SUPPORT
+        least = SURE_SUPPORT if doubt else LEAST_SUPPORT
+        found.append(
+            Finding(
+                code="bone-surface", bone=CLASSES[number], got=f"{share:.2f} of its surface on edges",
+                expected=f"{least:g} or more", doubt=doubt,
+            )
+        )  # fmt: skip
     return found
 
 

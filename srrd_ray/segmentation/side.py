@@ -17,8 +17,12 @@ from srrd_ray.segmentation.classes import FEMUR, FIBULA, PATELLA, TIBIA
 Points = NDArray[np.float64]
 CERTAIN: Final = 0.95
 """Confidence from which a side that contradicts is a fault."""
-WEIGHTS: Final = {"fibula": 30.0, "patella": 25.0, "plateau": 14.0}
-"""Log odds for each cue, which is a share of a bone's width; fitted by `benchmarks/segmenter.py --sides`."""
+WEIGHTS: Final = {"fibula": 30.0, "patella": 20.0, "plateau": 10.0}
+"""Log odds for each cue, which is a share of a bone's width: below what simulated knees would allow
+(`benchmarks/segmenter.py --sides`), as people differ more.
+"""
+MOST: Final = {"fibula": 6.0, "patella": 3.5, "plateau": 1.5}
+"""Log odds that a cue has at most: the plateau alone, right in two knees of three, never makes certain."""
 LEAST_CM3: Final = {"fibula": 0.5, "patella": 3.0}
 PLATEAU_MM: Final = 10.0
 """Of the upper tibia whose depth is compared: above the tubercle."""
@@ -53,8 +57,8 @@ def find_side(labels: Volume[np.uint8]) -> SideFound:
         )
         if value is not None
     }
-    odds = sum(WEIGHTS[name] * value for name, value in cues.items())
-    left = 1 / (1 + exp(-float(np.clip(odds, -30, 30))))
+    odds = sum(max(-MOST[name], min(MOST[name], WEIGHTS[name] * value)) for name, value in cues.items())
+    left = 1 / (1 + exp(-odds))
     return SideFound(side="L" if left >= 0.5 else "R", confidence=max(left, 1 - left), cues=cues)
 
 

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
-from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.sidecars import input_hash
-from srrd_ray.imaging.bone_masks import GivenBones, read_bone_masks
+from srrd_ray.imaging.bone_masks import read_bone_masks
 from srrd_ray.imaging.dicom.findings import Algorithm
 from srrd_ray.imaging.images import read_image
+from srrd_ray.knee_bones.find import DEFAULT, FoundBones, find_bones, require_known_side
+from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
-from srrd_ray.registration.bones import find_knee, segment_ct_bones
 from srrd_ray.report.content import at
 from srrd_ray.report.infer_page import Inference, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
@@ -128,10 +128,10 @@ class Options:
 
 def hash_inputs(model: InferenceModel, options: Options, images: Sequence[str]) -> str:
     """Return the input hash of one reading; `images` are the hashes of the CT and of the mask, if any."""
-    formats = ",".join(sorted(options.formats))
-    return input_hash(
-        NAME, serial.to_json(DENSE), [model.sha256, f"side {options.side}", f"formats {formats}", *images]
-    )
+    settings = hash_json([serial.to_json(DENSE), serial.to_json(DEFAULT)])
+    weights = [hash_segmenter(DEFAULT.segmenter)] if DEFAULT.by == "network" else []
+    how = [f"side {options.side}", f"formats {','.join(sorted(options.formats))}"]
+    return input_hash(NAME, settings, [model.sha256, *how, *weights, *images])
 
 
 def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple[Path, ...]:
@@ -149,7 +149,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     Raises
     ------
     InputError
-        Any fault of the image or the mask; `bone-not-found`, `side-mismatch`, `side-unknown`, `patches-none`,
+        Any fault of the image or the mask; as `find_bones`; `side-unknown`, `patches-none`,
         `results-no-dicom`, `dicom-no-uid`.
     StoreError
         `model-missing`, `model-altered`.
@@ -157,11 +157,11 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     series, doubts = find_source(ct, options.formats)
     source = read_image(ct, "ct", side=options.side)
     doubts += note_oblique(source.volume.geometry, options.formats)
-    given = _bones(source.volume, options.side, options.mask)
-    found, bones = given.side or _shown_side(source.volume), given.labels
+    known = _bones(source.volume, options.side, options.mask)
+    found, bones = options.side or require_known_side(known), known.labels
     loaded = _load(model)
     reading = read_knee(source.volume, bones, found, loaded, DENSE)
-    notes = tuple(str(note) for note in (*source.notes, *given.notes, *doubts, *_cautions(loaded, model)))
+    notes = tuple(str(note) for note in (*source.notes, *known.notes, *doubts, *_cautions(loaded, model)))
     record = _record(reading, loaded, _probability(reading, model.folder, found), found, notes)
     maps = parameter_maps(bones, reading)
     knee = ReadKnee(
@@ -227,35 +227,13 @@ def regions(reading: KneeReading) -> pd.DataFrame:
     return table
 
 
-def _bones(ct: Volume[np.generic], side: Side | None, mask: BoneMask | None) -> GivenBones:
+def _bones(ct: Volume[np.generic], side: Side | None, mask: BoneMask | None) -> FoundBones:
     """Return the bones of the mask that was given, else those that are found in the CT."""
-    if mask is not None:
-        return read_bone_masks(mask.path, ct.geometry, side, dict(mask.labels))
-    if side is not None:
-        return GivenBones(labels=segment_ct_bones(ct, side), side=side, notes=())
-    found, labels = find_knee(ct)
-    if found is None:
-        raise _side_error()
-    return GivenBones(labels=labels, side=found, notes=())
-
-
-def _shown_side(ct: Volume[np.generic]) -> Side:
-    """Return the side that the fibula shows, where neither user nor mask says one (`side-unknown`)."""
-    try:
-        found, _ = find_knee(ct)
-    except InputError as error:
-        raise _side_error() from error
-    if found is None:
-        raise _side_error()
-    return found
-
-
-def _side_error() -> InputError:
-    """Return what is raised without a side: medial and lateral could be swapped."""
-    return InputError(
-        "side-unknown", "no fibula shows whether this is a left or a right knee",
-        todo="Add --side L or --side R, or name the file …_side-L… or …_side-R….",
-    )  # fmt: skip
+    if mask is None:
+        return find_bones(ct, "ct", side)
+    given = read_bone_masks(mask.path, ct.geometry, side, dict(mask.labels))
+    shown = given.side or find_bones(ct, "ct", None).side
+    return FoundBones(labels=given.labels, side=shown, notes=given.notes)
 
 
 def _learnt_from_simulated(model: Path) -> bool:

@@ -10,6 +10,7 @@ the inner structure decides whether the result is accepted. A bone without a tru
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,8 @@ from srrd_ray.core.records import BoneTransform, Fault, Image, Knee, Outcome, Re
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.registration.bones import segment_ct_bones
-from srrd_ray.registration.quality import assess, refusal_error, refuse
+from srrd_ray.knee_bones.find import FoundBones, find_bones
+from srrd_ray.registration.quality import assess, refusal_error, refuse, refuse_bones
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
 from srrd_ray.stages.shared.poses import write_pose
@@ -50,7 +51,7 @@ class KneeImages:
     flat_mr: Hu
     sct: Hu
     ct_bones: Labels
-    sct_bones: Labels
+    moving_bones: Labels
 
 
 def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> list[BoneTransform]:
@@ -63,18 +64,21 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
     Raises
     ------
     InputError
-        `bone-not-found`, `side-mismatch` where the CT itself cannot be used. A poor synthetic CT is no error:
-        its bones are refused.
+        As `find_bones`, where the CT itself cannot be used. A poor synthetic CT or MR is no error: its bones
+        are refused.
     """
     ct_bones = ct_labels(knee, layout, config)
     ct, mr, sct = (_read(knee, layout, image) for image in ("ct", "mr", "sct"))
     try:
-        sct_bones = segment_ct_bones(sct, knee.side, config.bones)
+        moving_bones = _moving_bones(knee, mr, sct, config)
     except InputError as error:
-        found = [_transform(knee, bone, np.eye(4), refuse(f"synthetic-{error.code}")) for bone in BONES]
+        quality = refuse_bones("mr" if config.moving_bones == "mr" else "synthetic", error)
+        found = [_transform(knee, bone, np.eye(4), quality) for bone in BONES]
         _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
         return found
-    images = KneeImages(ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, sct_bones=sct_bones)
+    images = KneeImages(
+        ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, moving_bones=moving_bones
+    )
     found = [register_one(knee, bone, images, config) for bone in BONES]
     figures = [_figures(transform, images) for transform in found]
     _write(knee, layout, found, figures, ct_bones)
@@ -87,12 +91,30 @@ def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labe
     They are those given with the cohort, else found in the CT.
     """
     given = _given_labels(knee, layout, "ct_masks")
-    labels = given or segment_ct_bones(_read(knee, layout, "ct"), knee.side, config.bones)
-    source: Image = "ct_masks" if given else "ct"
+    found = (
+        find_bones(_read(knee, layout, "ct"), "ct", knee.side, config.bones)
+        if given is None
+        else FoundBones(labels=given, side=None)
+    )
+    source: Image = "ct" if given is None else "ct_masks"
     sources: dict[str, str] = {source: omezarr.read_stored(layout.volume(knee, source)).sha256}
     path = layout.volume(knee, "ct_bones")
-    omezarr.write_volume(path, labels, knee=knee, image="ct_bones", unit="label", sources=sources)
-    return labels
+    notes = [str(note) for note in found.notes]
+    omezarr.write_volume(
+        path, found.labels, knee=knee, image="ct_bones", unit="label", sources=sources, notes=notes
+    )
+    return found.labels
+
+
+def _moving_bones(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> Labels:
+    """Return the bones on the grid of the MR, which is that of its synthetic CT."""
+    match config.moving_bones:
+        case "synthetic-ct":
+            return find_bones(sct, "ct", knee.side, config.bones).labels
+        case "mr":
+            return find_bones(mr, "mr", knee.side, config.bones).labels
+        case _ as other:
+            assert_never(other)
 
 
 def _given_labels(knee: Knee, layout: RunLayout, image: Image) -> Labels | None:
@@ -106,7 +128,7 @@ def _given_labels(knee: Knee, layout: RunLayout, image: Image) -> Labels | None:
 
 def register_one(knee: Knee, bone: BoneName, images: KneeImages, config: RegistrationConfig) -> BoneTransform:
     """Return the pose of one bone and its judgement."""
-    masks = images.ct_bones.array == BONE_LABELS[bone], images.sct_bones.array == BONE_LABELS[bone]
+    masks = images.ct_bones.array == BONE_LABELS[bone], images.moving_bones.array == BONE_LABELS[bone]
     if not (masks[0].any() and masks[1].any()):
         return _transform(knee, bone, np.eye(4), refuse("bone-missing"))
     try:
@@ -232,5 +254,6 @@ STAGE = Stage(
     function=register,
     settings=RegisterSettings,
     needs=("ingest", "synthesize"),
+    outside=("segmenter",),
     outputs=("volumes/ct_bones", "volumes/mr_bones", "volumes/transform", "tables/parts/registration"),
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.settings import Above, AtLeast, Between, NotEmpty, Rising, hints_of
+from srrd_ray.core.settings import Above, AbsoluteOrEmpty, AtLeast, Between, NotEmpty, Rising, hints_of
 from srrd_ray.pipeline.configuration import RunConfig, read_config
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -67,6 +67,8 @@ def outside(hint: object) -> st.SearchStrategy[object]:
         return st.one_of(outside(arguments[0]), *(beyond(arguments[0], bound) for bound in arguments[1:]))
     if get_origin(hint) is Literal:
         return st.one_of(st.text().filter(lambda text: text not in arguments), st.none(), st.integers())
+    if hint is str:
+        return st.one_of(st.none(), st.integers(), st.booleans())
     if get_origin(hint) is tuple:
         length = st.nothing() if arguments[-1] is Ellipsis else st.just(())
         return st.one_of(st.none(), st.text(), length, outside(arguments[0]).map(lambda item: (item,)))
@@ -85,6 +87,8 @@ def beyond(base: object, bound: object) -> st.SearchStrategy[object]:
             return st.floats(max_value=low)
         case Between(low, high):
             return st.floats(max_value=low, exclude_max=True) | st.floats(min_value=high, exclude_min=True)
+        case AbsoluteOrEmpty():
+            return st.sampled_from(["models", "./models", "~/models"])
         case NotEmpty():
             return st.just(())
         case Rising():

@@ -9,10 +9,10 @@ import torch
 
 from srrd_ray.cluster.executor import RayExecutor, RayTrainer
 from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.knee_bones.segmenter_model import load_segmenter
 from srrd_ray.pipeline.segmenter_training import SegmenterTraining, train_segmenter
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.stages.shared.label_maps import LabelMapStore
-from srrd_ray.stages.shared.segmenter_model import load_segmenter
 from tests.segmentation.planted import SPACING, simulated_map
 
 TINY = SegmenterConfig(

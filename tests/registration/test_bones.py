@@ -7,7 +7,7 @@ import pytest
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
-from srrd_ray.registration.bones import BoneConfig, find_knee, segment_ct_bones
+from srrd_ray.registration.bones import BoneConfig, segment_ct_bones, segment_knee
 from tests.registration import phantoms
 
 
@@ -68,12 +68,12 @@ def test_a_real_right_knee_called_left_is_refused_because_of_its_fibula() -> Non
     with pytest.raises(InputError, match="side-mismatch") as caught:
         segment_ct_bones(real_ct(), "L")
     assert caught.value.code == "side-mismatch"
-    assert find_knee(real_ct())[0] == "R"
+    assert segment_knee(real_ct(), BoneConfig())[1] == {"R"}
 
 
 def test_a_field_of_view_without_fibula_tells_no_side() -> None:
-    side, labels = find_knee(phantoms.knee()[0])
-    assert side is None
+    labels, sides = segment_knee(phantoms.knee()[0], BoneConfig())
+    assert sides == set()
     assert set(np.unique(labels.array)) == {0, 1, 2}
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.volume import Volume
-from srrd_ray.segmentation.classes import FEMUR, FIBULA, PATELLA, TIBIA
+from srrd_ray.segmentation.classes import CLASSES, FEMUR, FIBULA, PATELLA, TIBIA
 from srrd_ray.segmentation.plausibility import check_bones, require_plausible
 from tests.segmentation.planted import knee_labels
 
@@ -47,6 +48,16 @@ def _island(a: Array) -> None:
     a[2:9, 2:14, 2:14] = TIBIA
 
 
+def _far_tibia(a: Array) -> None:
+    tibia = a == TIBIA
+    a[tibia] = 0
+    a[: len(a) - 10][tibia[10:]] = TIBIA
+
+
+def _short_femur(a: Array) -> None:
+    a[45:] = 0
+
+
 def _no_tibia(a: Array) -> None:
     a[a == TIBIA] = 0
 
@@ -78,6 +89,8 @@ def _fat_fibula(a: Array) -> None:
     (_open_hole, "bone-hole", "tibia"),
     (_island, "bone-island", "tibia"),
     (_no_tibia, "bone-missing", "tibia"),
+    (_far_tibia, "bone-order", "tibia"),
+    (_short_femur, "bone-ends", "femur"),
     (_swapped, "bone-order", "femur"),
     (_small_patella, "bone-volume", "patella"),
     (_patella_behind, "bone-order", "patella"),
@@ -88,8 +101,13 @@ def test_what_cannot_be_is_named_and_refused(spoil: Callable[[Array], None], cod
     spoil(labels.array)
     found = check_bones(labels).findings
     assert (code, bone) in [(f.code, f.bone) for f in found]
+    checked = check_bones(labels)
+    if bone in ("fibula", "patella"):  # only help to tell the side
+        assert CLASSES.index(bone) not in require_plausible(checked).array
+        assert FEMUR in require_plausible(checked).array
+        return
     with pytest.raises(InputError) as caught:
-        require_plausible(check_bones(labels))
+        require_plausible(checked)
     assert caught.value.code in {f.code for f in found}
     assert bone in str(caught.value)
 
@@ -100,4 +118,20 @@ def test_a_bone_that_the_field_of_view_cuts_may_be_small() -> None:
     cut = labels.crop((0, 0, 0), (top, *labels.array.shape[1:]))
     assert "patella" not in {
         f.bone for f in check_bones(Volume(array=cut.array.copy(), geometry=cut.geometry)).findings
+    }
+
+
+def test_a_bone_whose_surface_lies_on_no_edge_of_the_image_is_refused() -> None:
+    labels = knee_labels()
+    rng = np.random.default_rng(0)
+    grey = ndimage.gaussian_filter(np.where(labels.array > 0, 100.0, 0.0), 0.5) + rng.normal(
+        0, 5, labels.array.shape
+    )
+    image = Volume(array=grey.astype(np.float32), geometry=labels.geometry)
+    assert check_bones(labels, image).findings == ()
+    flat = Volume(array=rng.normal(0, 5, grey.shape).astype(np.float32), geometry=labels.geometry)
+    found = check_bones(labels, flat)
+    assert {(one.code, one.bone) for one in found.refusals} == {
+        ("bone-surface", "femur"),
+        ("bone-surface", "tibia"),
     }

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from srrd_ray.core.errors import StoreError
+from srrd_ray.knee_bones.segmenter_files import CARD, WEIGHTS
+from srrd_ray.knee_bones.segmenter_model import load_segmenter, save_segmenter
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.network import AVERAGE, build_network
 from srrd_ray.segmentation.step import NETWORK
-from srrd_ray.stages.shared.segmenter_model import CARD, WEIGHTS, load_segmenter, save_segmenter
 from srrd_ray.storage.weights import save_tensors
 
 SMALL = SegmenterConfig(widths=(4, 4, 8, 8, 8))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import nn
 
-from srrd_ray import segmentation
 from srrd_ray.core.errors import StoreError
+from srrd_ray.knee_bones.segmenter_files import CARD, SHIPPED, WEIGHTS, require_segmenter
 from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.network import AVERAGE, build_network, count_parameters
@@ -18,8 +19,6 @@ from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
 
-SHIPPED: Final = Path(segmentation.__file__).parent / "weights"
-WEIGHTS, CARD = "segmenter.safetensors", "segmenter.json"
 USE: Final = (
     "Femur, tibia, patella, fibula and cartilage in CT, synthetic CT and MR of one adult knee, for research. "
     "Learnt from simulated knees alone: no real image, no real label. Not for metal, fractures, children or "
@@ -69,12 +68,8 @@ def load_segmenter(folder: Path = SHIPPED) -> tuple[nn.Module, SegmenterConfig]:
     StoreError
         `model-missing`, `model-altered`, `schema-version`, `schema-invalid`, or as the weights are read.
     """
+    folder = require_segmenter(str(folder))
     path, about = folder / WEIGHTS, folder / CARD
-    if not path.is_file() or not about.is_file():
-        raise StoreError(
-            "model-missing", "no trained segmenter", where=folder.name,
-            todo="Install the package anew, or train one: jobs/train_segmenter.py.",
-        )  # fmt: skip
     card = read_record(SegmenterCard, about, "segmenter")
     if card.weights.get(WEIGHTS) != hash_file(path):
         raise StoreError(
@@ -91,3 +86,9 @@ def _names(network: nn.Module) -> dict[str, str]:
     """Return the name that each tensor is stored under: MONAI's network lists every layer twice."""
     own = {id(value): name for name, value in network.named_parameters()}
     return {key: own[id(value)] for key, value in network.state_dict(keep_vars=True).items()}
+
+
+@lru_cache(maxsize=1)
+def shared_segmenter(folder: Path) -> tuple[nn.Module, SegmenterConfig]:
+    """Return what `load_segmenter` does, loaded once in a process."""
+    return load_segmenter(folder)

@@ -1,0 +1,114 @@
+"""Femur and tibia of a knee and its side: what every stage and command asks, whoever finds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from srrd_ray.core.bones import BONE_LABELS
+from srrd_ray.core.errors import InputError
+from srrd_ray.core.records import Modality, Side
+from srrd_ray.core.volume import Scalar, Volume
+from srrd_ray.imaging.source import Note
+from srrd_ray.knee_bones.segmenter_files import require_segmenter
+from srrd_ray.registration.bones import BoneConfig, segment_knee, side_mismatch_error
+from srrd_ray.segmentation.plausibility import check_bones, require_plausible
+from srrd_ray.segmentation.side import SideFound, find_side, require_side
+
+Labels = Volume[np.uint8]
+DEFAULT = BoneConfig()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FoundBones:
+    """Labels on the grid of the image (femur 1, tibia 2), the side that the anatomy shows (null where it
+    does not say it), and what somebody should look at.
+    """
+
+    labels: Labels
+    side: Side | None
+    notes: tuple[Note, ...] = ()
+
+
+def find_bones(
+    image: Volume[Scalar], modality: Modality, side: Side | None, config: BoneConfig = DEFAULT
+) -> FoundBones:
+    """Return the bones of a knee in a CT (or synthetic CT) or in an MR, which the network alone can read.
+
+    Parameters
+    ----------
+    side
+        The side that a table or the user states; null where the anatomy is to tell it.
+
+    Raises
+    ------
+    InputError
+        `bone-not-found` (rules); `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`, `bone-order`,
+        `bone-surface`, `bone-ends`, `image-too-small`, `voxels-not-finite` (network); `side-mismatch`.
+    StoreError
+        `model-missing`, `model-altered` where the network has no weights.
+    """
+    match "network" if modality == "mr" else config.by:
+        case "rules":
+            return _by_rules(image, side, config)
+        case "network":
+            return _by_network(image, modality, side, config)
+        case _ as other:
+            assert_never(other)
+
+
+def _by_rules(ct: Volume[Scalar], side: Side | None, config: BoneConfig) -> FoundBones:
+    labels, seen = segment_knee(ct, config)
+    if side is not None and seen - {side}:
+        raise side_mismatch_error(side)
+    found = next(iter(seen)) if len(seen) == 1 else None
+    return FoundBones(labels=labels, side=found, notes=() if found else (_uncertain("no fibula is seen"),))
+
+
+def _by_network(
+    image: Volume[Scalar], modality: Modality, side: Side | None, config: BoneConfig
+) -> FoundBones:
+    from srrd_ray.knee_bones.segmenter_model import shared_segmenter  # torch takes seconds to load
+    from srrd_ray.segmentation.inference import segment
+
+    network, working = shared_segmenter(require_segmenter(config.segmenter))
+    checked = check_bones(segment(network, image, modality, working), image)
+    labels = require_plausible(checked)
+    shown = find_side(labels)
+    if side is not None:
+        require_side(shown, side)
+    bones = np.where(np.isin(labels.array, list(BONE_LABELS.values())), labels.array, np.uint8(0))
+    notes = tuple(Note(severity="FLAG", code=one.code, message=str(one)) for one in checked.doubts)
+    return FoundBones(
+        labels=Volume(array=bones, geometry=labels.geometry),
+        side=shown.side if shown.certain else None,
+        notes=notes if shown.certain else (*notes, _uncertain(_words(shown))),
+    )
+
+
+def _words(shown: SideFound) -> str:
+    return f"{'left' if shown.side == 'L' else 'right'} with confidence {shown.confidence:.2f}"
+
+
+def _uncertain(seen: str) -> Note:
+    text = f"the anatomy does not tell for certain whether this is a left or a right knee: {seen}"
+    return Note(severity="FLAG", code="side-uncertain", message=text)
+
+
+def require_known_side(found: FoundBones) -> Side:
+    """Return the side that the anatomy shows.
+
+    Raises
+    ------
+    InputError
+        `side-unknown`: without a side, medial and lateral could be swapped.
+    """
+    if found.side is None:
+        raise InputError(
+            "side-unknown", "the anatomy does not show whether this is a left or a right knee",
+            got="; ".join(note.message for note in found.notes),
+            todo="Add --side L or --side R, or name the file …_side-L… or …_side-R….",
+        )  # fmt: skip
+    return found.side

@@ -1,0 +1,110 @@
+"""Femur, tibia and side of a knee, by rules and by the network; what cannot be is refused with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srrd_ray.core.errors import ConfigError, InputError, StoreError
+from srrd_ray.core.records import Side
+from srrd_ray.core.volume import Volume
+from srrd_ray.knee_bones import segmenter_model
+from srrd_ray.knee_bones.find import find_bones, require_known_side
+from srrd_ray.knee_bones.segmenter_files import hash_segmenter
+from srrd_ray.knee_bones.segmenter_model import save_segmenter
+from srrd_ray.registration.bones import BoneConfig, segment_ct_bones
+from srrd_ray.segmentation.classes import CLASSES, FIBULA, PATELLA
+from srrd_ray.segmentation.config import SegmenterConfig
+from srrd_ray.segmentation.grey_values import WINDOW_HU
+from tests.knee_bones.test_segmenter_model import SMALL, trained
+from tests.registration import phantoms
+from tests.segmentation.planted import SPACING, knee_labels
+
+NETWORK = BoneConfig(by="network")
+
+
+class Reader(nn.Module):
+    """A network that reads the class of a voxel off its grey value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.linspace(0, 1, len(CLASSES)), requires_grad=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return -((image - self.level[None, :, None, None, None]) ** 2) * 100
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A knee whose grey values are its classes can be told in a test: training takes hours."""
+    known = Reader(), SegmenterConfig(spacing_mm=SPACING)
+    monkeypatch.setattr(segmenter_model, "shared_segmenter", lambda _: known)
+    monkeypatch.setattr("srrd_ray.knee_bones.find.require_segmenter", Path)
+
+
+def painted(side: Side) -> Volume[np.float32]:
+    """A CT in which each class has its place in the window of HU."""
+    labels = knee_labels(side)
+    low, high = WINDOW_HU
+    grey = low + (high - low) * labels.array.astype(np.float32) / (len(CLASSES) - 1)
+    return Volume(array=grey, geometry=labels.geometry)
+
+
+def test_rules_are_asked_for_a_ct_and_a_side_that_nothing_shows_is_said() -> None:
+    ct, _ = phantoms.knee()
+    found = find_bones(ct, "ct", "R")
+    assert np.array_equal(found.labels.array, segment_ct_bones(ct, "R").array)
+    assert found.side is None
+    assert [(note.severity, note.code) for note in found.notes] == [("FLAG", "side-uncertain")]
+    with pytest.raises(InputError, match=r"\[side-unknown\].*no fibula.*--side"):
+        require_known_side(found)
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("side", ["L", "R"])
+def test_the_network_gives_femur_and_tibia_alone_and_the_side(side: Side) -> None:
+    found = find_bones(painted(side), "ct", None, NETWORK)
+    expected = knee_labels(side).array
+    expected[expected > 2] = 0
+    assert np.mean(found.labels.array != expected) < 0.002
+    assert found.side == require_known_side(found) == side
+    other: Side = "R" if side == "L" else "L"
+    with pytest.raises(InputError, match="side-mismatch"):
+        find_bones(painted(side), "ct", other, NETWORK)
+
+
+@pytest.mark.usefixtures("reader")
+def test_without_fibula_and_patella_the_side_is_flagged_and_a_given_one_is_believed() -> None:
+    image = painted("L")
+    image.array[np.isin(knee_labels("L").array, (FIBULA, PATELLA))] = WINDOW_HU[0]
+    found = find_bones(image, "ct", "R", NETWORK)
+    assert found.side is None
+    assert "side-uncertain" in [note.code for note in found.notes]
+
+
+def test_what_an_untrained_network_finds_is_refused(tmp_path: Path) -> None:
+    folder = save_segmenter(trained(tmp_path), tmp_path / "model", SMALL, {})
+    ct, _ = phantoms.knee()
+    with pytest.raises(InputError, match=r"\[bone-\w+\].*cannot be those of a knee.*mask of your own"):
+        find_bones(ct, "ct", "R", BoneConfig(by="network", segmenter=str(folder)))
+
+
+def test_a_network_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="model-missing"):
+        find_bones(phantoms.knee()[0], "mr", "R", BoneConfig(segmenter=str(tmp_path)))
+
+
+def test_the_hash_of_a_segmenter_is_that_of_its_weights(tmp_path: Path) -> None:
+    first = save_segmenter(trained(tmp_path), tmp_path / "first", SMALL, {"knees": "none"})
+    same = save_segmenter(trained(tmp_path), tmp_path / "same", SMALL, {"knees": "none"})
+    other = save_segmenter(trained(tmp_path), tmp_path / "other", SMALL, {"knees": "one"})
+    assert hash_segmenter(str(first)) == hash_segmenter(str(same)) != hash_segmenter(str(other))
+
+
+def test_the_folder_of_a_segmenter_is_an_absolute_path() -> None:
+    with pytest.raises(ConfigError, match=r"segmenter: models/mine, expected .*absolute path"):
+        BoneConfig(segmenter="models/mine")
