@@ -50,8 +50,8 @@ def painted(side: Side) -> Volume[np.float32]:
     """A CT in which each class has its place in the window of HU."""
     labels = knee_labels(side)
     low, high = WINDOW_HU
-    grey = low + (high - low) * labels.array.astype(np.float32) / (len(CLASSES) - 1)
-    return Volume(array=grey, geometry=labels.geometry)
+    grey = low + (high - low) * labels.array.astype(np.float64) / (len(CLASSES) - 1)
+    return Volume(array=grey.astype(np.float32), geometry=labels.geometry)
 
 
 def test_rules_are_asked_for_a_ct_and_a_side_that_nothing_shows_is_said() -> None:
