@@ -1,18 +1,15 @@
-"""The segmenter on knees it never saw: simulated CT and MR of other seeds, a real CT against its cryosections, and
-pictures of real scans with the contours.
+"""The segmenter against the rules, on knees that neither saw: simulated CT and MR of other seeds, a real CT against
+its cryosections, and pictures of real scans with the contours.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/segmenter.py [--knees 4] [--real FOLDER] [--out FOLDER] [--sides
-40]``
+Run: ``OMP_NUM_THREADS=1 python benchmarks/segmenter.py [--knees 4] [--profile paper] [--real FOLDER] [--out FOLDER]``
 
- - simulated: full-size knees (profile `paper`) of seed 31337 as the simulator's scanners give them, CT and MR
- of each
-   sequence in turn, not the contrasts that the network learnt from. Dice, mean surface distance (mm,
-   symmetric), CPU s.
- - real: the CT of the Visible Human Female; her tibia from cryosections (Andreassen et al. 2022, CC BY 4.0)
- in a frame
-   of its own, registered rigidly to what was found.
+ - simulated: knees of seed 31337 as the simulator's scanners give them, CT and MR of each sequence in turn, not the
+   contrasts that the network learnt from. Dice, mean surface distance (mm, symmetric), holes, findings, CPU s. The
+   rules read CT alone.
+ - real: the CT of the Visible Human Female; her tibia from cryosections (Andreassen et al. 2022, CC BY 4.0) in a
+   frame of its own, registered rigidly to what was found.
  - pictures: every real image of the folder, slices with contours; to be looked at.
- - sides: the cues of `segmentation/side.py` on simulated label maps, and how often each is right.
+ - ``--sides 40``: the cues of `segmentation/side.py` on simulated label maps, and how often each is right.
 """
 
 from __future__ import annotations
@@ -44,7 +41,7 @@ from srrd_ray.registration.bones import segment_ct_bones
 from srrd_ray.segmentation.classes import BONES, CLASSES, TIBIA
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.inference import segment
-from srrd_ray.segmentation.plausibility import check_bones
+from srrd_ray.segmentation.plausibility import Checked, check_bones
 from srrd_ray.segmentation.side import find_side
 from srrd_ray.segmentation.simulated_classes import class_of_label
 from srrd_ray.simulation import ct, mr
@@ -82,15 +79,18 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of the real images")
     parser.add_argument("--out", type=Path, default=Path("segmenter-pictures"))
     parser.add_argument("--sides", type=int, default=0, help="label maps whose cues of the side are shown")
-    parser.add_argument("--rules", action="store_true", help="also the rules of registration/bones.py, on CT")
+    parser.add_argument(
+        "--profile", choices=["quick", "paper"], default="paper", help="of the simulated knees"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.sides:
         show_sides(arguments.sides, arguments.seed)
     network, config = load_segmenter(arguments.model)
     find = partial(timed, network, config)
-    for plan in simulate_cohort_plan(max(arguments.knees, 2), arguments.seed, "paper")[: arguments.knees]:
-        show_simulated(plan, find, rules=arguments.rules)
+    plans = simulate_cohort_plan(max(arguments.knees, 2), arguments.seed, arguments.profile)
+    for plan in plans[: arguments.knees]:
+        show_simulated(plan, find)
     if arguments.real:
         for name, (kind, side) in REAL.items():
             show_real(arguments.real, name, kind, side, find, arguments.out)
@@ -106,9 +106,9 @@ def timed(network: nn.Module, config: SegmenterConfig, image: Volume[np.generic]
     return labels
 
 
-def show_simulated(plan: SimulatedKnee, find: partial[Labels], *, rules: bool) -> None:
+def show_simulated(plan: SimulatedKnee, find: partial[Labels]) -> None:
     """Print how well the bones of one simulated knee are found in its CT and in its MR."""
-    view, sequences = VIEWS["paper"], get_args(mr.Sequence)
+    view, sequences = VIEWS[plan.profile], get_args(mr.Sequence)
     sequence = sequences[int(plan.knee.participant) % len(sequences)]
     knee, protocol = pose_knee(plan, view.extent), mr.PROTOCOLS[sequence]
     grids = image_grids(plan, view, knee.sessions, protocol)
@@ -123,25 +123,31 @@ def show_simulated(plan: SimulatedKnee, find: partial[Labels], *, rules: bool) -
         truth = bone_labels(knee.scene, pose[kind], grids[kind])
         found = find(image, kind)
         title = f"{plan.knee.key} KL {plan.kl_grade} {kind if kind == 'ct' else sequence}"
-        compare(title, found, truth, plan.knee.side)
-        if rules and kind == "ct":
+        compare(title, check_bones(found, image), truth, plan.knee.side)
+        if kind == "ct":
             try:
-                compare(f"{title}, rules", segment_ct_bones(image, plan.knee.side), truth, None)
+                compare(f"{title}, rules", check_bones(by_rules(image, plan.knee.side), image), truth, None)
             except InputError as error:
-                print(f"{title}, rules: {error.code}")
+                print(f"{title}, rules: {error.code}", flush=True)
 
 
-def compare(title: str, found: Labels, truth: Labels, side: Side | None) -> None:
-    """Print Dice and surface distance of each bone, findings and side."""
-    checked = check_bones(found)
+def by_rules(image: Volume[np.generic], side: Side) -> Labels:
+    started = time.process_time()
+    labels = segment_ct_bones(image, side)
+    print(f"  rules: {time.process_time() - started:.1f} CPU s")
+    return labels
+
+
+def compare(title: str, checked: Checked, truth: Labels, side: Side | None) -> None:
+    """Print Dice and surface distance of each bone, holes, findings and side."""
     words = []
     for number, name in enumerate(BONES, start=1):
         a, b = checked.labels.array == number, truth.array == number
         if b.any():
             words.append(f"{name} {dice(a, b):.4f} {surface_mm(a, b, truth.geometry.spacing_mm):.2f} mm")
-    print(f"{title}: {', '.join(words)}")
+    print(f"{title}: {', '.join(words)}; holes {checked.holes_cm3:.2f} cm3, specks {checked.specks_cm3:.2f}")
     for finding in checked.findings:
-        print(f"    refused: {finding}")
+        print(f"    {'doubt' if finding.doubt else 'refused'}: {finding}")
     if side is not None:
         print(f"    {side_words(checked.labels, side)}", flush=True)
 
@@ -174,19 +180,24 @@ def show_real(folder: Path, name: str, kind: Modality, side: Side, find: partial
         print(f"{name}: not there")
         return
     image = read_image(folder / name).volume
-    checked = check_bones(find(image, kind))
+    checked = check_bones(find(image, kind), image)
     cm3 = checked.labels.geometry.voxel_mm3 / 1000
     sizes = ", ".join(
         f"{c} {(checked.labels.array == n).sum() * cm3:.1f}" for n, c in enumerate(CLASSES) if n
     )
     print(f"{name}: cm3 {sizes}; specks {checked.specks_cm3:.2f}, holes {checked.holes_cm3:.2f}")
     for finding in checked.findings:
-        print(f"    refused: {finding}")
+        print(f"    {'doubt' if finding.doubt else 'refused'}: {finding}")
     print(f"    {side_words(checked.labels, side)}")
     draw(image, checked.labels, out / f"{name.split('.')[0]}.png")
     mesh = folder / "anatomy" / "vhf_right_bone_tibia.ply"
     if kind == "ct" and mesh.is_file():
-        against_cryosections(checked.labels, read_ply(mesh))
+        against_cryosections("network", checked.labels, read_ply(mesh))
+        rules = check_bones(by_rules(image, side), image)
+        against_cryosections("rules", rules.labels, read_ply(mesh))
+        for finding in rules.findings:
+            print(f"    rules: {finding}; holes {rules.holes_cm3:.2f} cm3")
+        draw(image, rules.labels, out / f"{name.split('.')[0]}-rules.png")
 
 
 def draw(image: Volume[np.generic], labels: Labels, path: Path, most: int = 24) -> None:
@@ -232,7 +243,7 @@ def read_ply(path: Path) -> Mesh:
     return mesh if outwards else Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
 
 
-def against_cryosections(labels: Labels, mesh: Mesh) -> None:
+def against_cryosections(who: str, labels: Labels, mesh: Mesh) -> None:
     """Print how well the tibia agrees with that of the cryosections after a rigid registration of it."""
     step, low = 1.0, mesh.vertices.min(axis=0) - REACH_MM
     x, y, z = (int(n) for n in np.ceil((mesh.vertices.max(axis=0) + REACH_MM - low) / step))
@@ -247,7 +258,7 @@ def against_cryosections(labels: Labels, mesh: Mesh) -> None:
     found = labels.array == TIBIA
     away = np.abs(depth_at(depth, low, step, moved(pose, surface)))
     print(
-        f"    tibia against cryosections: Dice {dice(found, truth):.4f}, mean distance "
+        f"    {who}, tibia against cryosections: Dice {dice(found, truth):.4f}, mean distance "
         f"{surface_mm(found, truth, grid.spacing_mm):.2f} mm; of found from cryosections: mean {away.mean():.2f}, "
         f"p95 {np.percentile(away, 95):.2f} mm"
     )
