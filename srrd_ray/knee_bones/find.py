@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.imaging.source import Note
 from srrd_ray.knee_bones.segmenter_files import require_segmenter
 from srrd_ray.registration.bones import BoneConfig, segment_knee, side_mismatch_error
-from srrd_ray.segmentation.plausibility import check_bones, require_plausible
+from srrd_ray.segmentation.plausibility import Finding, check_bones, implausible_error, require_plausible
 from srrd_ray.segmentation.side import SideFound, find_side, require_side
 
 Labels = Volume[np.uint8]
+Kind: TypeAlias = Literal["ct", "synthetic-ct", "mr"]
 DEFAULT = BoneConfig()
 
 
@@ -33,38 +34,53 @@ class FoundBones:
 
 
 def find_bones(
-    image: Volume[Scalar], modality: Modality, side: Side | None, config: BoneConfig = DEFAULT
+    image: Volume[Scalar], kind: Kind, side: Side | None, config: BoneConfig = DEFAULT
 ) -> FoundBones:
-    """Return the bones of a knee in a CT (or synthetic CT) or in an MR, which the network alone can read.
+    """Return the bones of a knee in a CT, a synthetic CT, or in an MR, which the network alone can read.
 
     Parameters
     ----------
+    kind
+        In a synthetic CT what the rules find is not judged here: registration does that.
     side
         The side that a table or the user states; null where the anatomy is to tell it.
 
     Raises
     ------
     InputError
-        `bone-not-found` (rules); `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`, `bone-order`,
-        `bone-surface`, `bone-ends`, `image-too-small`, `voxels-not-finite` (network); `side-mismatch`.
+        `bone-not-found`, `bone-hole` (rules); `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`,
+        `bone-order`, `bone-surface`, `bone-ends`, `image-too-small`, `voxels-not-finite` (network);
+        `side-mismatch`.
     StoreError
         `model-missing`, `model-altered` where the network has no weights.
     """
-    match "network" if modality == "mr" else config.by:
+    match "network" if kind == "mr" else config.by:
         case "rules":
-            return _by_rules(image, side, config)
+            return _by_rules(image, kind, side, config)
         case "network":
-            return _by_network(image, modality, side, config)
+            return _by_network(image, "mr" if kind == "mr" else "ct", side, config)
         case _ as other:
             assert_never(other)
 
 
-def _by_rules(ct: Volume[Scalar], side: Side | None, config: BoneConfig) -> FoundBones:
+def _by_rules(ct: Volume[Scalar], kind: Kind, side: Side | None, config: BoneConfig) -> FoundBones:
     labels, seen = segment_knee(ct, config)
     if side is not None and seen - {side}:
         raise side_mismatch_error(side)
     found = next(iter(seen)) if len(seen) == 1 else None
-    return FoundBones(labels=labels, side=found, notes=() if found else (_uncertain("no fibula is seen"),))
+    notes = () if kind == "synthetic-ct" else _judge(labels, ct)
+    if found is None:
+        notes = (*notes, _uncertain("no fibula is seen"))
+    return FoundBones(labels=labels, side=found, notes=notes)
+
+
+def _judge(labels: Labels, ct: Volume[Scalar]) -> tuple[Note, ...]:
+    """Return what is doubtful of bones that the rules found; holes, which they may leave, are refused."""
+    findings = check_bones(labels, ct).findings
+    holes = [one for one in findings if one.code == "bone-hole"]
+    if holes:
+        raise implausible_error(holes)
+    return tuple(_flag(one) for one in findings)
 
 
 def _by_network(
@@ -80,12 +96,16 @@ def _by_network(
     if side is not None:
         require_side(shown, side)
     bones = np.where(np.isin(labels.array, list(BONE_LABELS.values())), labels.array, np.uint8(0))
-    notes = tuple(Note(severity="FLAG", code=one.code, message=str(one)) for one in checked.doubts)
+    notes = tuple(_flag(one) for one in checked.doubts)
     return FoundBones(
         labels=Volume(array=bones, geometry=labels.geometry),
         side=shown.side if shown.certain else None,
         notes=notes if shown.certain else (*notes, _uncertain(_words(shown))),
     )
+
+
+def _flag(finding: Finding) -> Note:
+    return Note(severity="FLAG", code=finding.code, message=str(finding))
 
 
 def _words(shown: SideFound) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import ConvexHull, cKDTree
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Shape
@@ -33,6 +34,10 @@ ENDS_MM: Final = 25.0
 """A shaft goes on as far as the image does: how far from its edge it may end."""
 JOINT_MM: Final = 15.0
 """Between femur and tibia at their nearest."""
+LEAST_CONVEX: Final = {FEMUR: 0.4, TIBIA: 0.75}
+"""Share of its convex outline that an axial section fills: condyles have a notch, a tibia has none."""
+SECTION_CM2, SECTION_MM = 8.0, 1.5
+"""Of the sections that are looked at, and the grid of that."""
 CM3, CM2 = 1000.0, 100.0
 
 
@@ -79,7 +84,8 @@ def check_bones(labels: Volume[np.uint8], image: Volume[Scalar] | None = None) -
     and with the image `bone-surface`.
     """
     tidied = Volume(array=labels.array.copy(), geometry=labels.geometry)
-    parts = [_check_bone(tidied, number) for number in range(1, len(BONES) + 1)]
+    boxes = [*ndimage.find_objects(tidied.array), *(None,) * len(BONES)]
+    parts = [_check_bone(tidied, number, boxes[number - 1]) for number in range(1, len(BONES) + 1)]
     surfaces = [] if image is None else _surfaces(tidied, image)
     return Checked(
         labels=tidied,
@@ -98,11 +104,7 @@ def require_plausible(checked: Checked) -> Volume[np.uint8]:
         With the code of the first finding of femur or tibia; the text names all of them.
     """
     if checked.refusals:
-        raise InputError(
-            checked.refusals[0].code, "the bones that were found cannot be those of a knee",
-            got="; ".join(str(finding) for finding in checked.refusals),
-            todo="Look at modality, orientation, field of view, metal; or give a mask of your own.",
-        )  # fmt: skip
+        raise implausible_error(checked.refusals)
     lost = [
         number for number in (FIBULA, PATELLA) if any(f.bone == CLASSES[number] for f in checked.findings)
     ]
@@ -110,25 +112,37 @@ def require_plausible(checked: Checked) -> Volume[np.uint8]:
     return Volume(array=np.where(np.isin(array, lost), np.uint8(0), array), geometry=checked.labels.geometry)
 
 
-def _check_bone(labels: Volume[np.uint8], number: int) -> Checked:
-    """Return what is found of one bone, which is tidied in place."""
+def implausible_error(findings: Sequence[Finding]) -> InputError:
+    """Return what is raised for bones that cannot be: the code of the first finding, the text of all."""
+    return InputError(
+        findings[0].code, "the bones that were found cannot be those of a knee",
+        got="; ".join(str(finding) for finding in findings),
+        todo="Look at modality, orientation, field of view, metal; or give a mask of your own.",
+    )  # fmt: skip
+
+
+def _check_bone(labels: Volume[np.uint8], number: int, box: tuple[slice, ...] | None) -> Checked:
+    """Return what is found of one bone, which is tidied in place; `box` is where it is."""
     name, voxel_cm3 = CLASSES[number], labels.geometry.voxel_mm3 / CM3
-    boxes = ndimage.find_objects((labels.array == number).astype(np.uint8))
-    if not boxes:
+    if box is None:
         return Checked(labels=labels, specks_cm3=0, holes_cm3=0, findings=_volume(number, 0.0, cut=True))
-    part = labels.array[boxes[0]]
+    part = labels.array[box]
     mask = part == number
     whole, parts = _without_specks(mask)
-    bone = Volume(array=whole, geometry=labels.geometry.crop(_start(boxes[0]), _shape(part)))
+    bone = Volume(array=whole, geometry=labels.geometry.crop(_start(box), _shape(part)))
     filled, holes = _without_holes(bone)
     filled &= (part == number) | ~np.isin(part, range(1, len(BONES) + 1))
     part[mask & ~whole] = 0
     part[filled] = number
-    cut = any(s.start == 0 or s.stop == n for s, n in zip(boxes[0], labels.array.shape, strict=True))
+    cut = any(s.start == 0 or s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
     sections = _sections_cm2(Volume(array=filled, geometry=bone.geometry))
     findings = _volume(number, float(filled.sum()) * voxel_cm3, cut=cut)
     if parts > 1:
         findings += (Finding(code="bone-island", bone=name, got=f"{parts} parts", expected="one"),)
+    whole_share = _convex_share(Volume(array=filled, geometry=bone.geometry))
+    if number in LEAST_CONVEX and whole_share < LEAST_CONVEX[number]:
+        expected = f"{LEAST_CONVEX[number]:g} or more of its outline filled in every axial section"
+        findings += (Finding(code="bone-hole", bone=name, got=f"{whole_share:.2f}", expected=expected),)
     if holes * voxel_cm3 > HOLE_CM3:
         findings += (_over("bone-hole", name, holes * voxel_cm3, HOLE_CM3, "cm3"),)
     if sections > LARGEST_CM2[number]:
@@ -180,6 +194,21 @@ def _sections_cm2(bone: Volume[np.bool_]) -> float:
     axes, _ = bone.geometry.lps_axes()
     _, y, x = (bone.geometry.spacing_mm[axis] for axis in axes)
     return float(bone.in_lps_order().sum(axis=(1, 2)).max()) * y * x / CM2
+
+
+def _convex_share(bone: Volume[np.bool_]) -> float:
+    """Return the least share of its convex outline that a large axial section fills; 1 without any."""
+    axes, _ = bone.geometry.lps_axes()
+    spacing = [bone.geometry.spacing_mm[axis] for axis in axes]
+    skips = [max(round(SECTION_MM / step), 1) for step in spacing]
+    planes = bone.in_lps_order()[:: skips[0], :: skips[1], :: skips[2]]
+    cm2 = spacing[1] * skips[1] * spacing[2] * skips[2] / CM2
+    shares = []
+    for plane in planes:
+        if plane.sum() * cm2 >= SECTION_CM2:
+            corners = np.argwhere(plane)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+            shares.append(float(plane.sum() / ConvexHull(corners.reshape(-1, 2)).volume))
+    return float(np.percentile(shares, 5)) if shares else 1.0
 
 
 def _volume(number: int, cm3: float, *, cut: bool) -> tuple[Finding, ...]:
@@ -266,5 +295,5 @@ def _surfaces(labels: Volume[np.uint8], image: Volume[Scalar]) -> list[Finding]:
 
 def _middle(labels: Volume[np.uint8], number: int) -> NDArray[np.float64] | None:
     """Return the centre of a bone, LPS mm; none where it was not found."""
-    where = np.argwhere(labels.array == number)
-    return labels.geometry.index_to_lps(where.mean(axis=0)) if len(where) else None
+    points = _points(labels, number)
+    return points.mean(axis=0) if len(points) else None

@@ -110,7 +110,7 @@ def _moving_bones(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> La
     """Return the bones on the grid of the MR, which is that of its synthetic CT."""
     match config.moving_bones:
         case "synthetic-ct":
-            return find_bones(sct, "ct", knee.side, config.bones).labels
+            return find_bones(sct, "synthetic-ct", knee.side, config.bones).labels
         case "mr":
             return find_bones(mr, "mr", knee.side, config.bones).labels
         case _ as other:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
+from srrd_ray.imaging.images import read_image
 from srrd_ray.knee_bones import segmenter_model
 from srrd_ray.knee_bones.find import find_bones, require_known_side
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
@@ -108,3 +109,11 @@ def test_the_hash_of_a_segmenter_is_that_of_its_weights(tmp_path: Path) -> None:
 def test_the_folder_of_a_segmenter_is_an_absolute_path() -> None:
     with pytest.raises(ConfigError, match=r"segmenter: models/mine, expected .*absolute path"):
         BoneConfig(segmenter="models/mine")
+
+
+def test_a_real_tibia_that_the_rules_leave_holes_in_is_refused() -> None:
+    path = phantoms.REAL / "knee_ct_1mm.nii.gz"
+    if not path.is_file():
+        pytest.skip("knee_ct_1mm.nii.gz is not beside the repository")
+    with pytest.raises(InputError, match=r"\[bone-hole\].*tibia.*mask of your own"):
+        find_bones(read_image(path, "ct").volume, "ct", "R")

@@ -44,6 +44,10 @@ def _open_hole(a: Array) -> None:
     a[:10, 28:31, 23:26] = 0  # down to the edge of the image
 
 
+def _box_to_the_side(a: Array) -> None:
+    a[20:26, :30, 15:35] = 0  # as a wall of cortex that is too thin leaves it
+
+
 def _island(a: Array) -> None:
     a[2:9, 2:14, 2:14] = TIBIA
 
@@ -87,6 +91,7 @@ def _fat_fibula(a: Array) -> None:
 @pytest.mark.parametrize(("spoil", "code", "bone"), [
     (_hole, "bone-hole", "femur"),
     (_open_hole, "bone-hole", "tibia"),
+    (_box_to_the_side, "bone-hole", "tibia"),
     (_island, "bone-island", "tibia"),
     (_no_tibia, "bone-missing", "tibia"),
     (_far_tibia, "bone-order", "tibia"),
