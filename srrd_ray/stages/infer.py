@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
@@ -232,8 +233,15 @@ def _bones(ct: Volume[np.generic], side: Side | None, mask: BoneMask | None) -> 
     if mask is None:
         return find_bones(ct, "ct", side)
     given = read_bone_masks(mask.path, ct.geometry, side, dict(mask.labels))
-    shown = given.side or find_bones(ct, "ct", None).side
-    return FoundBones(labels=given.labels, side=shown, notes=given.notes)
+    return FoundBones(labels=given.labels, side=given.side or _shown_side(ct), notes=given.notes)
+
+
+def _shown_side(ct: Volume[np.generic]) -> Side | None:
+    """Return the side that the CT shows beside a mask without one; null where no bones are found in it."""
+    try:
+        return find_bones(ct, "ct", None).side
+    except InputError:
+        return None  # masks are given where bones are hard to find: the side is then asked for
 
 
 def _learnt_from_simulated(model: Path) -> bool:

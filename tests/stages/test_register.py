@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from srrd_ray.core.records import Image, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Work
 from srrd_ray.execution.work import WorkItem
+from srrd_ray.knee_bones.segmenter_model import save_segmenter
+from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.register import COLUMNS, RegisterSettings, ct_labels, register, register_knee
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
+from tests.knee_bones.test_segmenter_model import SMALL, trained
 from tests.registration import phantoms
 
 KNEE = Knee(participant="001", side="R")
@@ -116,3 +120,15 @@ def test_masks_given_with_ct_and_mr_are_the_bones(layout: RunLayout) -> None:
     assert np.array_equal(labels_of(layout, "ct_bones"), given.array)
     assert np.array_equal(labels_of(layout, "mr_bones") == 1, femur == 1)
     assert (labels_of(layout, "mr_bones") == 2).any(), "no mask of the tibia: mapped from CT"
+
+
+def test_bones_of_the_mr_that_cannot_be_are_refused_with_the_reason(
+    layout: RunLayout, tmp_path: Path
+) -> None:
+    untrained = save_segmenter(trained(tmp_path / "made"), tmp_path / "model", SMALL, {})
+    config = replace(QUICK, moving_bones="mr", bones=BoneConfig(segmenter=str(untrained)))
+    item = WorkItem(name=KNEE.key, input_hash="", knees=(KNEE,))
+    lost = register(Work(item=item, layout=layout, settings=RegisterSettings(registration=config))).failed
+    assert [outcome.subject for outcome in lost] == [f"{KNEE.key} {bone}" for bone in BONES]
+    assert all(o.error and o.error.code == "mr-bones-refused" for o in lost)
+    assert all(o.error and "bone-" in o.error.message for o in lost)
