@@ -202,8 +202,7 @@ def show_real(folder: Path, name: str, kind: Modality, side: Side, find: partial
 
 def draw(image: Volume[np.generic], labels: Labels, path: Path, most: int = 24) -> None:
     """Write slices of an image across its thickest axis, or sagittal ones, with the contour of each class."""
-    axes, _ = image.geometry.lps_axes()
-    spacing = [image.geometry.spacing_mm[axis] for axis in axes]
+    spacing = image.geometry.lps_order().spacing_mm
     across = int(np.argmax(spacing)) if max(spacing) > 1.2 * min(spacing) else 2
     planes, marks = (np.moveaxis(v.in_lps_order(), across, 0) for v in (image, labels))
     rows, columns = (s for axis, s in enumerate(spacing) if axis != across)

@@ -68,8 +68,7 @@ def segment(
 
 def _working_lattice(geometry: Geometry, shape: tuple[int, ...], spacing_mm: float) -> _Lattice:
     """Return the lattice of `spacing_mm` along the image's own axes, centred in its field of view."""
-    axes, _ = geometry.lps_axes()
-    spacing = np.array([geometry.spacing_mm[axis] for axis in axes])
+    spacing = np.array(geometry.lps_order().spacing_mm)
     extent = np.array(shape) * spacing
     if extent.min() < LEVELS_FACTOR * spacing_mm:
         raise InputError(

@@ -34,7 +34,7 @@ ENDS_MM: Final = 25.0
 """A shaft goes on as far as the image does: how far from its edge it may end."""
 JOINT_MM: Final = 15.0
 """Between femur and tibia at their nearest."""
-LEAST_CONVEX: Final = {FEMUR: 0.4, TIBIA: 0.75}
+LEAST_CONVEX: Final = {FEMUR: 0.3, TIBIA: 0.6}
 """Share of its convex outline that an axial section fills: condyles have a notch, a tibia has none."""
 SECTION_CM2, SECTION_MM = 8.0, 1.5
 """Of the sections that are looked at, and the grid of that."""
@@ -191,15 +191,13 @@ def _without_holes(bone: Volume[np.bool_]) -> tuple[Mask, int]:
 
 def _sections_cm2(bone: Volume[np.bool_]) -> float:
     """Return the largest axial section."""
-    axes, _ = bone.geometry.lps_axes()
-    _, y, x = (bone.geometry.spacing_mm[axis] for axis in axes)
+    _, y, x = bone.geometry.lps_order().spacing_mm
     return float(bone.in_lps_order().sum(axis=(1, 2)).max()) * y * x / CM2
 
 
 def _convex_share(bone: Volume[np.bool_]) -> float:
     """Return the least share of its convex outline that a large axial section fills; 1 without any."""
-    axes, _ = bone.geometry.lps_axes()
-    spacing = [bone.geometry.spacing_mm[axis] for axis in axes]
+    spacing = bone.geometry.lps_order().spacing_mm
     skips = [max(round(SECTION_MM / step), 1) for step in spacing]
     planes = bone.in_lps_order()[:: skips[0], :: skips[1], :: skips[2]]
     cm2 = spacing[1] * skips[1] * spacing[2] * skips[2] / CM2

@@ -45,7 +45,7 @@ def _open_hole(a: Array) -> None:
 
 
 def _box_to_the_side(a: Array) -> None:
-    a[20:26, :30, 15:35] = 0  # as a wall of cortex that is too thin leaves it
+    a[20:26, :33, 12:36] = 0  # as a wall of cortex that is too thin leaves it
 
 
 def _island(a: Array) -> None:
