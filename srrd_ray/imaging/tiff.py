@@ -37,7 +37,7 @@ _PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _CUT = re.compile("invalid (page offset|circular)|corrupted")
 _BROKEN = (
     tifffile.TiffFileError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    RuntimeError, ArithmeticError, AssertionError, struct.error, zlib.error,
+    RuntimeError, ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 """What the library raises on a damaged file."""
 
@@ -88,15 +88,27 @@ def read_values(path: Path) -> NDArray[np.generic]:
     """
     if not path.is_dir():
         return _pages(path, path.name)
-    planes = [_pages(file, path.name) for file in order_slices(path)[0]]
-    for number, plane in enumerate(planes, start=1):
-        if (plane.shape, plane.dtype) != (planes[0].shape, planes[0].dtype) or len(plane) != 1:
+    files = order_slices(path)[0]
+    first = _stored_kind(files[0], path.name)
+    for number, file in enumerate(
+        files, start=1
+    ):  # before anything is decoded: a header may ask for any size
+        kind = _stored_kind(file, path.name)
+        if kind != first or len(kind[0]) != 2:
             raise InputError(
                 "tiff-mixed", "a slice differs from the first in size or kind", where=path.name,
-                got=f"slice {number}: {plane.shape[1:]}, {plane.dtype}, {len(plane)} pages",
-                expected=f"{planes[0].shape[1:]}, {planes[0].dtype}, 1 page",
+                got=f"slice {number}: {kind[0]}, {kind[1]}", expected=f"{first[0]}, {first[1]}, 1 page",
             )  # fmt: skip
-    return np.concatenate(planes)
+    return np.concatenate([_pages(file, path.name) for file in files])
+
+
+def _stored_kind(path: Path, where: str) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
+    """Return the size of an image in a file without axes of one, its kind of numbers, and whether they are as stored."""
+    with _opened(path, where) as (file, _):
+        series = file.series[0]
+        sizes = zip(series.axes, series.shape, strict=True)
+        kept = tuple(int(n) for axis, n in sizes if n != 1 or axis in "YX")
+        return kept, np.dtype(series.dtype), _calibration(file)[0] is None
 
 
 def _calibration(file: tifffile.TiffFile) -> tuple[tuple[float, float] | None, tuple[Note, ...]]:
@@ -179,7 +191,7 @@ def _shape(
         )  # fmt: skip
     slices = kept[0][1] if len(kept) == 3 else files
     fits = axes[-2:] == "YX" and len(kept) in (2, 3) and (len(kept) == 2 or files == 1)
-    if not fits or slices < 2 or (axes[0] == "C" and slices <= MOST_CHANNELS):
+    if not fits or slices < 2 or 0 in series.shape or (axes[0] == "C" and slices <= MOST_CHANNELS):
         raise InputError(
             "image-dimensions", "not a three-dimensional image of one channel", where=path.name,
             got=f"axes {axes} of {tuple(n for _, n in kept)}, {files} files", expected="two or more slices",

@@ -239,3 +239,18 @@ def test_a_calibration_that_is_no_straight_line_is_flagged(tmp_path: Path) -> No
     tifffile.tiffcomment(path, f"{text}\ncf=3\nc0=1.0\nc1=2.0\nc2=3.0\nvunit=OD\n")
     assert codes(path) == ["tiff-calibration"]
     np.testing.assert_array_equal(read_image(path).volume.array, values)
+
+
+@pytest.mark.parametrize("rows", [0, 2**32 - 7])
+def test_a_slice_whose_header_asks_for_another_size_is_refused_before_it_is_decoded(
+    tmp_path: Path, rows: int
+) -> None:
+    for number in range(9):
+        tifffile.imwrite(tmp_path / f"s_{number}.tif", np.ones((8, 10), np.uint16), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "s_4.tif", mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(rows, dtype="I")
+    with pytest.raises(InputError, match="tiff-mixed|image-unreadable"):
+        read_image(tmp_path)
+    (tmp_path / "s_4.tif").rename(tmp_path / "only.tif")
+    with pytest.raises(InputError, match="image-"):
+        read_image(tmp_path / "only.tif")
