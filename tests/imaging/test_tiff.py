@@ -248,7 +248,7 @@ def test_a_slice_whose_header_asks_for_another_size_is_refused_before_it_is_deco
     for number in range(9):
         tifffile.imwrite(tmp_path / f"s_{number}.tif", np.ones((8, 10), np.uint16), compression="zlib")
     with tifffile.TiffFile(tmp_path / "s_4.tif", mode="r+") as file:
-        file.pages[0].tags["ImageLength"].overwrite(rows, dtype="I")
+        file.pages.first.tags["ImageLength"].overwrite(rows, dtype="I")
     with pytest.raises(InputError, match=r"tiff-mixed|image-unreadable"):
         read_image(tmp_path)
     (tmp_path / "s_4.tif").rename(tmp_path / "only.tif")
