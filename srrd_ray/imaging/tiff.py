@@ -103,7 +103,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
 
 
 def _stored_kind(path: Path, where: str) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
-    """Return size (axes of one left out) and kind of the numbers in a file, and whether they are as stored."""
+    """Return the size in a file (axes of one left out), its kind of numbers, and if they are as stored."""
     with _opened(path, where) as (file, _):
         series = file.series[0]
         sizes = zip(series.axes, series.shape, strict=True)
