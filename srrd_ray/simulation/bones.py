@@ -27,6 +27,8 @@ COVERED_FROM, COVERED_OVER = 0.40, 0.10
 CONTACT_MM = 0.15
 """How far cartilages press into each other where they bear."""
 FIBULA_GAP_MM = 1.3
+OSTEOPHYTE_LIMIT_MM = 9.0
+"""How far any part of an osteophyte stands out at most."""
 WIDTH_OF_FEMURS, LIKENESS = {"tibia": 0.932, "patella": 0.488}, 0.35
 """Mean mediolateral size of bones against the femur's in the model, and how far (power of the ratio) a bone
 is brought to it: sizes go together more closely in 44 people than in the 26 of the model.
@@ -122,7 +124,7 @@ def _surface(a: Anatomy, bone: int, model: Points, rough: tuple[_Waves, _Waves])
         lumps = np.clip(0.65 + 0.6 * rough[1].at(mesh.vertices), 0, 1.7)
         direction = 0.5 * normals + outwards
         direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-9)
-        out = out + (height * lumps)[:, None] * direction
+        out = out + np.minimum(height * lumps, OSTEOPHYTE_LIMIT_MM)[:, None] * direction
     return Mesh(out, mesh.faces)
 
 

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
 from srrd_ray.simulation.bones import FEMUR, FIBULA, PATELLA, TIBIA, Bone, build_bones
 from srrd_ray.simulation.meshes import Mesh
-from srrd_ray.simulation.patients import SimulatedKnee
+from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 from srrd_ray.simulation.shape_model import align, draw_scores, shape_bones, templates
 
 
@@ -38,6 +38,16 @@ def test_the_least_distance_of_the_bones_is_the_joint_space(knee: tuple[Anatomy,
     plateau = bones[TIBIA].articular > 0.5
     for side, part in enumerate((tibia[:, 0] > 6, tibia[:, 0] < -6)):
         assert gap[plateau & part].min() == pytest.approx(a.joint_space[side], abs=0.25)
+
+
+def test_a_large_osteophyte_leaves_the_tibia_under_the_femur() -> None:
+    """Without a limit this knee has a spur of up to 14 mm, which held its bones apart."""
+    plan = next(p for p in simulate_cohort_plan(90, 2026, "paper") if p.knee.key == "sub-063_side-L")
+    a = sample_anatomy(plan)
+    tibia = build_bones(plan, a)[TIBIA].mesh.vertices
+    for x in a.centers_x:
+        middle = np.hypot(tibia[:, 0] - x, tibia[:, 1]) < 3
+        assert abs(tibia[middle, 2].max()) < 8
 
 
 def test_no_bone_enters_another(knee: tuple[Anatomy, tuple[Bone, ...]]) -> None:
