@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from srrd_ray.simulation.cohort import View
 from srrd_ray.simulation.frozen import constants_sha256
 from srrd_ray.simulation.patients import simulate_cohort_plan
 from srrd_ray.stages.gallery import write_gallery
 from srrd_ray.stages.simulate import Scans, simulate_knee
-from tests.simulation.conftest import TINY
+
+TINY = View(ct_mm=(66.0, 18.0, 24.0), mr_mm=(62.0, 14.0, 20.0), center_mm=(0, 0, 0), truth_voxel_mm=0.3)
 
 
 @pytest.mark.slow
