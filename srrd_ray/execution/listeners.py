@@ -51,14 +51,22 @@ class ProgressLog:
 
 @dataclass(slots=True)
 class Cleaner:
-    """Removes the partial files of killed workers from the folders of a stage, when the stage ends."""
+    """Removes the partial files of killed workers from the folders of a stage, when the stage ends.
+
+    Parameters
+    ----------
+    resumes
+        Whether an earlier run in the folder was cut short: it may have left some beside items that are skipped
+        now, as others of its workers finished them.
+    """
 
     layout: RunLayout
+    resumes: bool = False
     folders: set[Path] = field(default_factory=set)
 
     def __call__(self, event: Event) -> None:
         """Take note of the folders of an item, and clean them at the end of the stage."""
-        if isinstance(event, ItemEnded) and not event.skipped:
+        if isinstance(event, ItemEnded) and (self.resumes or not event.skipped):
             self.folders |= {self.layout.knee_folder(knee) for knee in event.item.knees}
             if event.result.sidecar is not None:
                 self.folders |= {

@@ -57,6 +57,15 @@ class Manifest:
     outcomes: tuple[Outcome, ...] = ()
 
 
+def is_cut_short(layout: RunLayout) -> bool:
+    """Return whether a run in the folder has begun and not come to its end."""
+    try:
+        found = read_manifest(layout, outcomes=False)
+    except ConfigError:
+        return True
+    return found is not None and found.state != "finished"
+
+
 def read_manifest(layout: RunLayout, *, outcomes: bool = True) -> Manifest | None:
     """Return `run.json`, with its outcomes or without; null where it is absent, or the root is no folder.
 

@@ -27,6 +27,7 @@ from srrd_ray.pipeline.current import OldFigures, outputs_of_run
 from srrd_ray.pipeline.driver_death import stopped_by_signal
 from srrd_ray.pipeline.inputs import hash_diagnoses, inputs_of
 from srrd_ray.pipeline.limits import require_possible
+from srrd_ray.pipeline.manifest import is_cut_short
 from srrd_ray.pipeline.manifest_writer import ManifestWriter, refuse_other_run
 from srrd_ray.pipeline.stages import STAGES, stages_until
 from srrd_ray.pipeline.summary import summary
@@ -97,10 +98,11 @@ def _run_stages(
     *,
     verify: bool,
 ) -> int:
+    resumes = is_cut_short(manifest.layout)
     manifest.write("running", None)
     listeners = (
         ProgressLog(),
-        Cleaner(layout=manifest.layout),
+        Cleaner(layout=manifest.layout, resumes=resumes),
         OldFigures(layout=manifest.layout, stages=manifest.stages),
         manifest,
     )

@@ -139,6 +139,17 @@ def test_half_of_a_file_of_a_knee_that_never_succeeds_is_removed(tmp_path: Path)
     assert list((tmp_path / "volumes").rglob("*.partial")) == []
 
 
+@pytest.mark.parametrize("resumes", [False, True])
+def test_half_of_a_file_beside_what_is_skipped_is_removed_after_a_run_that_was_cut_short(
+    tmp_path: Path, resumes: bool
+) -> None:
+    run(tmp_path)
+    half = tmp_path / "volumes" / KNEES[0].key / ".ct.ome.zarr.0123456789ab.partial"
+    half.mkdir(parents=True)
+    assert set(run(tmp_path, resumes=resumes).statuses().values()) == {"skipped"}
+    assert half.exists() is not resumes
+
+
 def graph_of(root: Path, stages: tuple[AnyStage, ...], knees: int) -> StageGraph:
     many = {f"shard-{n:05d}": tuple(KNEES) for n in range(knees)}
     return StageGraph(

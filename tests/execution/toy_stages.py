@@ -105,13 +105,16 @@ def run(
     verify: bool = False,
     executor: Executor | None = None,
     stages: tuple[AnyStage, ...] = STAGES,
+    resumes: bool = False,
 ) -> Outcomes:
     """Carry out the toy stages in a run folder and return the outcomes."""
     outcomes, layout = Outcomes(), RunLayout(root=root)
     with (
         locked(root),
         Runner(
-            executor=executor or PlainLoop(), listeners=(outcomes, Cleaner(layout=layout)), verify=verify
+            executor=executor or PlainLoop(),
+            listeners=(outcomes, Cleaner(layout=layout, resumes=resumes)),
+            verify=verify,
         ) as runner,
     ):
         graph = StageGraph(

@@ -5,8 +5,8 @@ import pytest
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError, StoreError
-from srrd_ray.core.records import Knee, Outcome
-from srrd_ray.pipeline.manifest import read_manifest
+from srrd_ray.core.records import Knee, Outcome, RunState
+from srrd_ray.pipeline.manifest import is_cut_short, read_manifest
 from srrd_ray.storage.layout import RunLayout
 from tests.running import manifest_of, writer
 
@@ -74,3 +74,13 @@ def test_a_torn_manifest_is_named_so_and_an_absent_one_is_none(tmp_path: Path) -
     path.write_text(path.read_text()[:-40])
     with pytest.raises(ConfigError, match="run-torn"):
         read_manifest(RunLayout(root=tmp_path))
+
+
+@pytest.mark.parametrize(("state", "cut_short"), [("running", True), ("stopped", True), ("finished", False)])
+def test_a_run_that_did_not_end_was_cut_short(tmp_path: Path, state: RunState, cut_short: bool) -> None:
+    layout = RunLayout(root=tmp_path)
+    assert not is_cut_short(layout)
+    writer(tmp_path).write(state, None)
+    assert is_cut_short(layout) is cut_short
+    layout.run_json.write_text("{")
+    assert is_cut_short(layout)
