@@ -56,8 +56,8 @@ class Cleaner:
     Parameters
     ----------
     resumes
-        Whether an earlier run in the folder was cut short: it may have left some beside items that are skipped
-        now, as others of its workers finished them.
+        Whether an earlier run in the folder was cut short: it may have left some beside items that are
+        skipped now, as others of its workers finished them.
     """
 
     layout: RunLayout
