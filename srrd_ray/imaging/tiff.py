@@ -25,8 +25,8 @@ from srrd_ray.imaging.tiff_slices import order_slices, tiff_files
 Steps = tuple[float | None, float | None, float | None]
 """Millimetres along z, y and x; null where the file does not say."""
 
-SCREEN_DPI = (1.0, 72.0, 75.0, 96.0, 100.0, 150.0, 200.0, 300.0, 600.0)
-"""Pixels per inch that programs write where nobody has set a scale."""
+SCREEN_DPI = np.array([1, 72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 720, 1200, 2400])
+"""Pixels per inch, also written per centimetre, that programs write where nobody has set a scale."""
 MOST_CHANNELS = 4
 NO_SLICES = {"T": "time points", "C": "channels"}
 """Axes that programs write for slices where nobody has said what they are."""
@@ -231,17 +231,23 @@ def _pages(path: Path, where: str) -> NDArray[np.generic]:
         try:
             values = np.asarray(series.asarray())
         except _BROKEN as error:
-            values = _pages_by_pillow(path, where, error)
+            plain = series.keyframe.photometric != WHITE_IS_ZERO and series.dtype != np.int8
+            values = _pages_by_pillow(path, where, error, plain=plain)
     if line is not None:
         offset, slope = line
         values = values.astype(np.float32) * np.float32(slope) + np.float32(offset)
     return values.reshape(-1, *values.shape[-2:])
 
 
-def _pages_by_pillow(path: Path, where: str, error: Exception) -> NDArray[np.generic]:
-    """Return the pages as Pillow decodes them: tifffile alone does not know LZW."""
+def _pages_by_pillow(path: Path, where: str, error: Exception, *, plain: bool) -> NDArray[np.generic]:
+    """Return the pages as Pillow decodes them: tifffile alone does not know LZW.
+
+    Only `plain` ones: Pillow turns white as zero round, and takes signed bytes for unsigned ones.
+    """
     if "imagecodecs" not in str(error):
         raise _cut_error(where, explain(error)) from error
+    if not plain:
+        raise _codec_error(where, f"{error}"[:80]) from error
     try:
         with Image.open(path) as image:
             pages = []
@@ -250,10 +256,14 @@ def _pages_by_pillow(path: Path, where: str, error: Exception) -> NDArray[np.gen
                 pages.append(np.asarray(image))
         return np.stack(pages)
     except (OSError, ValueError, SyntaxError, EOFError) as second:
-        raise InputError(
-            "tiff-codec", "a compression that cannot be decoded", where=where, got=str(error)[:80],
-            todo="Save it without compression, with LZW or with deflate.",
-        ) from second  # fmt: skip
+        raise _codec_error(where, str(error)[:80]) from second
+
+
+def _codec_error(where: str, got: str) -> InputError:
+    return InputError(
+        "tiff-codec", "a compression that cannot be decoded", where=where, got=got,
+        todo="Save it without compression or with deflate.",
+    )  # fmt: skip
 
 
 def _scale(file: tifffile.TiffFile) -> tuple[Steps, tuple[Note, ...]]:
@@ -269,9 +279,16 @@ def _scale(file: tifffile.TiffFile) -> tuple[Steps, tuple[Note, ...]]:
         z = float(about["spacing"]) * unit if "spacing" in about else None
         return (z, *_steps(per, unit)), ()
     unit = {INCH: 25.4, CENTIMETRE: 10.0}.get(_number(file, "ResolutionUnit"))
-    if unit is None or (unit == 25.4 and per[1] in SCREEN_DPI):
+    if unit is None or _is_of_a_screen(per[1], unit):
         return (None, None, None), ()
     return (None, *_steps(per, unit)), ()
+
+
+def _is_of_a_screen(per: float | None, unit: float) -> bool:
+    """Return whether pixels per `unit` mm are a density of screens and printers, or one a unit."""
+    return per is not None and (
+        per == 1.0 or bool(np.isclose(per * 25.4 / unit, SCREEN_DPI, rtol=1e-3).any())
+    )
 
 
 def _steps(per: list[float | None], unit: float) -> tuple[float | None, float | None]:

@@ -254,3 +254,25 @@ def test_a_slice_whose_header_asks_for_another_size_is_refused_before_it_is_deco
     (tmp_path / "s_4.tif").rename(tmp_path / "only.tif")
     with pytest.raises(InputError, match="image-"):
         read_image(tmp_path / "only.tif")
+
+
+def test_what_pillow_would_turn_round_or_take_for_unsigned_is_refused(tmp_path: Path) -> None:
+    signed = (grey().astype(int) - 128).clip(-128, 127).astype(np.int8)
+    image = sitk.GetImageFromArray(signed)
+    for use, code in (("LZW", "tiff-codec"), ("Deflate", None)):
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(tmp_path / f"{use}.tif"))
+        writer.SetUseCompression(True)
+        writer.SetCompressor(use)
+        writer.Execute(image)
+        if code is None:
+            np.testing.assert_array_equal(read_image(tmp_path / f"{use}.tif").volume.array, signed)
+        else:
+            with pytest.raises(InputError, match=code):
+                read_image(tmp_path / f"{use}.tif")
+
+
+@pytest.mark.parametrize(("per", "unit"), [(300, 2), (118.11, 3), (240, 2), (28.346, 3)])
+def test_the_density_of_a_printer_is_no_scale(tmp_path: Path, per: float, unit: int) -> None:
+    save(tmp_path / "bone.tif", grey(), resolution=(per, per), resolutionunit=unit)
+    assert "spacing-absent" in codes(tmp_path / "bone.tif")

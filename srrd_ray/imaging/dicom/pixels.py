@@ -98,7 +98,7 @@ def _rescale(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels
         return values
     signal = stored.astype(np.float64)
     if item.inverted and item.modality == "mr":
-        signal = signal.max() + signal.min() - signal
+        signal = sum(item.stored.limits) - signal  # about one value in all slices, so that none is shifted
     return (signal * slope + intercept).astype(np.float32)
 
 

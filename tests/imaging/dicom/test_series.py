@@ -278,3 +278,12 @@ def test_pixels_that_are_floating_point_numbers_are_refused_as_such(tmp_path: Pa
     makers.series(tmp_path / "ct", edit=edit)
     with pytest.raises(InputError, match=r"dicom-pixels.*floating-point"):
         read_image(tmp_path / "ct")
+
+
+def test_an_inverted_signal_is_turned_about_one_value_in_all_slices(tmp_path: Path) -> None:
+    values = makers.voxels(makers.grid())
+    makers.series(
+        tmp_path / "mr", kind=makers.MR, values=-values, edit=put(PhotometricInterpretation="MONOCHROME1")
+    )
+    found = read_image(tmp_path / "mr").volume.array.astype(float)
+    assert np.ptp(found - values) == 0
