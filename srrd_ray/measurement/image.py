@@ -149,6 +149,20 @@ def _mask(path: Path, grids: tuple[Geometry, Geometry], bone: BoneName | None, o
     return read_mask(path, grids[1], bone=bone, only=only).array
 
 
+def _within(masks: tuple[Mask | None, Mask | None], where: str) -> Mask | None:
+    """Return what lies in the region and in the bone, where each is given."""
+    given = [mask for mask in masks if mask is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+    both: Mask = np.logical_and(*given)
+    if not both.any():
+        raise InputError(
+            "mask-empty", "the region and the bone mask have no voxel in common", where=where,
+            todo="Give masks of the same image, or one of them alone.",
+        )  # fmt: skip
+    return both
+
+
 def _measure_bone(
     where: str,
     source: SourceImage,
@@ -161,7 +175,7 @@ def _measure_bone(
     cut, doubts = choose_cut(recipe.threshold, find_values(image.array), where)
     doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, notes=source.notes)
     doubts += doubt.image()
-    region = next((mask for mask in masks if mask is not None), None)
+    region = _within(masks, where)
     binary = binarize(image.array, cut, region, keep_grey=recipe.surface == "subvoxel")
     maps = bone_maps(
         binary.bone,

@@ -66,6 +66,20 @@ def test_a_region_restricts_what_is_averaged(tmp_path: Path) -> None:
     assert found["Tb.Sp"] is None
 
 
+def test_a_region_and_a_bone_mask_are_both_kept_to(tmp_path: Path) -> None:
+    image, masks = np.zeros((20, 20, 20), np.uint8), np.zeros((3, 20, 20, 20), np.uint8)
+    image[:, ::2] = 1
+    image[:10] = 1
+    masks[0, :12], masks[1, 8:], masks[2, 12:] = 1, 1, 1
+    paths = [tmp_path / name for name in ("image.nii.gz", "roi.nii.gz", "bone.nii.gz", "other.nii.gz")]
+    for path, array in zip(paths, (image, *masks), strict=True):
+        nib.save(nib.Nifti1Image(array.T, np.eye(4)), path)
+    found = measure_image(paths[0], Recipe(threshold="binary"), roi=paths[1], bone_mask=paths[2])
+    assert (found["n_voxels"], found["BV/TV"]) == (4 * 400, 0.75)
+    with pytest.raises(InputError, match="no voxel in common"):
+        measure_image(paths[0], Recipe(threshold="binary"), roi=paths[1], bone_mask=paths[3])
+
+
 def test_a_region_on_another_grid_is_refused(tmp_path: Path) -> None:
     image = write_nifti(tmp_path / "bone.nii", np.eye(20, dtype=np.uint8)[None].repeat(4, 0))
     mask = write_nifti(tmp_path / "roi.nii", np.ones((4, 20, 19), np.uint8))
