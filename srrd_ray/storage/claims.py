@@ -7,9 +7,11 @@ conditions, it is asked after a while whose the object is.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -85,9 +87,25 @@ def take_over(path: Path, seen: Seen, text: str) -> Claim:
         objects.write(path.bucket, path.key, text.encode(), match=seen.stamp)
         _settle(path, text)
         return _ObjectClaim(path=path, text=text, sent=text)
-    if not _remove(path, seen.text):
-        raise FileExistsError(path.name)
-    return claim(path, text)
+    with _one_at_a_time(path.parent):
+        if not _remove(path, seen.text):
+            raise FileExistsError(path.name)
+        return claim(path, text)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one job at a time take over a file in a folder, where its storage can tell them apart.
+
+    A slower one would otherwise move the quicker one's new file aside, and a third one find none.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # storage without such locks: the heartbeat finds a file that was lost
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(slots=True)
