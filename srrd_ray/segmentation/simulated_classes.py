@@ -15,9 +15,11 @@ _CORTEX: Final = ("femoral cortex", "tibial cortex", "fibular cortex", "patellar
 def class_of_label() -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     """Return the class of each simulated label: compact bone belongs to its bone, soft tissue to none.
 
+    Examples
+    --------
     >>> table = class_of_label()
-    >>> [int(table[LABELS[name]]) for name in ("tibia", "tibial cortex", "cartilage", "muscle")]
-    [2, 2, 5, 0]
+    >>> print(*(table[LABELS[name]] for name in ("tibia", "tibial cortex", "cartilage", "muscle")))
+    2 2 5 0
     """
     table = np.zeros(max(LABELS.values()) + 1, np.uint8)
     for number, (bone, cortex) in enumerate(zip(BONES, _CORTEX, strict=True), start=1):

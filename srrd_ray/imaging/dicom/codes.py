@@ -48,7 +48,9 @@ def parameter_code(symbol: ParameterSymbol) -> CodedConcept:
 def unit_code(parameter: Parameter) -> CodedConcept:
     """Return the UCUM code of a parameter's unit.
 
-    >>> [unit_code(parameter).value for parameter in PARAMETER_OF.values()]
-    ['1', 'mm', 'mm', '1/mm']
+    Examples
+    --------
+    >>> print(*(unit_code(parameter).value for parameter in PARAMETER_OF.values()))
+    1 mm mm 1/mm
     """
     return CodedConcept(parameter.unit or "1", "UCUM", parameter.unit or "no units")
