@@ -247,7 +247,7 @@ def _pages_by_pillow(path: Path, where: str, error: Exception, *, plain: bool) -
     if "imagecodecs" not in str(error):
         raise _cut_error(where, explain(error)) from error
     if not plain:
-        raise _codec_error(where, f"{error}"[:80]) from error
+        raise _codec_error(where, str(error)[:80]) from error
     try:
         with Image.open(path) as image:
             pages = []

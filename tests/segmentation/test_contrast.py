@@ -57,41 +57,31 @@ def test_a_voxel_on_a_plane_holds_the_part_that_the_plane_cuts_off() -> None:
     assert sums[0, :5, 0, 0].tolist() == [20, 20, 20, 60, 100]
 
 
+def counted(
+    labels: NDArray[np.uint8], to_map: NDArray[np.float64], bend: NDArray[np.float32], side: int
+) -> NDArray[np.uint8]:
+    """Return the eighths of each class in a cube of `side` voxels."""
+    counts = np.zeros((len(CLASSES), side, side, side), np.uint8)
+    sums = np.zeros((1, side, side, side), np.float32)
+    gather(labels, to_map, bend, class_of_label(), np.zeros((1, 17), np.float32), counts, sums)
+    return counts
+
+
 def test_a_displacement_of_a_voxel_moves_the_labels_by_a_voxel() -> None:
     labels = np.random.default_rng(0).integers(0, 17, (20, 20, 20)).astype(np.uint8)
     to_map = np.column_stack([np.eye(3), np.full(3, 4.0)])
     made = []
     for shift in (0, 1):
-        counts = np.zeros((len(CLASSES), 9, 9, 9), np.uint8)
         bend = np.full((3, 4, 4, 4), shift, np.float32)
-        gather(
-            labels,
-            to_map,
-            bend,
-            class_of_label(),
-            np.zeros((1, 17), np.float32),
-            counts,
-            np.zeros((1, 9, 9, 9), np.float32),
-        )
-        made.append(counts)
+        made.append(counted(labels, to_map, bend, side=9))
     assert np.array_equal(made[1][:, :-1, :-1, :-1], made[0][:, 1:, 1:, 1:])
 
 
 def test_points_outside_of_the_label_map_count_nowhere() -> None:
     labels = np.full((4, 4, 4), LABELS["femur"], np.uint8)
-    counts = np.zeros((len(CLASSES), 4, 4, 4), np.uint8)
     bend = np.zeros((3, 2, 2, 2), np.float32)
     to_map = np.column_stack([np.eye(3), [50.0, 0, 0]])
-    gather(
-        labels,
-        to_map,
-        bend,
-        class_of_label(),
-        np.zeros((1, 17), np.float32),
-        counts,
-        np.zeros((1, 4, 4, 4), np.float32),
-    )
-    assert not counts.any()
+    assert not counted(labels, to_map, bend, side=4).any()
 
 
 def test_all_kinds_are_drawn_and_ct_has_real_hounsfield_units() -> None:
