@@ -17,8 +17,9 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.hashing import hash_voxels
 from srrd_ray.core.records import CohortKnee, Fault, Knee, Modality, Series, Side
 from srrd_ray.imaging.images import read_header, read_image
-from srrd_ray.imaging.masks import read_mask
+from srrd_ray.imaging.masks import doubt_mask, read_mask
 from srrd_ray.imaging.source import Note, ReadRules, SourceHeader
+from srrd_ray.storage.paths import local_copy
 
 Severity: TypeAlias = Literal["STOP", "REFUSE", "FIX", "FLAG", "INFO"]
 ORDER: tuple[Severity, ...] = ("STOP", "REFUSE", "FIX", "FLAG", "INFO")
@@ -143,7 +144,7 @@ def _header_findings(knee: CohortKnee, rules: ReadRules, opened: list[ReadableSe
             yield _refusal_finding(knee.knee, modality, error)
             continue
         opened.append((series, header))
-        yield from (_note_finding(series, note) for note in header.notes)
+        yield from (_note_finding(series.knee, series.modality, note) for note in header.notes)
         yield from _check_masks(knee, modality, header.geometry, rules)
 
 
@@ -151,11 +152,15 @@ def _check_masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: Re
     given = [path for _, of, path in knee.masks if of == modality]
     for path in given:
         try:
-            read_mask(path, grid, rules=rules)
+            with local_copy(path) as here:
+                read_mask(here, grid, rules=rules)
+                doubts = doubt_mask(here, rules)
         except Exception as error:
             finding = _refusal_finding(knee.knee, modality, error)
             one_of_several = finding.code == "mask-empty" and len(given) > 1
             yield replace(finding, severity="FLAG") if one_of_several else finding
+            continue
+        yield from (_note_finding(knee.knee, modality, note) for note in doubts)
 
 
 def _check_all_voxels(
@@ -170,7 +175,11 @@ def _check_all_voxels(
             yield found
             continue
         seen.append((found.sha256, series.knee))
-        yield from (_note_finding(series, note) for note in found.notes if note not in header.notes)
+        yield from (
+            _note_finding(series.knee, series.modality, note)
+            for note in found.notes
+            if note not in header.notes
+        )
     for knees in leaks(seen):
         yield _finding(knees[0], None, "STOP", "leakage-same-image", str(leak_error(knees)))
     yield from _doubles(seen)
@@ -256,8 +265,8 @@ def _finding(
     )
 
 
-def _note_finding(series: Series, note: Note) -> Finding:
-    return _finding(series.knee, series.modality, note.severity, note.code, note.message)
+def _note_finding(knee: Knee, modality: Modality, note: Note) -> Finding:
+    return _finding(knee, modality, note.severity, note.code, note.message)
 
 
 def _refusal_finding(knee: Knee, modality: Modality, error: Exception) -> Finding:

@@ -85,7 +85,8 @@ def read_bone_masks(
     found = _side(path, parts, side)
     kept = [part for part in parts if part.name.side in (None, found)]
     volume = _combine(path, kept, like)
-    return GivenBones(labels=volume, side=found, notes=_notes(kept, parts, like))
+    doubts = tuple(note for one in maps for note in one.notes)
+    return GivenBones(labels=volume, side=found, notes=doubts + _notes(kept, parts, like))
 
 
 def find_mask(masks: Path, image: Path) -> Path:

@@ -4,6 +4,7 @@ our own volumes are known by their block and keep their exact geometry.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -131,10 +132,26 @@ def _multiscale(path: Path, group: zarr.Group) -> Mapping[str, object]:
     ome = attributes.get("ome", attributes)
     scales = ome.get("multiscales") if isinstance(ome, Mapping) else None
     if not isinstance(scales, list) or not scales or not isinstance(scales[0], Mapping):
+        inside = _images_inside(group)
         raise InputError(
-            "image-unreadable", "no multiscales block", where=path.name, expected="OME-Zarr 0.4 or 0.5"
-        )
+            "image-unreadable", "no multiscales block", where=path.name, expected="OME-Zarr 0.4 or 0.5",
+            todo=f"Give an image in it, e.g. {path.name}/{inside[0]}." if inside else "",
+        )  # fmt: skip
     return scales[0]
+
+
+def _images_inside(group: zarr.Group) -> list[str]:
+    """Return the images directly in a group that is none itself, as converters of microscopes write them."""
+    try:
+        with warnings.catch_warnings():  # of folders beside the images that are no part of Zarr
+            warnings.simplefilter("ignore")
+            below = {name: one.attrs.asdict() for name, one in group.groups()}
+    except _BROKEN:  # what lies beside the image is broken too
+        return []
+    scales = {name: about.get("ome", about) for name, about in below.items()}
+    return sorted(
+        name for name, about in scales.items() if isinstance(about, Mapping) and "multiscales" in about
+    )
 
 
 def _level0(

@@ -35,7 +35,7 @@ from srrd_ray.imaging.source import (
     check_extent,
     check_grid,
 )
-from srrd_ray.imaging.tiff_slices import TIFFS
+from srrd_ray.imaging.tiff_slices import TIFFS, tiff_files
 from srrd_ray.storage.paths import local_copy
 
 SHEAR = 1e-3
@@ -104,7 +104,7 @@ def _refuse_pointer(path: Path) -> None:
 def _folder_format(path: Path) -> Format:
     if path.name.lower().endswith(".zarr") or foreign_zarr.is_group(path):
         return "ome-zarr"
-    return "tiff" if not has_dicom(path) and tiff.is_stack(path) else "dicom"
+    return "tiff" if not has_dicom(path) and tiff_files(path) else "dicom"
 
 
 def read_header(

@@ -14,8 +14,8 @@ from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging.dicom import seg
 from srrd_ray.imaging.images import image_format, plain_geometry, plain_values
 from srrd_ray.imaging.label_names import Names, names_beside, names_in_file
-from srrd_ray.imaging.masks import describe_labels, find_labels
-from srrd_ray.imaging.source import ReadRules
+from srrd_ray.imaging.masks import describe_labels, doubt_labels, find_labels
+from srrd_ray.imaging.source import Note, ReadRules
 
 Mask = NDArray[np.bool_]
 
@@ -34,6 +34,8 @@ class LabelMap:
         What the file, or the list beside it, calls its labels.
     where
         Returns where a label is, (z, y, x).
+    notes
+        What is doubtful of its voxels.
     """
 
     file: str
@@ -41,6 +43,7 @@ class LabelMap:
     present: tuple[int, ...]
     names: Names
     where: Callable[[int], Mask]
+    notes: tuple[Note, ...] = ()
 
 
 def read_label_map(path: Path, rules: ReadRules) -> LabelMap:
@@ -61,7 +64,7 @@ def read_label_map(path: Path, rules: ReadRules) -> LabelMap:
             names=segments.names,
             where=segments.where,
         )
-    geometry, _ = plain_geometry(path, kind, None, rules)
+    geometry, notes = plain_geometry(path, kind, None, rules)
     values = plain_values(path, kind, rules)
     return LabelMap(
         file=path.name,
@@ -69,6 +72,7 @@ def read_label_map(path: Path, rules: ReadRules) -> LabelMap:
         present=_labels(values, path.name),
         names=names_in_file(path, kind) or names_beside(path),
         where=lambda label: np.asarray(values == label),
+        notes=doubt_labels(path.name, notes),
     )
 
 

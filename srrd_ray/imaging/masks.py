@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom import seg as dicom_seg
 from srrd_ray.imaging.images import image_format, plain_geometry, plain_values
-from srrd_ray.imaging.source import DEFAULT_RULES, ReadRules
+from srrd_ray.imaging.source import DEFAULT_RULES, Note, ReadRules
 from srrd_ray.storage.paths import local_copy
 
 Mask = NDArray[np.bool_]
@@ -23,6 +25,8 @@ MOST_OFF_MM = 0.01
 SIGNED_PERMUTATION = 1e-3
 """How far the axes of a mask may be from those of its image, in voxels a voxel."""
 SHOWN = 8
+OF_VOXELS = ("zarr-chunks-missing", "tiff-ignored", "tiff-doubtful", "tiff-axes", "tiff-white-is-zero")
+"""Codes of notes that change what a mask holds, not where it lies."""
 
 
 def read_mask(
@@ -59,6 +63,26 @@ def read_mask(
         chosen = select_label(plain_values(here, kind, rules), here.name, bone=bone, only=only)
         mask = Volume(array=chosen, geometry=geometry)
         return _require_not_empty(here, mask if like is None else _onto(here, mask, like))
+
+
+def doubt_mask(path: Path, rules: ReadRules = DEFAULT_RULES) -> tuple[Note, ...]:
+    """Return what is doubtful of the voxels of a mask; its grid is compared with that of its image.
+
+    Raises
+    ------
+    InputError
+        As its header is read.
+    """
+    with local_copy(path) as here:
+        kind = image_format(here)
+        return () if kind == "dicom" else doubt_labels(path.name, plain_geometry(here, kind, None, rules)[1])
+
+
+def doubt_labels(where: str, notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return those of the notes of a reader that are about what a mask holds, naming it."""
+    return tuple(
+        replace(note, message=f"mask {where}: {note.message}") for note in notes if note.code in OF_VOXELS
+    )
 
 
 def select_label(

@@ -17,12 +17,20 @@ def require_there(path: Path) -> None:
     ------
     InputError
         `image-missing` where there is nothing, `link-broken` for a link to nothing or to itself,
-        `path-unreadable` where the system does not let us look.
+        `path-unreadable` where the system does not let us look, `path-special` for pipes and devices.
     """
+    if isinstance(path, ObjectPath) and path.exists():  # a folder of a store has no `stat`
+        return
     try:
         path.stat()
         if not _may_read(path):
             raise unreadable_error(path.name, "1 path")
+        if not (path.is_dir() or path.is_file()):
+            raise InputError(
+                "path-special", "neither a file nor a folder", where=path.name,
+                got="a pipe, socket or device",
+                todo="Write what comes through it to a file first.",
+            )  # fmt: skip
         return
     except FileNotFoundError:
         broken = path.is_symlink()
@@ -36,8 +44,6 @@ def require_there(path: Path) -> None:
 
 
 def _may_read(path: Path) -> bool:
-    if isinstance(path, ObjectPath):
-        return True
     mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 

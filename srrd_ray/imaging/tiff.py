@@ -45,7 +45,7 @@ _BROKEN = (
 def is_stack(folder: Path) -> bool:
     """Return whether the TIFF files of a folder are the slices of one volume, not volumes themselves."""
     files = tiff_files(folder)
-    return len(files) > 1 and _is_slice(files[0])
+    return len(files) > 1 and next(filter(None, map(_count_pages, files)), 0) == 1
 
 
 def read_header(path: Path, rules: ReadRules) -> PlainHeader:
@@ -58,7 +58,7 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
         `spacing-invalid`, or as `order_slices`.
     """
     files, notes = order_slices(path) if path.is_dir() else ([path], ())
-    with _opened(files[0], path.name) as (file, doubts):
+    with _opened(files[0], _place(path, files[0])) as (file, doubts):
         series = file.series[0]
         shape, dtype, about = _shape(path, file, len(files))
         calibration, shown = _calibration(file)
@@ -68,7 +68,7 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
         _require_bytes(files[0], file, path.name)
         steps, found = _scale(file)
         if series.keyframe.photometric == WHITE_IS_ZERO:
-            text = "stored with white as zero: values are taken as stored, 0 is marrow"
+            text = "stored with white as zero: values are as stored; invert it where bone is low"
             notes += (_flag("tiff-white-is-zero", text),)
         cut = any(_CUT.search(text) for text in doubts)
         if cut:
@@ -89,17 +89,22 @@ def read_values(path: Path) -> NDArray[np.generic]:
     if not path.is_dir():
         return _pages(path, path.name)
     files = order_slices(path)[0]
-    first = _stored_kind(files[0], path.name)
+    first = _stored_kind(files[0], _place(path, files[0]))
     for number, file in enumerate(
         files, start=1
     ):  # before anything is decoded: a header may ask for any size
-        kind = _stored_kind(file, path.name)
+        kind = _stored_kind(file, _place(path, file))
         if kind != first or len(kind[0]) != 2:
             raise InputError(
                 "tiff-mixed", "a slice differs from the first in size or kind", where=path.name,
                 got=f"slice {number}: {kind[0]}, {kind[1]}", expected=f"{first[0]}, {first[1]}, 1 page",
             )  # fmt: skip
-    return np.concatenate([_pages(file, path.name) for file in files])
+    return np.concatenate([_pages(file, _place(path, file)) for file in files])
+
+
+def _place(volume: Path, file: Path) -> str:
+    """Return the name of a file for messages; with that of the folder whose slice it is."""
+    return volume.name if file == volume else f"{volume.name}/{file.name}"
 
 
 def _stored_kind(path: Path, where: str) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
@@ -169,12 +174,13 @@ def _opened(path: Path, where: str) -> Iterator[tuple[tifffile.TiffFile, list[st
         library.propagate = True
 
 
-def _is_slice(path: Path) -> bool:
+def _count_pages(path: Path) -> int:
+    """Return the pages of the first image in a file; 0 where it cannot be read: another file may tell."""
     try:
         with _opened(path, path.parent.name) as (file, _):
-            return len(file.series[0].pages) == 1
+            return len(file.series[0].pages)
     except InputError:
-        return False
+        return 0
 
 
 def _shape(
@@ -262,7 +268,7 @@ def _pages_by_pillow(path: Path, where: str, error: Exception, *, plain: bool) -
 def _codec_error(where: str, got: str) -> InputError:
     return InputError(
         "tiff-codec", "a compression that cannot be decoded", where=where, got=got,
-        todo="Save it without compression or with deflate.",
+        todo="Save it again without compression.",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from srrd_ray.core.hashing import hash_json
@@ -19,7 +19,7 @@ from srrd_ray.imaging.folder_images import require_images
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN
 from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
-from srrd_ray.measurement.table import Row, read_rows, require_table, write_rows
+from srrd_ray.measurement.table import Row, read_rows_of, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.paths import remove_tree
@@ -56,7 +56,7 @@ def measure_folder(
     Raises
     ------
     ConfigError
-        `folder-empty`, `table-format`.
+        `folder-empty`, `table-format`, `table-other-images`.
     """
     require_table(out)
     images = {hash_json(name)[:16]: name for name in require_images(folder, "measure")}
@@ -70,7 +70,7 @@ def measure_folder(
         recipe=recipe,
     )
     with locked(root):
-        _reuse_rows(out, function)
+        _reuse_rows(read_rows_of(out, images.values()), function)
         for number, row in enumerate(_rows(function, root, executor or PlainLoop()), start=1):
             log.info(
                 "measure %4d/%d  %s  %s  %s",
@@ -96,11 +96,9 @@ def _summarize(row: Row) -> str:
     return str(row["message"] or ", ".join(shown))
 
 
-def _reuse_rows(out: Path, function: MeasureRow) -> None:
+def _reuse_rows(rows: Sequence[Row], function: MeasureRow) -> None:
     """Write the rows of an older table as files, so that they are reused where images have not changed."""
-    if not out.is_file():
-        return
-    for row in read_rows(out):
+    for row in rows:
         path = function.rows / f"{hash_json(row['image'])[:16]}.json"
         if row["input_sha256"] and not path.exists():
             write_text(path, json.dumps(row, ensure_ascii=False))

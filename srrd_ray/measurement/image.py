@@ -13,7 +13,7 @@ from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.masks import read_mask
+from srrd_ray.imaging.masks import doubt_mask, read_mask
 from srrd_ray.imaging.source import Note, ReadRules, SourceImage
 from srrd_ray.measurement.cut import Cut, choose_cut, find_values
 from srrd_ray.measurement.doubts import SPACING_ABSENT, Doubt, doubt_region
@@ -120,7 +120,8 @@ def measure_with_maps(
         case "bone":
             about = SourceImage(volume=image, unit=source.unit, notes=notes)
             found = _measure_bone(path.name, about, recipe, (region, inside), threads)
-    return replace(found, notes=(*notes, *found.notes))
+    doubts = [note for mask in (roi, bone_mask) if mask is not None for note in doubt_mask(mask)]
+    return replace(found, notes=(*notes, *doubts, *found.notes))
 
 
 def grid_with_spacing(

@@ -11,7 +11,6 @@ from srrd_ray.imaging.folder_images import is_one_image
 from srrd_ray.imaging.places import require_there
 from srrd_ray.measurement.table import TABLES
 from srrd_ray.storage.outputs import require_file, require_folder, require_outside
-from srrd_ray.storage.paths import ObjectPath
 
 
 def check_places(
@@ -46,8 +45,6 @@ def check_places(
 
 
 def _require_input(path: Path) -> None:
-    if isinstance(path, ObjectPath) and path.exists():  # a folder of a store has no `stat`
-        return
     try:
         require_there(path)
     except InputError as error:  # a wrong name on the command line is a usage error

@@ -27,7 +27,7 @@ from srrd_ray.measurement.places import check_places
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN, Flat, MeasuredImage, flatten, to_text, write_maps
 from srrd_ray.measurement.row import hash_inputs, make_row
-from srrd_ray.measurement.table import is_table, write_rows
+from srrd_ray.measurement.table import is_table, read_rows_of, write_rows
 from srrd_ray.measurement.volume import Measured, clean, measure_volume, write_nrrds
 from srrd_ray.morphometry.structure import BOX
 from srrd_ray.storage.atomic import write_text
@@ -80,6 +80,8 @@ def measure(request: Request, make_executor: Callable[[ClusterConfig], Executor]
     _require_masks(request)
     if not is_one_image(request.image):
         return _folder(request, make_executor)
+    if request.out is not None and is_table(request.out):
+        read_rows_of(request.out, [request.image.name])  # before the work: rows of others are not lost
     if _wants_blocks(request):
         found, extras = _in_blocks(request, make_executor)
     else:

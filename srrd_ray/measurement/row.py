@@ -14,6 +14,7 @@ from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.one_line import printable
 from srrd_ray.core.records import Fault
 from srrd_ray.execution.work import Produced, WorkItem
+from srrd_ray.imaging.places import require_there
 from srrd_ray.measurement.image import measure_image
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Flat
@@ -95,7 +96,10 @@ def _find_by_name(folder: Path | None, name: str) -> Path | None:
 
 def hash_inputs(image: Path, *masks: Path | None) -> Flat:
     """Return the hash of an image, as `sha256sum` gives it of a file, and that with its masks."""
-    hashes = [hash_file(path) for path in (image, *masks) if path is not None]
+    paths = [path for path in (image, *masks) if path is not None]
+    for path in paths:
+        require_there(path)
+    hashes = [hash_file(path) for path in paths]
     return {"image_sha256": hashes[0], "input_sha256": hash_json(hashes)}
 
 

@@ -29,7 +29,7 @@ from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging import block_store
 from srrd_ray.imaging.foreign_zarr import UNLIMITED_GIB, open_image
 from srrd_ray.imaging.images import read_header
-from srrd_ray.imaging.masks import describe_grid, require_label, same_lattice
+from srrd_ray.imaging.masks import describe_grid, doubt_mask, require_label, same_lattice
 from srrd_ray.imaging.nrrd_writer import write_nrrd
 from srrd_ray.imaging.source import Note, ReadRules
 from srrd_ray.measurement.blocks import (
@@ -134,6 +134,7 @@ def measure_volume(
         _same_grid(roi, grid)
     z, y, x = array.shape[-3:]
     grid, notes = grid_with_spacing(grid, header.notes, recipe)
+    notes += () if roi is None else doubt_mask(roi, ANY_SIZE)
     start = BlockJob(
         image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
         spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=False, smooth=False, mode=recipe.mode,

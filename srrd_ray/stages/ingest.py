@@ -18,7 +18,8 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.masks import read_mask
+from srrd_ray.imaging.masks import doubt_mask, read_mask
+from srrd_ray.imaging.source import Note
 from srrd_ray.stages.shared.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
@@ -94,7 +95,7 @@ def _ingest_masks(
     given = {bone: path for bone, modality, path in knee.masks if modality == image.image}
     if not given:
         return []
-    masks, empty = _read_masks(given, image, config)
+    masks, empty, doubts = _read_masks(given, image, config)
     name: Image = "ct_masks" if image.image == "ct" else "mr_masks"
     stored = omezarr.write_volume(
         layout.volume(knee.knee, name),
@@ -103,25 +104,33 @@ def _ingest_masks(
         image=name,
         unit="label",
         sources={f"{name}_{bone}": hash_file(path) for bone, path in given.items()},
-        notes=[f"FLAG mask-empty: the mask of the {bone} is empty, that bone is left out" for bone in empty],
+        notes=[
+            *(f"FLAG mask-empty: the mask of the {bone} is empty, that bone is left out" for bone in empty),
+            *map(str, doubts),
+        ],
     )
     return [stored]
 
 
 def _read_masks(
     given: Mapping[BoneName, Path], image: StoredVolume, config: IngestConfig
-) -> tuple[dict[BoneName, NDArray[np.bool_]], list[BoneName]]:
-    """Return the masks, and the bones whose mask is empty; where all are empty the knee is refused."""
+) -> tuple[dict[BoneName, NDArray[np.bool_]], list[BoneName], list[Note]]:
+    """Return the masks, the bones whose mask is empty, and what is doubtful of the others; where all are
+    empty the knee is refused.
+    """
     masks: dict[BoneName, NDArray[np.bool_]] = {}
     empty: list[BoneName] = []
+    doubts: list[Note] = []
     for bone, path in given.items():
         try:
-            masks[bone] = read_mask(path, image.geometry, rules=config.rules).array
+            with local_copy(path) as here:
+                masks[bone] = read_mask(here, image.geometry, rules=config.rules).array
+                doubts += doubt_mask(here, config.rules)
         except InputError as error:
             if error.code != "mask-empty" or len(empty) + 1 == len(given):
                 raise
             empty.append(bone)
-    return masks, empty
+    return masks, empty, doubts
 
 
 def _labels(masks: dict[BoneName, NDArray[np.bool_]], image: StoredVolume) -> NDArray[np.uint8]:

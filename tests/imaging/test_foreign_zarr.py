@@ -217,3 +217,12 @@ def test_a_level_outside_the_image_is_not_read(tmp_path: Path) -> None:
     shutil.copytree(path, tmp_path / "b.zarr")
     (path / ".zattrs").write_text((path / ".zattrs").read_text().replace("a/b", "../b.zarr/a/b"))
     refused(path, "image-unreadable")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_group_of_images_names_those_in_it(tmp_path: Path, version: str) -> None:
+    zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3 if version == "0.5" else 2)
+    write(tmp_path / "a.zarr" / "0", None, [scale([1, 1, 1])], version=version)
+    (tmp_path / "a.zarr" / "OME").mkdir()
+    with pytest.raises(InputError, match=r"image-unreadable.* Give an image in it, e\.g\. a\.zarr/0\."):
+        read_image(tmp_path / "a.zarr")

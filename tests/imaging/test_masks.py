@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.masks import read_mask
+from srrd_ray.imaging.masks import doubt_mask, read_mask
+from tests.stages.bones import write_zarr
 
 SHAPE = (9, 10, 11)
 OBLIQUE = np.array([[0.016, -0.012, 0, 3], [0.012, 0.016, 0, -40], [0, 0, 0.02, 7], [0, 0, 0, 1]])
@@ -124,3 +125,12 @@ def test_a_mask_of_both_bones_gives_each_its_own(tmp_path: Path) -> None:
     assert read_mask(path, bone="tibia").array.sum() == (values == 2).sum()
     path = write(tmp_path / "tibia.nii", (values == 2).astype(np.uint8))
     assert read_mask(path, bone="tibia").array.sum() == (values == 2).sum()
+
+
+def test_chunks_of_a_mask_that_are_not_there_are_said_of_it_and_no_spacing_is(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "roi.ome.zarr", np.ones((32, 32, 64), np.uint8))
+    assert doubt_mask(path) == ()
+    (path / "0" / "c" / "0" / "0" / "1").unlink()
+    (note,) = doubt_mask(path)
+    assert (note.severity, note.code) == ("FLAG", "zarr-chunks-missing")
+    assert note.message == "mask roi.ome.zarr: 1 of 2 chunks are not there and are read as 0"

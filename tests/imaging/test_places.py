@@ -12,6 +12,7 @@ import pytest
 from srrd_ray.core.errors import InputError
 from srrd_ray.imaging.images import image_format, read_image
 from srrd_ray.imaging.places import list_files, require_there
+from srrd_ray.measurement.row import hash_inputs
 from tests.imaging import makers
 
 NOBODY = 65534
@@ -105,3 +106,10 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_unreadable(tmp_path: Path
             require_there(path)
     finally:
         path.parent.chmod(0o700)
+
+
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scan.nii.gz")
+    refused(tmp_path / "scan.nii.gz", "path-special")
+    with pytest.raises(InputError, match="path-special"):
+        hash_inputs(tmp_path / "scan.nii.gz")

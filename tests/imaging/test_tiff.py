@@ -276,3 +276,21 @@ def test_what_pillow_would_turn_round_or_take_for_unsigned_is_refused(tmp_path: 
 def test_the_density_of_a_printer_is_no_scale(tmp_path: Path, per: float, unit: int) -> None:
     save(tmp_path / "bone.tif", grey(), resolution=(per, per), resolutionunit=unit)
     assert "spacing-absent" in codes(tmp_path / "bone.tif")
+
+
+@pytest.mark.parametrize("broken", [0, 4])
+def test_a_broken_slice_among_sound_ones_is_named(tmp_path: Path, broken: int) -> None:
+    write_slices(tmp_path / "stack", grey())
+    file = sorted((tmp_path / "stack").iterdir())[broken]
+    file.write_bytes(b"no image")
+    with pytest.raises(InputError, match="image-unreadable") as caught:
+        read_image(tmp_path / "stack")
+    assert f"stack/{file.name}" in str(caught.value)
+
+
+def test_slices_of_which_none_can_be_read_are_not_called_dicom(tmp_path: Path) -> None:
+    write_slices(tmp_path / "stack", grey())
+    for file in (tmp_path / "stack").iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(InputError, match="image-unreadable"):
+        read_image(tmp_path / "stack")

@@ -284,3 +284,16 @@ def test_the_json_names_what_was_measured(capsys: pytest.CaptureFixture[str], tm
         found["input_sha256"]
         != run(capsys, image, "--roi", write_nifti(tmp_path / "r.nii", region()))["input_sha256"]
     )
+
+
+def test_a_table_of_other_images_is_kept_and_named_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first, second = (write_nifti(tmp_path / name, grey_bone(SHAPE)) for name in ("a.nii.gz", "b.nii.gz"))
+    table = tmp_path / "rows.csv"
+    run(capsys, first, "--out", table)
+    before = table.read_bytes()
+    run(capsys, first, "--out", table)  # its own row is made anew
+    assert code_of("measure", str(second), "--out", str(table)) == 2
+    assert "[table-other-images]" in capsys.readouterr().err
+    assert table.read_bytes() == before
