@@ -46,11 +46,21 @@ def read_grey(path: Path, window: Window) -> NDArray[np.float64]:
     return grey
 
 
-def read_ends(path: Path) -> NDArray[np.float64]:
-    """Return the first and the last plane, as `read_grey` has them."""
+def read_scanned(path: Path, window: Window) -> NDArray[np.bool_] | None:
+    """Return where a window of a volume of our own holds no padding; null for everywhere."""
+    scanned = foreign_zarr.open_scanned(path)
+    return (
+        None if scanned is None else sharded.read_window(path, scanned, window).astype(np.bool_, copy=False)
+    )
+
+
+def read_ends(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """Return the first and the last plane, as `read_grey` and `read_scanned` have them."""
     nz, ny, nx = foreign_zarr.open_image(path)[0].shape[-3:]
-    planes = [read_grey(path, (slice(z, z + 1), slice(0, ny), slice(0, nx))) for z in sorted({0, nz - 1})]
-    return np.concatenate(planes)
+    windows = [(slice(z, z + 1), slice(0, ny), slice(0, nx)) for z in sorted({0, nz - 1})]
+    known = [mask for window in windows if (mask := read_scanned(path, window)) is not None]
+    grey = np.concatenate([read_grey(path, window) for window in windows])
+    return grey, np.concatenate(known) if known else None
 
 
 def hash_listing(path: Path) -> str:

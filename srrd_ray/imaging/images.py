@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from scipy import ndimage
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import Modality, Side
+from srrd_ray.core.records import Modality, Side, Unit
+from srrd_ray.core.scanned import resample_scanned
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging import both_knees, foreign_zarr, is_knee, metaimage, nifti, nrrd_reader, tiff
 from srrd_ray.imaging.dicom import pixels as dicom_pixels
@@ -37,6 +39,8 @@ from srrd_ray.imaging.source import (
 )
 from srrd_ray.imaging.tiff_slices import TIFFS, tiff_files
 from srrd_ray.storage.paths import local_copy
+
+Scanned: TypeAlias = NDArray[np.bool_] | None
 
 SHEAR = 1e-3
 _UNSAFE = (".pkl", ".pickle", ".npy", ".npz", ".pt", ".pth", ".ckpt", ".joblib", ".mat")
@@ -172,36 +176,45 @@ def read_image(
         return image
     volume, notes = both_knees.crop_to_side(image.volume, modality, side, path.name)
     doubts = is_knee.check_anatomy(volume, modality, path.name, rules)
-    return replace(image, volume=volume, notes=image.notes + notes + doubts)
+    scanned = _crop_scanned(image, volume.geometry)
+    return replace(image, volume=volume, scanned=scanned, notes=image.notes + notes + doubts)
+
+
+def _crop_scanned(image: SourceImage, part: Geometry) -> Scanned:
+    """Return what was scanned of a part of an image."""
+    if image.scanned is None or part == image.volume.geometry:
+        return image.scanned
+    start = np.rint(image.volume.geometry.lps_to_index(part.index_to_lps((0, 0, 0)))).astype(int)
+    return image.scanned[tuple(slice(a, a + n) for a, n in zip(start, part.shape, strict=True))]
 
 
 def _read_plain(path: Path, modality: Modality | None, rules: ReadRules) -> SourceImage:
     header = _read_header(path, modality, None, rules)
     geometry, _ = plain_geometry(path, header.format, modality, rules)
-    values, notes = _replace_nonfinite(path, plain_values(path, header.format, rules), modality)
+    values, scanned, notes = _replace_nonfinite(path, plain_values(path, header.format, rules), modality)
     _check_content(path, values, modality)
     volume = _volume(values, geometry)
+    if header.format == "ome-zarr" and scanned is None:
+        scanned = foreign_zarr.read_scanned(path)
     if not geometry.matches(header.geometry):
+        scanned = resample_scanned(scanned, geometry, header.geometry)
         volume = compact(volume.resample_onto(header.geometry, fill=AIR_HU if modality == "ct" else 0.0))
-    return SourceImage(volume=volume, unit="HU" if modality == "ct" else "au", notes=header.notes + notes)
+    unit: Unit = "HU" if modality == "ct" else "au"
+    return SourceImage(volume=volume, unit=unit, scanned=scanned, notes=header.notes + notes)
 
 
 def _read_dicom(path: Path, stack: dicom_series.Stack, modality: Modality | None) -> SourceImage:
-    volume, notes = dicom_pixels.read_voxels(stack)
-    lost = next((note for note in notes if note.code == dicom_pixels.NOT_HOUNSFIELD), None)
+    image = dicom_pixels.read_voxels(stack)
+    lost = next((note for note in image.notes if note.code == dicom_pixels.NOT_HOUNSFIELD), None)
     if lost is not None and modality is not None:
         raise InputError(
             lost.code, lost.message, where=path.name, expected="Hounsfield units",
             todo="Export the series again with its RescaleSlope and RescaleIntercept.",
         )  # fmt: skip
-    unit = stack.unit if lost is None else "au"
-    _check_content(path, volume.array, "ct" if unit == "HU" else None)
-    return SourceImage(
-        volume=volume,
-        unit=unit,
-        notes=stack.notes + notes,
-        technique=stack.slices[0].technique,
-    )
+    unit: Unit = stack.unit if lost is None else "au"
+    _check_content(path, image.volume.array, "ct" if unit == "HU" else None)
+    notes = stack.notes + image.notes
+    return replace(image, unit=unit, notes=notes, technique=stack.slices[0].technique)
 
 
 def plain_geometry(
@@ -289,15 +302,17 @@ def _orthogonalize_plane(geometry: Geometry) -> Geometry:
 
 def _replace_nonfinite(
     path: Path, values: NDArray[np.generic], modality: Modality | None
-) -> tuple[NDArray[np.int16] | NDArray[np.float32], tuple[Note, ...]]:
-    """Return values with NaN and infinities set to air, refusing them where they touch tissue."""
+) -> tuple[NDArray[np.int16] | NDArray[np.float32], Scanned, tuple[Note, ...]]:
+    """Return values with NaN and infinities set to air, refusing them where they touch tissue; and where there
+    are none, null for everywhere.
+    """
     if values.dtype.kind in "iub" and values.min() >= -(2**15) and values.max() < 2**15:
-        return values.astype(np.int16, copy=False), ()
+        return values.astype(np.int16, copy=False), None, ()
     numbers = np.ascontiguousarray(values, dtype=np.float32)
     bad = ~np.isfinite(numbers)
     count = int(bad.sum())
     if not count:
-        return numbers, ()
+        return numbers, None, ()
     fill = AIR_HU if modality == "ct" else 0.0
     numbers = np.where(bad, np.float32(fill), numbers)
     inside = int((bad & _near_tissue(numbers, modality)).sum())
@@ -310,13 +325,8 @@ def _replace_nonfinite(
             expected="finite values",
             todo="Export the image again; they are only corrected in air.",
         )
-    return numbers, (
-        Note(
-            severity="FIX",
-            code="voxels-not-finite",
-            message=f"{count} voxels that were no numbers set to air",
-        ),
-    )
+    text = f"{count} voxels that were no numbers set to {'air' if modality == 'ct' else '0'}"
+    return numbers, ~bad, (Note(severity="FIX", code="voxels-not-finite", message=text),)
 
 
 def _near_tissue(numbers: NDArray[np.float32], modality: Modality | None) -> NDArray[np.bool_]:

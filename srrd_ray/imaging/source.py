@@ -93,10 +93,14 @@ class SourceHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SourceImage:
-    """An image as it came, in HU or arbitrary units, with what was done to it."""
+    """An image as it came, in HU or arbitrary units, with what was done to it.
+
+    `scanned` is true where the reader knows of no padding; null where it knows of none at all.
+    """
 
     volume: Volume[np.int16] | Volume[np.float32]
     unit: Unit
+    scanned: NDArray[np.bool_] | None = None
     notes: tuple[Note, ...] = ()
     technique: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srrd_ray.core import serial
+from srrd_ray.core.scanned import fill_hulls
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging import block_store
 from srrd_ray.imaging.masks import find_labels
@@ -23,7 +24,6 @@ from srrd_ray.measurement.cut import Values, find_values
 from srrd_ray.morphometry import blocks
 from srrd_ray.morphometry.binarize import smooth_one_voxel, smooth_within
 from srrd_ray.morphometry.blocks import BONE, FIELD, REGION, Bits, Shape, Window
-from srrd_ray.morphometry.field import fill_hulls
 from srrd_ray.morphometry.structure import BlockStructure, block_structure, window_with_halo
 from srrd_ray.morphometry.tally import Tally
 from srrd_ray.morphometry.thickness import Mode
@@ -45,6 +45,8 @@ GAUSSIAN_REACH = 4
 SLAB = 32
 """Planes of the slabs in which the scanned field is found."""
 BINS = 256
+AROUND, KNOWN = 1, 2
+"""Bits of the store of the field: what lies within the hulls, and what the image itself calls scanned."""
 LABELS = 4
 """Labels of a mask that a slab tells of, more than a mask may have; of a named one, that alone."""
 
@@ -65,6 +67,8 @@ class BlockJob:
         Extrema of the smoothed image.
     padding, field
         What the scanner wrote where it did not scan, and whether that is left out.
+    unscanned
+        Voxels of which the image itself says that they were not scanned (`block_store.read_scanned`).
     roi_label
         As in `Recipe`.
     radii
@@ -86,6 +90,7 @@ class BlockJob:
     high: float = 0.0
     padding: float = 0.0
     field: bool = False
+    unscanned: int = 0
     roi_label: int | None = None
     radii: tuple[float, float] = (0.0, 0.0)
     mode: Mode = "exact"
@@ -111,10 +116,13 @@ class BlockJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scanned:
-    """Voxels of the field in a slab, the values that occur there, and up to `LABELS` of its mask."""
+    """Voxels of a slab that are known to be scanned, and those of the field among them; the values that occur
+    there, null where there is none; and up to `LABELS` of its mask.
+    """
 
+    known: int
     inside: int
-    values: Values
+    values: Values | None
     labels: tuple[float, ...] = ()
 
 
@@ -233,13 +241,18 @@ def _field(job: BlockJob, core: Window) -> tuple[Scanned, list[Path]]:
     image = block_store.read_grey(job.image, core)
     labels = np.empty(0) if job.roi is None else find_labels(block_store.read_grey(job.roi, core))
     labels = labels[:LABELS] if job.roi_label is None else labels[labels == job.roi_label]
-    field = fill_hulls(image, job.padding)
+    known = block_store.read_scanned(job.image, core)
+    everywhere = np.ones(image.shape, dtype=np.bool_)
+    known = everywhere if known is None else known
+    field = fill_hulls((image != job.padding) & known) & known
     scanned = Scanned(
+        known=int(known.sum()),
         inside=int(field.sum()),
-        values=find_values(image, job.padding),
+        values=find_values(image[known], job.padding) if known.any() else None,
         labels=tuple(float(label) for label in labels),
     )
-    return scanned, [block_store.write_block(job.store("field"), core, field)]
+    bits = np.asarray(field * AROUND + known * KNOWN, dtype=np.uint8)
+    return scanned, [block_store.write_block(job.store("field"), core, bits)]
 
 
 def _counted(job: BlockJob, core: Window) -> NDArray[np.float64]:
@@ -252,7 +265,9 @@ def _smooth(job: BlockJob, core: Window) -> NDArray[np.float64]:
     """Return the grey values of a block after a Gaussian of one voxel, bit for bit as in the whole image."""
     outer = blocks.add_halo(core, (GAUSSIAN_REACH,) * 3, job.shape)
     image = block_store.read_grey(job.image, outer)
-    smooth = smooth_within(image, _scanned(job, outer)) if job.field else smooth_one_voxel(image)
+    smooth = (
+        smooth_within(image, _scanned(job, outer)) if job.field or job.unscanned else smooth_one_voxel(image)
+    )
     return smooth[blocks.locate_within(core, outer)]
 
 
@@ -272,9 +287,9 @@ def _phases(job: BlockJob, core: Window) -> tuple[PhaseCounts, list[Path]]:
 
 
 def _scanned(job: BlockJob, core: Window) -> NDArray[np.bool_]:
-    """Return where a window was scanned: the field, where there is one, else everywhere."""
-    if job.field:
-        return np.asarray(_bits(job, "field", core) != 0)
+    """Return where a window was scanned: the field, where there is one, else what is known, else everywhere."""
+    if job.field or job.unscanned:
+        return np.asarray((_bits(job, "field", core) & (AROUND if job.field else KNOWN)) != 0)
     z, y, x = (axis.stop - axis.start for axis in core)
     return np.ones((z, y, x), dtype=np.bool_)
 

@@ -46,7 +46,7 @@ class Cut:
 
 
 def find_values(image: NDArray[np.generic], padding: float = 0.0) -> Values:
-    """Return what occurs in an array.
+    """Return what occurs in an array of at least one voxel.
 
     >>> find_values(np.array([0, 255, 0]))
     Values(low=0.0, high=255.0, between=False, zero=True, rest=(255.0, 255.0))

@@ -29,7 +29,7 @@ from srrd_ray.measurement.result import (
     write_maps,
 )
 from srrd_ray.morphometry.binarize import otsu_threshold, smooth_one_voxel, smooth_within
-from srrd_ray.morphometry.field import padding_of, scanned_field
+from srrd_ray.morphometry.field import end_planes, padding_of, scanned_field
 from srrd_ray.morphometry.maps import bone_maps
 from srrd_ray.morphometry.measures import measure_maps
 
@@ -118,7 +118,7 @@ def measure_with_maps(
         case "ct":
             found = measure_ct(image, recipe, inside, region, threads=threads)
         case "bone":
-            about = SourceImage(volume=image, unit=source.unit, notes=notes)
+            about = replace(source, volume=image, notes=notes)
             found = _measure_bone(path.name, about, recipe, (region, inside), threads)
     doubts = [note for mask in (roi, bone_mask) if mask is not None for note in doubt_mask(mask)]
     return replace(found, notes=(*notes, *doubts, *found.notes))
@@ -172,12 +172,13 @@ def _measure_bone(
     threads: int,
 ) -> MeasuredImage:
     """Return the measures of an image that resolves trabeculae; `masks` are the region and the whole bone."""
-    image = source.volume
-    cut, doubts = choose_cut(recipe.threshold, find_values(image.array), where)
+    image, scanned = source.volume, source.scanned
+    values = find_values(image.array if scanned is None else image.array[scanned])
+    cut, doubts = choose_cut(recipe.threshold, values, where)
     doubt = Doubt(where=where, grid=image.geometry, recipe=recipe, guessed=cut.smooth, notes=source.notes)
     doubts += doubt.image()
     region = _within(masks, where)
-    binary = binarize(image.array, cut, region, keep_grey=recipe.surface == "subvoxel")
+    binary = binarize(image.array, cut, region, scanned=scanned, keep_grey=recipe.surface == "subvoxel")
     maps = bone_maps(
         binary.bone,
         nominal(image.geometry.spacing_mm),
@@ -201,11 +202,17 @@ def _measure_bone(
 
 
 def binarize(
-    image: NDArray[np.generic], cut: Cut, region: Mask | None = None, *, keep_grey: bool = False
+    image: NDArray[np.generic],
+    cut: Cut,
+    region: Mask | None = None,
+    *,
+    scanned: Mask | None = None,
+    keep_grey: bool = False,
 ) -> BinaryBone:
     """Return the bone of a grey or binary image; `keep_grey`: with the grey image minus the threshold.
 
-    A grey image with padding round a scanned cylinder ends at that cylinder (`scanned_field`). A threshold of
+    The image ends where the reader knows that nothing was `scanned` (null: it knows of no such place), and a
+    grey image with padding round a scanned cylinder ends at that cylinder (`scanned_field`). A threshold of
     Otsu is that of the voxels of the region in it.
 
     Raises
@@ -213,18 +220,16 @@ def binarize(
     InputError
         `image-constant`, `region-not-scanned`.
     """
-    if cut.binary:
-        binarization = describe_binarization(cut, None, None)
-        return BinaryBone(bone=image != 0, grey=None, field=None, binarization=binarization)
-    field = scanned_field(image)
-    padding = None if field is None else padding_of(image[:: max(image.shape[0] - 1, 1)])
-    if not cut.smooth:
-        grey = image.astype(np.float64)
-    elif field is None:
-        grey = smooth_one_voxel(image)
-    else:
-        grey = smooth_within(image, field)
+    around = None if cut.binary else scanned_field(image, scanned)
+    field = scanned if around is None else around
+    padding = None if around is None else padding_of(*end_planes(image, scanned))
+    unscanned = 0 if scanned is None else scanned.size - int(np.count_nonzero(scanned))
     counted, doubts = _overlap(region, field)
+    if cut.binary:
+        bone = image != 0 if field is None else (image != 0) & field
+        binarization = describe_binarization(cut, None, None, unscanned)
+        return BinaryBone(bone=bone, grey=None, field=field, binarization=binarization, doubts=doubts)
+    grey = _smooth(image, field) if cut.smooth else image.astype(np.float64)
     level = cut.level
     if level is None:
         level = otsu_threshold(grey if counted is None else grey[counted])
@@ -234,8 +239,12 @@ def binarize(
         bone &= field
         if above is not None:
             np.copyto(above, -float(np.abs(above).max()), where=~field)
-    binarization = describe_binarization(cut, level, padding)
+    binarization = describe_binarization(cut, level, padding, unscanned)
     return BinaryBone(bone=bone, grey=above, field=field, binarization=binarization, doubts=doubts)
+
+
+def _smooth(image: NDArray[np.generic], field: Mask | None) -> NDArray[np.float64]:
+    return smooth_one_voxel(image) if field is None else smooth_within(image, field)
 
 
 def _overlap(region: Mask | None, field: Mask | None) -> tuple[Mask | None, tuple[Note, ...]]:

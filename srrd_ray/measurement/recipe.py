@@ -15,7 +15,7 @@ from srrd_ray.morphometry.thickness import Mode, Wall
 
 Source: TypeAlias = Literal["bone", "mr", "ct"]
 Method: TypeAlias = Literal["3d", "paper"]
-METHOD = 3
+METHOD = 4
 """Counts what changed the numbers or the columns of a row since the last version."""
 MOST_MM = 10.0
 

@@ -103,9 +103,14 @@ class MeasuredImage:
         return self.mapped
 
 
-def describe_binarization(cut: Cut, level: float | None, padding: float | None) -> Binarization:
-    """Return how bone was separated from marrow; `padding` round the scanned field was excluded, if any."""
-    left_out = "" if padding is None else f", {_padding(padding)} round the scanned field left out"
+def describe_binarization(
+    cut: Cut, level: float | None, padding: float | None, unscanned: int = 0
+) -> Binarization:
+    """Return how bone was separated from marrow; what was left out, if anything: `padding` round the scanned
+    field, and so many voxels of which the reader knows that they were not scanned.
+    """
+    left_out = f", {unscanned} voxels of padding left out" if unscanned else ""
+    left_out += "" if padding is None else f", {_padding(padding)} round the scanned field left out"
     return Binarization(method=cut.method + left_out, threshold=None if cut.binary else level)
 
 

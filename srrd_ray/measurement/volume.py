@@ -133,12 +133,13 @@ def measure_volume(
     if roi is not None:
         _same_grid(roi, grid)
     z, y, x = array.shape[-3:]
+    ends, known = block_store.read_ends(image)
     grid, notes = grid_with_spacing(grid, header.notes, recipe)
     notes += () if roi is None else doubt_mask(roi, ANY_SIZE)
     start = BlockJob(
         image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
         spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=False, smooth=False, mode=recipe.mode,
-        padding=padding_of(block_store.read_ends(image)), roi_label=recipe.roi_label,
+        padding=padding_of(ends, known), roi_label=recipe.roi_label,
     )  # fmt: skip
     with locked(start.root), Runner(executor=executor or PlainLoop()) as runner:
         volume = _Volume(
@@ -190,14 +191,14 @@ class _Volume:
     def measured(self, *, structure: bool) -> Measured:
         """Return the measures, all passes done."""
         parts = self._scanned()
-        values = merge_values(part.values for part in parts)
+        values = merge_values(part.values for part in parts if part.values is not None)
         cut, doubts = choose_cut(self.recipe.threshold, values, self.job.image.name)
         doubt = Doubt(
             where=self.job.image.name, grid=self.grid, recipe=self.recipe, guessed=cut.smooth,
             notes=self.notes,
         )  # fmt: skip
         doubts += doubt.image()
-        job = self._with_level(self._with_field(cut, values, sum(part.inside for part in parts)))
+        job = self._with_level(self._with_field(cut, values, parts))
         self._create_stores(job)
         counts = self._parts("phases", job, PhaseCounts)
         doubts += doubt_region(sum(c.region_scanned for c in counts), sum(c.region for c in counts))
@@ -222,7 +223,8 @@ class _Volume:
         return self._result(basic, (bone, marrow), job, cut)
 
     def _result(self, found: BoneMeasures, tallies: tuple[Tally, Tally], job: BlockJob, cut: Cut) -> Measured:
-        binarization = describe_binarization(cut, job.level, job.padding if job.field else None)
+        padding = job.padding if job.field else None
+        binarization = describe_binarization(cut, job.level, padding, job.unscanned)
         return Measured(
             measures=found, bone=tallies[0], marrow=tallies[1], binarization=binarization, grid=self.grid,
             root=job.root,
@@ -239,11 +241,18 @@ class _Volume:
             require_label(labels, job.roi.name, job.roi_label)
         return parts
 
-    def _with_field(self, cut: Cut, values: Values, inside: int) -> BlockJob:
-        """Return the job with its cut, and whether there is a scanned field of so many voxels."""
+    def _with_field(self, cut: Cut, values: Values, parts: Sequence[Scanned]) -> BlockJob:
+        """Return the job with its cut, what is known not to be scanned, and whether there is a scanned field."""
+        inside, known = sum(part.inside for part in parts), sum(part.known for part in parts)
         apart = values.rest is not None and is_set_off(self.job.padding, *values.rest)
-        field = not cut.binary and apart and leaves_out(inside, int(np.prod(self.job.shape)))
-        return replace(self.job, binary=cut.binary, smooth=cut.smooth, level=cut.level or 0.0, field=field)
+        return replace(
+            self.job,
+            binary=cut.binary,
+            smooth=cut.smooth,
+            level=cut.level or 0.0,
+            field=not cut.binary and apart and leaves_out(inside, known),
+            unscanned=int(np.prod(self.job.shape)) - known,
+        )
 
     def _with_level(self, job: BlockJob) -> BlockJob:
         """Return the job with the threshold of Otsu, from a histogram that is summed over blocks."""

@@ -85,6 +85,7 @@ def _ingest_image(series: Series, layout: RunLayout, config: IngestConfig) -> St
         notes=[str(note) for note in image.notes],
         technique=image.technique,
         voxels_sha256=hash_voxels(image.volume),
+        scanned=image.scanned,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +29,8 @@ CHUNK: Shape = (64, 64, 64)
 SHARD: Shape = (256, 256, 256)
 SMALLEST = 64
 AXES = ("z", "y", "x")
+SCANNED = "scanned"
+"""Array of a volume that holds padding: where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +54,7 @@ def write_volume(
     notes: Sequence[str] = (),
     technique: Mapping[str, str] | None = None,
     voxels_sha256: str | None = None,
+    scanned: NDArray[np.bool_] | None = None,
 ) -> StoredVolume:
     """Return the record of `volume` written to `path` with its pyramid; an older volume there is replaced.
 
@@ -65,6 +68,8 @@ def write_volume(
         Allow-listed acquisition values.
     voxels_sha256
         Hash of a measured image in whatever format it came: by it one image under two names is found.
+    scanned
+        Where the image holds no padding, kept as an array of its own beside the levels; null: everywhere.
     """
     with replacing(path) as temporary:
         group = zarr.create_group(temporary, zarr_format=3)
@@ -82,6 +87,8 @@ def write_volume(
             "levels": [_level_block(level) for level in levels],
         }
         metadata |= {"voxels_sha256": voxels_sha256} if voxels_sha256 else {}
+        if scanned is not None:
+            metadata |= {"scanned_sha256": _write_level(group, SCANNED, scanned, volume.geometry).sha256}
         validate("volume", metadata, path.name)
         group.update_attributes({"ome": _ngff_metadata(image, levels), "srrd": metadata})
     return _parse_record(path, metadata)
@@ -116,6 +123,12 @@ def open_level(path: Path, level: int = 0) -> sharded.ZarrArray:
     return sharded.open_array(path, sharded.open_group(path, "volume")[0], str(level))
 
 
+def open_scanned(path: Path) -> sharded.ZarrArray | None:
+    """Return where the image holds no padding, as a lazy mask of level 0; null for everywhere."""
+    group, metadata = sharded.open_group(path, "volume")
+    return sharded.open_array(path, group, SCANNED) if "scanned_sha256" in metadata else None
+
+
 def level_geometry(path: Path, level: int = 0) -> Geometry:
     """Return the grid of one level."""
     return _parse_levels(sharded.open_group(path, "volume")[1])[level].geometry
@@ -130,7 +143,10 @@ def verify(path: Path) -> None:
         `shard-missing`, `store-torn` or `store-altered` naming the level.
     """
     group, metadata = sharded.open_group(path, "volume")
-    for level in _parse_levels(metadata):
+    levels = _parse_levels(metadata)
+    if "scanned_sha256" in metadata:
+        levels.append(replace(levels[0], name=SCANNED, sha256=str(metadata["scanned_sha256"])))
+    for level in levels:
         array = sharded.open_array(path, group, level.name)
         digest = sharded.begin_digest(array.dtype, array.shape, _describe_geometry(level.geometry))
         for window in _iterate_slabs(array):
@@ -142,24 +158,21 @@ def verify(path: Path) -> None:
 def write_levels(group: zarr.Group, volume: Volume[np.generic], *, labels: bool) -> list[Level]:
     """Write level 0 and all coarser ones; each is made from the one before, which is still in memory."""
     values, geometry = sharded.to_little_endian(volume.array), volume.geometry
-    levels = [_write_level(group, 0, values, geometry)]
+    levels = [_write_level(group, "0", values, geometry)]
     while max(geometry.shape) > SMALLEST:
         factor = downsampling_factor(geometry)
         geometry = coarsen(geometry, factor)
         values = downsample(values, factor, labels=labels)
-        levels.append(_write_level(group, len(levels), values, geometry))
+        levels.append(_write_level(group, str(len(levels)), values, geometry))
     return levels
 
 
-def _write_level(group: zarr.Group, level: int, values: sharded.Array, geometry: Geometry) -> Level:
-    array = sharded.create_array(
-        group, str(level), values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES
-    )
+def _write_level(group: zarr.Group, name: str, values: sharded.Array, geometry: Geometry) -> Level:
+    array = sharded.create_array(group, name, values.shape, values.dtype, chunk=CHUNK, shard=SHARD, axes=AXES)
     for window in sharded.iterate_blocks(values.shape, array.shards or array.chunks):
         array[window] = np.ascontiguousarray(values[window])
-    return Level(
-        name=str(level), geometry=geometry, sha256=sharded.hash_array(values, _describe_geometry(geometry))
-    )
+    digest = sharded.hash_array(values, _describe_geometry(geometry))
+    return Level(name=name, geometry=geometry, sha256=digest)
 
 
 def downsampling_factor(geometry: Geometry) -> Shape:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from scipy import interpolate
 
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.core.records import Unit
+from srrd_ray.core.scanned import TOUCHED, resample_scanned
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom.decode import decode, select_frame
 from srrd_ray.imaging.dicom.files import Slice
+from srrd_ray.imaging.dicom.padding import Mask, find_padding
 from srrd_ray.imaging.dicom.series import Stack, orthogonalize
-from srrd_ray.imaging.source import AIR_HU, Note, Pixels
+from srrd_ray.imaging.source import AIR_HU, Note, Pixels, SourceImage
 
 NOT_HOUNSFIELD = "dicom-no-rescale"
 """Code of the note on values that are no Hounsfield units."""
@@ -23,30 +24,42 @@ _STREAKS = 0.01
 """Share of the voxels that metal or a kernel may push below `_LOWEST_HU`."""
 
 
-def read_voxels(stack: Stack) -> tuple[Volume[np.int16] | Volume[np.float32], tuple[Note, ...]]:
-    """Return the volume of `stack` in HU (CT) or stored signal (MR), and what was corrected.
+def read_voxels(stack: Stack) -> SourceImage:
+    """Return the image of `stack` in HU (CT) or stored signal (MR), with what was scanned and what was corrected.
 
     Raises
     ------
     InputError
         `dicom-pixels` where a slice cannot be decoded.
     """
+    values, candidates = _read_slices(stack)
+    padding, padded, doubts = _set_padding(stack, values, candidates)
+    below, lifted, more = _lift_below_air(stack, values)
+    if below is not None:
+        padding = below if padding is None else padding | below
+    volume, scanned = _resample(stack, values, None if padding is None else ~padding)
+    notes = (*_notes(stack, padded + lifted), *doubts, *more)
+    return SourceImage(volume=volume, unit=stack.unit, scanned=scanned, notes=notes)
+
+
+def _read_slices(stack: Stack) -> tuple[Pixels, Mask | None]:
+    """Return the values in order of position, and the voxels of a declared padding value; null where none is."""
     whole = all(_is_whole(item) for item in stack.slices)
     shape = stack.geometry.shape
     values: Pixels = np.empty(shape, dtype=np.int16) if whole else np.empty(shape, dtype=np.float32)
-    padded = 0
+    candidates = None
     order = {id(item): i for i, item in enumerate(stack.slices)}
     for _, group in groupby(sorted(stack.slices, key=lambda s: str(s.path)), key=lambda s: s.path):
         frames = list(group)
-        stored = decode(frames[0])
+        decoded = decode(frames[0])
         for item in frames:
-            values[order[id(item)]], count = _physical(
-                stack.unit, item, select_frame(item, stored), whole=whole
-            )
-            padded += count
-    lifted, doubts = _lift_below_air(stack, values)
-    notes = _notes(stack, padded + lifted)
-    return _resample(stack, values), (*notes, *doubts)
+            stored, place = select_frame(item, decoded), order[id(item)]
+            values[place] = _rescale(item, stored, whole=whole)
+            padded = _find_declared(item, stored)
+            if padded is not None:
+                candidates = np.zeros(shape, dtype=np.bool_) if candidates is None else candidates
+                candidates[place] = padded
+    return values, candidates
 
 
 def _is_whole(item: Slice) -> bool:
@@ -58,25 +71,34 @@ def _is_whole(item: Slice) -> bool:
     return min(ends) >= -(2**15) and max(ends) < 2**15
 
 
-def _physical(unit: Unit, item: Slice, stored: NDArray[np.integer], *, whole: bool) -> tuple[Pixels, int]:
-    """Return HU or signal, and how many voxels were declared to be padding."""
-    values = _rescale(item, stored, whole=whole)
-    fill = AIR_HU if unit == "HU" else 0
-    padded = 0
-    if item.padding is not None:
-        pad = (stored >= item.padding[0]) & (stored <= item.padding[1])
-        padded = int(pad.sum())
-        values[pad] = fill
-    return values, padded
+def _find_declared(item: Slice, stored: NDArray[np.integer]) -> Mask | None:
+    """Return the voxels of the padding value that a slice declares; null where there is none."""
+    if item.padding is None:
+        return None
+    padded: Mask = (stored >= item.padding[0]) & (stored <= item.padding[1])
+    return padded if padded.any() else None
 
 
-def _lift_below_air(stack: Stack, values: Pixels) -> tuple[int, tuple[Note, ...]]:
+def _set_padding(
+    stack: Stack, values: Pixels, candidates: Mask | None
+) -> tuple[Mask | None, int, tuple[Note, ...]]:
+    """Set declared padding to air (CT) or 0 (MR); return where it was, how much it was, and what is doubtful."""
+    if candidates is None:
+        return None, 0, ()
+    zero = any(item.padding and item.padding[0] <= 0 <= item.padding[1] for item in stack.slices)
+    found = find_padding(values, candidates, real=zero)
+    values[found.where] = AIR_HU if stack.unit == "HU" else 0
+    return found.where, int(np.count_nonzero(found.where)), found.doubts
+
+
+def _lift_below_air(stack: Stack, values: Pixels) -> tuple[Mask | None, int, tuple[Note, ...]]:
     """Set what is below air to air: one value is padding that nobody declared, a few others are streaks.
 
-    Many others are no Hounsfield units; they are left as they are, and a cohort refuses them.
+    Many others are no Hounsfield units; they are left as they are, and a cohort refuses them. Return the
+    padding, how many voxels were set, and what is doubtful.
     """
     if stack.unit != "HU" or values.min() >= _LOWEST_HU:
-        return 0, ()
+        return None, 0, ()
     below = values < _LOWEST_HU
     found, counts = np.unique(values[below], return_counts=True)
     others = int(counts.sum() - counts.max())
@@ -84,9 +106,10 @@ def _lift_below_air(stack: Stack, values: Pixels) -> tuple[int, tuple[Note, ...]
         share = 100 * counts.sum() / values.size
         text = f"{share:.0f} % of the voxels are below {_LOWEST_HU} HU, down to {found[0]:g}"
         text += ": no Hounsfield units, values are taken as stored"
-        return 0, (Note(severity="FLAG", code=NOT_HOUNSFIELD, message=text),)
+        return None, 0, (Note(severity="FLAG", code=NOT_HOUNSFIELD, message=text),)
+    padding = find_padding(values, values == found[counts.argmax()])
     values[below] = AIR_HU
-    return int(counts.sum()), ()
+    return padding.where, int(counts.sum()), padding.doubts if padding.apart else ()
 
 
 def _rescale(item: Slice, stored: NDArray[np.integer], *, whole: bool) -> Pixels:
@@ -115,17 +138,25 @@ def _notes(stack: Stack, padded: int) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def _resample(stack: Stack, values: Pixels) -> Volume[np.int16] | Volume[np.float32]:
+def _resample(
+    stack: Stack, values: Pixels, scanned: Mask | None
+) -> tuple[Volume[np.int16] | Volume[np.float32], Mask | None]:
+    """Return the volume on an even grid at right angles, and what of it was scanned; null for all of it."""
     if not stack.resample_from_mm and not stack.tilted and values.dtype == np.int16:
-        return Volume(array=values.astype(np.int16, copy=False), geometry=stack.geometry)
+        return Volume(array=values.astype(np.int16, copy=False), geometry=stack.geometry), scanned
     fill = float(AIR_HU) if stack.unit == "HU" else 0.0
     geometry = stack.geometry
     if stack.resample_from_mm:
-        values, geometry = _resample_evenly(values, geometry, np.array(stack.resample_from_mm))
+        positions = np.array(stack.resample_from_mm)
+        values, geometry = _resample_evenly(values, geometry, positions)
+        if scanned is not None:
+            share, _ = _resample_evenly(scanned.astype(np.float32), stack.geometry, positions)
+            scanned = share > 1 - TOUCHED
     volume = Volume(array=values.astype(np.float32, copy=False), geometry=geometry)
     if stack.tilted:
         volume = volume.resample_onto(orthogonalize(geometry), fill=fill)
-    return compact(volume)
+        scanned = resample_scanned(scanned, geometry, volume.geometry)
+    return compact(volume), scanned
 
 
 def _resample_evenly(
