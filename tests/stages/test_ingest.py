@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from srrd_ray.cohort.tables import read_cohort
 from srrd_ray.core.errors import InputError
@@ -40,6 +41,23 @@ def test_ct_and_mr_become_volumes_of_the_run_with_unit_and_source(tmp_path: Path
     np.testing.assert_array_equal(omezarr.read_volume(ct.path).array, makers.bone().T)
     assert omezarr.read_volume(mr.path).array.dtype == np.int16
     assert hash_file(root / "sub-A1/ct/sub-A1_side-L_ct.nii.gz") in (ct.path / "zarr.json").read_text()
+
+
+def test_padding_of_a_dicom_series_stays_known_in_the_run(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    (root / "sub-A1/ct/sub-A1_side-L_ct.nii.gz").unlink()
+    values = makers.voxels(makers.grid())
+    values[:, :, :3] = -2000
+
+    def declare(k: int, dataset: Dataset) -> None:
+        dataset.PixelPaddingValue = -2000
+
+    makers.series(root / "sub-A1/ct/sub-A1_side-L_ct", values=values, edit=declare)
+    ct, mr = ingest(one_knee(root), RunLayout(root=tmp_path / "run"), CONFIG)
+    scanned = omezarr.open_scanned(ct.path)
+    assert scanned is not None
+    np.testing.assert_array_equal(np.asarray(scanned[:]), values != -2000)
+    assert omezarr.open_scanned(mr.path) is None
 
 
 def test_ingest_twice_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -46,6 +46,24 @@ def test_same_voxels_give_same_bytes_whatever_the_strides(tmp_path: Path) -> Non
     assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
 
 
+def test_what_was_scanned_comes_back_and_is_verified(tmp_path: Path) -> None:
+    image = volume()
+    scanned = image.array.astype(np.float64) > -100
+    path = tmp_path / "ct.ome.zarr"
+    omezarr.write_volume(path, image, knee=KNEE, image="ct", unit="HU", scanned=scanned)
+    found = omezarr.open_scanned(path)
+    assert found is not None
+    np.testing.assert_array_equal(np.asarray(found[:]), scanned)
+    np.testing.assert_array_equal(omezarr.read_volume(path).array, image.array)
+    NgffImage.from_zarr(zarr.open_group(path, mode="r"))
+    omezarr.verify(path)
+    zarr.open_group(path, mode="r+")[omezarr.SCANNED][0, 0, 0] = not scanned[0, 0, 0]  # type: ignore[index]
+    with pytest.raises(StoreError, match="store-altered"):
+        omezarr.verify(path)
+    write(tmp_path / "b", image)
+    assert omezarr.open_scanned(tmp_path / "b") is None
+
+
 def test_metadata_are_valid_ngff_with_spacing_in_millimetres(tmp_path: Path) -> None:
     write(tmp_path / "a", volume())
     image = NgffImage.from_zarr(zarr.open_group(tmp_path / "a", mode="r"))
