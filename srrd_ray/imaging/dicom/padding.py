@@ -45,12 +45,13 @@ def find_padding(values: Pixels, candidates: Mask, *, real: bool = False) -> Pad
     either where the value is apart from all others; else, or where images hold it (`real`), it was scanned.
     """
     others = ~candidates
-    apart = not real and others.any() and _is_apart(values[candidates], values[others])
+    apart = not real and bool(others.any()) and is_apart(_ends(values, candidates), *_ends(values, others))
     outside = candidates & ~fill_hulls(others)
     inside = int(np.count_nonzero(candidates)) - int(np.count_nonzero(outside))
-    return Padding(where=candidates if apart else outside, inside=inside, apart=bool(apart))
+    return Padding(where=candidates if apart else outside, inside=inside, apart=apart)
 
 
-def _is_apart(padding: Pixels, others: Pixels) -> bool:
-    ends = (float(padding.min()), float(padding.max()))
-    return is_apart(ends, float(others.min()), float(others.max()))
+def _ends(values: Pixels, mask: Mask) -> tuple[float, float]:
+    """Return the extrema of the values in a mask that is not empty, without a copy of them."""
+    first = values.flat[mask.argmax()]
+    return float(values.min(where=mask, initial=first)), float(values.max(where=mask, initial=first))
