@@ -119,12 +119,12 @@ def read_values(path: Path) -> NDArray[np.generic]:
 
 
 def open_scanned(path: Path) -> sharded.ZarrArray | None:
-    """Return what was scanned of a volume of our own, as a lazy mask; null for everything, as of any other."""
+    """Return what was scanned of a volume of our own, as a lazy mask; null for everything."""
     return omezarr.open_scanned(path) if "srrd" in _open(path).attrs else None
 
 
 def read_scanned(path: Path) -> NDArray[np.bool_] | None:
-    """Return what was scanned of a volume of our own, as a mask; null for everything, as of any other."""
+    """Return what was scanned of a volume of our own, as a mask; null for everything."""
     scanned = open_scanned(path)
     return None if scanned is None else sharded.read_window(path, scanned).astype(np.bool_, copy=False)
 

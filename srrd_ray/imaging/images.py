@@ -303,8 +303,8 @@ def _orthogonalize_plane(geometry: Geometry) -> Geometry:
 def _replace_nonfinite(
     path: Path, values: NDArray[np.generic], modality: Modality | None
 ) -> tuple[NDArray[np.int16] | NDArray[np.float32], Scanned, tuple[Note, ...]]:
-    """Return values with NaN and infinities set to air, refusing them where they touch tissue; and where there
-    are none, null for everywhere.
+    """Return values with NaN and infinities set to air, refusing them where they touch tissue; where the
+    others are, null for everywhere.
     """
     if values.dtype.kind in "iub" and values.min() >= -(2**15) and values.max() < 2**15:
         return values.astype(np.int16, copy=False), None, ()

@@ -287,7 +287,7 @@ def _phases(job: BlockJob, core: Window) -> tuple[PhaseCounts, list[Path]]:
 
 
 def _scanned(job: BlockJob, core: Window) -> NDArray[np.bool_]:
-    """Return where a window was scanned: the field, where there is one, else what is known, else everywhere."""
+    """Return where a window was scanned: the field, else what is known, else everywhere."""
     if job.field or job.unscanned:
         return np.asarray((_bits(job, "field", core) & (AROUND if job.field else KNOWN)) != 0)
     z, y, x = (axis.stop - axis.start for axis in core)

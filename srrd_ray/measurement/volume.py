@@ -242,7 +242,7 @@ class _Volume:
         return parts
 
     def _with_field(self, cut: Cut, values: Values, parts: Sequence[Scanned]) -> BlockJob:
-        """Return the job with its cut, what is known not to be scanned, and whether there is a scanned field."""
+        """Return the job with its cut, what was not scanned, and whether there is a scanned field."""
         inside, known = sum(part.inside for part in parts), sum(part.known for part in parts)
         apart = values.rest is not None and is_set_off(self.job.padding, *values.rest)
         return replace(

@@ -1,7 +1,7 @@
 """Which voxels of a padding value were not scanned, and which are real ones of the same value.
 
-DICOM (PS3.3, C.7.5.1.1.2) pads images to a rectangle, with a value that the image itself does not hold. Files do
-not all obey: a value of 0 is declared where zeros lie in marrow.
+DICOM (PS3.3, C.7.5.1.1.2) pads images to a rectangle, with a value that the image itself does not hold. Files
+do not all obey: a value of 0 is declared where zeros lie in marrow.
 """
 
 from __future__ import annotations

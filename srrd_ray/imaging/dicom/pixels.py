@@ -25,7 +25,7 @@ _STREAKS = 0.01
 
 
 def read_voxels(stack: Stack) -> SourceImage:
-    """Return the image of `stack` in HU (CT) or stored signal (MR), with what was scanned and what was corrected.
+    """Return the image of `stack` in HU (CT) or stored signal (MR), where it was scanned, what was corrected.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_voxels(stack: Stack) -> SourceImage:
 
 
 def _read_slices(stack: Stack) -> tuple[Pixels, Mask | None]:
-    """Return the values in order of position, and the voxels of a declared padding value; null where none is."""
+    """Return the values in order of position, and the voxels of a declared padding value (null for none)."""
     whole = all(_is_whole(item) for item in stack.slices)
     shape = stack.geometry.shape
     values: Pixels = np.empty(shape, dtype=np.int16) if whole else np.empty(shape, dtype=np.float32)
@@ -82,7 +82,7 @@ def _find_declared(item: Slice, stored: NDArray[np.integer]) -> Mask | None:
 def _set_padding(
     stack: Stack, values: Pixels, candidates: Mask | None
 ) -> tuple[Mask | None, int, tuple[Note, ...]]:
-    """Set declared padding to air (CT) or 0 (MR); return where it was, how much it was, and what is doubtful."""
+    """Set declared padding to air (CT) or 0 (MR); return where and how much it was, and what is doubtful."""
     if candidates is None:
         return None, 0, ()
     zero = any(item.padding and item.padding[0] <= 0 <= item.padding[1] for item in stack.slices)
