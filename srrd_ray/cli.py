@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from srrd_ray import __version__
 from srrd_ray.core.bones import BoneName
 from srrd_ray.core.console import INTERRUPTED, end_command, open_streams
 from srrd_ray.storage.paths import parse_path
 
 app = tyro.extras.SubcommandApp()
+OPTIONS = "srrd --version prints the version."
 BoneLabel = Annotated[str, tyro.conf.arg(metavar="BONE=LABEL")]
 
 
@@ -84,6 +86,24 @@ def check(
 
         write_text(parse_path(json), serial.to_json(report))
     return 1 if report.faulty else 0
+
+
+@app.command
+def config(file: tyro.conf.Positional[Path | None] = None, /) -> int:
+    """Print every setting of a run with its default, what it means and what is allowed; or check a file.
+
+    What it prints is a configuration itself. Of a file it prints what differs from the defaults; it ends with
+    2 where a key or a value is not allowed, and names it.
+
+    Args:
+        file: YAML file of a run, to check.
+    """
+    from srrd_ray.pipeline.configuration import read_config
+    from srrd_ray.pipeline.configuration_text import commented_yaml, differences
+
+    given = read_config(None if file is None else parse_path(file))
+    sys.stdout.write(commented_yaml(given) if file is None else differences(given))
+    return 0
 
 
 @app.command
@@ -324,7 +344,16 @@ def ended_with(command: Callable[[], int]) -> int:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand and exit with its code."""
-    sys.exit(ended_with(lambda: app.cli(args=arguments, prog="srrd", config=(tyro.conf.DisallowNone,))))
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(ended_with(lambda: _run_command(given)))
+
+
+def _run_command(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        sys.stdout.write(f"srrd-ray {__version__}\n")
+        return 0
+    code: int = app.cli(args=arguments, prog="srrd", description=OPTIONS, config=(tyro.conf.DisallowNone,))
+    return code
 
 
 def drive() -> None:

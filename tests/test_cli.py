@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from srrd_ray import __version__
 from srrd_ray.cli import ended_with, main
 from srrd_ray.storage.paths import parse_path
 from tests.running import run
 
+COMMANDS = ("simulate", "check", "config", "run", "measure", "infer", "report", "status", "support")
 PARTICIPANTS = "participant_id\tage\tsex\n001\t60\tF\n"
 KNEES = "participant_id\tside\tkl_grade\toa\n001\tR\t1\t0\n"
 
@@ -99,8 +102,47 @@ def test_the_module_is_the_command() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "srrd_ray.cli", "--help"], capture_output=True, text=True, check=True
     )
-    for name in ("simulate", "check", "run", "measure", "infer", "report", "status", "support"):
+    for name in COMMANDS:
         assert name in ended.stdout
+
+
+def test_the_version_is_one_line_and_nothing_heavy_is_loaded_for_it_or_for_help() -> None:
+    code = (
+        "import sys, atexit; from srrd_ray.cli import main; "
+        "atexit.register(lambda: sys.stderr.write(str([m for m in sys.argv[2:] if m in sys.modules]))); "
+        "main(sys.argv[1:2])"
+    )
+    heavy = ["numpy", "numba", "torch", "ray", "pydantic", "scipy"]
+    for flag, start in (("--version", f"srrd-ray {__version__}\n"), ("--help", "usage: srrd")):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, flag, *heavy], capture_output=True, text=True, check=True
+        )
+        assert ended.stdout.startswith(start)
+        assert ended.stderr == "[]"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+
+
+def test_a_configuration_is_printed_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.yaml"
+    assert code_of("config") == 0
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert code_of("config", str(path)) == 0
+    assert capsys.readouterr().out == "nothing differs from the defaults\n"
+    path.write_text("tune: {trials: 0}\ncluster: {cpus: -1}\n")
+    assert code_of("config", str(path)) == 2
+    shown = capsys.readouterr()
+    assert "tune.trials: 0, expected 1 or more; cluster.cpus: -1, expected 0 or more" in shown.err
+    assert shown.out == ""
+    assert code_of("config", str(tmp_path / "none.yaml")) == 2
+
+
+def test_the_completion_of_a_shell_knows_every_command_and_is_valid(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert code_of("--tyro-print-completion", "bash") == 0
+    script = capsys.readouterr().out
+    assert [name for name in COMMANDS if name not in script] == []
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
 @pytest.mark.parametrize(

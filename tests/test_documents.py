@@ -1,4 +1,4 @@
-"""The documents agree with the repository: links, files that they name, the drawing, the table of stages, moved imports."""
+"""The documents agree with the repository: links, files that they name, the drawing, the tables made from code, moved imports."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_moved_imports_lead_to_modules_that_exist() -> None:
     assert [name for name in rows if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
 
 
-@pytest.mark.parametrize("script", ["draw_packages.py", "stage_table.py"])
+@pytest.mark.parametrize("script", ["draw_packages.py", "fill_tables.py"])
 def test_what_is_made_from_the_code_is_up_to_date(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

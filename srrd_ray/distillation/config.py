@@ -109,11 +109,15 @@ class HyperParameters:
     kd_weight
         λ in 0..1: the loss is (1 - λ) · labels + λ · teacher;
         the student's start weighs the teacher's halves likewise.
-    feature_weight, relation_weight
-        Weights of the two feature terms. Every weight of a term that needs the teacher is called
-        ``<…>_weight``.
-    lr, weight_decay
-        Peak learning rate and decoupled weight decay of AdamW.
+    feature_weight
+        Weight of the term that pulls the student's features towards the teacher's.
+    relation_weight
+        Weight of the term that pulls the relations between cubes towards the teacher's. Every weight of a
+        term that needs the teacher is called ``<…>_weight``.
+    lr
+        Peak learning rate of AdamW.
+    weight_decay
+        Decoupled weight decay of AdamW.
     """
 
     temperature: Positive = 2.0
@@ -142,8 +146,10 @@ class SearchConfig:
         Epochs of a trial that is not stopped.
     inner_folds
         One in so many training patients validates.
-    temperature, kd_weight, feature_weight, relation_weight
-        Lowest and highest value; kd_weight is uniform, the others log-uniform.
+    kd_weight
+        Lowest and highest value that is drawn, uniformly.
+    temperature, feature_weight, relation_weight
+        Lowest and highest value that is drawn, uniformly in its logarithm.
     """
 
     epochs: Count = 4
@@ -175,8 +181,10 @@ class DistillationConfig:
         Cubes in a step, over all workers.
     sigma_bins
         SD of the target histograms, in bins.
-    teacher, student
-        The two networks.
+    teacher
+        The network that reads MR.
+    student
+        The network that reads CT.
     teacher_nuisance
         Augmentation of MR, in bone fraction.
     student_nuisance

@@ -37,9 +37,10 @@ class MorphometryConfig:
         (BV/TV)/Tb.N, the plate model of in-vivo imaging (Laib et al., Technol. Health Care 6:329, 1998).
         ``direct``: Tb.Th of the map, which cannot fall below two voxels of the MR, and Tb.N = (BV/TV)/Tb.Th.
     solid_above
-        Bone fraction, averaged over `solid_mm` (SD of a Gaussian), above which bone is compact, not
-        trabecular bone, a cyst's rim or a dark marrow lesion:
-        it is left out, with all within `solid_mm` of it.
+        Bone fraction, averaged over `solid_mm`, above which bone is compact, not trabecular bone, a cyst's
+        rim or a dark marrow lesion: it is left out, with all within `solid_mm` of it.
+    solid_mm
+        SD of the Gaussian of that average, mm.
     target_mm
         Isotropic grid on which trabeculae are binarized, mm.
     halo_mm

@@ -23,7 +23,13 @@ from srrd_ray.synthesis.config import CycleGanConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """Everything that a run depends on besides its cohort. The defaults suit two cores and a small cohort."""
+    """Everything that a run depends on besides its cohort. The defaults suit two cores and a small cohort.
+
+    Parameters
+    ----------
+    seed
+        All that is drawn at random follows from it: folds, samples, the start of each training.
+    """
 
     seed: Natural = 1
     ingest: IngestConfig = field(default_factory=IngestConfig)
