@@ -290,7 +290,7 @@ def report(run: tyro.conf.Positional[Path], /) -> int:
     from srrd_ray.stages.shared.run_page import build_report
     from srrd_ray.storage.layout import RunLayout
 
-    sys.stdout.write(f"{build_report(read_outputs_of_run(RunLayout(root=parse_path(run))))}\n")
+    sys.stdout.write(f"{build_report(read_outputs_of_run(RunLayout(root=parse_path(run))))[0]}\n")
     return 0
 
 

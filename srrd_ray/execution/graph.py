@@ -38,6 +38,8 @@ class Inputs:
 class StageGraph:
     """Runs stages whose needs have been run before; a knee that fails is left out of all later stages.
 
+    A stage that only draws (`Stage.for_the_eye`) loses no knee.
+
     Parameters
     ----------
     stages
@@ -78,7 +80,8 @@ class StageGraph:
             if result.sidecar is not None:
                 self.hashes[token] = result.sidecar.output_hash
                 self.redone |= set() if skipped else {token}
-            failed_knees |= {o.lost_knee for o in result.outcomes if o.lost_knee is not None}
+            if not stage.for_the_eye:
+                failed_knees |= {o.lost_knee for o in result.outcomes if o.lost_knee is not None}
         self.remaining = [knee for knee in self.remaining if knee not in failed_knees]
 
     def _task(self, stage: AnyStage) -> Task:

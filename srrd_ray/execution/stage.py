@@ -88,6 +88,8 @@ class Stage(Generic[Settings]):
         Memory of one work item; null for ``cluster.knee_memory_mb``.
     trains
         The function runs in the driver and trains or searches through `Work.trainer`.
+    for_the_eye
+        Its outputs are to be looked at alone: a knee that fails here goes on all the same.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Stage(Generic[Settings]):
     outputs: tuple[str, ...] = ()
     memory_mb: int | None = None
     trains: bool = False
+    for_the_eye: bool = False
 
     def select(self, config: object) -> Settings:
         """Return the settings of the stage out of the run's configuration."""

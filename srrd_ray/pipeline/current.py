@@ -16,17 +16,18 @@ from srrd_ray.pipeline.manifest import read_manifest
 from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.storage.layout import RunLayout
 
-FIGURES = ("metrics.json", "report.html")
-"""What people and programs read first; it depends on everything."""
+FIGURES = {"metrics.json": "metrics.json", "report.html": "report.html", "qc/pages": "qc/index.html"}
+"""What people and programs read first, by kind of path; it depends on everything."""
+PAGES = ("report.html", "qc/pages")
 
 
 def outputs_of_run(
     layout: RunLayout, ended: Iterable[StageTime], stages: tuple[AnyStage, ...] = STAGES
 ) -> RunLayout:
-    """Return the layout open to `run.json`, the report and what the stages that have `ended` have written."""
+    """Return the layout open to `run.json`, the pages and what the stages that have `ended` have written."""
     names = {one.stage for one in ended}
     kinds = {kind for stage in stages if stage.name in names for kind in stage.outputs}
-    return layout.restricted(frozenset(kinds | {"run.json", "report.html"}))
+    return layout.restricted(frozenset(kinds | {"run.json", *PAGES}))
 
 
 def read_outputs_of_run(layout: RunLayout) -> RunLayout:
@@ -59,7 +60,7 @@ class OldFigures:
         if isinstance(event, ItemEnded) and not event.skipped and event.result.sidecar is not None:
             later = self._after(event.stage) - self.removed
             self.removed |= later
-            self.remove(keep=set(FIGURES) - later)
+            self.remove(keep=FIGURES.keys() - later)
 
     def _after(self, stage: str) -> set[str]:
         """Return the figures of later stages than one."""
@@ -68,6 +69,6 @@ class OldFigures:
         return {name for one in later for name in FIGURES if name in one.outputs}
 
     def remove(self, keep: Iterable[str] = ()) -> None:
-        """Remove the figures but those that are new."""
-        for name in set(FIGURES) - set(keep):
-            (self.layout.root / name).unlink(missing_ok=True)
+        """Remove the figures but those kinds that are new."""
+        for kind in FIGURES.keys() - set(keep):
+            (self.layout.root / FIGURES[kind]).unlink(missing_ok=True)

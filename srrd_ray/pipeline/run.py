@@ -23,7 +23,7 @@ from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.configuration import read_config
-from srrd_ray.pipeline.current import OldFigures, outputs_of_run
+from srrd_ray.pipeline.current import PAGES, OldFigures, outputs_of_run
 from srrd_ray.pipeline.driver_death import stopped_by_signal
 from srrd_ray.pipeline.inputs import hash_diagnoses, inputs_of
 from srrd_ray.pipeline.limits import require_possible
@@ -136,7 +136,7 @@ def _stop(stage: AnyStage, manifest: ManifestWriter, error: Exception) -> int:
     manifest.record_stop(stage.name, error)
     manifest.write("stopped", code)
     belongs = outputs_of_run(manifest.layout, manifest.times, manifest.stages)
-    OldFigures(layout=manifest.layout).remove(keep=(belongs.kinds or frozenset()) - {"report.html"})
+    OldFigures(layout=manifest.layout).remove(keep=(belongs.kinds or frozenset()) - set(PAGES))
     if stage.name not in ("report", "ingest"):
         from srrd_ray.stages.shared.run_page import build_report  # here: plots take a second to import
 

@@ -14,7 +14,7 @@ from srrd_ray.core.records import Outcome
 from srrd_ray.report import charts, content, figures, overlays
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.overlays import KneeImages
-from srrd_ray.report.page import Block, Grid, Note, Page, Picture, Section
+from srrd_ray.report.page import Block, Grid, Links, Note, Page, Picture, Section
 from srrd_ray.report.style import contour_words, png_uri, styled, svg_uri
 from srrd_ray.statistics.pairs import with_reference
 
@@ -27,13 +27,14 @@ SIMULATED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """The content of a report. Tables by name, those of the run folder; overlays by their title."""
+    """The content of a report. Tables by name, overlays by title, `qc` the page of all knees if any."""
 
     tables: Mapping[str, pd.DataFrame]
     metrics: Json
     manifest: Json
     outcomes: tuple[Outcome, ...]
     overlays: Mapping[str, KneeImages] = field(default_factory=dict)
+    qc: str = ""
     software: str = ""
 
 
@@ -118,11 +119,11 @@ def _alignment(run: Run) -> Section:
                 wide=False,
             ),
         )
+    if run.qc:
+        blocks.append(Links(items=(("Pictures of every knee, refused bones first", run.qc),)))
     blocks += [_overlay(title, images) for title, images in run.overlays.items()]
     if not run.overlays:
-        blocks.append(
-            Note(text="No registration can be drawn: volumes or transforms are not in the run folder.")
-        )
+        blocks.append(Note(text="No registration can be drawn: the run folder has no volumes or transforms."))
     return Section(
         anchor="registration", title="Synthesis and registration", intro=intro, blocks=tuple(blocks)
     )

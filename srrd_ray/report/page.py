@@ -26,12 +26,16 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """A figure as a data URI, with its caption; `alt` is read out where it cannot be seen."""
+    """A figure as a data URI, with its caption; `alt` is read out where it cannot be seen.
+
+    `link` is a file beside the page with the same at full size.
+    """
 
     source: str
     alt: str
     caption: str
     wide: bool = True
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +57,14 @@ class Note:
     tone: Tone = "plain"
 
 
-Block: TypeAlias = Picture | Grid | Note
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Links:
+    """A line of links to files beside the page, as (words, relative path)."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+Block: TypeAlias = Picture | Grid | Note | Links
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,9 +89,13 @@ class Page:
     footer: str
 
 
+KINDS = {Picture: "picture", Grid: "grid", Note: "note", Links: "links"}
+"""The names of the blocks in the template."""
+
+
 def render(page: Page) -> str:
     """Return the page as HTML; every string in it is escaped."""
-    return _template().render(page=page, kinds={Picture: "picture", Grid: "grid", Note: "note"})
+    return _template().render(page=page, kinds=KINDS)
 
 
 @cache

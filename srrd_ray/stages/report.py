@@ -10,7 +10,7 @@ def report(work: Work[NoSettings]) -> Produced:
     """Write the report."""
     from srrd_ray.stages.shared.run_page import build_report  # matplotlib takes a second to import
 
-    return Produced(paths=(build_report(work.layout),))
+    return Produced(paths=build_report(work.layout))
 
 
 STAGE = Stage(
@@ -18,7 +18,7 @@ STAGE = Stage(
     scope="cohort",
     function=report,
     settings=NoSettings,
-    needs=("ingest", "synthesize", "register", "tables", "tune", "classify", "evaluate"),
+    needs=("ingest", "synthesize", "register", "qc", "tables", "tune", "classify", "evaluate"),
     outside=("manifest",),
-    outputs=("report.html",),
+    outputs=("report.html", "qc/pages"),
 )

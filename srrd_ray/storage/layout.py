@@ -100,6 +100,18 @@ class RunLayout:
         """``tune/``: the searches as Ray Tune leaves them, and the scores of their trials beside them."""
         return self._path("tune", "tune")
 
+    def qc_picture(self, knee: Knee) -> Path:
+        """``qc/<knee>.webp``, of kind ``qc/pictures``."""
+        return self._path("qc/pictures", "qc", f"{knee.key}.webp")
+
+    def qc_thumbnail(self, knee: Knee) -> Path:
+        """``qc/thumbnails/<knee>.webp``, of kind ``qc/pictures``."""
+        return self._path("qc/pictures", "qc", "thumbnails", f"{knee.key}.webp")
+
+    def qc_page(self, number: int) -> Path:
+        """``qc/index.html``, further pages ``qc/page-2.html`` …; kind ``qc/pages``."""
+        return self._path("qc/pages", "qc", "index.html" if number == 1 else f"page-{number}.html")
+
     @property
     def metrics(self) -> Path:
         """``metrics.json``."""

@@ -80,6 +80,23 @@ def test_a_failed_knee_is_left_behind_and_tried_again(tmp_path: Path) -> None:
     assert mended["second 1"] == "skipped"
 
 
+def test_a_knee_that_fails_in_a_stage_that_only_draws_goes_on(tmp_path: Path) -> None:
+    drawing = Stage(
+        name="drawing", scope="knee", function=write_first, settings=FirstSettings,
+        outputs=("tables/parts/first",), for_the_eye=True,
+    )  # fmt: skip
+    independent = Stage(
+        name="last", scope="knee", function=nothing, settings=NoSettings, outputs=("tables/last",)
+    )
+    (tmp_path / "bad").write_text(KNEES[0].key)
+    found = run(tmp_path, stages=(drawing, independent)).statuses()
+    assert (found["drawing 0"], found["drawing 1"], found["last 0"]) == ("failed", "done", "done")
+
+
+def nothing(_: Work[NoSettings]) -> Produced:
+    return Produced(paths=())
+
+
 def write_first_and_lose_a_bone(work: Work[FirstSettings]) -> Produced:
     fault = Fault(code="toy-fault", message="[toy-fault] no pose")
     lost = Outcome(

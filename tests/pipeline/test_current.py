@@ -119,6 +119,15 @@ def test_a_run_that_stops_leaves_no_figures_that_are_not_its_own(
     assert not (tmp_path / "run/report.html").exists()
 
 
+def old_figures(root: Path) -> None:
+    for name in FIGURES.values():
+        write_text(root / name, "old")
+
+
+def figures(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
 def item_ended(stage: str, *, failed: bool = False) -> ItemEnded:
     item = WorkItem(name="cohort", input_hash="")
     written = Sidecar(stage=stage, item="cohort", input_hash="", software="", outputs=())
@@ -128,22 +137,24 @@ def item_ended(stage: str, *, failed: bool = False) -> ItemEnded:
 
 @pytest.mark.parametrize(
     ("stage", "kept"),
-    [("predict", []), ("evaluate", ["metrics.json"]), ("report", ["metrics.json", "report.html"])],
+    [
+        ("predict", []),
+        ("evaluate", ["metrics.json"]),
+        ("report", ["metrics.json", "qc/index.html", "report.html"]),
+    ],
 )
 def test_what_is_new_removes_the_figures_that_depend_on_it_and_no_other(
     tmp_path: Path, stage: str, kept: list[str]
 ) -> None:
-    for name in FIGURES:
-        (tmp_path / name).write_text("old")
+    old_figures(tmp_path)
     OldFigures(layout=RunLayout(root=tmp_path))(item_ended(stage))
-    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    assert figures(tmp_path) == kept
 
 
 def test_a_knee_that_fails_again_removes_no_figures(tmp_path: Path) -> None:
-    for name in FIGURES:
-        (tmp_path / name).write_text("old")
+    old_figures(tmp_path)
     OldFigures(layout=RunLayout(root=tmp_path))(item_ended("register", failed=True))
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FIGURES)
+    assert figures(tmp_path) == sorted(FIGURES.values())
 
 
 def test_the_order_in_which_knees_fail_changes_no_hash(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_few_patients_and_reversed_predictions_are_evaluated(tmp_path: Path, pat
 def test_an_icc_below_minus_one_is_in_the_report(tmp_path: Path) -> None:
     made = reversed_run(tmp_path, 3)
     one = figures(made)["regression"]["baseline"]["Tb.N"]
-    assert f"{one['icc']:.2f}" in build_report(made.layout).read_text(encoding="utf-8")
+    assert f"{one['icc']:.2f}" in build_report(made.layout)[0].read_text(encoding="utf-8")
 
 
 def test_what_is_infinite_is_null_with_a_reason() -> None:

@@ -121,7 +121,7 @@ def test_a_run_of_two_patients_has_a_page_that_says_of_how_few_it_learnt(
     tune = read_table(layout.table("tune"))
     write_table(layout.table("tune"), tune.iloc[:0])
     evaluated(root)
-    page = build_report(layout).read_text(encoding="utf-8")
+    page = build_report(layout)[0].read_text(encoding="utf-8")
     assert "learnt from 1 patients" in page
     assert "fewer than 20" in page
     assert "Nothing was searched" in page

@@ -6,6 +6,7 @@ A run that stopped half way has a page of what there is.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import Run, run_page
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
+from srrd_ray.report.qc_page import KneePicture, count_pages, qc_page
 from srrd_ray.stages.shared.gather import read_of_run
-from srrd_ray.stages.shared.poses import accepted_pose
+from srrd_ray.stages.shared.poses import accepted_pose, read_pose
+from srrd_ray.stages.shared.qc_picture import describe_bones
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
@@ -38,27 +41,65 @@ class _Shown:
     why: str
 
 
-def build_report(layout: RunLayout) -> Path:
-    """Return the path of ``report.html``, made from the tables, metrics, run.json and volumes of a run.
+def build_report(layout: RunLayout) -> tuple[Path, ...]:
+    """Return the pages that were written: ``report.html``, and those with a picture of every knee.
 
-    What the layout is not open to is not shown: it may be there from an earlier run in this folder.
+    They are made from the tables, metrics, run.json, volumes and pictures of a run. What the layout is not
+    open to is not shown: it may be there from an earlier run in this folder.
     """
     tables = {name: table for name in TABLES if (table := read_of_run(layout, name)) is not None}
     manifest = _json(layout.run_json)
+    outcomes = _outcomes(manifest)
+    knees = _write_qc(layout, tables.get("registration"), outcomes)
     run = Run(
         tables=tables,
         metrics=_json(layout.metrics) if layout.opens("metrics.json") else None,
         manifest=manifest,
-        outcomes=_outcomes(manifest),
+        outcomes=outcomes,
         overlays={
             f"{shown.knee.key}: {shown.why}": images
             for shown in _shown(tables.get("registration"))
             if (images := knee_images(layout, shown.knee)) is not None
         },
+        qc=f"qc/{knees[0].name}" if knees else "",
         software=__version__,
     )
     write_text(layout.report, render(run_page(run)))
-    return layout.report
+    return (layout.report, *knees)
+
+
+def _write_qc(
+    layout: RunLayout, registration: pd.DataFrame | None, outcomes: Sequence[Outcome]
+) -> tuple[Path, ...]:
+    """Return the pages with a picture of every knee, after writing them; none where none was drawn."""
+    if registration is None or not layout.opens("qc/pictures") or not layout.opens("qc/pages"):
+        return ()
+    pictures = list(_pictures(layout, registration))
+    pages = [layout.qc_page(n + 1) for n in range(count_pages(len(pictures)))]
+    names = [page.name for page in pages]
+    drawn = {one.name for one in pictures}
+    lost = [o for o in outcomes if o.lost_knee is not None and o.lost_knee.key not in drawn]
+    for number, page in enumerate(pages, start=1):
+        shown = qc_page(pictures, names, number, lost=lost, software=__version__)
+        write_text(page, render(shown))
+    for old in set(layout.qc_page(1).parent.glob("page-*.html")) - set(pages):
+        old.unlink()
+    return tuple(pages)
+
+
+def _pictures(layout: RunLayout, registration: pd.DataFrame) -> Iterator[KneePicture]:
+    """Yield the pictures of the knees: refused bones first, then by the greatest distance of surfaces."""
+    ranked = registration.assign(fits=registration["surface_mm"].where(registration["accepted"], np.inf))
+    worst = ranked.groupby(["participant", "side"])["fits"].max().reset_index()
+    for row in worst.sort_values(["fits", "participant", "side"], ascending=[False, True, True]).itertuples():
+        knee = Knee(participant=str(row.participant), side="L" if row.side == "L" else "R")
+        thumbnail = layout.qc_thumbnail(knee)
+        if thumbnail.is_file():
+            poses = [pose for bone in BONES if (pose := read_pose(layout, knee, bone)) is not None]
+            yield KneePicture(
+                name=knee.key, words=describe_bones(poses), thumbnail=thumbnail.read_bytes(),
+                file=layout.qc_picture(knee).name,
+            )  # fmt: skip
 
 
 def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:

@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def page(made: Made) -> str:
-    return build_report(made.layout).read_text(encoding="utf-8")
+    return build_report(made.layout)[0].read_text(encoding="utf-8")
 
 
 def _volumes(layout: RunLayout, which: Knee) -> None:
@@ -101,7 +101,7 @@ def test_no_path_of_this_machine_is_on_the_page(made: Made, page: str) -> None:
 
 @pytest.mark.slow
 def test_same_run_same_bytes(made: Made, page: str) -> None:
-    assert build_report(made.layout).read_text(encoding="utf-8") == page
+    assert build_report(made.layout)[0].read_text(encoding="utf-8") == page
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_partial_run_has_a_page_that_says_what_is_missing(
     for name in kept:
         (layout.root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(made.layout.root / name, layout.root / name)
-    page = build_report(layout).read_text(encoding="utf-8")
+    page = build_report(layout)[0].read_text(encoding="utf-8")
     assert "no table “predictions”" in page
     assert ("registration-refused" in page) == bool(kept)
     assert ("no table “knees”" in page) == (len(kept) < 2)
