@@ -10,7 +10,7 @@ from PIL import Image
 
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.geometry import matrix4
-from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality
+from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality, Unit
 from srrd_ray.core.records import Image as ImageName
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.quality import refuse
@@ -47,7 +47,7 @@ def layout(tmp_path: Path) -> RunLayout:
         "ct_bones": Volume(array=images.bones.array, geometry=images.bones.geometry),
     }  # fmt: skip
     for image, volume in kinds.items():
-        unit = "label" if image == "ct_bones" else "HU"
+        unit: Unit = "label" if image == "ct_bones" else "HU"
         write_volume(found.volume(KNEE, image), volume, knee=KNEE, image=image, unit=unit)
     return found
 
