@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality
@@ -38,6 +38,15 @@ METAL_HU, METAL_CM3 = 2800.0, 0.05
 NO_OUTLINE, OUTLINE_MM = 0.97, 150.0
 AIR_LIKE, AIR_SHARE = -500.0, 0.01
 """Values that only air in Hounsfield units has, and the least share of them that a CT with air shows."""
+AIR_HU_RANGE, FAT_HU_RANGE = (-1100.0, -880.0), (-150.0, -50.0)
+"""Where the median of air and the peak of fat lie in any CT that is in Hounsfield units."""
+FAT_TO_MUSCLE_HU, LEAST_MUSCLE_HU = (90.0, 200.0), 20.0
+"""Distance of the peaks of fat and muscle: two peaks that are as far apart are taken for them, unless the lower
+one may be muscle.
+"""
+SOFT_HU, BIN_HU, LEAST_PEAK, SOFT_SHARE = 300.0, 10.0, 0.2, 0.1
+"""Soft tissue lies within so much of water; bins of its histogram; least height of a peak over the highest;
+least share of the image that it has to be."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +69,8 @@ class Sections:
 
 
 def check_anatomy(image: Image, modality: Modality, where: str, rules: ReadRules) -> tuple[Note, ...]:
-    """Return a FLAG `ct-metal` where a CT shows metal, and `knee-doubtful` where an
-    image may show something else than one knee.
+    """Return a FLAG `ct-metal` where a CT shows metal, and what `check_knee` doubts of it; of an MR
+    `knee-doubtful` where it may be none.
 
     A field of view too small to show condyles or plateau whole is not checked.
 
@@ -113,7 +122,8 @@ def _other_modality(image: Image, modality: Modality, where: str) -> InputError 
 
 
 def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
-    """Return a FLAG `knee-doubtful` where a CT may show something else than one knee, or nothing.
+    """Return a FLAG `knee-doubtful` where a CT may show something else than one knee, and `ct-scale` where
+    air or fat have values that they do not have in Hounsfield units.
 
     Raises
     ------
@@ -121,14 +131,48 @@ def check_knee(ct: Image, where: str, rules: ReadRules) -> tuple[Note, ...]:
         `not-a-knee` where no bone is as wide as a knee, or the body around it is wider than a leg,
         and the rules refuse that.
     """
-    sections = measure_sections(ct)
+    grid = _coarsen(ct)
+    sections, off_scale = _sections(grid), _flag_scale(grid[0])
     wrong = _refusal_reasons(sections)
     if wrong and rules.not_a_knee == "refuse":
         raise _refusal(wrong[0], sections, where)
     doubts = [*wrong, *_doubt_reasons(sections)]
     if not doubts:
+        return off_scale
+    doubt = Note(severity="FLAG", code="knee-doubtful", message=f"{'; '.join(doubts)}: {sections}")
+    return (doubt, *off_scale)
+
+
+def _flag_scale(planes: NDArray[np.float32]) -> tuple[Note, ...]:
+    """Return a FLAG where the levels of air or of fat are not those of a CT in Hounsfield units."""
+    air, fat = planes[planes < TISSUE_HU], _find_fat(planes)
+    found = [
+        f"{tissue} at {level:.0f}, where it lies between {low:g} and {high:g} HU"
+        for tissue, level, (low, high) in (
+            ("air", float(np.median(air)) if air.size > AIR_SHARE * planes.size else None, AIR_HU_RANGE),
+            ("fat", fat, FAT_HU_RANGE),
+        )
+        if level is not None and not low <= level <= high
+    ]
+    if not found:
         return ()
-    return (Note(severity="FLAG", code="knee-doubtful", message=f"{'; '.join(doubts)}: {sections}"),)
+    text = f"{' and '.join(found)}: the scale of the values is doubtful, and bone is told by them"
+    return (Note(severity="FLAG", code="ct-scale", message=text),)
+
+
+def _find_fat(planes: NDArray[np.float32]) -> float | None:
+    """Return the lower of two peaks as far apart as fat and muscle; null where there is no such pair."""
+    soft = planes[np.abs(planes) < SOFT_HU]
+    if soft.size < SOFT_SHARE * planes.size:
+        return None
+    counts, edges = np.histogram(soft, round(2 * SOFT_HU / BIN_HU), (-SOFT_HU, SOFT_HU))
+    smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), 1.5)
+    peaks, _ = signal.find_peaks(smooth, height=LEAST_PEAK * float(smooth.max()))
+    highest = np.sort(peaks[np.argsort(smooth[peaks])[-2:]])
+    levels = edges[highest] + BIN_HU / 2
+    if levels.size < 2 or not FAT_TO_MUSCLE_HU[0] <= levels[1] - levels[0] <= FAT_TO_MUSCLE_HU[1]:
+        return None
+    return float(levels[0]) if levels[0] < LEAST_MUSCLE_HU else None  # else muscle and spongy bone
 
 
 def _refusal_reasons(sections: Sections) -> list[str]:
@@ -155,7 +199,11 @@ def _doubt_reasons(sections: Sections) -> list[str]:
 
 def measure_sections(ct: Image) -> Sections:
     """Return what the planes across the leg of a CT in HU show."""
-    planes, pixel = _coarsen(ct)
+    return _sections(_coarsen(ct))
+
+
+def _sections(grid: Grid) -> Sections:
+    planes, pixel = grid
     cm2 = pixel[0] * pixel[1] / 100.0
     sections = [_bone_areas(plane > BONE_HU, cm2) for plane in planes]
     widest = [float(areas.max(initial=0.0)) for areas in sections]

@@ -165,3 +165,27 @@ def test_25_the_shafts_of_the_real_ct_are_refused_and_its_knee_passes(real_data:
     below = ct.crop((0, 0, 0), (40, *ct.array.shape[1:]))
     with pytest.raises(InputError, match="2 bones in the median plane"):
         check_knee(below, "ct", ReadRules())
+
+
+@pytest.mark.parametrize(
+    ("slope", "offset", "said"),
+    [
+        (1.0, 0.0, ()),
+        (1.0, 20.0, ()),
+        (1.0, 100.0, ("fat at 5", "air at -863")),
+        (1.0, -100.0, ("fat at -195",)),
+        (0.5, 0.0, ("air at -482",)),
+    ],
+)
+def test_a_real_ct_off_the_scale_of_hounsfield_is_flagged(
+    real_data: Path, slope: float, offset: float, said: tuple[str, ...]
+) -> None:
+    real = read_image(real_data / "knee_ct_1mm.nii.gz", "ct").volume
+    off = Volume(array=(real.array * slope + offset).astype(np.float32), geometry=real.geometry)
+    notes = [note for note in check_knee(off, "ct", ReadRules(not_a_knee="flag")) if note.code == "ct-scale"]
+    assert [note.severity for note in notes] == ["FLAG"] * bool(said)
+    assert all(words in note.message for note in notes for words in said)
+
+
+def test_no_fat_and_no_air_is_no_doubt_of_the_scale() -> None:
+    assert [note.code for note in check_knee(knee(), "ct", ReadRules(not_a_knee="flag"))] == []
