@@ -41,7 +41,7 @@ AIR_LIKE, AIR_SHARE = -500.0, 0.01
 AIR_HU_RANGE, FAT_HU_RANGE = (-1100.0, -880.0), (-150.0, -50.0)
 """Where the median of air and the peak of fat lie in any CT that is in Hounsfield units."""
 FAT_TO_MUSCLE_HU, LEAST_MUSCLE_HU = (90.0, 200.0), 20.0
-"""Distance of the peaks of fat and muscle: two peaks that are as far apart are taken for them, unless the lower
+"""Distance of the peaks of fat and muscle: two that are as far apart are taken for them, unless the lower
 one may be muscle.
 """
 SOFT_HU, BIN_HU, LEAST_PEAK, SOFT_SHARE = 300.0, 10.0, 0.2, 0.1
