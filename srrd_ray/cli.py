@@ -116,6 +116,7 @@ def run(
     overwrite: bool = False,
     verify: bool = False,
     pseudonym_key: Path | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Run the whole pipeline; the same command again resumes.
 
@@ -128,20 +129,24 @@ def run(
         pseudonym_key: file with a secret of at least 16 bytes; participants then have other names in all that
             is written.
         verify: read every byte of what is finished, and redo what was altered or torn since.
+        dry_run: print what would be done, and why what is done would be redone; nothing is run or written.
     """
     from srrd_ray.pipeline.supervised_run import RunCommand, supervised
 
-    return supervised(
-        RunCommand(
-            cohort=str(cohort),
-            out=str(out),
-            config=None if config is None else str(config),
-            until=until,
-            overwrite=overwrite,
-            verify=verify,
-            pseudonym_key=None if pseudonym_key is None else str(pseudonym_key),
-        )
+    command = RunCommand(
+        cohort=str(cohort),
+        out=str(out),
+        config=None if config is None else str(config),
+        until=until,
+        overwrite=overwrite,
+        verify=verify,
+        pseudonym_key=None if pseudonym_key is None else str(pseudonym_key),
     )
+    if dry_run:
+        from srrd_ray.pipeline.plan import print_plan
+
+        return print_plan(command.request())
+    return supervised(command)
 
 
 @app.command

@@ -12,7 +12,7 @@ from srrd_ray.execution.lock import LOCK
 from srrd_ray.execution.runner import Runner, Where
 from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.stage import COHORT, AnyStage, CohortInputs, Outside, StageFunction
-from srrd_ray.execution.work import Task, WorkItem
+from srrd_ray.execution.work import Result, Task, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
 Token: TypeAlias = tuple[str, str]
@@ -66,16 +66,25 @@ class StageGraph:
 
     def run_stage(self, stage: AnyStage) -> None:
         """Run one stage for all remaining knees."""
-        items = self._items(stage)
-        task = self._task(stage)
-        redo = frozenset(
-            item.name for item in items if any(token in self.redone for token in self._needs(stage, item))
-        )
-        failed_knees: set[Knee] = set()
+        items, redo = self.items_of(stage)
         total = len(self.remaining) if stage.scope != "cohort" else 1
-        for item, result, skipped in self.runner.run_items(
-            task, items, redo=redo, where=_where(stage), total=total
-        ):
+        ended = self.runner.run_items(self._task(stage), items, redo=redo, where=_where(stage), total=total)
+        self.take(stage, ended)
+
+    def items_of(self, stage: AnyStage) -> tuple[list[WorkItem], frozenset[str]]:
+        """Return the work items of a stage, and the names of those that depend on what was redone."""
+        items = self._items(stage)
+        redo = (item.name for item in items if self.redone_for(stage, item))
+        return items, frozenset(redo)
+
+    def redone_for(self, stage: AnyStage, item: WorkItem) -> set[str]:
+        """Return the stages of the redone work items that an item depends on."""
+        return {token[0] for token in self._needs(stage, item) if token in self.redone}
+
+    def take(self, stage: AnyStage, ended: Iterable[tuple[WorkItem, Result, bool]]) -> None:
+        """Take the result of each work item of a stage and whether it was skipped; then drop failed knees."""
+        failed_knees: set[Knee] = set()
+        for item, result, skipped in ended:
             token = stage.name, item.name
             if result.sidecar is not None:
                 self.hashes[token] = result.sidecar.output_hash

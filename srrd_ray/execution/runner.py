@@ -16,6 +16,7 @@ from srrd_ray.execution.events import Event, ItemEnded, Listener, StageEnded, St
 from srrd_ray.execution.executor import Executor
 from srrd_ray.execution.sidecars import find_all_up_to_date
 from srrd_ray.execution.work import Result, Task, WorkItem, run, success
+from srrd_ray.storage.layout import RunLayout
 
 Where: TypeAlias = Literal["spread", "one worker", "here"]
 """How items run: spread over all workers, or one by one, on a worker or here.
@@ -75,7 +76,7 @@ class Runner:
         started, total = time.monotonic(), len(items) if total is None else total
         self._notify(StageStarted(stage=task.stage, items=len(items)))
         todo = []
-        for item, result in self._look_up(task, items, redo):
+        for item, result in self.look_up(task.layout, task.stage, items, redo):
             if result is None:
                 todo.append(item)
                 continue
@@ -88,12 +89,13 @@ class Runner:
             yield item, result, False
         self._notify(StageEnded(stage=task.stage, seconds=time.monotonic() - started))
 
-    def _look_up(
-        self, task: Task, items: Sequence[WorkItem], redo: frozenset[str]
+    def look_up(
+        self, layout: RunLayout, stage: str, items: Sequence[WorkItem], redo: frozenset[str]
     ) -> Iterator[tuple[WorkItem, Result | None]]:
+        """Yield every item with its result where it is up to date, else with null; nothing is run."""
         candidates = [item for item in items if item.name not in redo]
         wanted = {item.name: item.input_hash for item in candidates}
-        found = find_all_up_to_date(task.layout, task.stage, wanted, verify=self.verify)
+        found = find_all_up_to_date(layout, stage, wanted, verify=self.verify)
         for item, sidecar in zip(candidates, found, strict=True):
             yield item, None if sidecar is None else success(item, sidecar, 0.0, skipped=True)
         yield from ((item, None) for item in items if item.name in redo)

@@ -128,7 +128,8 @@ def refuse_other_run(layout: RunLayout, config: RunConfig, cohort: str, *, overw
     if found is None:
         return
     if found.config != _plain(config) and not overwrite:
-        raise _differs(layout, "configuration", *_first_difference(found.config, _plain(config)))
+        key, old, new = next(changed_settings(found.config, config))
+        raise _differs(layout, "configuration", f"{key} {old}", f"{key} {new}")
     if found.cohort != cohort and not overwrite:
         raise _differs(layout, "cohort", f"tables {found.cohort[:12]}", f"tables {cohort[:12]}")
     _warn_of_other_arithmetic(found)
@@ -199,11 +200,12 @@ def _plain(config: RunConfig) -> dict[str, object]:
     return found
 
 
-def _first_difference(old: dict[str, object], new: dict[str, object]) -> tuple[str, str]:
-    """Return the first setting that two configurations give different values, as each has it."""
-    before, after = _flatten(old), _flatten(new)
-    key = next(key for key in sorted(before | after) if before.get(key) != after.get(key))
-    return f"{key} {before.get(key)}", f"{key} {after.get(key)}"
+def changed_settings(old: dict[str, object], config: RunConfig) -> Iterator[tuple[str, object, object]]:
+    """Yield the dotted key of each setting that differs from that of a manifest, and both values."""
+    before, after = _flatten(old), _flatten(_plain(config))
+    for key in sorted(before | after):
+        if before.get(key) != after.get(key):
+            yield key, before.get(key), after.get(key)
 
 
 def _flatten(data: object, prefix: str = "") -> dict[str, object]:

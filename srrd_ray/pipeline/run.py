@@ -22,7 +22,7 @@ from srrd_ray.execution.listeners import Cleaner, ProgressLog
 from srrd_ray.execution.lock import locked
 from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.stage import AnyStage
-from srrd_ray.pipeline.configuration import read_config
+from srrd_ray.pipeline.configuration import RunConfig, read_config
 from srrd_ray.pipeline.current import PAGES, OldFigures, outputs_of_run
 from srrd_ray.pipeline.driver_death import stopped_by_signal
 from srrd_ray.pipeline.inputs import hash_diagnoses, inputs_of
@@ -58,6 +58,60 @@ class RunRequest:
     stages: tuple[AnyStage, ...] = STAGES
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A run whose request, configuration and cohort were checked, before any work."""
+
+    config: RunConfig
+    stages: tuple[AnyStage, ...]
+    cohort: Cohort
+    layout: RunLayout
+    request: RunRequest
+
+    def manifest(self, require_lock: Callable[[], None] = lambda: None) -> ManifestWriter:
+        """Return the writer of the manifest of the run; nothing is written yet."""
+        return ManifestWriter(
+            layout=self.layout, config=self.config, cohort=hash_diagnoses(self.cohort),
+            stages=self.request.stages, knees=len(self.cohort.knees), until=self.request.until,
+            require_lock=require_lock,
+        )  # fmt: skip
+
+    def refuse_other_run(self) -> None:
+        """Stop where the folder holds another run (`run-differs`), unless it may be overwritten."""
+        identity = hash_diagnoses(self.cohort)
+        refuse_other_run(self.layout, self.config, identity, overwrite=self.request.overwrite)
+
+
+def prepare(request: RunRequest) -> Prepared:
+    """Return a run that is possible as far as can be told from its configuration, its tables and its folder.
+
+    Raises
+    ------
+    ConfigError, CohortError
+        For a wrong configuration, cohort or folder.
+    """
+    config = read_config(request.config)
+    stages = stages_until(request.until, request.stages)
+    out, root = request.out.resolve(), request.cohort.resolve()  # a job leaves its working directory
+    require_outside(out, root, "the run would be inside the cohort")
+    cohort = read_cohort(root)
+    if request.pseudonym_key is not None:
+        cohort = pseudonymise(cohort, read_key(request.pseudonym_key))
+    require_possible(config, cohort, [stage.name for stage in stages])
+    return Prepared(config=config, stages=stages, cohort=cohort, layout=RunLayout(root=out), request=request)
+
+
+def graph_of(runner: Runner, manifest: ManifestWriter, cohort: Cohort) -> StageGraph:
+    """Return the graph of the stages of a run, none of them run yet."""
+    return StageGraph(
+        runner=runner,
+        layout=manifest.layout,
+        stages=manifest.stages,
+        inputs=inputs_of(cohort, manifest),
+        remaining=[knee.knee for knee in cohort.knees],
+    )
+
+
 def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     """Return the exit code of a whole run.
 
@@ -68,24 +122,12 @@ def run(request: RunRequest, make_executor: MakeExecutor) -> int:
     ConfigError, CohortError
         Before any work, for a wrong configuration, cohort or folder.
     """
-    config = read_config(request.config)
-    stages = stages_until(request.until, request.stages)
-    out, root = request.out.resolve(), request.cohort.resolve()  # a job leaves its working directory
-    require_outside(out, root, "the run would be inside the cohort")
-    cohort = read_cohort(root)
-    if request.pseudonym_key is not None:
-        cohort = pseudonymise(cohort, read_key(request.pseudonym_key))
-    require_possible(config, cohort, [stage.name for stage in stages])
-    layout = RunLayout(root=out)
-    identity = hash_diagnoses(cohort)
-    with locked(layout.root) as held:
-        refuse_other_run(layout, config, identity, overwrite=request.overwrite)
-        manifest = ManifestWriter(
-            layout=layout, config=config, cohort=identity, stages=request.stages, knees=len(cohort.knees),
-            until=request.until, require_lock=held.require,
-        )  # fmt: skip
-        executor = make_executor(config.cluster)
-        code = _run_stages(stages, cohort, manifest, executor, verify=request.verify)
+    asked = prepare(request)
+    with locked(asked.layout.root) as held:
+        asked.refuse_other_run()
+        manifest = asked.manifest(held.require)
+        executor = make_executor(asked.config.cluster)
+        code = _run_stages(asked.stages, asked.cohort, manifest, executor, verify=request.verify)
     sys.stdout.write(summary(manifest))
     return code
 
@@ -107,13 +149,7 @@ def _run_stages(
         manifest,
     )
     with Runner(executor=executor, listeners=listeners, verify=verify) as runner:
-        graph = StageGraph(
-            runner=runner,
-            layout=manifest.layout,
-            stages=manifest.stages,
-            inputs=inputs_of(cohort, manifest),
-            remaining=[knee.knee for knee in cohort.knees],
-        )
+        graph = graph_of(runner, manifest, cohort)
         for stage in stages:
             try:
                 graph.run_stage(stage)

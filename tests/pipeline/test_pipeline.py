@@ -22,6 +22,8 @@ from srrd_ray.core.records import Knee, Side
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.pipeline.inference import InferenceRequest, infer_all
 from srrd_ray.pipeline.manifest import Manifest
+from srrd_ray.pipeline.plan import plan_run
+from srrd_ray.pipeline.run import RunRequest, prepare
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_stored
 from srrd_ray.storage.paths import local_copy
@@ -49,7 +51,13 @@ class Ended:
     code: int
 
     def again(self, out: Path | None = None) -> int:
-        return run(self.cohort, out or self.layout.root, self.config)
+        """Return the exit code of the same command again; it works in the stages of its plan alone."""
+        request = RunRequest(cohort=self.cohort, out=out or self.layout.root, config=self.config)
+        plans = plan_run(prepare(request), verify=False)
+        code = run(request.cohort, request.out, request.config)
+        done = {o.stage for o in manifest_of(request.out).outcomes if o.status == "done"}
+        assert {one.stage.name for one in plans if one.count("do") or one.count("redo")} == done
+        return code
 
     def record(self) -> Manifest:
         return manifest_of(self.layout.root)
