@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from srrd_ray import __version__
 from srrd_ray.core.bones import BoneName
-from srrd_ray.core.console import INTERRUPTED, end_command, open_streams
+from srrd_ray.core.console import INTERRUPTED, ended_with
 from srrd_ray.storage.paths import parse_path
 
+if TYPE_CHECKING:
+    from srrd_ray.pipeline.supervised_run import RunCommand
+
 app = tyro.extras.SubcommandApp()
-OPTIONS = "srrd --version prints the version."
+OPTIONS = """With any command: -v, --verbose logs more, -q, --quiet only warnings and errors.
+srrd --version prints the version."""
+LEVELS = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
 BoneLabel = Annotated[str, tyro.conf.arg(metavar="BONE=LABEL")]
 
 
@@ -101,7 +105,7 @@ def config(file: tyro.conf.Positional[Path | None] = None, /) -> int:
     from srrd_ray.pipeline.configuration import read_config
     from srrd_ray.pipeline.configuration_text import commented_yaml, differences
 
-    given = read_config(None if file is None else parse_path(file))
+    given = read_config(_place(file))
     sys.stdout.write(commented_yaml(given) if file is None else differences(given))
     return 0
 
@@ -134,14 +138,9 @@ def run(
     from srrd_ray.pipeline.supervised_run import RunCommand, supervised
 
     command = RunCommand(
-        cohort=str(cohort),
-        out=str(out),
-        config=None if config is None else str(config),
-        until=until,
-        overwrite=overwrite,
-        verify=verify,
-        pseudonym_key=None if pseudonym_key is None else str(pseudonym_key),
-    )
+        cohort=str(cohort), out=str(out), config=_text(config), until=until, overwrite=overwrite,
+        verify=verify, pseudonym_key=_text(pseudonym_key), log_level=logging.getLogger("srrd_ray").level,
+    )  # fmt: skip
     if dry_run:
         from srrd_ray.pipeline.plan import print_plan
 
@@ -220,17 +219,11 @@ def measure(
         bone=bone, marrow=marrow, mineral=mineral, roi_label=roi_label, bone_label=bone_label,
         spacing=spacing,
     )  # fmt: skip
-    places = {
-        name: None if path is None else parse_path(path)
-        for name, path in (
-            ("roi", roi),
-            ("bone_mask", bone_mask),
-            ("out", out),
-            ("maps", maps),
-            ("picture", picture),
-        )
-    }
-    request = Request(image=parse_path(image), recipe=recipe, blocks=blocks, cpus=cpus, **places)
+    places = {"roi": roi, "bone_mask": bone_mask, "out": out, "maps": maps, "picture": picture}
+    request = Request(
+        image=parse_path(image), recipe=recipe, blocks=blocks, cpus=cpus,
+        **{name: _place(path) for name, path in places.items()},
+    )  # fmt: skip
     return measure_request(request, RayExecutor)
 
 
@@ -276,7 +269,7 @@ def infer(
         model=parse_path(model),
         out=parse_path(out),
         side=side,
-        bone_mask=None if bone_mask is None else parse_path(bone_mask),
+        bone_mask=_place(bone_mask),
         bone_labels=parse_bone_labels(bone_label),
         formats=formats,
         cpus=cpus,
@@ -321,6 +314,25 @@ def status(run: tyro.conf.Positional[Path], /, *, json: bool = False) -> int:
 
 
 @app.command
+def doctor(*, cohort: Path | None = None, out: Path | None = None, config: Path | None = None) -> int:
+    """Tell what of this machine, and of the places of a run, would stop or slow it, and what to do.
+
+    A line a check: OK, WARN (it goes on, with less) or FAIL. Ends with 0, or with 3 where a check is FAIL.
+    Nothing is left behind, and nothing but a place on s3:// is looked for in the network.
+
+    Args:
+        cohort: folder of a cohort: whether it can be reached and read.
+        out: folder of a run to be: whether it can be written, and whether locks hold there.
+        config: YAML file of the run, for the CPUs, memory and GPUs that it asks for.
+    """
+    from srrd_ray.cluster.doctor import Examination, print_checks
+    from srrd_ray.pipeline.configuration import read_config
+
+    cluster = read_config(_place(config)).cluster
+    return print_checks(Examination(cluster=cluster, cohort=_place(cohort), out=_place(out)))
+
+
+@app.command
 def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /) -> int:
     """Write what is needed to help with a run, without patient data, into a zip file.
 
@@ -337,20 +349,20 @@ def support(run: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /)
     return 0
 
 
-def ended_with(command: Callable[[], int]) -> int:
-    """Return the exit code of a command, which logs to standard error, after saying what stopped it."""
-    open_streams()
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-    )
-    logging.getLogger("srrd_ray").setLevel(logging.INFO)
-    return end_command(command)
+def _place(path: Path | None) -> Path | None:
+    return None if path is None else parse_path(path)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand and exit with its code."""
     given = sys.argv[1:] if arguments is None else arguments
-    sys.exit(ended_with(lambda: _run_command(given)))
+    levels = [LEVELS[word] for word in given if word in LEVELS]
+    rest = [word for word in given if word not in LEVELS]
+    sys.exit(ended_with(lambda: _run_command(rest), levels[-1] if levels else logging.INFO))
 
 
 def _run_command(arguments: list[str]) -> int:
@@ -364,21 +376,21 @@ def _run_command(arguments: list[str]) -> int:
 def drive() -> None:
     """Drive a run in this process, the child of `srrd run`, and exit with its code."""
     from srrd_ray.execution.supervision import leashed
+    from srrd_ray.pipeline.supervised_run import RunCommand
 
     say_code = leashed()
-    command = sys.argv[2]
-    code = ended_with(lambda: _drive(command))
+    command = RunCommand.from_json(sys.argv[2])
+    code = ended_with(lambda: _drive(command), command.log_level)
     if code != INTERRUPTED:  # ended by a signal: the parent says so
         say_code(code)
     sys.exit(code)
 
 
-def _drive(command: str) -> int:
+def _drive(command: RunCommand) -> int:
     from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.pipeline.run import run as run_pipeline
-    from srrd_ray.pipeline.supervised_run import RunCommand
 
-    return run_pipeline(RunCommand.from_json(command).request(), RayExecutor)
+    return run_pipeline(command.request(), RayExecutor)
 
 
 if __name__ == "__main__":

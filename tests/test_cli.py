@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -10,11 +11,16 @@ from pathlib import Path
 import pytest
 
 from srrd_ray import __version__
-from srrd_ray.cli import ended_with, main
+from srrd_ray.cli import main
+from srrd_ray.core.console import ended_with
+from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.pipeline.run import RunRequest
+from srrd_ray.pipeline.run import run as run_pipeline
 from srrd_ray.storage.paths import parse_path
+from tests.imaging import makers
 from tests.running import run
 
-COMMANDS = ("simulate", "check", "config", "run", "measure", "infer", "report", "status", "support")
+COMMANDS = ("simulate", "check", "config", "run", "measure", "infer", "report", "status", "doctor", "support")
 PARTICIPANTS = "participant_id\tage\tsex\n001\t60\tF\n"
 KNEES = "participant_id\tside\tkl_grade\toa\n001\tR\t1\t0\n"
 
@@ -120,6 +126,38 @@ def test_the_version_is_one_line_and_nothing_heavy_is_loaded_for_it_or_for_help(
         assert ended.stdout.startswith(start)
         assert ended.stderr == "[]"
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level"),
+    [
+        (["check", "COHORT"], logging.INFO),
+        (["-v", "check", "COHORT"], logging.DEBUG),
+        (["check", "--quiet", "COHORT"], logging.WARNING),
+        (["-v", "check", "COHORT", "-q"], logging.WARNING),
+    ],
+)
+def test_more_or_less_is_logged_wherever_the_option_stands(
+    tmp_path: Path, arguments: list[str], level: int
+) -> None:
+    root = cohort(tmp_path / "cohort")
+    assert code_of(*(str(root) if word == "COHORT" else word for word in arguments)) == 1
+    assert logging.getLogger("srrd_ray").level == level
+
+
+@pytest.mark.slow
+def test_the_child_that_drives_a_run_logs_as_much_as_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = makers.cohort(tmp_path / "cohort", people=("A1",))
+    request = RunRequest(cohort=root, out=tmp_path / "run", until="ingest")
+    assert run_pipeline(request, lambda _: PlainLoop()) == 0
+    command = ("run", "--cohort", str(root), "--out", str(request.out), "--until", "ingest")
+    capsys.readouterr()
+    assert code_of(*command, "-q") == 0
+    assert capsys.readouterr().err == ""
+    assert code_of("-v", *command) == 0
+    assert "sub-A1_side-L  skipped" in capsys.readouterr().err
 
 
 def test_a_configuration_is_printed_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

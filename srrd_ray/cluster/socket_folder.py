@@ -19,10 +19,18 @@ SHORT = Path("/tmp")  # noqa: S108 - Ray's own choice where TMPDIR is not set
 
 
 def choose_folders(short: Path = SHORT) -> tuple[str | None, str | None]:
+    """Return what `find_folders` does, and log its remark."""
+    sockets, spilled, remark = find_folders(short)
+    if remark:
+        log.warning("%s: %s is used", remark, short)
+    return sockets, spilled
+
+
+def find_folders(short: Path = SHORT) -> tuple[str | None, str | None, str]:
     """Return the folder of Ray's sockets and that of what memory cannot hold; null where Ray's own will do.
 
-    Batch systems set a TMPDIR that is longer than sockets allow: then they lie in `short`, and what memory
-    cannot hold still goes to TMPDIR.
+    The last says why it is not Ray's own, or nothing. Batch systems set a TMPDIR that is longer than sockets
+    allow: then they lie in `short`, and what memory cannot hold still goes to TMPDIR.
 
     Raises
     ------
@@ -32,7 +40,7 @@ def choose_folders(short: Path = SHORT) -> tuple[str | None, str | None]:
     usual = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or tempfile.gettempdir())
     fits = len(os.fsencode(usual)) + len(BELOW) <= LONGEST
     if fits and _can_write(usual):
-        return None, None
+        return None, None, ""
     if not _can_write(short):
         raise ClusterError(
             "tmpdir-unusable", "Ray has no folder for its sockets", where="TMPDIR",
@@ -40,8 +48,8 @@ def choose_folders(short: Path = SHORT) -> tuple[str | None, str | None]:
             expected=f"a folder that can be written, of at most {LONGEST - len(BELOW)} bytes",
             todo="Set RAY_TMPDIR to a short path on a local disk.",
         )  # fmt: skip
-    log.warning("TMPDIR is %s for Ray's sockets: %s is used", "no place" if fits else "too long", short)
-    return str(short / "ray"), str(usual.resolve()) if _can_write(usual) else None
+    remark = f"TMPDIR is {'no place' if fits else 'too long'} for Ray's sockets"
+    return str(short / "ray"), str(usual.resolve()) if _can_write(usual) else None, remark
 
 
 def _can_write(folder: Path) -> bool:

@@ -25,6 +25,16 @@ DENIED = (errno.EACCES, errno.EPERM)
 LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 
 
+def ended_with(command: Callable[[], int], level: int = logging.INFO) -> int:
+    """Return the exit code of a command, which logs to standard error from `level`, as `end_command` does."""
+    open_streams()
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    logging.getLogger("srrd_ray").setLevel(level)
+    return end_command(command)
+
+
 def end_command(command: Callable[[], int]) -> int:
     """Return the exit code of a command, after saying on standard error what stopped it.
 

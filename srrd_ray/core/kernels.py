@@ -45,10 +45,23 @@ def kernel(**options: object) -> Callable[[Function], Function]:
         try:
             dispatcher._cache = _Cache(function)
         except (RuntimeError, OSError) as error:
-            _say_slower("nowhere to write" if isinstance(error, RuntimeError) else str(error.strerror))
+            _say_slower(_reason(error))
         return cast("Function", dispatcher)  # numba types it otherwise
 
     return decorate
+
+
+def why_not_kept() -> str:
+    """Return why compiled code of this package cannot be kept on disk; nothing where it can."""
+    try:
+        _Cache(why_not_kept)  # numba looks for a folder that it can write to
+    except (RuntimeError, OSError) as error:
+        return _reason(error)
+    return ""
+
+
+def _reason(error: RuntimeError | OSError) -> str:
+    return "nowhere to write" if isinstance(error, RuntimeError) else str(error.strerror)
 
 
 @cache

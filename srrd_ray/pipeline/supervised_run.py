@@ -6,6 +6,7 @@ The request crosses the command line as JSON, and a death is recorded.
 from __future__ import annotations
 
 import json
+import logging
 import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class RunCommand:
     overwrite: bool
     verify: bool
     pseudonym_key: str | None
+    log_level: int = logging.INFO
 
     @classmethod
     def from_json(cls, text: str) -> RunCommand:

@@ -52,3 +52,14 @@ def test_a_full_disk_costs_the_cache_and_not_the_result(tmp_path: Path) -> None:
 def test_compiled_code_is_kept(tmp_path: Path) -> None:
     assert run(tmp_path, tmp_path / "cache") == ["3 3.0"]
     assert list((tmp_path / "cache").rglob("*.nbc"))
+
+
+def test_why_compiled_code_is_not_kept_can_be_asked(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    asked = "from srrd_ray.core.kernels import why_not_kept; print(repr(why_not_kept()))"
+    one_place = (
+        "import numba.core.caching as c; c.CacheImpl._locator_classes = c.CacheImpl._locator_classes[:1]"
+    )
+    assert run(tmp_path, blocker / "cache", before=one_place, after=asked)[-2] == "'nowhere to write'"
+    assert run(tmp_path, tmp_path / "cache", after=asked)[0] == "''"

@@ -51,7 +51,7 @@ PARENT = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 from pathlib import Path
-from srrd_ray.cli import ended_with
+from srrd_ray.core.console import ended_with
 from srrd_ray.pipeline.supervised_run import watched
 sys.exit(ended_with(lambda: watched(Path(sys.argv[1]), sys.argv[2], sys.argv[1])))
 """
