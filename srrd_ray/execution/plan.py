@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 from srrd_ray import __version__
@@ -12,6 +13,7 @@ from srrd_ray.execution.graph import StageGraph
 from srrd_ray.execution.sidecars import Sidecar, read_sidecar
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.execution.work import Result, WorkItem, success
+from srrd_ray.storage.parallel import parallel_map
 
 Action: TypeAlias = Literal["skip", "do", "redo", "retry"]
 """Skipped as up to date; never done yet; done once and to be done again; failed in the last run."""
@@ -44,9 +46,12 @@ class Planned:
 def plan_stage(graph: StageGraph, stage: AnyStage, failed: Failed) -> tuple[Planned, ...]:
     """Return what a run would do with each work item of a stage; the graph goes on as if it had been done."""
     items, redo = graph.items_of(stage)
-    found = graph.runner.look_up(graph.layout, stage.name, items, redo)
+    found = list(graph.runner.look_up(graph.layout, stage.name, items, redo))
+    names = [item.name for item, result in found if result is None]
+    read = parallel_map(partial(read_sidecar, graph.layout, stage.name), names, graph.layout.root)
+    sidecars = dict(zip(names, read, strict=True))
     planned = tuple(
-        _to_run(graph, stage, item, failed)
+        _to_run(graph, stage, item, failed, sidecars[item.name])
         if result is None
         else Planned(item=item, action="skip", result=result)
         for item, result in found
@@ -55,11 +60,12 @@ def plan_stage(graph: StageGraph, stage: AnyStage, failed: Failed) -> tuple[Plan
     return planned
 
 
-def _to_run(graph: StageGraph, stage: AnyStage, item: WorkItem, failed: Failed) -> Planned:
+def _to_run(
+    graph: StageGraph, stage: AnyStage, item: WorkItem, failed: Failed, sidecar: Sidecar | None
+) -> Planned:
     lost = tuple(failed[stage.name, knee] for knee in item.knees if (stage.name, knee) in failed)
     if lost and len(lost) == len(item.knees):
         return Planned(item=item, action="retry", result=Result(item=item.name, outcomes=lost))
-    sidecar = read_sidecar(graph.layout, stage.name, item.name)
     return Planned(
         item=item,
         action="do" if sidecar is None else "redo",

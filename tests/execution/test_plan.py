@@ -103,3 +103,16 @@ def test_a_knee_that_failed_is_retried_and_nothing_else_is_done_for_it(tmp_path:
     assert planned["first 0"].action == "retry"
     assert "second 0" not in planned
     assert {one.action for name, one in planned.items() if name != "first 0"} == {"skip"}
+
+
+def test_what_a_run_that_was_cut_short_left_undone_is_redone_by_its_inputs(tmp_path: Path) -> None:
+    run(tmp_path)
+    run(tmp_path, ToyConfig(seed=2), stages=STAGES[:1])
+    planned = plan(tmp_path, ToyConfig(seed=2))
+    assert {name: one.action for name, one in planned.items() if name.startswith("first")} == {
+        f"first {knee.participant}": "skip" for knee in KNEES
+    }
+    assert (planned["second 0"].action, planned["second 0"].redone) == ("redo", ())
+    assert (planned["last cohort"].action, planned["last cohort"].redone) == ("redo", ("second",))
+    then = run(tmp_path, ToyConfig(seed=2)).statuses()
+    assert {name: STATUS_OF[action] for name, action in actions(planned).items()} == then

@@ -24,6 +24,8 @@ from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
 from tests.imaging import makers
+from tests.object_store import ObjectStore
+from tests.storage.test_paths import copy_up
 
 
 def count_files(work: Work[NoSettings]) -> Produced:
@@ -152,6 +154,17 @@ def test_the_command_starts_no_ray_and_makes_no_folder(finished: Path, tmp_path:
     assert counts(ended.stdout.splitlines(), "ingest") == [0, 2, 0, 0]
     assert ended.stderr.endswith("False")
     assert not (tmp_path / "new").exists()
+
+
+def test_in_an_object_store_the_plan_reads_alone(
+    finished: Path, bucket: Path, s3: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy_up(finished / "run", bucket / "run")
+    before = len(s3.requests)
+    for out, expected in ((bucket / "run", [2, 0, 0, 0]), (bucket / "new", [0, 2, 0, 0])):
+        assert print_plan(replace(request(finished), out=out)) == 0
+        assert counts(capsys.readouterr().out.splitlines(), "count") == expected
+    assert {method for method, _ in s3.requests[before:]} <= {"GET", "HEAD"}
 
 
 def test_a_run_of_another_version_is_said_to_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
