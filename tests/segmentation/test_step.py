@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from srrd_ray.core.learner import Shard
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.losses import segmentation_loss
 from srrd_ray.segmentation.network import AVERAGE, build_network, count_parameters
-from srrd_ray.segmentation.step import NETWORK, SegmenterLearner
+from srrd_ray.segmentation.step import NETWORK, SegmenterLearner, _stacked
 from tests.segmentation.planted import SPACING, simulated_map
 
 SMALL = SegmenterConfig(
@@ -120,3 +122,20 @@ def test_patches_that_the_network_cannot_halve_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         SegmenterConfig(patches=((96, 96, 90),))
     assert "patches" in str(caught.value)
+
+
+def test_a_step_without_a_finite_gradient_teaches_nothing() -> None:
+    trained = learner()
+    before = weights(trained).clone()
+    image, share = _stacked(next(iter(trained._batches(0, Shard()))), torch.device("cpu"))
+    assert trained._step(torch.full_like(image, torch.nan), share, trained.modules()[NETWORK]) is None
+    assert torch.equal(weights(trained), before)
+    assert trained._step(image, share, trained.modules()[NETWORK]) is not None
+    assert not torch.equal(weights(trained), before)
+
+
+def test_thin_patches_are_learnt_in_single_precision_on_cpus() -> None:
+    low, single = (learner(config=replace(SMALL, precision=one)) for one in ("bfloat16", "float32"))
+    for trained in (low, single):
+        run(trained, range(1))
+    assert torch.equal(weights(low), weights(single))
