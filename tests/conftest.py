@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # `make test` starts this in the background, where a shell lets it ignore Ctrl-C, and so do all its children
@@ -35,7 +35,9 @@ os.environ.update(VARIABLES)
 
 SEED = int(os.environ.get("SRRD_TEST_SEED", "5"))
 """Of the simulated cohort: no test may hold for one cohort alone."""
-settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile(
     "suite"
 )  # the same examples in every run: a red suite is never one that the next run turns green

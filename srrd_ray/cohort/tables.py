@@ -180,7 +180,9 @@ def _parse_knee(
         return None
     if name not in people:
         text = "participant is not in participants.tsv, or faulty there"
-        faults.append(CohortError("id-unknown", text, where=where, got=name[:32]))
+        alike = next((one for one in people if one.lstrip("0") == name.lstrip("0")), "")
+        todo = f"Is {alike} meant? Spreadsheets drop zeros at the front." if alike else ""
+        faults.append(CohortError("id-unknown", text, where=where, got=name[:32], todo=todo))
         return None
     return Knee(participant=name, side="L" if side == "L" else "R")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -74,17 +75,27 @@ def _note_missing(where: str, array: sharded.ZarrArray) -> tuple[Note, ...]:
         raise InputError("image-unreadable", "chunks of no size", where=where, got=str(array.chunks))
     if array.nchunks > _MOST_CHUNKS:
         return ()
-    missing = array.nchunks - array.nchunks_initialized
-    if not missing:
+    total, there, files = _count_files(array)
+    if there == total:
         return ()
-    if missing == array.nchunks:
+    if not there:
         raise InputError(
             "image-truncated", "not one chunk of the image is where its metadata say", where=where,
-            got=f"0 of {array.nchunks} chunks",
+            got=f"0 of {total} {files}",
             todo="Copy the whole folder again; where dimension_separator is /, chunks are not named 0.0.0.",
         )  # fmt: skip
-    text = f"{missing} of {array.nchunks} chunks are not there and are read as {array.fill_value}"
+    text = f"{total - there} of {total} {files} are not there and are read as {array.fill_value}"
+    text += "; if they were not left out as empty, copy the folder again"
     return (Note(severity="FLAG", code="zarr-chunks-missing", message=text),)
+
+
+def _count_files(array: sharded.ZarrArray) -> tuple[int, int, str]:
+    """Return how many files an array has when all are there, how many are, and what they are called."""
+    if array.shards is None:
+        return array.nchunks, array.nchunks_initialized, "chunks"
+    total = prod(-(-n // side) for n, side in zip(array.shape, array.shards, strict=True))
+    inside = prod(side // n for side, n in zip(array.shards, array.chunks, strict=True))
+    return total, array.nchunks_initialized // inside, "shards"  # counted in whole shards of chunks
 
 
 def open_image(path: Path) -> tuple[sharded.ZarrArray, Geometry]:
@@ -113,8 +124,9 @@ def read_values(path: Path) -> NDArray[np.generic]:
         values = np.asarray(array[...])
     except _BROKEN as error:
         raise InputError(
-            "image-truncated", "a chunk cannot be decoded", where=path.name, got=explain(error)
-        ) from error
+            "image-truncated", "a chunk cannot be decoded", where=path.name, got=explain(error),
+            todo="Copy the whole folder again.",
+        ) from error  # fmt: skip
     return values.reshape(values.shape[-3:])
 
 

@@ -144,11 +144,18 @@ def require_label(labels: NDArray[np.generic], where: str, only: int | None = No
     finite = bool(np.isfinite(labels.astype(np.float64)).all())
     if finite and np.count_nonzero(labels) <= 1:
         return
-    several = "Name one with --roi-label (of --roi) or --bone-label (of --bone-mask), or split the mask."
     raise InputError(
         "mask-values", "a mask has one label", where=where, got=f"labels {describe_labels(labels)}",
-        expected="0 and one other", todo=several if finite else "Set what is outside, or unknown, to 0.",
+        expected="0 and one other", todo=_advice_on(labels, finite=finite),
     )  # fmt: skip
+
+
+def _advice_on(labels: NDArray[np.generic], *, finite: bool) -> str:
+    if not finite:
+        return "Set what is outside, or unknown, to 0."
+    if (labels != np.rint(labels.astype(np.float64))).any():
+        return "These are no labels but values: set a threshold first, and store what lies above it as 1."
+    return "Name one with --roi-label (of --roi) or --bone-label (of --bone-mask), or split the mask."
 
 
 def describe_labels(labels: NDArray[np.generic]) -> str:

@@ -276,7 +276,8 @@ def _one_of(path: Path, header: nib.Nifti1Header, sform: Form | None, qform: For
         "neither qform nor sform is an affine" if given else what,
         where=path.name,
         expected="qform_code or sform_code above 0, and finite values",
-        todo="Convert it again from DICOM with a converter that keeps the orientation.",
+        todo="Convert it again from DICOM with a converter that keeps the orientation; where left and right "
+        "do not matter, as in srrd measure, save it once more with 3D Slicer, which writes one.",
     )
 
 
@@ -289,7 +290,8 @@ def _prefer(path: Path, sform: Form, qform: Form, rules: ReadRules) -> tuple[For
             where=path.name,
             got=f"qform {np.round(qform, 4).tolist()}, sform {np.round(sform, 4).tolist()}",
             expected=f"equal within {FORM_TOLERANCE:g} of a voxel, their places within {FORM_TOLERANCE:g} mm",
-            todo="Find out which is right and set nifti_form to sform or qform.",
+            todo="Find out which is right and write the file again with it alone, e.g. with 3D Slicer; a run "
+            "of a cohort takes it with ingest.rules.nifti_form: sform or qform.",
         )
     text = f"qform and sform disagree; {rules.nifti_form} used"
     note = Note(severity="FIX", code="nifti-forms-disagree", message=text)

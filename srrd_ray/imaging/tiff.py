@@ -6,7 +6,7 @@ import logging
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -279,15 +279,21 @@ def _scale(file: tifffile.TiffFile) -> tuple[Steps, tuple[Note, ...]]:
     about = file.imagej_metadata or {}
     per = [_resolution(file, f"{axis}Resolution") for axis in "YX"]
     if file.is_imagej:
-        unit = to_millimetres(str(about.get("unit", "")).replace("\\u00B5", "µ"))
-        if unit is None:
+        x, y, z = (_imagej_unit(about, name) for name in ("unit", "yunit", "zunit"))
+        if x is None:
             return (None, None, None), ()
-        z = float(about["spacing"]) * unit if "spacing" in about else None
-        return (z, *_steps(per, unit)), ()
+        steps = (unit / one if unit and one else None for unit, one in zip((y, x), per, strict=True))
+        row, column = steps
+        return (float(about["spacing"]) * z if z and "spacing" in about else None, row, column), ()
     unit = {INCH: 25.4, CENTIMETRE: 10.0}.get(_number(file, "ResolutionUnit"))
     if unit is None or _is_of_a_screen(per[1], unit):
         return (None, None, None), ()
     return (None, *_steps(per, unit)), ()
+
+
+def _imagej_unit(about: Mapping[str, object], name: str) -> float | None:
+    """Return the millimetres of ImageJ's unit along an axis: that of x, where the axis has none itself."""
+    return to_millimetres(str(about.get(name, about.get("unit", ""))).replace("\\u00B5", "µ"))
 
 
 def _is_of_a_screen(per: float | None, unit: float) -> bool:

@@ -104,7 +104,8 @@ def _cut_of_two(values: Values) -> tuple[Cut, tuple[Note, ...]]:
     """Return the cut of an image of two values: smoothing it would add bone."""
     shown = f"two values alone, {values.low:g} and {values.high:g}"
     if values.zero:
-        text = f"{shown}: taken as binary and not smoothed; say --threshold binary"
+        bone = values.low or values.high
+        text = f"{shown}: {bone:g} is taken as bone and nothing is smoothed; say --threshold binary"
         note = Note(severity="FIX", code="image-binary", message=text)
         return Cut(method="binary", binary=True), (note,)
     text = f"{shown}: the upper one is taken as bone, nothing is smoothed"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.geometry import Geometry
@@ -14,6 +16,8 @@ from srrd_ray.morphometry.measures import BoneMeasures
 
 RESOLVED_MM = 0.3
 """Largest voxel that shows trabeculae (`morphometry.md`, fault 48)."""
+FINEST_MM = 0.0002
+"""Smallest voxel of any CT: 0.2 µm, of a synchrotron."""
 PERSON_MM = 50.0
 """Longest side from which coarse voxels mean a scan of a person, not a sample."""
 SHARE_OF_VIEW = 0.1
@@ -61,7 +65,22 @@ class Doubt:
         ConfigError
             `source-unstated` for what looks like a scan of a person: Otsu would find the skin.
         """
+        return self._turned() + self._scaled()
+
+    def _turned(self) -> tuple[Note, ...]:
+        """Return a FLAG where the stored axes, which what is told by axis follows, are not the patient's."""
+        columns = np.abs(self.grid.affine[:3, 2::-1])  # of the stored z, y, x
+        names = ["xyz"[axis] for axis in columns.argmax(axis=0)]
+        if names == ["z", "y", "x"]:
+            return ()
+        text = f"the stored z, y, x lie along the patient's {', '.join(names)}"
+        return (_flag("axes-stored", f"{text}: DA.axis and the spacing are told by the stored ones"),)
+
+    def _scaled(self) -> tuple[Note, ...]:
         step, side = max(self.grid.spacing_mm), self._side
+        if self._scale and min(self.grid.spacing_mm) < FINEST_MM:
+            finest = f"voxels of {min(self.grid.spacing_mm):.3g} mm"
+            return (_flag("voxels-fine", f"{finest}, finer than any scanner's: is the unit right?"),)
         if step <= RESOLVED_MM or not self._scale:
             return ()
         if self._unstated and side >= PERSON_MM:

@@ -29,8 +29,8 @@ NETWORK = "network"
 MOST_SKIPPED = 0.1
 """Share of the steps of an epoch whose gradient may be no number, as half precision gives it now and then."""
 THICK = 3 * LEVELS_FACTOR
-"""Voxels of a patch below which CPUs learn in single precision: torch 2.13 leaves memory as it was in place of
-the bfloat16 gradient of a kernel of 3 over a level that is 2 thin: any number at all, now and then infinite.
+"""Voxels of a patch below which CPUs learn in single precision: torch 2.13 leaves memory as it was in the
+place of the bfloat16 gradient of a kernel of 3 over a level that is 2 thin: any number, even infinite.
 """
 log = logging.getLogger(__name__)
 

@@ -181,7 +181,8 @@ def test_chunks_that_are_not_there_are_counted(tmp_path: Path) -> None:
     chunks = sorted(p for p in (path / "a" / "b").iterdir() if not p.name.startswith("."))
     chunks[-1].unlink()
     assert [str(n) for n in read_image(path).notes if n.code == "zarr-chunks-missing"] == [
-        "FLAG zarr-chunks-missing: 1 of 4 chunks are not there and are read as 0"
+        "FLAG zarr-chunks-missing: 1 of 4 chunks are not there and are read as 0; if they were not left out as empty, "
+        "copy the folder again"
     ]
     for chunk in chunks[:-1]:
         chunk.unlink()
@@ -226,3 +227,19 @@ def test_a_group_of_images_names_those_in_it(tmp_path: Path, version: str) -> No
     (tmp_path / "a.zarr" / "OME").mkdir()
     with pytest.raises(InputError, match=r"image-unreadable.* Give an image in it, e\.g\. a\.zarr/0\."):
         read_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("shape", [(48, 48, 48), (48, 64, 64)])
+def test_shards_that_reach_beyond_the_edge_are_counted_as_files(
+    tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    values = np.random.default_rng(0).integers(1, 9, shape).astype(np.uint8)
+    group.create_array("0", data=values, chunks=(16, 16, 16), shards=(32, 32, 32))
+    level = {"path": "0", "coordinateTransformations": [scale([1, 1, 1])]}
+    group.update_attributes({"ome": {"version": "0.5", "multiscales": [{"axes": ZYX, "datasets": [level]}]}})
+    assert "FLAG zarr-chunks-missing" not in codes(read_image(tmp_path / "a.zarr"))
+    for shard in ("0/0/1", "1/1/0"):
+        (tmp_path / "a.zarr" / "0" / "c" / shard).unlink()
+    (note,) = [note for note in read_image(tmp_path / "a.zarr").notes if note.code == "zarr-chunks-missing"]
+    assert note.message.startswith("2 of 8 shards are not there and are read as 0")

@@ -133,4 +133,10 @@ def test_chunks_of_a_mask_that_are_not_there_are_said_of_it_and_no_spacing_is(tm
     (path / "0" / "c" / "0" / "0" / "1").unlink()
     (note,) = doubt_mask(path)
     assert (note.severity, note.code) == ("FLAG", "zarr-chunks-missing")
-    assert note.message == "mask roi.ome.zarr: 1 of 2 chunks are not there and are read as 0"
+    assert note.message.startswith("mask roi.ome.zarr: 1 of 2 chunks are not there and are read as 0")
+
+
+def test_a_mask_of_probabilities_is_not_asked_for_a_label(tmp_path: Path) -> None:
+    path = write(tmp_path / "roi.nii", np.linspace(0, 1, 990, dtype=np.float32).reshape(SHAPE))
+    with pytest.raises(InputError, match=r"mask-values.*set a threshold first"):
+        read_mask(path)

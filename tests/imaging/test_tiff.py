@@ -294,3 +294,18 @@ def test_slices_of_which_none_can_be_read_are_not_called_dicom(tmp_path: Path) -
         file.write_bytes(b"no image")
     with pytest.raises(InputError, match="image-unreadable"):
         read_image(tmp_path / "stack")
+
+
+@pytest.mark.parametrize(
+    ("units", "steps"),
+    [
+        ({"unit": "um", "zunit": "mm"}, (0.02, 0.02e-3, 0.02e-3)),
+        ({"unit": "mm", "yunit": "um", "zunit": "um"}, (0.02e-3, 0.02e-3, 0.02)),
+    ],
+)
+def test_each_axis_of_imagej_may_have_a_unit_of_its_own(
+    tmp_path: Path, units: dict[str, str], steps: tuple[float, float, float]
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, grey(), imagej=True, resolution=(50, 50), metadata={"spacing": 0.02, **units})
+    assert read_image(path).volume.geometry.spacing_mm == pytest.approx(steps)

@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from srrd_ray.core.errors import ConfigError, InputError
+from srrd_ray.core.geometry import Geometry
+from srrd_ray.measurement.doubts import Doubt
 from srrd_ray.measurement.image import measure_image
 from srrd_ray.measurement.recipe import Recipe, given_spacing
 from srrd_ray.measurement.result import to_text
@@ -119,3 +121,21 @@ def test_a_label_of_a_region_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     assert code_of("measure", str(image), "--roi", str(mask), "--roi-label", "2") == 0
     assert json.loads(capsys.readouterr().out)["n_voxels"] == (labels == 2).sum()
     assert code_of("measure", str(image), "--roi-label", "2") == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [((0, 1, 2), ""), ((1, 2, 0), "x, z, y"), ((0, 2, 1), "y, z, x")]
+)
+def test_stored_axes_that_are_not_the_patients_are_told(columns: tuple[int, int, int], said: str) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = 0.02 * np.eye(3)[:, columns]
+    grid = Geometry.from_affine((8, 8, 8), affine)
+    notes = Doubt(where="a", grid=grid, recipe=Recipe(), guessed=True, notes=()).image()
+    assert [note.code for note in notes] == ["axes-stored"] * bool(said)
+    assert all(f"the patient's {said}:" in note.message for note in notes)
+
+
+def test_voxels_finer_than_any_scanners_are_doubted() -> None:
+    grid = Geometry.axis_aligned((8, 8, 8), (2e-5, 2e-5, 2e-5))
+    (note,) = Doubt(where="a", grid=grid, recipe=Recipe(), guessed=True, notes=()).image()
+    assert (note.severity, note.code) == ("FLAG", "voxels-fine")

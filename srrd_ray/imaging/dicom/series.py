@@ -76,7 +76,8 @@ def read_stack(folder: Path, modality: Modality | None, side: Side | None, rules
     check_grid(geometry.shape, geometry, folder.name)
     if modality is not None:
         known += check_extent(geometry, folder.name, rules)
-    resample_from_mm, spacing_notes = _check_spacing(folder, ordered, distances, rules)
+    choice = "".join(f"; {note.message}" for note in notes)
+    resample_from_mm, spacing_notes = _check_spacing(folder, ordered, distances, rules, choice)
     tilt_notes = _check_tilt(folder, tilt_mm, distances, rules)
     return Stack(
         slices=ordered,
@@ -218,10 +219,10 @@ def _geometry(stack: Sequence[Slice], distances: NDArray[np.float64]) -> tuple[G
 
 
 def _check_spacing(
-    folder: Path, stack: Sequence[Slice], distances: NDArray[np.float64], rules: ReadRules
+    folder: Path, stack: Sequence[Slice], distances: NDArray[np.float64], rules: ReadRules, choice: str
 ) -> tuple[tuple[float, ...], tuple[Note, ...]]:
     """Return the positions (mm) to resample from (none where the spacing is even);
-    refuse gaps and uneven spacing by default.
+    refuse gaps and uneven spacing by default. `choice` is how the stack was chosen, for that message.
     """
     gaps = np.diff(distances)
     step = float(np.median(gaps))
@@ -244,10 +245,10 @@ def _check_spacing(
         return tuple(distances.tolist()), (
             Note(severity="FIX", code="dicom-spacing-irregular", message=text),
         )
-    raise _uneven_error(folder, gaps, step)
+    raise _uneven_error(folder, gaps, step, choice)
 
 
-def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float) -> InputError:
+def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float, choice: str) -> InputError:
     wide = np.flatnonzero(np.abs(gaps - step) > JITTER * step)
     whole = np.abs(gaps[wide] / step - np.rint(gaps[wide] / step)) < 0.05
     todo = "Export the series again; a run of a cohort resamples it with irregular_spacing: resample."
@@ -257,7 +258,7 @@ def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float) -> Input
             "dicom-gap",
             f"gap of {gaps[at]:.4g} mm after slice {at + 1} of {len(gaps) + 1} (expected {step:.4g})",
             where=folder.name,
-            got=f"{int(np.rint(gaps[wide] / step - 1).sum())} slices missing",
+            got=f"{int(np.rint(gaps[wide] / step - 1).sum())} slices missing{choice}",
             todo=todo,
         )
     shown = ", ".join(f"{gaps[i]:.4g} after {i + 1}" for i in wide[:12])
@@ -265,7 +266,7 @@ def _uneven_error(folder: Path, gaps: NDArray[np.float64], step: float) -> Input
         "dicom-spacing-irregular",
         "slices are not evenly spaced",
         where=folder.name,
-        got=f"gaps in mm: {shown}",
+        got=f"gaps in mm: {shown}{choice}",
         expected=f"{step:.4g} mm within {100 * JITTER:g} %",
         todo=todo,
     )

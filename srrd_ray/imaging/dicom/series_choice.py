@@ -103,4 +103,5 @@ def _thickness(item: Slice) -> float:
 def _describe(stack: list[Slice]) -> str:
     first = stack[0]
     kernel = first.technique.get("ConvolutionKernel", "kernel unknown")
-    return f"{first.modality}, {len(stack)} slices, {_thickness(first):g} mm, {kernel}"
+    echo = f", echo time {first.technique['EchoTime']} ms" if "EchoTime" in first.technique else ""
+    return f"{first.modality}, {len(stack)} slices, {_thickness(first):g} mm, {kernel}{echo}"
