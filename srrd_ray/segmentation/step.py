@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +31,6 @@ THICK = 3 * LEVELS_FACTOR
 """Voxels of a patch below which CPUs learn in single precision: torch 2.13 leaves memory as it was in the
 place of the bfloat16 gradient of a kernel of 3 over a level that is 2 thin: any number, even infinite.
 """
-log = logging.getLogger(__name__)
 
 
 class SegmenterLearner:
@@ -69,7 +67,7 @@ class SegmenterLearner:
         return {NETWORK: self._optimizer}
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Run one epoch and return its mean ``loss``.
+        """Run one epoch and return its mean ``loss`` and how many steps were ``skipped``.
 
         Raises
         ------
@@ -84,18 +82,16 @@ class SegmenterLearner:
             for group in self._optimizer.param_groups:
                 group["lr"] = self._rate(done)
             loss = self._step(*_stacked(examples, device), wrapped[NETWORK])
-            if loss is None:
-                log.warning("segmenter: step %d of epoch %d has no finite gradient: left out", step, epoch)
-                continue
-            self._follow(done)
-            losses.append(loss)
+            if loss is not None:
+                self._follow(done)
+                losses.append(loss)
         skipped = self._config.steps - len(losses)
         if skipped > MOST_SKIPPED * self._config.steps:
             raise TrainingError(
                 "loss-not-finite", "the loss of the segmenter is not finite", where="segmenter",
                 got=f"{skipped} of {self._config.steps} steps of an epoch", todo="Lower the learning rate.",
             )  # fmt: skip
-        return {"loss": sum(losses) / len(losses)}
+        return {"loss": sum(losses) / len(losses), "skipped": skipped}
 
     def _batches(self, epoch: int, shard: Shard) -> Iterator[list[Example]]:
         """Yield this rank's examples of every step; the next steps' are drawn meanwhile."""
