@@ -29,6 +29,10 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FORM_TOLERANCE = 1e-3
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _TO_MM = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}
+HALF_TURN = 3 * float(np.finfo(np.float32).eps)
+"""Square of the scalar part of a quaternion below which it is 0, as nibabel has it: float32 does not tell more,
+and a half turn is what is meant.
+"""
 LONGEST_QUATERNION = 1e-3
 """How far a quaternion may be beyond unit length and still be a rounded rotation."""
 _MOST_TRAILING = 1 << 26
@@ -244,7 +248,8 @@ def _qform(header: nib.Nifti1Header) -> tuple[Form | None, tuple[Note, ...]]:
         return None, ()
     form = np.eye(4)
     flip = -1.0 if float(header["pixdim"][0]) < 0 else 1.0
-    form[:3, :3] = quat2mat([np.sqrt(max(0.0, 1.0 - square)), *vector]) @ np.diag([1.0, 1.0, flip]) * zooms
+    scalar = 0.0 if 1.0 - square < HALF_TURN else np.sqrt(1.0 - square)
+    form[:3, :3] = quat2mat([scalar, *vector]) @ np.diag([1.0, 1.0, flip]) * zooms
     form[:3, 3] = offset
     text = f"qform quaternion of length {np.sqrt(square):.6f} taken as a unit quaternion"
     note = Note(severity="FIX", code="nifti-quaternion", message=text)

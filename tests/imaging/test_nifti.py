@@ -180,3 +180,18 @@ def test_what_inflates_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "b.nii.gz"
     path.write_bytes(gzip.compress(content + bytes(80_000_000), 1))
     refused(path, "image-unreadable")
+
+
+@pytest.mark.parametrize("angle", [180.0, 179.99, 90.0])
+def test_a_half_turn_that_float32_stores_a_little_short_is_a_half_turn(tmp_path: Path, angle: float) -> None:
+    half = np.radians(angle) / 2
+    header = nib.Nifti1Header()
+    header.set_data_shape((3, 4, 5))
+    header["pixdim"][1:4], header["qform_code"] = (1.0, 1.0, 4.0), 1
+    for name, value in zip("bcd", np.float32(np.sin(half) * np.array([1, 0, 1]) / np.sqrt(2)), strict=True):
+        header[f"quatern_{name}"] = value
+    header.set_xyzt_units("mm")
+    path = tmp_path / "a.nii"
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), None, header)
+    image.to_filename(path)
+    np.testing.assert_allclose(read_header(path).geometry.affine, RAS @ nib.load(path).affine, atol=1e-5)
