@@ -188,8 +188,8 @@ def test_a_half_turn_that_float32_stores_a_little_short_is_a_half_turn(tmp_path:
     header = nib.Nifti1Header()
     header.set_data_shape((3, 4, 5))
     header["pixdim"][1:4], header["qform_code"] = (1.0, 1.0, 4.0), 1
-    for name, value in zip("bcd", np.float32(np.sin(half) * np.array([1, 0, 1]) / np.sqrt(2)), strict=True):
-        header[f"quatern_{name}"] = value
+    part = float(np.sin(half) / np.sqrt(2))
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = part, 0.0, part
     header.set_xyzt_units("mm")
     path = tmp_path / "a.nii"
     image = nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), None, header)
