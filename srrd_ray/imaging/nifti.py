@@ -30,8 +30,8 @@ FORM_TOLERANCE = 1e-3
 _UNITS = {1: "meter", 2: "mm", 3: "micron"}
 _TO_MM = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}
 HALF_TURN = 3 * float(np.finfo(np.float32).eps)
-"""Square of the scalar part of a quaternion below which it is 0, as nibabel has it: float32 tells no more, and
-a half turn is what is meant.
+"""Square of the scalar part of a quaternion below which it is 0, as nibabel has it: float32 tells no more,
+and a half turn is what is meant.
 """
 LONGEST_QUATERNION = 1e-3
 """How far a quaternion may be beyond unit length and still be a rounded rotation."""
