@@ -68,6 +68,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), shape=BIG, steps=STEPS, edge=st.integers(3, 33))
 def test_stitched_maps_equal_the_whole_bit_for_bit(

@@ -64,6 +64,7 @@ def test_the_bones_of_a_real_knee_are_found_without_the_fibula() -> None:
     assert not found[around][shaft].any()
 
 
+@pytest.mark.slow
 def test_a_real_right_knee_called_left_is_refused_because_of_its_fibula() -> None:
     with pytest.raises(InputError, match="side-mismatch") as caught:
         segment_ct_bones(real_ct(), "L")

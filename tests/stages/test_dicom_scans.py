@@ -24,6 +24,9 @@ MODALITIES: tuple[Modality, ...] = ("ct", "mr")
 DICOM = Scans(dicom=True)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def plan() -> SimulatedKnee:
     return simulate_cohort_plan(18, 5)[0]

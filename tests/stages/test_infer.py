@@ -82,6 +82,7 @@ def out(ct: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return read(ct, model, tmp_path_factory.mktemp("out") / "knee")
 
 
+@pytest.mark.slow
 def test_a_series_has_results_in_dicom_beside_nifti(ct: Path, out: Path) -> None:
     assert {path.stem for path in (out / "dicom").iterdir()} == FILES
     assert read_source_series(ct).geometry.matches(phantoms.GRID)
@@ -134,6 +135,7 @@ def test_the_tables_are_as_the_dictionary_says(out: Path) -> None:
             assert column["maximum"] is None or (values <= column["maximum"]).all(), column["name"]
 
 
+@pytest.mark.slow
 def test_the_same_command_elsewhere_gives_the_same_bytes(
     ct: Path, model: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_the_same_command_elsewhere_gives_the_same_bytes(
         assert (again / path.relative_to(out)).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_a_folder_of_knees_has_one_table_that_its_dictionary_describes(
     ct: Path, model: Path, tmp_path: Path
 ) -> None:

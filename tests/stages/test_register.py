@@ -47,6 +47,7 @@ def layout(tmp_path: Path) -> RunLayout:
     return made
 
 
+@pytest.mark.slow
 def test_both_bones_are_registered_and_every_output_is_written(layout: RunLayout) -> None:
     found = register_knee(KNEE, layout, RegistrationConfig())
     _, labels = phantoms.knee()
