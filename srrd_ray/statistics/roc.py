@@ -68,7 +68,8 @@ def require_both_classes(labels: ArrayLike, positives: int = 1, negatives: int =
     ones = int(np.count_nonzero(np.asarray(labels)))
     counts = f"{ones} positive, {np.asarray(labels).size - ones} negative"
     if ones == 0 or ones == np.asarray(labels).size:
-        raise NotEstimableError("one-class", "only one class is present", got=counts)
+        what = "only one class is present" if np.asarray(labels).size else "no label is known"
+        raise NotEstimableError("one-class", what, got=counts)
     if ones < positives:
         raise NotEstimableError(
             "too-few-positives", "too few positives", got=counts, expected=f"at least {positives}"

@@ -166,3 +166,10 @@ def test_roc_band_holds_the_curve_and_repeats_by_seed() -> None:
     curve = np.interp(grid, *roc_points(labels, scores))
     assert ((low <= curve + 1e-9) & (curve <= high + 1e-9)).all()
     assert np.array_equal(low, roc_band(labels, scores, np.arange(40), grid=grid, seed=1)[0])
+
+
+def test_without_a_label_no_class_is_said_to_be_there() -> None:
+    with pytest.raises(NotEstimableError, match="no label is known"):
+        require_both_classes([])
+    with pytest.raises(NotEstimableError, match="only one class is present"):
+        require_both_classes([1, 1])
