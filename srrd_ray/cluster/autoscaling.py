@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import ray
@@ -16,7 +17,7 @@ from ray.core.generated.autoscaler_pb2 import (  # type: ignore[attr-defined]  #
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 60.0
+ANSWER_S, POLL_S = 60.0, 0.5
 """The autoscaler updates every 5 s; after so long without an update it counts as down."""
 
 
@@ -32,24 +33,40 @@ def could_grow_to(bundles: Sequence[dict[str, float]]) -> bool:
     if not _cluster_status(address).autoscaling_state.autoscaler_state_version:
         return False
     log.info("the cluster has too little for now: asking its autoscaler")
-    request_cluster_resources(address, [{"resources": bundle} for bundle in bundles])
     try:
-        state = _wait_for_state(address)
+        state = _ask(address, bundles)
     finally:
         request_cluster_resources(address, [])
     return state is not None and not state.infeasible_cluster_resource_constraints
 
 
-def _wait_for_state(address: str) -> AutoscalingState | None:
-    """Return the first autoscaler state newer than the cluster's current one; null on timeout."""
-    now = _cluster_status(address).cluster_resource_state.cluster_resource_state_version
+def _ask(address: str, bundles: Sequence[dict[str, float]]) -> AutoscalingState | None:
+    """Return the first autoscaler state that has seen the request of `bundles`; null on timeout.
+
+    A cluster holds one such request. Ray Data makes its own now and then, which takes the place of this one:
+    a state that has seen that says nothing of ours, so it is asked again.
+    """
+    wanted = Counter(frozenset(bundle.items()) for bundle in bundles)
+    asked_at: int | None = None
     until = time.monotonic() + ANSWER_S
     while time.monotonic() < until:
-        state = _cluster_status(address).autoscaling_state
-        if state.last_seen_cluster_resource_state_version > now:
-            return state
-        time.sleep(0.5)
+        status = _cluster_status(address)
+        if asked_at is None or _requested(status) != wanted:
+            request_cluster_resources(address, [{"resources": bundle} for bundle in bundles])
+            asked_at = _cluster_status(address).cluster_resource_state.cluster_resource_state_version
+        elif status.autoscaling_state.last_seen_cluster_resource_state_version > asked_at:
+            return status.autoscaling_state
+        time.sleep(POLL_S)
     return None
+
+
+def _requested(status: GetClusterStatusReply) -> Counter[frozenset[tuple[str, float]]]:
+    """Return the bundles that the cluster is asked to hold at present, and how many of each."""
+    found: Counter[frozenset[tuple[str, float]]] = Counter()
+    for constraint in status.cluster_resource_state.cluster_resource_constraints:
+        for one in constraint.resource_requests:
+            found[frozenset(one.request.resources_bundle.items())] += one.count
+    return found
 
 
 def _cluster_status(address: str) -> GetClusterStatusReply:

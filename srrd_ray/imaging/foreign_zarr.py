@@ -63,8 +63,26 @@ def read_header(path: Path, rules: ReadRules) -> PlainHeader:
         oriented=where.oriented,
         scaled=where.scaled,
         dtype=array.dtype,
-        notes=where.notes + _note_missing(path.name, array),
+        notes=(*where.notes, *_note_finer(group, multiscale, array), *_note_missing(path.name, array)),
     )
+
+
+def _note_finer(
+    group: zarr.Group, multiscale: Mapping[str, object], array: sharded.ZarrArray
+) -> tuple[Note, ...]:
+    """Return a FLAG where another level has more voxels than the first, which has to be the finest."""
+    datasets = multiscale.get("datasets")
+    names = (
+        [str(one.get("path", "")) for one in datasets if isinstance(one, Mapping)]
+        if isinstance(datasets, list)
+        else []
+    )
+    found = [group.get(name) for name in names[1:] if name and not name.startswith((".", "/"))]
+    finer = [level.shape for level in found if isinstance(level, zarr.Array) and level.size > array.size]
+    if not finer:
+        return ()
+    text = f"the first level, of shape {array.shape}, is read, but another has shape {finer[0]}"
+    return (Note(severity="FLAG", code="zarr-levels", message=text),)
 
 
 def _note_missing(where: str, array: sharded.ZarrArray) -> tuple[Note, ...]:
@@ -84,7 +102,7 @@ def _note_missing(where: str, array: sharded.ZarrArray) -> tuple[Note, ...]:
             got=f"0 of {total} {files}",
             todo="Copy the whole folder again; where dimension_separator is /, chunks are not named 0.0.0.",
         )  # fmt: skip
-    text = f"{total - there} of {total} {files} are not there and are read as {array.fill_value}"
+    text = f"{total - there} of {total} {files} are not there and are read as {array.fill_value or 0}"
     text += "; if they were not left out as empty, copy the folder again"
     return (Note(severity="FLAG", code="zarr-chunks-missing", message=text),)
 

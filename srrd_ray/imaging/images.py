@@ -29,6 +29,7 @@ from srrd_ray.imaging.places import broken_link_error, is_pointer, require_there
 from srrd_ray.imaging.source import (
     AIR_HU,
     DEFAULT_RULES,
+    SPACING_ABSENT,
     Format,
     Note,
     ReadRules,
@@ -250,11 +251,11 @@ def _note_spacing(path: Path, scaled: bool, modality: Modality | None) -> tuple[
         return ()
     if modality is not None:
         raise InputError(
-            "spacing-absent", "the file does not say how large its voxels are", where=path.name,
+            SPACING_ABSENT, "the file does not say how large its voxels are", where=path.name,
             todo="Convert it again from its source, keeping the spacing.",
         )  # fmt: skip
     text = "the file gives no voxel size: lengths are in voxels, as if they were 1 mm"
-    return (Note(severity="FLAG", code="spacing-absent", message=text),)
+    return (Note(severity="FLAG", code=SPACING_ABSENT, message=text),)
 
 
 def plain_values(path: Path, kind: Format, rules: ReadRules) -> NDArray[np.generic]:

@@ -15,7 +15,7 @@ from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom import seg as dicom_seg
 from srrd_ray.imaging.images import image_format, plain_geometry, plain_values
-from srrd_ray.imaging.source import DEFAULT_RULES, Note, ReadRules
+from srrd_ray.imaging.source import DEFAULT_RULES, SPACING_ABSENT, Note, ReadRules
 from srrd_ray.storage.paths import local_copy
 
 Mask = NDArray[np.bool_]
@@ -25,6 +25,8 @@ MOST_OFF_MM = 0.01
 SIGNED_PERMUTATION = 1e-3
 """How far the axes of a mask may be from those of its image, in voxels a voxel."""
 SHOWN = 8
+MOST_LABELS = 256
+"""Labels of a label map: a grey image that was cut to a region has more."""
 OF_VOXELS = ("zarr-chunks-missing", "tiff-ignored", "tiff-doubtful", "tiff-axes", "tiff-white-is-zero")
 """Codes of notes that change what a mask holds, not where it lies."""
 
@@ -53,13 +55,11 @@ def read_mask(
         kind = image_format(here)
         if kind == "dicom":
             return _require_not_empty(here, _read_segmentation(here, like))
-        geometry, _ = plain_geometry(here, kind, None, rules)
+        geometry, notes = plain_geometry(here, kind, None, rules)
         if like is not None:  # before the voxels are read
-            _box_of(
-                here,
-                _turned(Volume(array=np.broadcast_to(False, geometry.shape), geometry=geometry), like),
-                like,
-            )
+            empty = Volume(array=np.broadcast_to(False, geometry.shape), geometry=geometry)
+            scaled = all(note.code != SPACING_ABSENT for note in notes)
+            _box_of(here, _turned(empty, like), like, scaled=scaled)
         chosen = select_label(plain_values(here, kind, rules), here.name, bone=bone, only=only)
         mask = Volume(array=chosen, geometry=geometry)
         return _require_not_empty(here, mask if like is None else _onto(here, mask, like))
@@ -132,9 +132,9 @@ def find_labels(values: NDArray[np.generic]) -> NDArray[np.generic]:
 def require_label(labels: NDArray[np.generic], where: str, only: int | None = None) -> None:
     """Refuse the values of a mask other than zero and one more, or one alone (`mask-values`).
 
-    With `only`: those without that label (`mask-label`).
+    With `only`: those without that label (`mask-label`). More than `MOST_LABELS` are those of no label map.
     """
-    if only is not None:
+    if only is not None and len(labels) <= MOST_LABELS:
         if only not in labels:
             raise InputError(
                 "mask-label", "the mask has no such label", where=where, got=str(only),
@@ -153,7 +153,7 @@ def require_label(labels: NDArray[np.generic], where: str, only: int | None = No
 def _advice_on(labels: NDArray[np.generic], *, finite: bool) -> str:
     if not finite:
         return "Set what is outside, or unknown, to 0."
-    if (labels != np.rint(labels.astype(np.float64))).any():
+    if len(labels) > MOST_LABELS or (labels != np.rint(labels.astype(np.float64))).any():
         return "These are no labels but values: set a threshold first, and store what lies above it as 1."
     return "Name one with --roi-label (of --roi) or --bone-label (of --bone-mask), or split the mask."
 
@@ -220,14 +220,19 @@ def _turned(mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
     return Volume(array=array, geometry=Geometry.from_affine((z, y, x), mask.geometry.affine @ to_mask))
 
 
-def _box_of(path: Path, mask: Volume[np.bool_], like: Geometry) -> Shape:
+def _box_of(path: Path, mask: Volume[np.bool_], like: Geometry, *, scaled: bool = True) -> Shape:
     """Return where `like` begins in a mask that covers it, or refuse the mask (`mask-grid`)."""
     start = _find_box(mask, like)
     if start is None:
+        what, todo = (
+            "the mask lies on another grid than its image",
+            "Resample it (nearest neighbour) onto it.",
+        )
+        if not scaled:
+            what, todo = "the mask has no voxel size", "Save it with the voxel size and place of its image."
         raise InputError(
-            "mask-grid", "the mask lies on another grid than its image", where=path.name,
-            got=describe_grid(mask.geometry), expected=describe_grid(like),
-            todo="Resample the mask (nearest neighbour) onto its image.",
+            "mask-grid", what, where=path.name, got=describe_grid(mask.geometry),
+            expected=describe_grid(like), todo=todo,
         )  # fmt: skip
     return start
 

@@ -181,6 +181,7 @@ def _spatial_axes(path: Path, fields: Fields, sizes: Sequence[int]) -> list[int]
         raise InputError(
             "image-dimensions", "not a three-dimensional image of one channel", where=path.name,
             got=f"sizes {tuple(sizes)}, of which {len(axes)} are axes of space", expected="three axes",
+            todo="Export one volume: of a segmentation in layers a label map, of channels one file each.",
         )  # fmt: skip
     return axes
 

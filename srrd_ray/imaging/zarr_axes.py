@@ -113,6 +113,7 @@ def _require_volume(path: Path, axes: Sequence[_Axis], shape: Sequence[int]) -> 
         "image-dimensions", "not a three-dimensional image of one channel", where=path.name,
         got=f"shape {tuple(shape)}, axes {' '.join(axis.name[:8] for axis in axes)}",
         expected="three axes of space, the last ones, and all others of length one",
+        todo="Save one channel, or one time, as a volume of its own.",
     )  # fmt: skip
 
 

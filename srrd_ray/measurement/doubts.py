@@ -10,7 +10,7 @@ import numpy as np
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.geometry import Geometry
-from srrd_ray.imaging.source import Note
+from srrd_ray.imaging.source import SPACING_ABSENT, Note
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.morphometry.measures import BoneMeasures
 
@@ -28,8 +28,6 @@ LEAST_VOXELS = 3.0
 """Mean thickness in voxels below which it is mostly that of the voxels: one voxel already reads as two."""
 UNITS = "-units"
 """Ending of the codes of notes of the readers about the unit of a file."""
-SPACING_ABSENT = "spacing-absent"
-"""Code of the note of a reader that found no voxel size."""
 
 
 def has_scale(notes: Iterable[Note]) -> bool:

@@ -18,7 +18,7 @@ from srrd_ray.execution.work import Task, WorkItem
 from srrd_ray.imaging.folder_images import require_images
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import BETWEEN
-from srrd_ray.measurement.row import MeasureRow, failed_row, read_row
+from srrd_ray.measurement.row import SEAL, MeasureRow, failed_row, read_row, seal
 from srrd_ray.measurement.table import Row, read_rows_of, require_table, write_rows
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
@@ -97,10 +97,15 @@ def _summarize(row: Row) -> str:
 
 
 def _reuse_rows(rows: Sequence[Row], function: MeasureRow) -> None:
-    """Write the rows of an older table as files, so that they are reused where images have not changed."""
+    """Write the rows of an older table as files, so that they are reused where images have not changed.
+
+    A row that somebody has changed in the table is not: its image is measured again.
+    """
     for row in rows:
         path = function.rows / f"{hash_json(row['image'])[:16]}.json"
-        if row["input_sha256"] and not path.exists():
+        if row["input_sha256"] and row.get(SEAL) != seal(row):
+            log.warning("measure  %s  its row was changed in the table: measured again", row["image"])
+        elif row["input_sha256"] and not path.exists():
             write_text(path, json.dumps(row, ensure_ascii=False))
 
 

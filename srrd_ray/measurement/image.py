@@ -14,9 +14,9 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import doubt_mask, read_mask
-from srrd_ray.imaging.source import Note, ReadRules, SourceImage
+from srrd_ray.imaging.source import SPACING_ABSENT, Note, ReadRules, SourceImage
 from srrd_ray.measurement.cut import Cut, choose_cut, find_values
-from srrd_ray.measurement.doubts import SPACING_ABSENT, Doubt, doubt_region
+from srrd_ray.measurement.doubts import Doubt, doubt_region
 from srrd_ray.measurement.knee_joint import measure_ct, measure_mr
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe, given_spacing

@@ -152,6 +152,6 @@ def grey_value(text: str) -> float:
             "threshold-invalid",
             "no such threshold",
             got=repr(text[:32]),
-            expected="auto, binary or a grey value",
+            expected="auto, binary or a grey value with a decimal point",
         )
     return level

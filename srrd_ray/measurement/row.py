@@ -18,7 +18,7 @@ from srrd_ray.imaging.places import require_there
 from srrd_ray.measurement.image import measure_image
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Flat
-from srrd_ray.measurement.table import Row
+from srrd_ray.measurement.table import WHOLE, Row
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.schemas import validate
@@ -35,6 +35,7 @@ KEYS = (
     "threshold", "method", "units", "notes", "software", "spacing_z_mm", "spacing_y_mm", "spacing_x_mm",
 )  # fmt: skip
 HASHES = ("image_sha256", "input_sha256")
+SEAL = "row_sha256"
 NOT_OF_A_ROW = ("spacing_mm", "status", "image", *HASHES)
 
 
@@ -111,7 +112,8 @@ def make_row(name: str, settings: str, measures: Flat) -> Row:
     row |= {"code": None, "message": None}
     row |= {k: v for k, v in measures.items() if k not in NOT_OF_A_ROW and not isinstance(v, list)}
     row |= {f"spacing_{axis}_mm": float(str(step)) for axis, step in zip("zyx", (z, y, x), strict=True)}
-    return row | {name: str(measures[name]) for name in HASHES} | {"settings": settings}
+    row |= {name: str(measures[name]) for name in HASHES} | {"settings": settings}
+    return row | {SEAL: seal(row)}
 
 
 def failed_row(name: str, settings: str, code: str, message: str) -> Row:
@@ -122,7 +124,21 @@ def failed_row(name: str, settings: str, code: str, message: str) -> Row:
         "code": code,
         "message": printable(message),
     }
-    return row | dict.fromkeys(KEYS) | dict.fromkeys(HASHES) | {"settings": settings}
+    return row | dict.fromkeys(KEYS) | dict.fromkeys(HASHES) | {"settings": settings, SEAL: None}
+
+
+def seal(row: Row) -> str:
+    """Return a hash of all that a row holds: a cell that somebody changes later changes it.
+
+    Numbers count as a table has them, empty cells not at all: a table has the columns of all its rows.
+    """
+    held = {name: value for name, value in sorted(row.items()) if value not in (None, "") and name != SEAL}
+    return hash_json(
+        {
+            name: value if isinstance(value, str) or name in WHOLE else float(value)
+            for name, value in held.items()
+        }
+    )
 
 
 def read_row(path: Path) -> dict[str, float | int | str | None] | None:

@@ -24,7 +24,7 @@ Row: TypeAlias = Mapping[str, Cell]
 
 TEXT = (
     "image", "status", "code", "message", "method", "modality", "polarity", "marrow_from", "Plate.method",
-    "input_sha256", "image_sha256", "settings", "units", "notes", "software",
+    "input_sha256", "image_sha256", "row_sha256", "settings", "units", "notes", "software",
 )  # fmt: skip
 TABLES = (".parquet", ".csv")
 SHOWN = 3

@@ -123,6 +123,34 @@ def test_04_two_different_slices_at_one_position_are_refused_naming_both(tmp_pat
     assert "IM0004_1.dcm and IM9999.dcm" in text
 
 
+def test_04_two_acquisitions_at_the_same_positions_are_named(tmp_path: Path) -> None:
+    series(tmp_path / "ct", edit=numbered("1"))
+    series(tmp_path / "more", edit=numbered("2"))
+    for file in (tmp_path / "more").iterdir():
+        extra = dcmread(file)
+        extra.SOPInstanceUID = extra.file_meta.MediaStorageSOPInstanceUID = makers.uid()
+        extra.PixelData = bytes(640)
+        extra.save_as(tmp_path / "ct" / f"B{file.name}")
+    text = refused(tmp_path / "ct", "dicom-duplicate-position")
+    assert "of acquisitions" in text
+    assert "Leave the files of one AcquisitionNumber" in text
+
+
+def numbered(acquisition: str) -> Callable[[int, Dataset], None]:
+    return lambda _, dataset: setattr(dataset, "AcquisitionNumber", acquisition)
+
+
+@pytest.mark.parametrize("name", ["A.dcm", "Z.dcm"])
+def test_07_a_localizer_in_a_series_falls_away_wherever_it_stands(tmp_path: Path, name: str) -> None:
+    files = series(tmp_path / "ct")
+    extra = dcmread(files[0])
+    extra.SOPInstanceUID = extra.file_meta.MediaStorageSOPInstanceUID = makers.uid()
+    extra.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    extra.ImagePositionPatient = [0, 0, 400]
+    extra.save_as(tmp_path / "ct" / name)
+    assert_in_place(read_image(tmp_path / "ct", "ct").volume)
+
+
 def test_05_a_second_copy_of_an_instance_is_dropped_and_counted(tmp_path: Path) -> None:
     files = series(tmp_path / "ct")
     (tmp_path / "ct" / "IM9999.dcm").write_bytes(files[2].read_bytes())

@@ -243,3 +243,14 @@ def test_shards_that_reach_beyond_the_edge_are_counted_as_files(
         (tmp_path / "a.zarr" / "0" / "c" / shard).unlink()
     (note,) = [note for note in read_image(tmp_path / "a.zarr").notes if note.code == "zarr-chunks-missing"]
     assert note.message.startswith("2 of 8 shards are not there and are read as 0")
+
+
+def test_a_level_finer_than_the_first_is_told(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    for name, side in (("0", 8), ("1", 16)):
+        group.create_array(name, data=np.arange(side**3, dtype=np.uint16).reshape(side, side, side))
+    levels = [
+        {"path": n, "coordinateTransformations": [scale([s, s, s])]} for n, s in (("0", 0.1), ("1", 0.05))
+    ]
+    group.update_attributes({"ome": {"version": "0.5", "multiscales": [{"axes": ZYX, "datasets": levels}]}})
+    assert "FLAG zarr-levels" in codes(read_image(tmp_path / "a.zarr"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 from numpy.typing import NDArray
 
@@ -140,3 +141,19 @@ def test_a_mask_of_probabilities_is_not_asked_for_a_label(tmp_path: Path) -> Non
     path = write(tmp_path / "roi.nii", np.linspace(0, 1, 990, dtype=np.float32).reshape(SHAPE))
     with pytest.raises(InputError, match=r"mask-values.*set a threshold first"):
         read_mask(path)
+
+
+@pytest.mark.parametrize("only", [None, 500])
+def test_a_grey_image_given_as_a_mask_is_no_label_map(tmp_path: Path, only: int | None) -> None:
+    path = write(tmp_path / "roi.nii", np.arange(990, dtype=np.int16).reshape(SHAPE))
+    with pytest.raises(InputError, match=r"mask-values.*These are no labels but values"):
+        read_mask(path, only=only)
+
+
+def test_a_mask_without_a_voxel_size_is_not_to_be_resampled(tmp_path: Path) -> None:
+    image = read_image(write(tmp_path / "image.nii", np.arange(990, dtype=np.int16).reshape(SHAPE))).volume
+    tifffile.imwrite(tmp_path / "roi.tif", blob().T)
+    with pytest.raises(
+        InputError, match=r"mask-grid.*the mask has no voxel size.*Save it with the voxel size"
+    ):
+        read_mask(tmp_path / "roi.tif", image.geometry)

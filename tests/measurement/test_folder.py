@@ -15,7 +15,7 @@ from srrd_ray.measurement.folder import measure_folder
 from srrd_ray.measurement.image import measure_image
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Flat
-from srrd_ray.measurement.table import read_rows
+from srrd_ray.measurement.table import read_rows, write_rows
 from tests.imaging import makers
 from tests.stages.bones import grey_bone, write_mha, write_nifti, write_nrrd, write_zarr
 
@@ -163,3 +163,21 @@ def test_a_stray_slice_is_a_row_of_its_own_and_what_is_not_read_is_named_once(
     said = [record.getMessage() for record in caplog.records]
     assert sum("1 of the files are not read: pair.img" in text for text in said) == 1
     assert all("\n" not in text for text in said)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_row_that_was_changed_in_the_table_is_measured_again(
+    tmp_path: Path, counted: list[str], suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, out = tmp_path / "bones", tmp_path / f"rows{suffix}"
+    folder.mkdir()
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_nifti(folder / name, grey_bone((20, 20, 20)))
+    first = measure_folder(folder, out)
+    changed = [dict(row) for row in read_rows(out)]
+    changed[1]["Tb.Th"] = 482.0
+    write_rows(out, changed)
+    counted.clear()
+    assert measure_folder(folder, out) == first
+    assert counted == ["b.nii.gz"]
+    assert "b.nii.gz  its row was changed in the table: measured again" in caplog.text

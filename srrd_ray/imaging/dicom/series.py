@@ -130,12 +130,16 @@ def _same_pixels(a: Slice, b: Slice) -> bool:
 
 
 def _two_images_error(a: Slice, b: Slice, what: str) -> InputError:
+    todo = "Remove the one that does not belong to the series."
+    if a.acquisition != b.acquisition:
+        what += f", of acquisitions {a.acquisition} and {b.acquisition}"
+        todo = "Leave the files of one AcquisitionNumber in the folder: each may be a volume of its own."
     return InputError(
         "dicom-duplicate-position",
         what,
         got=f"{a.name} and {b.name}",
         expected="one image a position",
-        todo="Remove the one that does not belong to the series.",
+        todo=todo,
     )
 
 

@@ -19,6 +19,7 @@ from srrd_ray.imaging.dicom.files import Listing, Slice
 from srrd_ray.imaging.source import MIN_SLICES, Note
 
 PARALLEL = 0.01
+LOCALIZER = "LOCALIZER"
 
 
 def choose_stack(
@@ -42,7 +43,7 @@ def choose_stack(
             expected=modality or "ct or mr",
         )
     stacks = _split_stacks(wanted)
-    useful = [stack for stack in stacks if len(stack) >= MIN_SLICES and "LOCALIZER" not in stack[0].kinds]
+    useful = [stack for stack in stacks if len(stack) >= MIN_SLICES and LOCALIZER not in stack[0].kinds]
     if not useful:
         counts = sorted((len(stack) for stack in stacks), reverse=True)
         raise InputError(
@@ -69,10 +70,10 @@ def choose_stack(
 
 
 def _split_stacks(slices: Sequence[Slice]) -> list[list[Slice]]:
-    """Split by series, echo and orientation; a localiser inside a series falls away by its orientation."""
-    groups: dict[tuple[str, str], list[list[Slice]]] = defaultdict(list)
+    """Split by series, echo, orientation, and whether it is a localiser: one inside a series falls away."""
+    groups: dict[tuple[str, str, bool], list[list[Slice]]] = defaultdict(list)
     for item in slices:
-        stacks = groups[(item.series, item.echo)]
+        stacks = groups[(item.series, item.echo, LOCALIZER in item.kinds)]
         for stack in stacks:
             if _are_parallel(stack[0], item):
                 stack.append(item)
