@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from srrd_ray.report.style import COLOURS, NAMES, canvas
 from srrd_ray.statistics import reliability, roc_band, roc_points
@@ -110,6 +111,7 @@ def search(table: pd.DataFrame) -> Figure:
             curves.plot(mean.index, mean, color=colour, linewidth=width, marker=".", label=named)
             best, temperature = float(mean.max()), float(trial["temperature"].iloc[0])
             temperatures.scatter(temperature, best, c=colour, s=30 * width, edgecolors="white")
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
     curves.set(xlabel="epoch", ylabel="mean ICC(A,1), inner validation", title="Trials")
     temperatures.set(xlabel="temperature", ylabel="best mean ICC(A,1)", title="Temperature", xscale="log")
     temperatures.xaxis.set_major_formatter("{x:g}")

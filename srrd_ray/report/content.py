@@ -127,20 +127,24 @@ def _agreement(metrics: Json) -> Card:
 def _gain(metrics: Json) -> Card:
     one = at(metrics, "regression_comparison")
     delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
-    clear = (
-        isinstance(bounds, Sequence)
-        and not isinstance(bounds, str)
-        and isinstance(bounds[0], float)
-        and bounds[0] > 0
-    )
-    note = "the interval excludes zero" if clear else "the interval includes zero: no gain shown"
+    note, tone = _verdict(bounds)
     return Card(
         title="Gain from MR guidance, mean ICC",
         value=f"{delta:+.3f}" if isinstance(delta, float) else MISSING,
         interval=interval(bounds, 3),
         note=_reason(one) or note,
-        tone="good" if clear else "plain",
+        tone=tone,
     )
+
+
+def _verdict(bounds: Json) -> tuple[str, Tone]:
+    """Return what the interval of a difference says."""
+    low, high = bounds if isinstance(bounds, list | tuple) and len(bounds) == 2 else (None, None)
+    if isinstance(low, float) and low > 0:
+        return "the interval lies above zero", "good"
+    if isinstance(high, float) and high < 0:
+        return "the interval lies below zero: a loss", "warning"
+    return "the interval includes zero: no gain shown", "plain"
 
 
 def _area(metrics: Json, model: str) -> Card:

@@ -89,6 +89,21 @@ def test_a_gain_whose_interval_holds_zero_is_not_called_one() -> None:
     assert "no gain shown" in gain.note
 
 
+@pytest.mark.parametrize(
+    ("bounds", "said", "tone"),
+    [
+        ([0.01, 0.2], "above zero", "good"),
+        ([-0.245, -0.003], "below zero: a loss", "warning"),
+        (None, "no gain", "plain"),
+    ],
+)
+def test_a_gain_is_called_what_its_interval_says(bounds: list[float] | None, said: str, tone: str) -> None:
+    metrics = METRICS | {"regression_comparison": {"delta_icc": 0.1, "delta_icc_ci": bounds}}
+    gain = next(card for card in cards(metrics, ()) if card.title.startswith("Gain"))
+    assert said in gain.note
+    assert gain.tone == tone
+
+
 def test_cards_of_an_empty_run_do_not_fail() -> None:
     assert all(card.value in ("n/a", "not estimable") for card in cards({}, ()))
 
