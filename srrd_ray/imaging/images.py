@@ -29,6 +29,7 @@ from srrd_ray.imaging.places import broken_link_error, is_pointer, require_there
 from srrd_ray.imaging.source import (
     AIR_HU,
     DEFAULT_RULES,
+    NO_ORIENTATION,
     SPACING_ABSENT,
     Format,
     Note,
@@ -233,7 +234,7 @@ def plain_geometry(
         plain = nrrd_reader.read_header(path, rules) if kind == "nrrd" else metaimage.read_header(path, rules)
     if modality is not None and not plain.oriented:
         raise InputError(
-            "image-no-orientation",
+            NO_ORIENTATION,
             "the file does not say where the patient's left is",
             where=path.name,
             expected="an orientation in LPS or RAS",
@@ -241,7 +242,7 @@ def plain_geometry(
         )
     notes = plain.notes + _note_spacing(path, plain.scaled, modality)
     text = "orientation unknown: axes taken as LPS"
-    note = Note(severity="FLAG", code="image-no-orientation", message=text)
+    note = Note(severity="FLAG", code=NO_ORIENTATION, message=text)
     return plain.geometry, notes if plain.oriented else (*notes, note)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from srrd_ray.core.geometry import Geometry, Shape
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.dicom import seg as dicom_seg
 from srrd_ray.imaging.images import image_format, plain_geometry, plain_values
-from srrd_ray.imaging.source import DEFAULT_RULES, SPACING_ABSENT, Note, ReadRules
+from srrd_ray.imaging.source import DEFAULT_RULES, NO_ORIENTATION, SPACING_ABSENT, Note, ReadRules
 from srrd_ray.storage.paths import local_copy
 
 Mask = NDArray[np.bool_]
@@ -29,6 +29,10 @@ MOST_LABELS = 256
 """Labels of a label map: a grey image that was cut to a region has more."""
 OF_VOXELS = ("zarr-chunks-missing", "tiff-ignored", "tiff-doubtful", "tiff-axes", "tiff-white-is-zero")
 """Codes of notes that change what a mask holds, not where it lies."""
+LACKS = {SPACING_ABSENT: "voxel size", NO_ORIENTATION: "place and orientation"}
+"""What a file may not say, by the code of the note."""
+DOUBTED = (*OF_VOXELS, NO_ORIENTATION)
+"""Codes of notes on a mask whose image has an orientation: nobody knows whether they are alike."""
 
 
 def read_mask(
@@ -58,30 +62,36 @@ def read_mask(
         geometry, notes = plain_geometry(here, kind, None, rules)
         if like is not None:  # before the voxels are read
             empty = Volume(array=np.broadcast_to(False, geometry.shape), geometry=geometry)
-            scaled = all(note.code != SPACING_ABSENT for note in notes)
-            _box_of(here, _turned(empty, like), like, scaled=scaled)
+            lacks = next((words for code, words in LACKS.items() if code in {n.code for n in notes}), "")
+            _box_of(here, _turned(empty, like), like, lacks)
         chosen = select_label(plain_values(here, kind, rules), here.name, bone=bone, only=only)
         mask = Volume(array=chosen, geometry=geometry)
         return _require_not_empty(here, mask if like is None else _onto(here, mask, like))
 
 
-def doubt_mask(path: Path, rules: ReadRules = DEFAULT_RULES) -> tuple[Note, ...]:
-    """Return what is doubtful of the voxels of a mask; its grid is compared with that of its image.
+def doubt_mask(
+    path: Path, rules: ReadRules = DEFAULT_RULES, *, of_image: Iterable[Note] = ()
+) -> tuple[Note, ...]:
+    """Return what is doubtful of a mask: of its voxels, and of its orientation where its image has one.
+
+    `of_image` are the notes of the image's reader; its grid is compared with that of the mask elsewhere.
 
     Raises
     ------
     InputError
         As its header is read.
     """
+    codes = OF_VOXELS if any(note.code == NO_ORIENTATION for note in of_image) else DOUBTED
     with local_copy(path) as here:
         kind = image_format(here)
-        return () if kind == "dicom" else doubt_labels(path.name, plain_geometry(here, kind, None, rules)[1])
+        notes = () if kind == "dicom" else plain_geometry(here, kind, None, rules)[1]
+    return doubt_labels(path.name, notes, codes)
 
 
-def doubt_labels(where: str, notes: Iterable[Note]) -> tuple[Note, ...]:
-    """Return those of the notes of a reader that are about what a mask holds, naming it."""
+def doubt_labels(where: str, notes: Iterable[Note], codes: Sequence[str] = DOUBTED) -> tuple[Note, ...]:
+    """Return those of the notes of a reader that matter of a mask, naming it."""
     return tuple(
-        replace(note, message=f"mask {where}: {note.message}") for note in notes if note.code in OF_VOXELS
+        replace(note, message=f"mask {where}: {note.message}") for note in notes if note.code in codes
     )
 
 
@@ -165,10 +175,15 @@ def describe_labels(labels: NDArray[np.generic]) -> str:
 
 
 def describe_grid(geometry: Geometry) -> str:
-    """Return a grid as text for messages."""
+    """Return a grid as text for messages; its directions where they are not those of LPS."""
     spacing = tuple(round(s, 4) for s in geometry.spacing_mm)
     first = np.round(geometry.affine[:3, 3], 3).tolist()
-    return f"shape {geometry.shape}, spacing {spacing} mm (z, y, x), first voxel {first} LPS mm"
+    text = f"shape {geometry.shape}, spacing {spacing} mm (z, y, x), first voxel {first} LPS mm"
+    turned = geometry.affine[:3, :3] / np.linalg.norm(geometry.affine[:3, :3], axis=0)
+    if np.abs(turned - np.eye(3)).max() < SIGNED_PERMUTATION:
+        return text
+    x, y, z = (np.round(column, 4).tolist() for column in turned.T + 0.0)
+    return f"{text}, x along {x}, y along {y}, z along {z}"
 
 
 def same_lattice(mask: Geometry, image: Geometry) -> bool:
@@ -220,19 +235,19 @@ def _turned(mask: Volume[np.bool_], like: Geometry) -> Volume[np.bool_]:
     return Volume(array=array, geometry=Geometry.from_affine((z, y, x), mask.geometry.affine @ to_mask))
 
 
-def _box_of(path: Path, mask: Volume[np.bool_], like: Geometry, *, scaled: bool = True) -> Shape:
-    """Return where `like` begins in a mask that covers it, or refuse the mask (`mask-grid`)."""
+def _box_of(path: Path, mask: Volume[np.bool_], like: Geometry, lacks: str = "") -> Shape:
+    """Return where `like` begins in a mask that covers it, or refuse the mask (`mask-grid`).
+
+    `lacks` is what its file does not say: it cannot be resampled then.
+    """
     start = _find_box(mask, like)
     if start is None:
-        what, todo = (
-            "the mask lies on another grid than its image",
-            "Resample it (nearest neighbour) onto it.",
-        )
-        if not scaled:
-            what, todo = "the mask has no voxel size", "Save it with the voxel size and place of its image."
+        what = f"the mask has no {lacks}" if lacks else "the mask lies on another grid than its image"
+        resample = "If its header is right resample it (nearest neighbour), else give it that of its image."
         raise InputError(
             "mask-grid", what, where=path.name, got=describe_grid(mask.geometry),
-            expected=describe_grid(like), todo=todo,
+            expected=describe_grid(like),
+            todo="Save it with the voxel size and place of its image." if lacks else resample,
         )  # fmt: skip
     return start
 

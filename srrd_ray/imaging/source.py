@@ -26,8 +26,8 @@ AIR_HU = -1000
 MIN_SLICES = 8
 MAX_SPACING_MM = 10.0
 LEAST_EXTENT_MM, MOST_EXTENT_MM = 12.0, 1500.0
-SPACING_ABSENT = "spacing-absent"
-"""Code of the note of a reader that found no voxel size."""
+SPACING_ABSENT, NO_ORIENTATION = "spacing-absent", "image-no-orientation"
+"""Codes of the notes of a reader that found no voxel size, or no orientation."""
 _HARMLESS = re.compile(
     r"(?:image|img|im|slice|dicom|dcm|ct|mr|series|ser|se|frame|file"
     r"|axial|sagittal|coronal|[eisz]|\d{1,5}|[-_.])+",

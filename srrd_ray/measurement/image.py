@@ -120,7 +120,8 @@ def measure_with_maps(
         case "bone":
             about = replace(source, volume=image, notes=notes)
             found = _measure_bone(path.name, about, recipe, (region, inside), threads)
-    doubts = [note for mask in (roi, bone_mask) if mask is not None for note in doubt_mask(mask)]
+    masks = [mask for mask in (roi, bone_mask) if mask is not None]
+    doubts = [note for mask in masks for note in doubt_mask(mask, of_image=source.notes)]
     return replace(found, notes=(*notes, *doubts, *found.notes))
 
 

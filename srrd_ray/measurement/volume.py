@@ -135,7 +135,7 @@ def measure_volume(
     z, y, x = array.shape[-3:]
     ends, known = block_store.read_ends(image)
     grid, notes = grid_with_spacing(grid, header.notes, recipe)
-    notes += () if roi is None else doubt_mask(roi, ANY_SIZE)
+    notes += () if roi is None else doubt_mask(roi, ANY_SIZE, of_image=header.notes)
     start = BlockJob(
         image=image.resolve(), roi=roi.resolve() if roi else None, root=root.resolve(), shape=(z, y, x),
         spacing_mm=nominal(grid.spacing_mm), edge=edge, binary=False, smooth=False, mode=recipe.mode,

@@ -130,9 +130,10 @@ def test_a_mask_of_both_bones_gives_each_its_own(tmp_path: Path) -> None:
 
 def test_chunks_of_a_mask_that_are_not_there_are_said_of_it_and_no_spacing_is(tmp_path: Path) -> None:
     path = write_zarr(tmp_path / "roi.ome.zarr", np.ones((32, 32, 64), np.uint8))
-    assert doubt_mask(path) == ()
+    bare = read_image(path).notes  # of an image that has no orientation either
+    assert doubt_mask(path, of_image=bare) == ()
     (path / "0" / "c" / "0" / "0" / "1").unlink()
-    (note,) = doubt_mask(path)
+    (note,) = doubt_mask(path, of_image=bare)
     assert (note.severity, note.code) == ("FLAG", "zarr-chunks-missing")
     assert note.message.startswith("mask roi.ome.zarr: 1 of 2 chunks are not there and are read as 0")
 
@@ -157,3 +158,29 @@ def test_a_mask_without_a_voxel_size_is_not_to_be_resampled(tmp_path: Path) -> N
         InputError, match=r"mask-grid.*the mask has no voxel size.*Save it with the voxel size"
     ):
         read_mask(tmp_path / "roi.tif", image.geometry)
+
+
+def test_a_mask_without_an_orientation_is_doubted_unless_its_image_has_none(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "roi.tif", blob().T, imagej=True, resolution=(50, 50), metadata={"unit": "mm"}
+    )
+    told, bare = (
+        {note.code for note in doubt_mask(tmp_path / "roi.tif", of_image=notes)}
+        for notes in ((), read_image(tmp_path / "roi.tif").notes)
+    )
+    assert told - bare == {"image-no-orientation"}
+    placed = read_image(write(tmp_path / "image.nii", np.arange(990, dtype=np.int16).reshape(SHAPE))).volume
+    with pytest.raises(InputError, match=r"mask-grid.*the mask has no place and orientation.*Save it with"):
+        read_mask(tmp_path / "roi.tif", placed.geometry)
+
+
+def test_grids_that_differ_in_direction_alone_are_told_apart(tmp_path: Path) -> None:
+    straight = np.diag([0.02, 0.02, 0.02, 1.0])
+    like = read_image(
+        write(tmp_path / "a.nii", np.arange(990, dtype=np.int16).reshape(SHAPE), straight)
+    ).volume
+    turned = straight.copy()
+    turned[:2, :2] = 0.02 * np.array([[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]])
+    with pytest.raises(InputError, match="mask-grid") as caught:
+        read_mask(write(tmp_path / "roi.nii", blob(), turned), like.geometry)
+    assert caught.value.got != caught.value.expected
