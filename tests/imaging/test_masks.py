@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
-from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.images import read_header, read_image
 from srrd_ray.imaging.masks import doubt_mask, read_mask
 from tests.stages.bones import write_zarr
 
@@ -130,7 +130,7 @@ def test_a_mask_of_both_bones_gives_each_its_own(tmp_path: Path) -> None:
 
 def test_chunks_of_a_mask_that_are_not_there_are_said_of_it_and_no_spacing_is(tmp_path: Path) -> None:
     path = write_zarr(tmp_path / "roi.ome.zarr", np.ones((32, 32, 64), np.uint8))
-    bare = read_image(path).notes  # of an image that has no orientation either
+    bare = read_header(path).notes  # of an image that has no orientation either
     assert doubt_mask(path, of_image=bare) == ()
     (path / "0" / "c" / "0" / "0" / "1").unlink()
     (note,) = doubt_mask(path, of_image=bare)
