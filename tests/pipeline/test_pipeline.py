@@ -143,7 +143,10 @@ RECORDS: dict[str, Name] = {
     r"models/diagnosis/model\.json": "diagnosis_models",
     r"models/(teacher|baseline|distilled)/model\.json": "model",
 }
-ELSE = r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
+ELSE = (
+    r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
+    r"|qc/(index|page-\d+)\.html|qc/(thumbnails/)?sub-[^/]+\.webp"
+)
 """Read through readers that check them (volumes, patches, weights), or by nobody but people and Ray."""
 
 
