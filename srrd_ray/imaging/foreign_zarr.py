@@ -72,12 +72,11 @@ def _note_finer(
 ) -> tuple[Note, ...]:
     """Return a FLAG where another level has more voxels than the first, which has to be the finest."""
     datasets = multiscale.get("datasets")
-    names = (
-        [str(one.get("path", "")) for one in datasets if isinstance(one, Mapping)]
-        if isinstance(datasets, list)
-        else []
-    )
-    found = [group.get(name) for name in names[1:] if name and not name.startswith((".", "/"))]
+    others = [one for one in datasets[1:] if isinstance(one, Mapping)] if isinstance(datasets, list) else []
+    try:
+        found = [group.get(str(one["path"])) for one in others]
+    except _BROKEN:  # a level that is not read
+        return ()
     finer = [level.shape for level in found if isinstance(level, zarr.Array) and level.size > array.size]
     if not finer:
         return ()

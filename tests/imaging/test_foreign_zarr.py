@@ -254,3 +254,12 @@ def test_a_level_finer_than_the_first_is_told(tmp_path: Path) -> None:
     ]
     group.update_attributes({"ome": {"version": "0.5", "multiscales": [{"axes": ZYX, "datasets": levels}]}})
     assert "FLAG zarr-levels" in codes(read_image(tmp_path / "a.zarr"))
+
+
+@pytest.mark.parametrize("other", ["../..", "", "gone", "0/0", None])
+def test_a_level_that_is_not_read_may_be_broken(tmp_path: Path, other: str | None) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("0", data=np.arange(512, dtype=np.uint16).reshape(8, 8, 8))
+    levels: list[object] = [{"path": "0", "coordinateTransformations": [scale([1, 1, 1])]}, {"path": other}]
+    group.update_attributes({"ome": {"version": "0.5", "multiscales": [{"axes": ZYX, "datasets": levels}]}})
+    assert "FLAG zarr-levels" not in codes(read_image(tmp_path / "a.zarr"))
