@@ -133,7 +133,11 @@ def _read_people(root: Path, faults: list[CohortError]) -> Iterator[tuple[str, _
 def _lost_zeros(root: Path, name: str) -> str:
     """Return a hint where a folder is named alike but for zeros before it; empty where none is."""
     alike = [path.name for path in root.glob(f"sub-0*{name}") if path.name[4:].lstrip("0") == name]
-    return f"Is {alike[0]} meant? Spreadsheets drop zeros at the front." if alike else ""
+    return _hint(alike[0] if alike else "")
+
+
+def _hint(alike: str) -> str:
+    return f"Is {alike} meant? Spreadsheets drop zeros at the front." if alike else ""
 
 
 def _read_knees(root: Path, people: Mapping[str, _Person], faults: list[CohortError]) -> Iterator[CohortKnee]:
@@ -181,7 +185,7 @@ def _parse_knee(
     if name not in people:
         text = "participant is not in participants.tsv, or faulty there"
         alike = next((one for one in people if one.lstrip("0") == name.lstrip("0")), "")
-        todo = f"Is {alike} meant? Spreadsheets drop zeros at the front." if alike else ""
+        todo = _hint(alike)
         faults.append(CohortError("id-unknown", text, where=where, got=name[:32], todo=todo))
         return None
     return Knee(participant=name, side="L" if side == "L" else "R")
