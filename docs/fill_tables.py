@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,9 +66,8 @@ def _marked(text: str) -> str:
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    for node in ast.parse(Path(cli.__file__).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and "app.command" in map(ast.unparse, node.decorator_list):
-            yield node.name, (ast.get_docstring(node) or "").splitlines()[0]
+    for command in cli.COMMANDS:
+        yield command.__name__.replace("_", "-"), (command.__doc__ or "").splitlines()[0]
 
 
 def _row(*cells: str) -> str:

@@ -1,0 +1,77 @@
+"""Commands about a cohort: make a simulated one, check one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from srrd_ray.storage.paths import parse_path
+
+
+def simulate(
+    out: tyro.conf.Positional[Path],
+    /,
+    *,
+    knees: int | None = None,
+    seed: int = 1,
+    profile: Literal["quick", "paper"] = "quick",
+    mr: Literal["bssfp", "dess", "pd", "pd-fs", "t1", "t2", "t2-fs"] = "bssfp",
+    dicom: bool = False,
+    gallery: bool = False,
+    cpus: int = 0,
+) -> int:
+    """Write a simulated paired cohort, with its truth; the same command again goes on where it stopped.
+
+    Args:
+        out: folder of the cohort.
+        knees: how many knees, some participants having both: 18 of 16 people, for paper 90 of 80.
+        seed: the same seed gives the same knees, and the same bytes with the same libraries on the same kind
+            of processor.
+        profile: quick takes seconds a knee, paper is full size.
+        mr: sequence of the MR: balanced SSFP (0.22 mm), DESS (0.37 mm) or proton density (2.5 mm slices).
+        dicom: write CT and MR as folders of DICOM files instead of NIfTI.
+        gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.
+        cpus: CPUs of the local cluster; 0 takes all.
+    """
+    from srrd_ray.cluster.executor import RayExecutor
+    from srrd_ray.execution.config import ClusterConfig
+    from srrd_ray.pipeline.simulated_cohort import SimulationRequest, simulate_cohort
+    from srrd_ray.stages.simulate import Scans
+
+    request = SimulationRequest(
+        out=parse_path(out),
+        seed=seed,
+        profile=profile,
+        knees=knees,
+        scans=Scans(mr=mr, dicom=dicom),
+        gallery=gallery,
+    )
+    return simulate_cohort(request, RayExecutor(ClusterConfig(cpus=cpus)))
+
+
+def check(
+    cohort: tyro.conf.Positional[Path], /, *, config: Path | None = None, json: Path | None = None
+) -> int:
+    """List every fault of a cohort and write nothing: 0 where there is none, 1 where there is one.
+
+    Ends with 2 where there is no such folder. It also tells what a run of the cohort could not do or show:
+    too few patients for the folds, one class.
+
+    Args:
+        cohort: folder of the cohort.
+        config: YAML file of the run that is planned; what would stop it is then a fault.
+        json: also write the findings to this file.
+    """
+    from srrd_ray.pipeline.limits import check_for_run
+
+    report = check_for_run(parse_path(cohort), config)
+    sys.stdout.write(report.table() + "\n")
+    if json is not None:
+        from srrd_ray.core import serial
+        from srrd_ray.storage.atomic import write_text
+
+        write_text(parse_path(json), serial.to_json(report))
+    return 1 if report.faulty else 0
