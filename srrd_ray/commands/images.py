@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from srrd_ray.core.bones import BoneName
 from srrd_ray.commands.places import given_place
+from srrd_ray.core.bones import BoneName
 from srrd_ray.storage.paths import parse_path
-
 
 BoneLabel = Annotated[str, tyro.conf.arg(metavar="BONE=LABEL")]
 
