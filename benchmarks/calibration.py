@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.volume import Volume
-from srrd_ray.simulation import ct, mr
+from srrd_ray.simulation import ct
 from srrd_ray.simulation.cohort import (
     TRUTH_VOXEL_MM,
     VIEWS,
@@ -42,7 +42,7 @@ from srrd_ray.simulation.cohort import (
     View,
     image_grids,
     pose_knee,
-    sample_ct_session,
+    sample_acquisition,
 )
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
@@ -87,9 +87,10 @@ def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd
 
 
 def _ct(plan: SimulatedKnee, knee: PosedKnee, view: View) -> Volume[np.int16]:
-    grid = image_grids(plan, view, knee.sessions, mr.PROTOCOLS["bssfp"])["ct"]
+    scans = sample_acquisition(plan)
+    grid = image_grids(plan, view, knee.sessions, scans)["ct"]
     from_world = knee.sessions["ct"].bone_from_world()
-    return ct.acquire(knee.scene, from_world, grid, ct.PROTOCOLS[plan.hospital], sample_ct_session(plan))
+    return ct.acquire(knee.scene, from_world, grid, scans.ct_protocol, scans.ct_session)
 
 
 def features_of(image: Volume[np.int16], center_lps_mm: NDArray[np.float64]) -> dict[str, float]:

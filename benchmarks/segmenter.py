@@ -47,11 +47,10 @@ from srrd_ray.segmentation.simulated_classes import class_of_label
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.cohort import (
     VIEWS,
-    _sample_mr_session,
     bone_labels,
     image_grids,
     pose_knee,
-    sample_ct_session,
+    sample_acquisition,
 )
 from srrd_ray.simulation.meshes import Mesh, signed_depth
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
@@ -110,14 +109,12 @@ def show_simulated(plan: SimulatedKnee, find: partial[Labels]) -> None:
     """Print how well the bones of one simulated knee are found in its CT and in its MR."""
     view, sequences = VIEWS[plan.profile], get_args(mr.Sequence)
     sequence = sequences[int(plan.knee.participant) % len(sequences)]
-    knee, protocol = pose_knee(plan, view.extent), mr.PROTOCOLS[sequence]
-    grids = image_grids(plan, view, knee.sessions, protocol)
+    knee, scans = pose_knee(plan, view.extent), sample_acquisition(plan, sequence)
+    grids = image_grids(plan, view, knee.sessions, scans)
     pose = {m: s.bone_from_world() for m, s in knee.sessions.items()}
     images: dict[Modality, Volume[np.generic]] = {
-        "ct": ct.acquire(
-            knee.scene, pose["ct"], grids["ct"], ct.PROTOCOLS[plan.hospital], sample_ct_session(plan)
-        ),
-        "mr": mr.acquire(knee.scene, pose["mr"], grids["mr"], protocol, _sample_mr_session(plan)),
+        "ct": ct.acquire(knee.scene, pose["ct"], grids["ct"], scans.ct_protocol, scans.ct_session),
+        "mr": mr.acquire(knee.scene, pose["mr"], grids["mr"], scans.mr_protocol, scans.mr_session),
     }
     for kind, image in images.items():
         truth = bone_labels(knee.scene, pose[kind], grids[kind])

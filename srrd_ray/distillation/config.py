@@ -11,6 +11,7 @@ from srrd_ray.core.geometry import Shape
 from srrd_ray.core.settings import (
     Count,
     Folds,
+    Natural,
     NonNegative,
     Positive,
     Rising,
@@ -171,6 +172,14 @@ class DistillationConfig:
     ----------
     folds
         Parts of the cross-validation, by patient.
+    labels
+        What the distilled student learns: the values that are measured in MR, by a teacher that a fold's
+        patients train; or what the school's reader of MR reads there, which then is the teacher.
+    school
+        Folder of the school's readers; those of the package where it is empty.
+    start
+        Where the distilled student begins, with labels of the reader: at a ridge regression of the cohort's
+        own texture, or at the school's reader of CT.
     learn_from
         Most knees in training, by whole shards:
         a training process holds all its cubes, 3.2 MB a knee. A larger cohort is sampled by the seed;
@@ -197,6 +206,9 @@ class DistillationConfig:
     """
 
     folds: Folds = 3
+    labels: Literal["measured", "reader"] = "measured"
+    school: str = ""
+    start: Literal["ridge", "reader"] = "reader"
     learn_from: Count = 1000
     teacher_epochs: Count = 4
     student_epochs: Count = 4
@@ -208,6 +220,39 @@ class DistillationConfig:
     student_nuisance: Augmentation = field(default_factory=Augmentation)
     hyper: HyperParameters = field(default_factory=HyperParameters)
     search: SearchConfig = field(default_factory=SearchConfig)
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SchoolConfig:
+    """What readers of MR and of CT learn on simulated knees.
+
+    Parameters
+    ----------
+    knees
+        Simulated knees that they learn from.
+    held_out
+        Further knees that they are judged by.
+    seed
+        Of the knees; another seed has other people.
+    readers
+        Networks (`teacher` reads MR, `student` CT), epochs and optimisation.
+    """
+
+    knees: Count = 400
+    held_out: Count = 60
+    seed: Natural = 7
+    readers: DistillationConfig = field(
+        default_factory=lambda: DistillationConfig(
+            teacher_epochs=12,
+            student_epochs=12,
+            batch_size=32,
+            teacher=NetworkConfig(input="mr", width=16),
+            student=NetworkConfig(input="ct", width=16),
+        )
+    )
 
     def __post_init__(self) -> None:
         validate_fields(self)

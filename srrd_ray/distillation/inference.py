@@ -31,6 +31,10 @@ class TeacherOutputs:
     features: tuple[Tensor, ...]
     halves: Tensor
 
+    def values(self) -> Tensor:
+        """Return the means (n, parameter) of the predicted histograms."""
+        return mean_and_sd(self.logits.softmax(dim=-1))[0]
+
     def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
         """Return the outputs of the rows that `keep` selects."""
         chosen = torch.from_numpy(np.flatnonzero(keep))

@@ -16,6 +16,7 @@ from srrd_ray.core.learner import Shard
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, SearchConfig
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.inference import TeacherOutputs, predict
+from srrd_ray.distillation.networks import PatchRegressor
 from srrd_ray.distillation.step import StudentLearner
 from srrd_ray.statistics.agreement import icc_value
 from srrd_ray.statistics.estimate import paired
@@ -23,10 +24,13 @@ from srrd_ray.statistics.estimate import paired
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrialInputs:
-    """The cubes of the training patients of one fold, and the teacher's outputs on them."""
+    """The cubes of the training patients of one fold, the teacher's outputs on them, and the network that
+    students begin at (null: a ridge regression).
+    """
 
     data: DistillationData
     outputs: TeacherOutputs
+    start: PatchRegressor | None = None
 
 
 def sample_settings(
@@ -71,7 +75,7 @@ def trial(
     held = validation_rows(inputs.data.patients, config.search.inner_folds, seed)
     settings = replace(config, hyper=hyper, student_epochs=config.search.epochs)
     data, outputs = inputs.data.rows(~held), inputs.outputs.rows(~held)
-    student = StudentLearner("trial", data, settings, seed, outputs)
+    student = StudentLearner("trial", data, settings, seed, outputs, start=inputs.start)
     rest = inputs.data.rows(held)
     for epoch in range(config.search.epochs):
         student.train_epoch(epoch, Shard(), student.modules())

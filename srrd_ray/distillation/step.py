@@ -79,6 +79,9 @@ class StudentLearner:
         The loss; each counts where its weight in ``config.hyper`` says so.
     make
         Makes the network in place of the architecture of ``config.student``.
+    start
+        A trained network of that architecture to begin at, with its normalisation; a ridge regression of
+        labels (and teacher) where there is none.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class StudentLearner:
         *,
         terms: tuple[LossTerm, ...] = LOSS_TERMS,
         make: Callable[[NetworkConfig], PatchRegressor] | None = None,
+        start: PatchRegressor | None = None,
     ) -> None:
         self._name, self._config, self._seed = name, config, seed
         self._hyper = config.hyper if teacher else config.hyper.without_teacher()
@@ -99,13 +103,20 @@ class StudentLearner:
         self._images, self._masks = to_cubes(data.ct, data.ct_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.student, seed, make)
-        fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
-        if teacher:
-            guide = (teacher.halves, self._hyper.kd_weight)
-            start_guided(self.network, (self._images, self._masks), torch.from_numpy(data.targets), guide)
+        if start is None:
+            self._fit_start(torch.from_numpy(data.targets))
+        else:
+            self.network.load_state_dict(start.state_dict())
         compared = any(term.needs_adapters for term in self._terms)
         self._adapters = build_adapters(config.student, config.teacher, seed) if compared else None
         self._optimizer = _optimizer(nn.ModuleDict(dict(self.modules())), self._hyper)
+
+    def _fit_start(self, targets: Tensor) -> None:
+        """Begin at the ridge regression of the labels, and of what the teacher reads in halves."""
+        fit_constants(self.network, self._images.float(), self._masks.float(), targets)
+        if self._teacher:
+            guide = (self._teacher.halves, self._hyper.kd_weight)
+            start_guided(self.network, (self._images, self._masks), targets, guide)
 
     @property
     def name(self) -> str:

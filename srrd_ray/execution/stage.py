@@ -16,7 +16,7 @@ from srrd_ray.execution.training import Trainer
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
-Outside: TypeAlias = Literal["images", "diagnoses", "truth", "manifest", "segmenter"]
+Outside: TypeAlias = Literal["images", "diagnoses", "truth", "manifest", "segmenter", "school"]
 """Inputs from outside the stages.
 
 These are a knee's images and masks, the cohort's tables, a simulated cohort's truth, run.json, the weights

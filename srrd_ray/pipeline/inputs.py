@@ -1,6 +1,6 @@
 """What stages read from outside the run, and hashes of it.
 
-It is the images of a knee, the tables of the cohort, its truth, run.json, and the segmenter's weights.
+It is the images of a knee, the tables of the cohort, its truth, run.json, the segmenter's weights, and the school's readers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from srrd_ray.execution.stage import CohortInputs, Outside
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
+from srrd_ray.stages.shared.school_files import hash_school
 from srrd_ray.stages.shared.truth import truth_root
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import cached_listing, list_sizes
@@ -42,6 +43,8 @@ class OutsideInputs:
                 return hash_json(list_sizes(folder) if folder.is_dir() else None)
             case "segmenter":
                 return self._segmenter
+            case "school":
+                return self._school
             case "manifest":
                 failed = [(o.subject, o.stage, o.error.code) for o in self.manifest.failed() if o.error]
                 return hash_json(json.loads(serial.to_json(self.manifest.config)), sorted(failed))
@@ -52,6 +55,12 @@ class OutsideInputs:
         registration = self.manifest.config.registration
         used = registration.bones.by == "network" or registration.moving_bones == "mr"
         return hash_segmenter(registration.bones.segmenter) if used else "unused"
+
+    @cached_property
+    def _school(self) -> str:
+        """The hash of the school's readers, where this run learns from them."""
+        distillation = self.manifest.config.distillation
+        return hash_school(distillation.school) if distillation.labels == "reader" else "unused"
 
     @cached_property
     def _images(self) -> dict[str, str]:

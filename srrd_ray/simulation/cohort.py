@@ -16,7 +16,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.anatomy import Anatomy, sample_anatomy
 from srrd_ray.simulation.compose import Scene
-from srrd_ray.simulation.microstructure import sample_microstructure
+from srrd_ray.simulation.microstructure import Microstructure, sample_microstructure
 from srrd_ray.simulation.motion import Motion
 from srrd_ray.simulation.patients import Profile, SimulatedKnee
 from srrd_ray.simulation.pose import Session, ct_to_mr, depth_on, sample_sessions
@@ -84,10 +84,30 @@ class PosedKnee:
     sessions: dict[Modality, Session]
 
 
-def pose_knee(plan: SimulatedKnee, extent: Extent) -> PosedKnee:
-    """Return a knee of the plan, its tables covering `extent`."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Acquisition:
+    """How a knee is scanned: protocol and session of its CT and of its MR."""
+
+    ct_protocol: ct.CtProtocol
+    ct_session: ct.CtSession
+    mr_protocol: mr.MrProtocol
+    mr_session: mr.MrSession
+
+
+def sample_acquisition(plan: SimulatedKnee, sequence: mr.Sequence = "bssfp") -> Acquisition:
+    """Return how a knee of a cohort is scanned: by the protocol of its hospital, on one day."""
+    return Acquisition(
+        ct_protocol=ct.PROTOCOLS[plan.hospital],
+        ct_session=sample_ct_session(plan),
+        mr_protocol=mr.PROTOCOLS[sequence],
+        mr_session=sample_mr_session(plan),
+    )
+
+
+def pose_knee(plan: SimulatedKnee, extent: Extent, micro: Microstructure | None = None) -> PosedKnee:
+    """Return a knee of the plan, its tables covering `extent`; `micro` takes the place of the plan's own."""
     a = sample_anatomy(plan)
-    scene = build_scene(plan, a, sample_microstructure(plan, a), extent)
+    scene = build_scene(plan, a, micro or sample_microstructure(plan, a), extent)
     return PosedKnee(
         anatomy=a, scene=scene, sessions=sample_sessions(plan, scene.bones, 0.95 * min(a.joint_space))
     )
@@ -98,40 +118,38 @@ def simulate(plan: SimulatedKnee, view: View | None = None, sequence: mr.Sequenc
     MR sequence (and of `view` where given).
     """
     view = view or VIEWS[plan.profile]
-    knee = pose_knee(plan, view.extent)
+    return image_knee(plan, pose_knee(plan, view.extent), view, sample_acquisition(plan, sequence))
+
+
+def image_knee(plan: SimulatedKnee, knee: PosedKnee, view: View, scans: Acquisition) -> KneeImages:
+    """Return the images and the truth of a posed knee, scanned so."""
     scene, sessions = knee.scene, knee.sessions
-    protocol, mr_protocol = ct.PROTOCOLS[plan.hospital], mr.PROTOCOLS[sequence]
-    grids = image_grids(plan, view, sessions, mr_protocol)
-    ct_session, mr_session = sample_ct_session(plan), _sample_mr_session(plan)
+    grids = image_grids(plan, view, sessions, scans)
     from_world = {m: s.bone_from_world() for m, s in sessions.items()}
-    ct_image = ct.acquire(scene, from_world["ct"], grids["ct"], protocol, ct_session)
-    mr_image = mr.acquire(scene, from_world["mr"], grids["mr"], mr_protocol, mr_session)
     return KneeImages(
-        ct=ct_image,
-        mr=mr_image,
+        ct=ct.acquire(scene, from_world["ct"], grids["ct"], scans.ct_protocol, scans.ct_session),
+        mr=mr.acquire(scene, from_world["mr"], grids["mr"], scans.mr_protocol, scans.mr_session),
         ct_labels=bone_labels(scene, from_world["ct"], grids["ct"]),
         transforms={bone: matrix4(ct_to_mr(sessions, n)) for n, bone in enumerate(BONES)},
         landmarks_ct_lps=_landmarks(scene, sessions, grids),
         cells=truth_cells(scene, sessions["ct"], knee.anatomy, view.truth_voxel_mm),
-        nuisance=_nuisance(sessions, protocol, ct_session, mr_session)
-        | _mr_nuisance(mr_protocol, mr_session),
+        nuisance=_nuisance(sessions, scans) | _mr_nuisance(scans.mr_protocol, scans.mr_session),
     )
 
 
 def image_grids(
-    plan: SimulatedKnee, view: View, sessions: dict[Modality, Session], mr_protocol: mr.MrProtocol
+    plan: SimulatedKnee, view: View, sessions: dict[Modality, Session], scans: Acquisition
 ) -> dict[Modality, Geometry]:
     """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee,
     both centred on the joint.
     """
-    protocol = ct.PROTOCOLS[plan.hospital]
-    spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
+    spacing = (scans.ct_protocol.slice_mm, scans.ct_protocol.pixel_mm, scans.ct_protocol.pixel_mm)
     counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
     center = transform_points(sessions["ct"].joint_line(), np.array(view.center_mm))
     axial = np.diag([*spacing[::-1], 1.0])
     return {
         "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
-        "mr": _sagittal(plan, view, sessions["mr"], mr_protocol),
+        "mr": _sagittal(plan, view, sessions["mr"], scans.mr_protocol),
     }
 
 
@@ -193,7 +211,8 @@ def sample_ct_session(plan: SimulatedKnee) -> ct.CtSession:
     )
 
 
-def _sample_mr_session(plan: SimulatedKnee) -> mr.MrSession:
+def sample_mr_session(plan: SimulatedKnee) -> mr.MrSession:
+    """Return what differs between MR scans of one protocol."""
     own, knee = plan.patient_generator("mr"), plan.generator("mr")
     return mr.MrSession(
         snr=float(np.clip(knee.normal(18, 4), 10, 25)),
@@ -228,13 +247,9 @@ def _sample_motion(plan: SimulatedKnee) -> Motion | None:
     return Motion(shift_mm=shift, every=int(knee.integers(3, 9)))
 
 
-def _nuisance(
-    sessions: dict[Modality, Session],
-    protocol: ct.CtProtocol,
-    ct_session: ct.CtSession,
-    mr_session: mr.MrSession,
-) -> dict[str, float | str]:
+def _nuisance(sessions: dict[Modality, Session], scans: Acquisition) -> dict[str, float | str]:
     pose, base = sessions["mr"].joint, sessions["ct"].joint
+    protocol, ct_session, mr_session = scans.ct_protocol, scans.ct_session, scans.mr_session
     return {
         "flexion_ct_deg": float(base.flexion),
         "flexion_mr_deg": float(pose.flexion),

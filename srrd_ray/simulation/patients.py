@@ -63,7 +63,7 @@ def simulate_cohort_plan(knees: int, seed: int, profile: Profile = "quick") -> t
     rng = np.random.default_rng(seed_from(seed, "plan"))
     grades = rng.permutation(_grades(patients))
     digits = max(3, len(str(patients)))
-    plans = [_patient(f"{n + 1:0{digits}d}", int(grades[n]), seed, profile) for n in range(patients)]
+    plans = [sample_patient(f"{n + 1:0{digits}d}", int(grades[n]), seed, profile) for n in range(patients)]
     both = sorted(rng.permutation(patients), key=lambda n: -plans[n].oa)[: knees - patients]
     plans += [_other_side(plans[n]) for n in both]
     return tuple(sorted(plans, key=lambda plan: plan.knee))
@@ -78,7 +78,8 @@ def _grades(patients: int) -> list[int]:
     ]
 
 
-def _patient(participant: str, grade: int, seed: int, profile: Profile) -> SimulatedKnee:
+def sample_patient(participant: str, grade: int, seed: int, profile: Profile) -> SimulatedKnee:
+    """Return the first knee of a patient of that Kellgren-Lawrence grade."""
     rng = np.random.default_rng(seed_from(seed, participant, "patient"))
     side: Side = "L" if rng.random() < 0.5 else "R"
     sex: Sex = "F" if rng.random() < 0.5 + 0.03 * grade else "M"

@@ -23,6 +23,7 @@ STAGE = Stage(
     settings=DistillationSettings,
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables", "teach", "tune"),
+    outside=("school",),
     outputs=("models/distilled",),
     trains=True,
 )

@@ -45,11 +45,17 @@ class KneeCubes:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairedMr:
-    """The MR of a knee, the CT -> MR transforms of its registered bones, its scale (99.5th percentile)."""
+    """The MR of a knee, the CT -> MR transforms of its registered bones, its scale."""
 
     volume: Volume[np.generic]
     transforms: dict[BoneName, NDArray[np.float64]]
     scale: float
+
+    @classmethod
+    def of(cls, volume: Volume[np.generic], transforms: dict[BoneName, NDArray[np.float64]]) -> PairedMr:
+        """Return the MR with its 99.5th percentile as scale."""
+        scale = max(float(np.percentile(volume.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)
+        return cls(volume=volume, transforms=transforms, scale=scale)
 
     def sees(self, point: SubchondralPoint) -> bool:
         """Return whether the cube at `point` lies inside the MR's field of view."""
@@ -95,11 +101,10 @@ def write_shard(path: Path, knees: Sequence[Knee], layout: RunLayout, config: Pa
 
 
 def cut_knee(knee: Knee, layout: RunLayout, config: PatchConfig) -> KneeCubes:
-    """Return the cubes of one knee from its stored volumes; in each region those also in MR come first.
+    """Return the cubes of one knee from its stored volumes, as `cut_cubes` has them.
 
-    Arrays (one row a cube): `ct` int16 HU, `ct_mask` and `mr_mask` uint8, `mr` float16 in units of
-    `mr_scale`, `has_mr`, `ct_spacing_mm` (the CT's own voxel, z y x). A cube has no MR where there is none,
-    where the registration of its bone was refused, or where it leaves the MR's field of view.
+    A cube has no MR where there is none, where the registration of its bone was refused, or where it leaves
+    the MR's field of view.
 
     Raises
     ------
@@ -109,7 +114,22 @@ def cut_knee(knee: Knee, layout: RunLayout, config: PatchConfig) -> KneeCubes:
     ct = omezarr.read_volume(layout.volume(knee, "ct"))
     stored = omezarr.read_volume(layout.volume(knee, "ct_bones"))
     bones = Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
-    paired = _paired(knee, layout)
+    return cut_cubes(knee, ct, bones, _paired(knee, layout), config)
+
+
+def cut_cubes(
+    knee: Knee, ct: Volume[np.generic], bones: Volume[np.uint8], paired: PairedMr, config: PatchConfig
+) -> KneeCubes:
+    """Return the cubes of one knee; in each region those also in MR come first.
+
+    Arrays (one row a cube): `ct` int16 HU, `ct_mask` and `mr_mask` uint8, `mr` float16 in units of
+    `mr_scale`, `has_mr`, `ct_spacing_mm` (the CT's own voxel, z y x).
+
+    Raises
+    ------
+    InputError
+        `patches-none`, `bone-missing`.
+    """
     points = sorted(subchondral_points(bones, knee.side, config), key=lambda point: not paired.sees(point))
     placement = place_cubes(ct, bones, tuple(points), config)
     if not placement.kept:
@@ -160,9 +180,7 @@ def _paired(knee: Knee, layout: RunLayout) -> PairedMr:
             array=np.zeros((1, 1, 1), dtype=np.float32), geometry=Geometry.axis_aligned((1, 1, 1), (1, 1, 1))
         )
         return PairedMr(volume=nothing, transforms={}, scale=1.0)
-    volume = omezarr.read_volume(path)
-    scale = max(float(np.percentile(volume.array[:, ::4, ::4].astype(np.float32), 99.5)), 1e-6)
-    return PairedMr(volume=volume, transforms=transforms, scale=scale)
+    return PairedMr.of(omezarr.read_volume(path), transforms)
 
 
 def _accepted(knee: Knee, layout: RunLayout) -> Iterator[tuple[BoneName, NDArray[np.float64]]]:
@@ -174,19 +192,7 @@ def _accepted(knee: Knee, layout: RunLayout) -> Iterator[tuple[BoneName, NDArray
 
 
 def _write(path: Path, cut: Sequence[tuple[Knee, KneeCubes]]) -> None:
-    places = [(knee, point) for knee, cubes in cut for point in cubes.points]
-    patches = [
-        Patch(
-            store=path,
-            row=row,
-            knee=knee,
-            bone=point.bone,
-            compartment=point.compartment,
-            center_lps_mm=point.center_lps_mm,
-            depth_mm=point.depth_mm,
-        )
-        for row, (knee, point) in enumerate(places)
-    ]
+    patches = patches_of(path, [(knee, point) for knee, cubes in cut for point in cubes.points])
     names = sorted(cut[0][1].arrays) if cut else ["has_mr"]
     empty: Arrays = {"has_mr": np.zeros(0, dtype=np.bool_)}
     arrays = (
@@ -198,6 +204,22 @@ def _write(path: Path, cut: Sequence[tuple[Knee, KneeCubes]]) -> None:
         "without_mr": sum(cubes.without_mr for _, cubes in cut),
     }
     patch_store.write_shard(path, arrays, patches, counts)
+
+
+def patches_of(path: Path, places: Sequence[tuple[Knee, SubchondralPoint]]) -> list[Patch]:
+    """Return the index of a shard at `path`, a row a place."""
+    return [
+        Patch(
+            store=path,
+            row=row,
+            knee=knee,
+            bone=point.bone,
+            compartment=point.compartment,
+            center_lps_mm=point.center_lps_mm,
+            depth_mm=point.depth_mm,
+        )
+        for row, (knee, point) in enumerate(places)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ STAGE = Stage(
     settings=DistillationSettings,
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables"),
+    outside=("school",),
     outputs=("models/teacher", "models/baseline"),
     trains=True,
 )

@@ -123,6 +123,7 @@ STAGE = Stage(
     settings=TuneSettings,
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables", "teach"),
+    outside=("school",),
     outputs=("tables/tune", "models/winners.json", "tune"),
     trains=True,
 )

@@ -39,6 +39,7 @@ Name: TypeAlias = Literal[
     "inference",
     "dictionary",
     "segmenter",
+    "school",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

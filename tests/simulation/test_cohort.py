@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from srrd_ray.core.geometry import transform_points
-from srrd_ray.simulation.cohort import KneeImages, _sample_mr_session, simulate
+from srrd_ray.simulation.cohort import KneeImages, sample_mr_session, simulate
 from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
 
 from .conftest import TINY
@@ -47,13 +47,13 @@ def test_mr_is_sagittal_and_ct_axial(tiny: KneeImages) -> None:
 
 def test_one_patient_in_ten_moves_during_the_mr_on_both_sides_or_on_none() -> None:
     plans = simulate_cohort_plan(900, 1)
-    moving = {p.knee.participant for p in plans if _sample_mr_session(p).motion}
+    moving = {p.knee.participant for p in plans if sample_mr_session(p).motion}
     assert 0.06 < len(moving) / len({p.knee.participant for p in plans}) < 0.14
-    assert not {p.knee.participant for p in plans if not _sample_mr_session(p).motion} & moving
+    assert not {p.knee.participant for p in plans if not sample_mr_session(p).motion} & moving
 
 
 def test_gradients_err_by_three_per_mille_at_most_and_alike_in_a_hospital() -> None:
-    found = {(p.hospital, _sample_mr_session(p).scale) for p in simulate_cohort_plan(40, 1)}
+    found = {(p.hospital, sample_mr_session(p).scale) for p in simulate_cohort_plan(40, 1)}
     assert len(found) == len({hospital for hospital, _ in found})
     assert all(0 < abs(value - 1) <= 0.003 + 1e-12 for _, scale in found for value in scale)
 

@@ -26,12 +26,12 @@ from srrd_ray.distillation.inference import teacher_outputs
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.search import TrialInputs, trial
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
-from srrd_ray.stages.shared.models import CARD, ModelName, StoredFold, load_model, store_model
+from srrd_ray.stages.shared.models import CARD, ModelName, StoredFold, load_model, load_trained, store_model
+from srrd_ray.stages.shared.school_model import load_reader, read_school
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table
-from srrd_ray.storage.weights import load_into, load_tensors
 
 Folds: TypeAlias = Mapping[str, int]
 
@@ -139,11 +139,15 @@ def training_patients(plan: DistilPlan, fold: int) -> int:
 
 
 def teacher_and_baseline_learners(plan: DistilPlan) -> Iterator[Learner]:
-    """Yield ``fold-<k>_teacher`` and ``fold-<k>_baseline`` for every fold."""
+    """Yield ``fold-<k>_teacher``, unless the school's reader is the teacher, and ``fold-<k>_baseline`` for
+    every fold.
+    """
     data = read_data(plan)
     for fold in plan.fold_numbers():
         part = training_part(data, plan.folds, fold)
-        yield TeacherLearner(learner_name(fold, "teacher"), part, plan.config, plan.seed_of(fold, "teacher"))
+        if plan.config.labels == "measured":
+            seed = plan.seed_of(fold, "teacher")
+            yield TeacherLearner(learner_name(fold, "teacher"), part, plan.config, seed)
         yield StudentLearner(
             learner_name(fold, "baseline"), part, plan.config, plan.seed_of(fold, "baseline")
         )
@@ -153,11 +157,37 @@ def distilled_learners(plan: DistilPlan) -> Iterator[Learner]:
     """Yield ``fold-<k>_distilled`` for every fold, guided by the fold's own teacher of ``models/teacher``."""
     data = read_data(plan)
     teachers = load_model(plan.layout.model("teacher")).networks
+    start = school_start(plan.config)
     for fold in plan.fold_numbers():
-        part = training_part(data, plan.folds, fold)
-        outputs = teacher_outputs(teachers[fold], part)
+        part = guided_part(training_part(data, plan.folds, fold), teachers[fold], plan.config)
         name, seed = learner_name(fold, "distilled"), plan.seed_of(fold, "distilled")
-        yield StudentLearner(name, part, plan.config_of(fold), seed, outputs)
+        yield StudentLearner(name, part.data, plan.config_of(fold), seed, part.outputs, start=start)
+
+
+def guided_part(data: DistillationData, teacher: PatchRegressor, config: DistillationConfig) -> TrialInputs:
+    """Return cubes with what the teacher says of them; its values are the labels where the settings say so."""
+    outputs = teacher_outputs(teacher, data)
+    if config.labels == "reader":
+        data = replace(data, targets=outputs.values().numpy())
+    return TrialInputs(data=data, outputs=outputs, start=school_start(config))
+
+
+def school_start(config: DistillationConfig) -> PatchRegressor | None:
+    """Return the network that the distilled student begins at; null for a ridge regression."""
+    if config.labels == "measured" or config.start == "ridge":
+        return None
+    return load_reader(config.school, "ct")
+
+
+def with_school_networks(config: DistillationConfig) -> DistillationConfig:
+    """Return the settings with the networks of the school's readers, where they teach.
+
+    Teacher and students are then of the readers' size, so that all can begin and be compared alike.
+    """
+    if config.labels == "measured":
+        return config
+    readers = read_school(config.school).config.readers
+    return replace(config, teacher=readers.teacher, student=readers.student)
 
 
 def trial_scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:
@@ -172,17 +202,21 @@ def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
     read anew.
     """
     card = hash_file(plan.layout.model("teacher") / CARD)
-    return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card)
+    return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card, plan.config)
 
 
 @lru_cache(maxsize=1)
 def _trial_inputs(
-    layout: RunLayout, shards: tuple[Path, ...], folds: tuple[tuple[str, int], ...], fold: int, _card: str
+    layout: RunLayout,
+    shards: tuple[Path, ...],
+    folds: tuple[tuple[str, int], ...],
+    fold: int,
+    _card: str,
+    config: DistillationConfig,
 ) -> TrialInputs:
-    data = load_data(layout, shards)
-    part = training_part(data, dict(folds), fold)
+    part = training_part(load_data(layout, shards), dict(folds), fold)
     teacher = load_model(layout.model("teacher")).networks[fold]
-    return TrialInputs(data=part, outputs=teacher_outputs(teacher, part))
+    return guided_part(part, teacher, config)
 
 
 def learner_name(fold: int, model: ModelName) -> str:
@@ -204,8 +238,7 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
     for fold in plan.fold_numbers():
         part = training_part(data, plan.folds, fold)
         config = plan.config_of(fold) if model == "distilled" else plan.config
-        network = build(config.teacher if model == "teacher" else config.student, 0)
-        _load_network(network, weights / f"{learner_name(fold, model)}.safetensors")
+        network = _trained(config, weights, fold, model)
         fingerprint = fit_fingerprint(part.ct, part.ct_mask, part.ct_spacing_mm)
         folds.append(
             StoredFold(
@@ -216,12 +249,13 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
     return store_model(plan.layout.model(model), model, plan.config, folds)
 
 
-def _load_network(network: PatchRegressor, path: Path) -> None:
-    tensors, _ = load_tensors(path)
-    network_weights = {
-        key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")
-    }
-    load_into(network, network_weights, path.name)
+def _trained(config: DistillationConfig, weights: Path, fold: int, model: ModelName) -> PatchRegressor:
+    """Return the trained network of a fold; the school's reader where that is the teacher."""
+    if model == "teacher" and config.labels == "reader":
+        return load_reader(config.school, "mr")
+    network = build(config.teacher if model == "teacher" else config.student, 0)
+    load_trained(network, weights / f"{learner_name(fold, model)}.safetensors")
+    return network
 
 
 def _load_shard(path: Path, measures: pd.DataFrame) -> DistillationData:

@@ -83,7 +83,7 @@ def plan_of(work: Work[DistillationSettings], *, with_winners: bool = False) -> 
 
     It has the settings that the search chose, where they are known.
     """
-    from srrd_ray.stages.shared.fold_training import DistilPlan
+    from srrd_ray.stages.shared.fold_training import DistilPlan, with_school_networks
 
     layout, settings = work.layout, work.settings
     winners = read_record(Winners, layout.model(WINNERS), "winners").folds if with_winners else {}
@@ -91,7 +91,7 @@ def plan_of(work: Work[DistillationSettings], *, with_winners: bool = False) -> 
         layout=layout,
         shards=tuple(layout.shard_named(name) for name in _sampled_shards(work)),
         folds=read_folds(layout),
-        config=settings.distillation,
+        config=with_school_networks(settings.distillation),
         seed=settings.seed,
         winners=winners,
     )

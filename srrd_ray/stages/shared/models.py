@@ -19,7 +19,11 @@ from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
 
-ModelName: TypeAlias = Literal["teacher", "baseline", "distilled"]
+RunModel: TypeAlias = Literal["teacher", "baseline", "distilled"]
+"""A run's own."""
+ModelName: TypeAlias = Literal[RunModel, "reader-mr", "reader-ct"]
+"""Also those of the school."""
+READ_MR: tuple[ModelName, ...] = ("teacher", "reader-mr")
 
 SCHEMA = "srrd-model/1"
 CARD = "model.json"
@@ -59,7 +63,7 @@ class ModelCard:
     @property
     def network(self) -> NetworkConfig:
         """The architecture of its networks."""
-        return self.config.teacher if self.name == "teacher" else self.config.student
+        return self.config.teacher if self.name in READ_MR else self.config.student
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -160,6 +164,13 @@ def caution(patients: Sequence[int]) -> str:
     if least >= FEW_PATIENTS:
         return ""
     return f"learnt from {least} patients, fewer than {FEW_PATIENTS}: do not trust what it reads in others"
+
+
+def load_trained(network: PatchRegressor, path: Path) -> None:
+    """Fill a network with the weights that a training left at `path` (keys ``network.…``)."""
+    tensors, _ = load_tensors(path)
+    own = {key.removeprefix("network."): v for key, v in tensors.items() if key.startswith("network.")}
+    load_into(network, own, path.name)
 
 
 def _load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:

@@ -22,7 +22,7 @@ from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, place_cubes, subchondral_points
-from srrd_ray.stages.shared.models import Model, ModelName, load_model
+from srrd_ray.stages.shared.models import Model, ModelName, RunModel, load_model
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
@@ -78,7 +78,7 @@ def predictions_of(shard: Path, models: Path, folds: Mapping[str, int]) -> pd.Da
     index = patch_store.read_index(shard)
     arrays = patch_store.read_shard(shard) if index else {}
     tables: list[pd.DataFrame] = []
-    for name in get_args(ModelName):
+    for name in get_args(RunModel):
         if index and (models / name).is_dir():
             tables.extend(_by_fold(name, load_model(models / name), index, arrays, folds))
     if not tables:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,17 +87,32 @@ def patch_truth(cohort: Path, patches: tuple[Patch, ...]) -> pd.DataFrame:
     if any(patch.knee != knee for patch in patches):
         raise InputError("patches-mixed", "patches of one knee are wanted", where=knee.key)
     table = cells_of(cohort, knee)
-    centres = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64)
-    sums = np.column_stack(
-        [table["cell_mm"].to_numpy(dtype=np.float64) ** 3, table[list(SUMS)].to_numpy(dtype=np.float64)]
-    )
-    of_bone = {bone: (table["bone"] == bone).to_numpy() for bone in BONES}
-    rows = []
-    for patch in patches:
-        inside = (np.abs(centres - patch.center_lps_mm) <= PATCH_HALF_MM).all(axis=1) & of_bone[patch.bone]
-        values = _parameters(sums[inside].sum(axis=0))
-        rows += [] if values is None else [(patch.store.stem, patch.row, *values)]
+    values = parameters_in_cubes(table, [(patch.bone, patch.center_lps_mm) for patch in patches])
+    rows = [
+        (patch.store.stem, patch.row, *row.tolist())
+        for patch, row in zip(patches, values, strict=True)
+        if np.isfinite(row).all()
+    ]
     return pd.DataFrame(rows, columns=["store", "row", *PARAMETERS, "coverage"])
+
+
+def parameters_in_cubes(
+    cells: pd.DataFrame, cubes: Sequence[tuple[BoneName, tuple[float, float, float]]]
+) -> NDArray[np.float64]:
+    """Return the true parameters and the coverage (n, 5) of cubes, each a bone and a centre in CT LPS mm.
+
+    NaN where less than `LEAST_COVERAGE` of a cube is covered by cells, or where it has no bone.
+    """
+    centres = cells[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=np.float64)
+    sums = np.column_stack(
+        [cells["cell_mm"].to_numpy(dtype=np.float64) ** 3, cells[list(SUMS)].to_numpy(dtype=np.float64)]
+    )
+    of_bone = {bone: (cells["bone"] == bone).to_numpy() for bone in BONES}
+    values = np.full((len(cubes), len(PARAMETERS) + 1), np.nan)
+    for row, (bone, centre) in enumerate(cubes):
+        inside = (np.abs(centres - centre) <= PATCH_HALF_MM).all(axis=1) & of_bone[bone]
+        values[row] = _parameters(sums[inside].sum(axis=0)) or np.nan
+    return values
 
 
 def cells_of(cohort: Path, knee: Knee) -> pd.DataFrame:

@@ -1,0 +1,159 @@
+"""The school: simulated knees that are made, cut into cubes and learnt from; the same command again goes on.
+
+Its product is a folder: a reader of MR (``mr``), a reader of CT (``ct``), and ``school.json``, which says what
+they saw and how well they read knees that they never saw.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from srrd_ray.core.errors import ClusterError
+from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.learner import Learner
+from srrd_ray.core.records import Knee
+from srrd_ray.core.serial import to_json
+from srrd_ray.distillation.config import SchoolConfig
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.executor import Executor
+from srrd_ray.execution.listeners import ProgressLog
+from srrd_ray.execution.lock import LOCK, locked
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.sidecars import input_hash
+from srrd_ray.execution.training import Training
+from srrd_ray.execution.work import Produced, Task, WorkItem
+from srrd_ray.simulation.frozen import constants_sha256
+from srrd_ray.simulation.school import sample_school_knee
+from srrd_ray.storage.layout import RunLayout
+
+log = logging.getLogger(__name__)
+
+NAME = "school"
+LEAST = 0.9
+"""Share of the knees that must be there: fewer mean that something is wrong with the machine."""
+
+Fit = Callable[[Training, Callable[[str], None]], Path]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SchoolRequest:
+    """Let readers of MR and CT learn on simulated knees.
+
+    Parameters
+    ----------
+    out
+        Folder of the result.
+    work
+        Folder that every node sees: cubes (2 MB a knee) and checkpoints; kept, so that the work can go on.
+    checkpoint_seconds
+        A checkpoint is written at the end of an epoch where the last one is so old.
+    """
+
+    out: Path
+    work: Path
+    checkpoint_seconds: float = 120.0
+    school: SchoolConfig = field(default_factory=SchoolConfig)
+    cluster: ClusterConfig = field(default_factory=lambda: ClusterConfig(training_workers=1))
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all knees; those that judge come first, so that more knees can be added."""
+        return range(self.school.held_out + self.school.knees)
+
+    def training_name(self, there: Sequence[int]) -> str:
+        """Return the name of the training: it holds the hash of all that the weights depend on."""
+        depends = [to_json(self.school), list(there), constants_sha256(), self.cluster.training_workers]
+        return f"readers-{hash_json(depends)[:16]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CubeFiles:
+    """Where the cubes of the knees of one seed lie."""
+
+    root: Path
+    seed: int
+
+    def path(self, number: int) -> Path:
+        """Return the shard of a knee."""
+        return self.root / "cubes" / f"seed-{self.seed}" / f"knee-{number:06d}.zarr"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _MakeCubes:
+    """Makes the cubes of the knee that a work item names."""
+
+    files: CubeFiles
+
+    def __call__(self, item: WorkItem) -> Produced:
+        from srrd_ray.stages.shared.school_cubes import write_school_cubes
+
+        number = int(item.name)
+        path = self.files.path(number)
+        write_school_cubes(path, sample_school_knee(number, self.files.seed))
+        return Produced(paths=(path, path.with_suffix(".parquet")))
+
+
+def hold_school(request: SchoolRequest, executor: Executor, fit: Fit) -> Path:
+    """Return the folder of the readers; `executor` makes the cubes, `fit` trains.
+
+    Raises
+    ------
+    ClusterError
+        `school-small` where more than a tenth of the knees could not be made.
+    """
+    from srrd_ray.stages.shared.school_model import save_school  # torch takes seconds to import
+
+    root = request.work.resolve()
+    files = CubeFiles(root=root, seed=request.school.seed)
+    with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
+        there = _make_cubes(request, runner, files)
+    taught = [files.path(number) for number in there if number >= request.school.held_out]
+    judging = [files.path(number) for number in there if number < request.school.held_out]
+    training = Training(
+        name=request.training_name(there),
+        learners=partial(_learners, request.school, taught),
+        storage=root / "trainings",
+        checkpoint_seconds=request.checkpoint_seconds,
+    )
+    with executor.connect():
+        weights = fit(training, lambda line: log.warning("%s", line))
+    return save_school(request.out, request.school, weights, (taught, judging))
+
+
+def _make_cubes(request: SchoolRequest, runner: Runner, files: CubeFiles) -> tuple[int, ...]:
+    """Return the numbers of the knees whose cubes are there, made where they were not."""
+    layout = RunLayout(root=files.root)
+    task = Task(
+        stage=NAME, layout=layout, function=_MakeCubes(files=files), shared_storage_probe=files.root / LOCK
+    )
+    constants = constants_sha256()
+    items = [
+        WorkItem(
+            name=f"{number:06d}",
+            input_hash=input_hash(NAME, hash_json([number, files.seed, constants]), []),
+            knees=(Knee(participant=f"school{number:06d}", side="R"),),
+        )
+        for number in request.numbers
+    ]
+    ended = [(int(item.name), result) for item, result, _ in runner.run_items(task, items)]
+    there = tuple(sorted(number for number, result in ended if result.sidecar is not None))
+    if len(there) < LEAST * len(items):
+        raise ClusterError(
+            "school-small", "too few knees could be made", got=f"{len(there)} of {len(items)}",
+            expected=f"{LEAST:.0%} of them", todo="Look at the failures above, then run the same command again.",
+        )  # fmt: skip
+    return there
+
+
+def _learners(config: SchoolConfig, shards: Sequence[Path]) -> Iterator[Learner]:
+    from srrd_ray.distillation.step import StudentLearner, TeacherLearner
+    from srrd_ray.stages.shared.school_cubes import read_all_cubes
+    from srrd_ray.stages.shared.school_model import READERS
+
+    data = read_all_cubes(shards)
+    yield TeacherLearner(READERS["mr"], data, config.readers, config.seed)
+    yield StudentLearner(READERS["ct"], data, config.readers, config.seed)
