@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from srrd_ray.core.geometry import Shape
 from srrd_ray.core.settings import (
     Count,
+    Folder,
     Folds,
     Natural,
     NonNegative,
@@ -207,7 +208,7 @@ class DistillationConfig:
 
     folds: Folds = 3
     labels: Literal["measured", "reader"] = "measured"
-    school: str = ""
+    school: Folder = ""
     start: Literal["ridge", "reader"] = "reader"
     learn_from: Count = 1000
     teacher_epochs: Count = 4

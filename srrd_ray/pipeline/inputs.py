@@ -1,6 +1,7 @@
 """What stages read from outside the run, and hashes of it.
 
-It is the images of a knee, the tables of the cohort, its truth, run.json, the segmenter's weights, and the school's readers.
+It is the images of a knee, the tables of the cohort, its truth, run.json, the segmenter's weights, and the
+school's readers.
 """
 
 from __future__ import annotations

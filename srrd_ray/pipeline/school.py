@@ -1,7 +1,7 @@
 """The school: simulated knees that are made, cut into cubes and learnt from; the same command again goes on.
 
-Its product is a folder: a reader of MR (``mr``), a reader of CT (``ct``), and ``school.json``, which says what
-they saw and how well they read knees that they never saw.
+Its product is a folder: a reader of MR (``mr``), a reader of CT (``ct``), and ``school.json``, which says
+what they saw and how well they read knees that they never saw.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
-from srrd_ray.simulation.frozen import constants_sha256
-from srrd_ray.simulation.school import sample_school_knee
+from srrd_ray.simulation.frozen import school_sha256
+from srrd_ray.simulation.school import SchoolKnee, sample_school_knee
 from srrd_ray.storage.layout import RunLayout
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ LEAST = 0.9
 """Share of the knees that must be there: fewer mean that something is wrong with the machine."""
 
 Fit = Callable[[Training, Callable[[str], None]], Path]
+WriteCubes = Callable[[Path, SchoolKnee], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +67,7 @@ class SchoolRequest:
 
     def training_name(self, there: Sequence[int]) -> str:
         """Return the name of the training: it holds the hash of all that the weights depend on."""
-        depends = [to_json(self.school), list(there), constants_sha256(), self.cluster.training_workers]
+        depends = [to_json(self.school), list(there), school_sha256(), self.cluster.training_workers]
         return f"readers-{hash_json(depends)[:16]}"
 
 
@@ -87,18 +88,26 @@ class _MakeCubes:
     """Makes the cubes of the knee that a work item names."""
 
     files: CubeFiles
+    write: WriteCubes
 
     def __call__(self, item: WorkItem) -> Produced:
-        from srrd_ray.stages.shared.school_cubes import write_school_cubes
-
         number = int(item.name)
         path = self.files.path(number)
-        write_school_cubes(path, sample_school_knee(number, self.files.seed))
+        self.write(path, sample_school_knee(number, self.files.seed))
         return Produced(paths=(path, path.with_suffix(".parquet")))
 
 
-def hold_school(request: SchoolRequest, executor: Executor, fit: Fit) -> Path:
-    """Return the folder of the readers; `executor` makes the cubes, `fit` trains.
+def write_cubes(path: Path, knee: SchoolKnee) -> int:
+    """Return how many cubes of a knee were simulated and written."""
+    from srrd_ray.stages.shared.school_cubes import write_school_cubes  # torch takes seconds to import
+
+    return write_school_cubes(path, knee)
+
+
+def hold_school(
+    request: SchoolRequest, executor: Executor, fit: Fit, write: WriteCubes = write_cubes
+) -> Path:
+    """Return the folder of the readers; `executor` makes the cubes by `write`, `fit` trains.
 
     Raises
     ------
@@ -110,7 +119,7 @@ def hold_school(request: SchoolRequest, executor: Executor, fit: Fit) -> Path:
     root = request.work.resolve()
     files = CubeFiles(root=root, seed=request.school.seed)
     with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
-        there = _make_cubes(request, runner, files)
+        there = _make_cubes(request, runner, _MakeCubes(files=files, write=write))
     taught = [files.path(number) for number in there if number >= request.school.held_out]
     judging = [files.path(number) for number in there if number < request.school.held_out]
     training = Training(
@@ -124,13 +133,16 @@ def hold_school(request: SchoolRequest, executor: Executor, fit: Fit) -> Path:
     return save_school(request.out, request.school, weights, (taught, judging))
 
 
-def _make_cubes(request: SchoolRequest, runner: Runner, files: CubeFiles) -> tuple[int, ...]:
+def _make_cubes(request: SchoolRequest, runner: Runner, make: _MakeCubes) -> tuple[int, ...]:
     """Return the numbers of the knees whose cubes are there, made where they were not."""
-    layout = RunLayout(root=files.root)
+    files = make.files
     task = Task(
-        stage=NAME, layout=layout, function=_MakeCubes(files=files), shared_storage_probe=files.root / LOCK
+        stage=NAME,
+        layout=RunLayout(root=files.root),
+        function=make,
+        shared_storage_probe=files.root / LOCK,
     )
-    constants = constants_sha256()
+    constants = school_sha256()
     items = [
         WorkItem(
             name=f"{number:06d}",
@@ -143,8 +155,8 @@ def _make_cubes(request: SchoolRequest, runner: Runner, files: CubeFiles) -> tup
     there = tuple(sorted(number for number, result in ended if result.sidecar is not None))
     if len(there) < LEAST * len(items):
         raise ClusterError(
-            "school-small", "too few knees could be made", got=f"{len(there)} of {len(items)}",
-            expected=f"{LEAST:.0%} of them", todo="Look at the failures above, then run the same command again.",
+            "school-small", "too few knees were made", got=f"{len(there)} of {len(items)}",
+            expected=f"{LEAST:.0%} of them", todo="Look at the failures above.",
         )  # fmt: skip
     return there
 

@@ -38,12 +38,12 @@ COHORT = "cohort-v2"
 CONSTANTS_SHA256 = "e261cb60d05965ddb3f7e0b308bd3ee0cd45883d057f5e2dffa5e9d7bc43db01"
 
 
-def constants() -> dict[str, object]:
+def constants(modules: tuple[str, ...] = MODULES) -> dict[str, object]:
     """Return the module constants of the simulator, by ``module.NAME``, and hashes of its data, as plain
     data.
     """
     values: dict[str, object] = {}
-    for module in MODULES:
+    for module in modules:
         names = vars(import_module(f"srrd_ray.simulation.{module}"))
         values |= {f"{module}.{name}": _plain(value) for name, value in names.items() if _public(name)}
     return values | {f"data/{name}": _file_sha256(name) for name in DATA}
@@ -61,6 +61,11 @@ def _public(name: str) -> bool:
 def constants_sha256() -> str:
     """Return the SHA-256 of `constants`."""
     return hash_json(constants())
+
+
+def school_sha256() -> str:
+    """Return the SHA-256 of all constants that a knee of the school depends on."""
+    return hash_json(constants((*MODULES, "school")))
 
 
 def _plain(value: object) -> object:

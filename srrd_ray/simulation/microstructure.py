@@ -21,7 +21,7 @@ MEAN_TB_N = ((1.24, 1.18), (1.25, 1.15))
 WAVELENGTH_TB_N = 1.75
 """Tb.N · wavelength on this generator, Tb.N being 1 / (Tb.Th + Tb.Sp) by exact local thickness."""
 MEAN_ROD = ((0.28, 0.38), (0.25, 0.38))
-GRADE_EFFECT = (0.0, 0.08, 0.85, 1.08, 1.30)
+GRADE_EFFECT = (0.0, 0.07, 0.76, 0.97, 1.16)
 """A of Δ ln BV/TV by KL grade in the worn compartment, calibrated (docs/cohort-v2.md);
 the spared one has `SPARED` of it.
 """

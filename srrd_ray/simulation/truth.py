@@ -61,7 +61,7 @@ def weight_bearing_center(scene: Scene, a: Anatomy, bone: int, side: int) -> Poi
     under the centre of the compartment's surface.
     """
     x, y = a.centers_x[side], 0.0
-    up = np.arange(-12.0, 12.0, 0.05)
+    up = np.arange(-24.0, 24.0, 0.05)
     line = np.column_stack([np.full_like(up, x), np.full_like(up, y), up])
     inside = depth_at(scene.bones[bone], line) > 0
     surface = up[inside].min() if bone == 0 else up[inside].max()

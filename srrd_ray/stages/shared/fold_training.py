@@ -165,7 +165,7 @@ def distilled_learners(plan: DistilPlan) -> Iterator[Learner]:
 
 
 def guided_part(data: DistillationData, teacher: PatchRegressor, config: DistillationConfig) -> TrialInputs:
-    """Return cubes with what the teacher says of them; its values are the labels where the settings say so."""
+    """Return cubes and what the teacher says of them; its values are the labels where the settings say so."""
     outputs = teacher_outputs(teacher, data)
     if config.labels == "reader":
         data = replace(data, targets=outputs.values().numpy())
@@ -202,7 +202,8 @@ def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
     read anew.
     """
     card = hash_file(plan.layout.model("teacher") / CARD)
-    return _trial_inputs(plan.layout, plan.shards, tuple(sorted(plan.folds.items())), fold, card, plan.config)
+    folds = tuple(sorted(plan.folds.items()))
+    return _trial_inputs(plan.layout, plan.shards, folds, fold, _card=card, config=plan.config)
 
 
 @lru_cache(maxsize=1)
@@ -211,6 +212,7 @@ def _trial_inputs(
     shards: tuple[Path, ...],
     folds: tuple[tuple[str, int], ...],
     fold: int,
+    *,
     _card: str,
     config: DistillationConfig,
 ) -> TrialInputs:

@@ -1,4 +1,4 @@
-"""The cubes of a knee of the school, with the exact truth of each: made, kept as one small shard, learnt from."""
+"""The cubes of a knee of the school, with the exact truth of each: kept as one small shard, learnt from."""
 
 from __future__ import annotations
 

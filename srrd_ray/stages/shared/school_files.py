@@ -33,6 +33,6 @@ def require_school(folder: str) -> Path:
 
 
 def hash_school(folder: str) -> str:
-    """Return the hash of all that the readings of a school's readers depend on; errors as `require_school`."""
+    """Return the hash of all that the readings of a school depend on; errors as `require_school`."""
     path = require_school(folder)
     return hash_json([hash_file(path / CARD), *(hash_file(path / kind / "model.json") for kind in MODELS)])

@@ -17,7 +17,7 @@ from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.fingerprint import fit_fingerprint
 from srrd_ray.distillation.inference import predict
 from srrd_ray.distillation.networks import PatchRegressor, build
-from srrd_ray.simulation.frozen import COHORT, constants_sha256
+from srrd_ray.simulation.frozen import COHORT, school_sha256
 from srrd_ray.stages.shared.models import ModelName, StoredFold, load_model, load_trained, store_model
 from srrd_ray.stages.shared.school_cubes import read_all_cubes
 from srrd_ray.stages.shared.school_files import CARD, require_school
@@ -82,7 +82,7 @@ def save_school(
     card = SchoolCard(
         config=config,
         simulator=COHORT,
-        constants_sha256=constants_sha256(),
+        constants_sha256=school_sha256(),
         knees=np.unique(taught.patients).size,
         cubes=len(taught),
         judged_by=np.unique(judging.patients).size,
