@@ -18,6 +18,8 @@ Compartment: TypeAlias = Literal["medial", "lateral"]
 Modality: TypeAlias = Literal["ct", "mr"]
 Image: TypeAlias = Literal["ct", "mr", "sct", "ct_masks", "mr_masks", "ct_bones", "mr_bones"]
 Unit: TypeAlias = Literal["HU", "au", "label"]
+RunModel: TypeAlias = Literal["teacher", "baseline", "school", "distilled"]
+"""The models of a run: ``school`` is the school's reader of CT, which learnt nothing from the cohort."""
 Status: TypeAlias = Literal["done", "skipped", "failed"]
 RunState: TypeAlias = Literal["running", "finished", "stopped"]
 Scope: TypeAlias = Literal["knee", "shard", "cohort"]

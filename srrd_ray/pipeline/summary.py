@@ -55,13 +55,20 @@ def _figures(layout: RunLayout) -> Iterator[str]:
     for bone in BONES:
         error = _number(metrics, f"registration/tre_mm/{bone}/median")
         yield f"registration error, {bone}: {error} mm (median)"
-    for model in ("teacher", "distilled", "baseline"):
+    for model in _present(metrics):
         values = [
             f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)
         ]
         yield f"ICC(A,1) with MR, {model}: " + ", ".join(value.replace("|", "/") for value in values)
     for model in ("distilled", "baseline"):
         yield f"AUC of osteoarthritis, {model}: {_number(metrics, f'diagnosis/{model}/auc')}"
+
+
+def _present(metrics: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the models with figures, the school's reader of CT where it took part."""
+    found = metrics.get("regression")
+    school = isinstance(found, Mapping) and "school" in found
+    return ("teacher", "distilled", "school", "baseline") if school else ("teacher", "distilled", "baseline")
 
 
 def _path_safe(name: str) -> str:

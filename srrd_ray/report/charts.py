@@ -136,7 +136,12 @@ def times(stages: Sequence[tuple[str, float]]) -> Figure:
 
 
 def _short(model: str) -> str:
-    return {"teacher": "MR teacher", "baseline": "baseline", "distilled": "distilled"}.get(model, model)
+    return {
+        "teacher": "MR teacher",
+        "baseline": "baseline",
+        "school": "school",
+        "distilled": "distilled",
+    }.get(model, model)
 
 
 def _duration(seconds: float) -> str:

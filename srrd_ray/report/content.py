@@ -193,7 +193,7 @@ def regression_table(models: Json, caption: str) -> Grid:
     )
     rows = []
     for name in PARAMETERS:
-        for model in ("teacher", "baseline", "distilled", "mr"):
+        for model in ("teacher", "baseline", "school", "distilled", "mr"):
             one = at(models, model, name)
             if not isinstance(one, Mapping):
                 continue
@@ -229,7 +229,7 @@ def diagnosis_table(diagnosis: Json) -> Grid:
         "knees with / without",
     )
     rows = []
-    for model in ("teacher", "baseline", "distilled"):
+    for model in ("teacher", "baseline", "school", "distilled"):
         one = at(diagnosis, model)
         if not isinstance(one, Mapping):
             continue

@@ -18,7 +18,7 @@ from srrd_ray.report.page import Block, Grid, Links, Note, Page, Picture, Sectio
 from srrd_ray.report.style import contour_words, png_uri, styled, svg_uri
 from srrd_ray.statistics.pairs import with_reference
 
-MODELS = ("teacher", "baseline", "distilled")
+MODELS = ("teacher", "baseline", "school", "distilled")
 SIMULATED = (
     "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are "
     "not clinical results."

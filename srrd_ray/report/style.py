@@ -17,6 +17,7 @@ from srrd_ray.core.parameters import PARAMETER_OF, ParameterSymbol
 COLOURS = {
     "teacher": "#009E73",
     "baseline": "#E69F00",
+    "school": "#56B4E9",
     "distilled": "#0072B2",
     "mr": "#CC79A7",
     "blue": "#0072B2",
@@ -29,6 +30,7 @@ COLOURS = {
 NAMES = {
     "teacher": "MR teacher",
     "baseline": "CT alone (baseline)",
+    "school": "CT, school alone",
     "distilled": "CT, distilled from MR",
     "mr": "MR measurement",
 }

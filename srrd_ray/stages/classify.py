@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from srrd_ray.core import serial
 from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.core.hashing import hash_json, seed_from
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import Knee, Prediction
+from srrd_ray.core.records import Knee, Prediction, RunModel
 from srrd_ray.diagnosis import (
     DiagnosisConfig,
     Features,
@@ -35,7 +35,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.tables import read_table, write_table
 
-Model: TypeAlias = Literal["teacher", "baseline", "distilled"]
+Model: TypeAlias = RunModel
 MODELS: tuple[Model, ...] = get_args(Model)
 COLUMNS = ("participant", "side", "model", "fold", "probability", "label", "model_sha256")
 
@@ -47,7 +47,7 @@ class DiagnosisModels:
     Parameters
     ----------
     folds
-        Source of the parameters (teacher, baseline, distilled) to one model a fold.
+        Source of the parameters (teacher, baseline, school, distilled) to one model a fold.
     final
         The same source to the model of every labelled knee, for new knees.
     not_estimable

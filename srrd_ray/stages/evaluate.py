@@ -60,6 +60,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
         "synthesis": _synthesis(layout),
         **_regression("regression", predictions, measures, "no measured MR parameters", seed),
         **_regression("regression_truth", predictions, truth, NO_TRUTH, seed, mr=measures),
+        **_against_teacher(predictions, seed),
         "diagnosis": _diagnosis(layout, seed),
     }
     validate("metrics", found, where=layout.metrics.name)
@@ -159,12 +160,30 @@ def _regression(
     tables: dict[str, pd.DataFrame] = {
         model: with_reference(predictions[predictions["model"] == model], reference, PARAMETERS)
         for model in MODELS
+        if model != "school" or (predictions["model"] == model).any()
     }
     held = {model: table for model, table in tables.items() if not table.empty}
     if mr is not None:
         tables["mr"] = with_reference(mr, reference, PARAMETERS)
     found = {model: metrics.regression(table, seed) for model, table in tables.items()}
     return {name: found, f"{name}_comparison": metrics.comparison(held, seed)}
+
+
+def _against_teacher(predictions: pd.DataFrame | None, seed: int) -> dict[str, Json]:
+    """Return how what the students read in CT agrees with what the teacher reads in MR."""
+    if predictions is None:
+        return {}
+    teacher = predictions[predictions["model"] == "teacher"]
+    pairs = {
+        model: with_reference(predictions[predictions["model"] == model], teacher, PARAMETERS)
+        for model in MODELS
+        if model != "teacher"
+    }
+    return {
+        "regression_teacher": {
+            model: metrics.regression(table, seed) for model, table in pairs.items() if not table.empty
+        }
+    }
 
 
 def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:

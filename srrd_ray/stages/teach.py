@@ -1,7 +1,12 @@
-"""Stage ``teach``: the MR teacher, and the CT student without MR, one of each for every fold."""
+"""Stage ``teach``: the MR teacher, and the CT student without MR, one of each for every fold.
+
+The school's reader of MR is the teacher where its values are the labels; its reader of CT goes beside it, to
+be compared with.
+"""
 
 from __future__ import annotations
 
+from srrd_ray.core.records import RunModel
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.shared.learning import DISTILLATION_KEYS, DistillationSettings, plan_of, train_models
@@ -12,9 +17,10 @@ def teach(work: Work[DistillationSettings]) -> Produced:
     # torch takes seconds to import
     from srrd_ray.stages.shared.fold_training import teacher_and_baseline_learners
 
-    return train_models(
-        work, STAGE.name, plan_of(work), teacher_and_baseline_learners, ("teacher", "baseline")
-    )
+    models: tuple[RunModel, ...] = ("teacher", "baseline")
+    if work.settings.distillation.labels == "reader":
+        models = (*models, "school")
+    return train_models(work, STAGE.name, plan_of(work), teacher_and_baseline_learners, models)
 
 
 STAGE = Stage(
@@ -25,6 +31,6 @@ STAGE = Stage(
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables"),
     outside=("school",),
-    outputs=("models/teacher", "models/baseline"),
+    outputs=("models/teacher", "models/baseline", "models/school"),
     trains=True,
 )

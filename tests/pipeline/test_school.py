@@ -39,8 +39,8 @@ def fit(training: Training, log: Callable[[str], None]) -> Path:
     return training.weights
 
 
-def request(folder: Path, **changes: int) -> SchoolRequest:
-    return SchoolRequest(out=folder / "out", work=folder / "work", school=replace(SCHOOL, **changes))
+def request(folder: Path, knees: int = 6) -> SchoolRequest:
+    return SchoolRequest(out=folder / "out", work=folder / "work", school=replace(SCHOOL, knees=knees))
 
 
 def test_a_school_is_held_and_the_same_command_again_makes_no_cube_anew(tmp_path: Path) -> None:

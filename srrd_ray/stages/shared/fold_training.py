@@ -237,6 +237,7 @@ def save_models(plan: DistilPlan, weights: Path, models: Sequence[ModelName]) ->
 
 def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: ModelName) -> Path:
     folds = []
+    school_knees = read_school(plan.config.school).knees if _of_school(plan.config) else 0
     for fold in plan.fold_numbers():
         part = training_part(data, plan.folds, fold)
         config = plan.config_of(fold) if model == "distilled" else plan.config
@@ -245,16 +246,21 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
         folds.append(
             StoredFold(
                 fold=fold, network=network, hyper=config.hyper, fingerprint=fingerprint,
-                patients=np.unique(part.patients).size,
+                patients=school_knees if model in _of_school(config) else np.unique(part.patients).size,
             )
         )  # fmt: skip
     return store_model(plan.layout.model(model), model, plan.config, folds)
 
 
+def _of_school(config: DistillationConfig) -> tuple[ModelName, ...]:
+    """Return the models of a run that are readers of the school."""
+    return ("teacher", "school") if config.labels == "reader" else ()
+
+
 def _trained(config: DistillationConfig, weights: Path, fold: int, model: ModelName) -> PatchRegressor:
-    """Return the trained network of a fold; the school's reader where that is the teacher."""
-    if model == "teacher" and config.labels == "reader":
-        return load_reader(config.school, "mr")
+    """Return the trained network of a fold; a reader of the school where it learns nothing here."""
+    if model in _of_school(config):
+        return load_reader(config.school, "mr" if model == "teacher" else "ct")
     network = build(config.teacher if model == "teacher" else config.student, 0)
     load_trained(network, weights / f"{learner_name(fold, model)}.safetensors")
     return network

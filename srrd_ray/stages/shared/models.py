@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.core.learner import FEW_PATIENTS
+from srrd_ray.core.records import RunModel
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
 from srrd_ray.distillation.networks import PatchRegressor, build
@@ -19,10 +20,8 @@ from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
 
-RunModel: TypeAlias = Literal["teacher", "baseline", "distilled"]
-"""A run's own."""
 ModelName: TypeAlias = Literal[RunModel, "reader-mr", "reader-ct"]
-"""Also those of the school."""
+"""Also those in the folder of a school."""
 READ_MR: tuple[ModelName, ...] = ("teacher", "reader-mr")
 
 SCHEMA = "srrd-model/1"

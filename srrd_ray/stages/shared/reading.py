@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
-from srrd_ray.core.records import Patch, Side
+from srrd_ray.core.records import Patch, RunModel, Side
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
 from srrd_ray.distillation.inference import predict
 from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, place_cubes, subchondral_points
-from srrd_ray.stages.shared.models import Model, ModelName, RunModel, load_model
+from srrd_ray.stages.shared.models import Model, ModelName, load_model
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
