@@ -1,4 +1,4 @@
-"""Features of the CT cubes of a training set, by which a scan from another distribution is flagged."""
+"""Features of the cubes of a training set, CT or MR, by which a scan from another distribution is flagged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srrd_ray.distillation.config import CT_LAGS
+from srrd_ray.distillation.config import CT_LAGS, MR_LAGS
+from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.texture import texture
 
 FLAG_AT = 4.0
@@ -24,6 +25,13 @@ NAMES = (
     "log_voxel_ap",
     "log_voxel_ml",
 )
+MR_NAMES = (
+    "mean_fraction",
+    "log_sd",
+    "skewness",
+    *(f"log_variogram_{_AXES[axis]}_{lag}" for axis, lag in MR_LAGS),
+)
+"""Of MR as bone fraction: gain and coil profile cancel, contrast and resolution do not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +71,35 @@ def fit_fingerprint(
     """Return the fingerprint of training cubes. An SD is at least 0.05:
     5 % of a voxel size or of a spread never flags.
     """
-    values = features(ct, mask, spacing_mm)
+    return _fit(NAMES, features(ct, mask, spacing_mm))
+
+
+def mr_features(mr: NDArray[np.float16], mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the features (n, len(MR_NAMES)) of MR cubes (bone fraction)."""
+    images, masks = (torch.from_numpy(np.ascontiguousarray(a)).float()[:, None] for a in (mr, mask))
+    with torch.no_grad():
+        return np.asarray(texture(images, masks, MR_LAGS).double().numpy())
+
+
+def fit_mr_fingerprint(mr: NDArray[np.float16], mask: NDArray[np.uint8]) -> Fingerprint:
+    """Return the fingerprint of the MR of training cubes."""
+    return _fit(MR_NAMES, mr_features(mr, mask))
+
+
+def mr_distances(fingerprint: Fingerprint, data: DistillationData) -> dict[tuple[str, str], Distance]:
+    """Return how far the MR of each knee (patient, side) lies from the training cubes."""
+    values = mr_features(data.mr, data.mr_mask)
+    knees = [(str(p), str(r)[0]) for p, r in zip(data.patients, data.regions, strict=True)]
+    rows: dict[tuple[str, str], list[int]] = {}
+    for row, knee in enumerate(knees):
+        rows.setdefault(knee, []).append(row)
+    return {knee: _distance(fingerprint, values[of_knee]) for knee, of_knee in sorted(rows.items())}
+
+
+def _fit(names: tuple[str, ...], values: NDArray[np.float64]) -> Fingerprint:
     sd = np.maximum(values.std(axis=0), 0.05)
     return Fingerprint(
-        names=NAMES, mean=tuple(values.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(values)
+        names=names, mean=tuple(values.mean(axis=0).tolist()), sd=tuple(sd.tolist()), cubes=len(values)
     )
 
 
@@ -74,7 +107,11 @@ def fingerprint_distance(
     fingerprint: Fingerprint, ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
 ) -> Distance:
     """Return how far the mean cube of a scan lies from the training cubes, feature by feature."""
-    values = features(ct, mask, spacing_mm).mean(axis=0)
+    return _distance(fingerprint, features(ct, mask, spacing_mm))
+
+
+def _distance(fingerprint: Fingerprint, cubes: NDArray[np.float64]) -> Distance:
+    values = cubes.mean(axis=0)
     scores = (values - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
     far = [
         _describe(name, value, mean, sd)

@@ -15,12 +15,15 @@ from srrd_ray.stages.shared.learning import DISTILLATION_KEYS, DistillationSetti
 def teach(work: Work[DistillationSettings]) -> Produced:
     """Train the teacher and the student without MR, one of each for every fold."""
     # torch takes seconds to import
-    from srrd_ray.stages.shared.fold_training import teacher_and_baseline_learners
+    from srrd_ray.stages.shared.fold_training import teacher_and_baseline_learners, write_label_table
 
+    plan = plan_of(work)
     models: tuple[RunModel, ...] = ("teacher", "baseline")
-    if work.settings.distillation.labels == "reader":
-        models = (*models, "school")
-    return train_models(work, STAGE.name, plan_of(work), teacher_and_baseline_learners, models)
+    if work.settings.distillation.labels == "measured":
+        return train_models(work, STAGE.name, plan, teacher_and_baseline_learners, models)
+    labels = write_label_table(plan)
+    trained = train_models(work, STAGE.name, plan, teacher_and_baseline_learners, (*models, "school"))
+    return Produced(paths=(labels, *trained.paths))
 
 
 STAGE = Stage(
@@ -31,6 +34,6 @@ STAGE = Stage(
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables"),
     outside=("school",),
-    outputs=("models/teacher", "models/baseline", "models/school"),
+    outputs=("models/teacher", "models/baseline", "models/school", "tables/labels"),
     trains=True,
 )

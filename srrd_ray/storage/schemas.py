@@ -40,6 +40,7 @@ Name: TypeAlias = Literal[
     "dictionary",
     "segmenter",
     "school",
+    "labels",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

@@ -27,11 +27,12 @@ from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.search import TrialInputs, trial
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
 from srrd_ray.stages.shared.models import CARD, ModelName, StoredFold, load_model, load_trained, store_model
-from srrd_ray.stages.shared.school_model import load_reader, read_school
+from srrd_ray.stages.shared.school_labels import label_table, like_the_school
+from srrd_ray.stages.shared.school_model import load_reader, read_school, reader_fingerprint
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.tables import read_table
+from srrd_ray.storage.tables import read_table, write_table
 
 Folds: TypeAlias = Mapping[str, int]
 
@@ -157,26 +158,28 @@ def distilled_learners(plan: DistilPlan) -> Iterator[Learner]:
     """Yield ``fold-<k>_distilled`` for every fold, guided by the fold's own teacher of ``models/teacher``."""
     data = read_data(plan)
     teachers = load_model(plan.layout.model("teacher")).networks
-    start = school_start(plan.config)
     for fold in plan.fold_numbers():
         part = guided_part(training_part(data, plan.folds, fold), teachers[fold], plan.config)
         name, seed = learner_name(fold, "distilled"), plan.seed_of(fold, "distilled")
-        yield StudentLearner(name, part.data, plan.config_of(fold), seed, part.outputs, start=start)
+        yield StudentLearner(name, part.data, plan.config_of(fold), seed, part.outputs, start=part.start)
 
 
 def guided_part(data: DistillationData, teacher: PatchRegressor, config: DistillationConfig) -> TrialInputs:
-    """Return cubes and what the teacher says of them; its values are the labels where the settings say so."""
+    """Return cubes and what the teacher says of them.
+
+    Where its values are the labels, cubes of MR that is not like the school's are left out.
+    """
+    if config.labels == "measured":
+        return TrialInputs(data=data, outputs=teacher_outputs(teacher, data))
+    data = like_the_school(data, reader_fingerprint(config.school, "mr"))
     outputs = teacher_outputs(teacher, data)
-    if config.labels == "reader":
-        data = replace(data, targets=outputs.values().numpy())
+    data = replace(data, targets=outputs.values().numpy())
     return TrialInputs(data=data, outputs=outputs, start=school_start(config))
 
 
 def school_start(config: DistillationConfig) -> PatchRegressor | None:
-    """Return the network that the distilled student begins at; null for a ridge regression."""
-    if config.labels == "measured" or config.start == "ridge":
-        return None
-    return load_reader(config.school, "ct")
+    """Return the network that a student of the reader's labels begins at; null for a ridge regression."""
+    return load_reader(config.school, "ct") if config.start == "reader" else None
 
 
 def with_school_networks(config: DistillationConfig) -> DistillationConfig:
@@ -224,6 +227,13 @@ def _trial_inputs(
 def learner_name(fold: int, model: ModelName) -> str:
     """Return the name of a learner, and of its file of weights."""
     return f"fold-{fold}_{model}"
+
+
+def write_label_table(plan: DistilPlan) -> Path:
+    """Return the path of ``tables/labels.parquet``: whose MR the school's reader labels."""
+    path = plan.layout.table("labels")
+    write_table(path, label_table(read_data(plan), reader_fingerprint(plan.config.school, "mr")), "labels")
+    return path
 
 
 def save_models(plan: DistilPlan, weights: Path, models: Sequence[ModelName]) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.distillation.config import SchoolConfig
 from srrd_ray.distillation.data import DistillationData
-from srrd_ray.distillation.fingerprint import fit_fingerprint
+from srrd_ray.distillation.fingerprint import Fingerprint, fit_fingerprint, fit_mr_fingerprint
 from srrd_ray.distillation.inference import predict
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.simulation.frozen import COHORT, school_sha256
@@ -75,8 +75,8 @@ def save_school(
         network = _trained(config, kind, weights / f"{name}.safetensors")
         figures[name] = judge(network, kind, judging)
         fold = StoredFold(
-            fold=0, network=network, hyper=config.readers.hyper, patients=np.unique(taught.patients).size,
-            fingerprint=fit_fingerprint(taught.ct, taught.ct_mask, taught.ct_spacing_mm),
+            fold=0, network=network, hyper=config.readers.hyper, fingerprint=_fingerprint(kind, taught),
+            patients=np.unique(taught.patients).size,
         )  # fmt: skip
         store_model(folder / kind, name, config.readers, [fold])
     card = SchoolCard(
@@ -90,6 +90,12 @@ def save_school(
     )
     write_record(folder / CARD, card, "school")
     return folder
+
+
+def _fingerprint(kind: Input, data: DistillationData) -> Fingerprint:
+    if kind == "mr":
+        return fit_mr_fingerprint(data.mr, data.mr_mask)
+    return fit_fingerprint(data.ct, data.ct_mask, data.ct_spacing_mm)
 
 
 def judge(network: PatchRegressor, kind: Input, data: DistillationData) -> dict[str, Agreement]:
@@ -130,6 +136,11 @@ def load_reader(folder: str, kind: Input) -> PatchRegressor:
         As `load_model`.
     """
     return load_model(require_school(folder) / kind).networks[0]
+
+
+def reader_fingerprint(folder: str, kind: Input) -> Fingerprint:
+    """Return the fingerprint of what a reader learnt from; errors as `load_reader`."""
+    return load_model(require_school(folder) / kind).card.folds[0].fingerprint
 
 
 def read_school(folder: str) -> SchoolCard:
