@@ -16,6 +16,7 @@ from srrd_ray.core.errors import CohortError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.hashing import hash_voxels
 from srrd_ray.core.records import CohortKnee, Fault, Knee, Modality, Series, Side
+from srrd_ray.imaging.bone_masks import holds_all_bones, read_bone_masks
 from srrd_ray.imaging.images import read_header, read_image
 from srrd_ray.imaging.masks import doubt_mask, read_mask
 from srrd_ray.imaging.source import Note, ReadRules, SourceHeader
@@ -149,18 +150,25 @@ def _header_findings(knee: CohortKnee, rules: ReadRules, opened: list[ReadableSe
 
 
 def _check_masks(knee: CohortKnee, modality: Modality, grid: Geometry, rules: ReadRules) -> Iterator[Finding]:
-    given = [path for _, of, path in knee.masks if of == modality]
+    given = list(dict.fromkeys(path for _, of, path in knee.masks if of == modality))
     for path in given:
         try:
-            with local_copy(path) as here:
-                read_mask(here, grid, rules=rules)
-                doubts = doubt_mask(here, rules)
+            doubts = _read_mask(path, grid, knee.knee, rules)
         except Exception as error:
             finding = _refusal_finding(knee.knee, modality, error)
             one_of_several = finding.code == "mask-empty" and len(given) > 1
             yield replace(finding, severity="FLAG") if one_of_several else finding
             continue
         yield from (_note_finding(knee.knee, modality, note) for note in doubts)
+
+
+def _read_mask(path: Path, grid: Geometry, knee: Knee, rules: ReadRules) -> tuple[Note, ...]:
+    """Return what is doubtful of a mask that can be read."""
+    if holds_all_bones(path):
+        return read_bone_masks(path, grid, knee.side, {}, rules).notes
+    with local_copy(path) as here:
+        read_mask(here, grid, rules=rules)
+        return doubt_mask(here, rules)
 
 
 def _check_all_voxels(

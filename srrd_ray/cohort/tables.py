@@ -22,6 +22,8 @@ from srrd_ray.storage.paths import ObjectPath, cached_listing, find_names, parse
 from srrd_ray.storage.schemas import validate
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+LABELS = "dseg"
+"""What BIDS calls a file of labels: ``…_space-ct_dseg.nii.gz`` holds all bones."""
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".ome.zarr", ".dcm", "")
 OLDEST = 90.0
 _ID = re.compile(r"[A-Za-z0-9]+\Z")
@@ -264,10 +266,20 @@ def _find_series(root: Path, knee: Knee, modality: Modality, faults: list[Cohort
 def _find_masks(
     root: Path, knee: Knee, faults: list[CohortError]
 ) -> Iterator[tuple[BoneName, Modality, Path]]:
+    """Yield the masks of the bones of a knee: a file a bone, or one file of labels for all."""
     folder = root / "derivatives" / "masks" / f"sub-{knee.participant}"
-    for bone in BONES:
-        for modality in MODALITIES:
-            path = _find_image(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
+    for modality in MODALITIES:
+        of_all = _find_image(root, folder, f"{knee.key}_space-{modality}_{LABELS}", faults)
+        for bone in BONES:
+            own = _find_image(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
+            if own is not None and of_all is not None:
+                faults.append(
+                    CohortError(
+                        "mask-twice", f"the {bone} has a mask of its own beside one of all bones",
+                        where=own.name, got=of_all.name, todo="Leave one of them.",
+                    )
+                )  # fmt: skip
+            path = own or of_all
             if path is not None:
                 yield bone, modality, path
 

@@ -31,6 +31,8 @@ ENDINGS: Final = (*VOLUMES, ".ome.zarr", ".zarr", ".dcm", "")
 TOTAL: Final = {75: NamedBone("femur", "L"), 76: NamedBone("femur", "R")}
 """TotalSegmentator's task ``total``, version 2; its tibia is in another task."""
 TOTAL_CLASSES: Final = 117
+ALL_BONES: Final = "dseg"
+"""What BIDS calls a file of labels."""
 LEFT_OUT: Final = 0.05
 """Share of a bone that may lie in the label of the other side before it is said."""
 SHOWN: Final = 12
@@ -87,6 +89,11 @@ def read_bone_masks(
     volume = _combine(path, kept, like)
     doubts = tuple(note for one in maps for note in one.notes)
     return GivenBones(labels=volume, side=found, notes=doubts + _notes(kept, parts, like))
+
+
+def holds_all_bones(path: Path) -> bool:
+    """Return whether the name of a cohort's mask says that it holds all bones: ``…_space-ct_dseg.nii.gz``."""
+    return stem_of(path).endswith(f"_{ALL_BONES}")
 
 
 def find_mask(masks: Path, image: Path) -> Path:

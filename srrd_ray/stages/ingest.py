@@ -17,6 +17,7 @@ from srrd_ray.core.records import CohortKnee, Image, Series, StoredVolume
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
+from srrd_ray.imaging.bone_masks import holds_all_bones, read_bone_masks
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.masks import doubt_mask, read_mask
 from srrd_ray.imaging.source import Note
@@ -122,6 +123,11 @@ def _read_masks(
     masks: dict[BoneName, NDArray[np.bool_]] = {}
     empty: list[BoneName] = []
     doubts: list[Note] = []
+    if holds_all_bones(next(iter(given.values()))):
+        found = read_bone_masks(next(iter(given.values())), image.geometry, image.knee.side, {}, config.rules)
+        masks = {bone: found.labels.array == BONE_LABELS[bone] for bone in given}
+        lacking = [bone for bone, mask in masks.items() if not mask.any()]
+        return {b: mask for b, mask in masks.items() if b not in lacking}, lacking, list(found.notes)
     for bone, path in given.items():
         try:
             with local_copy(path) as here:

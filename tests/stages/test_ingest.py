@@ -6,7 +6,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from srrd_ray.cohort.tables import read_cohort
-from srrd_ray.core.errors import InputError
+from srrd_ray.core.errors import CohortError, InputError
 from srrd_ray.core.records import CohortKnee
 from srrd_ray.stages.ingest import IngestConfig, ingest
 from srrd_ray.storage import omezarr
@@ -65,6 +65,54 @@ def test_ingest_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         ingest(one_knee(root), RunLayout(root=tmp_path / name), CONFIG)
     assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b")
+
+
+def labels(root: Path, values: np.ndarray, space: str = "ct") -> Path:
+    path = root / "derivatives/masks/sub-A1" / f"sub-A1_side-L_space-{space}_dseg.nii.gz"
+    makers.nifti(path, values)
+    return path
+
+
+def test_one_file_of_labels_is_the_same_as_a_mask_for_each_bone(tmp_path: Path) -> None:
+    found = []
+    for name in ("masks", "labels"):
+        root = makers.cohort(tmp_path / name)
+        if name == "masks":
+            mask(root, "femur", HIGH)
+            mask(root, "tibia", LOW)
+        else:
+            values = np.zeros((20, 24, 16), np.uint8)
+            values[HIGH], values[LOW] = 1, 2
+            labels(root, values)
+        layout = RunLayout(root=tmp_path / f"run-{name}")
+        ingest(one_knee(root), layout, CONFIG)
+        found.append(omezarr.read_volume(layout.volume(one_knee(root).knee, "ct_masks")).array)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert set(np.unique(found[0])) == {0, 1, 2}
+
+
+def test_labels_of_a_cohort_are_known_by_the_names_beside_them(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    values = np.zeros((20, 24, 16), np.uint8)
+    values[HIGH], values[LOW] = 7, 4
+    path = labels(root, values)
+    with pytest.raises(InputError, match="mask-label"):
+        ingest(one_knee(root), RunLayout(root=tmp_path / "unnamed"), CONFIG)
+    (path.parent / "dataset.json").write_text('{"labels": {"background": 0, "femur": 7, "tibia": 4}}')
+    layout = RunLayout(root=tmp_path / "run")
+    ingest(one_knee(root), layout, CONFIG)
+    stored = omezarr.read_volume(layout.volume(one_knee(root).knee, "ct_masks")).array
+    assert ((stored == 1).sum(), (stored == 2).sum()) == ((values == 7).sum(), (values == 4).sum())
+
+
+def test_a_mask_of_a_bone_beside_one_of_all_bones_is_refused(tmp_path: Path) -> None:
+    root = makers.cohort(tmp_path / "cohort")
+    mask(root, "femur", HIGH)
+    values = np.zeros((20, 24, 16), np.uint8)
+    values[HIGH], values[LOW] = 1, 2
+    labels(root, values)
+    with pytest.raises(CohortError, match=r"\[mask-twice\].*femur"):
+        read_cohort(root)
 
 
 def test_given_masks_become_labels_on_the_grid_of_their_image(tmp_path: Path) -> None:
