@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import tyro
 
 from srrd_ray import __version__
-from srrd_ray.commands import cohorts, images, runs
+from srrd_ray.commands import cohorts, images, runs, school
 from srrd_ray.core.console import INTERRUPTED, ended_with
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     cohorts.simulate,
     cohorts.check,
+    school.school,
     runs.config,
     runs.run,
     images.measure,
