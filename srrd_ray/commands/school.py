@@ -24,8 +24,8 @@ def school(
 ) -> int:
     """Let a reader of MR and a reader of CT learn on simulated knees that are nobody's of any cohort.
 
-    The same command again goes on where it stopped; with more knees it makes those that are missing. A run
-    learns from the readers with distillation.labels: reader and distillation.school: OUT.
+    The same command again goes on where it stopped; with more knees it makes those that are missing.
+    A run learns from the readers with distillation.labels: reader and distillation.school: OUT.
 
     Args:
         out: folder of the readers and of school.json, which says how well they read knees that they never saw.

@@ -24,6 +24,8 @@ from srrd_ray.core.settings import (
 PositiveRange: TypeAlias = Annotated[tuple[Positive, Positive], Rising()]
 ShareRange: TypeAlias = Annotated[tuple[Share, Share], Rising()]
 
+Labels: TypeAlias = Literal["measured", "reader"]
+Start: TypeAlias = Literal["ridge", "reader"]
 Lag = tuple[int, int]
 """Axis (0 SI, 1 AP, 2 ML) and voxels between the two of a pair."""
 
@@ -207,9 +209,9 @@ class DistillationConfig:
     """
 
     folds: Folds = 3
-    labels: Literal["measured", "reader"] = "measured"
+    labels: Labels = "measured"
     school: Folder = ""
-    start: Literal["ridge", "reader"] = "reader"
+    start: Start = "reader"
     learn_from: Count = 1000
     teacher_epochs: Count = 4
     student_epochs: Count = 4

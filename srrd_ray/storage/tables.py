@@ -25,6 +25,7 @@ KEY = b"srrd"
 CONTRACTS: Mapping[str, Name] = {
     "measures": "morphometry", "predictions": "predictions", "knees": "knees", "registration": "registration",
     "diagnosis": "diagnosis", "target_errors": "target_errors", "truth": "truth", "tune": "tune",
+    "labels": "labels",
 }  # fmt: skip
 """The contract of each table of a run; a file of that name has it wherever it lies."""
 THREADS = 8

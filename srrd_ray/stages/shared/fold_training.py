@@ -232,7 +232,7 @@ def learner_name(fold: int, model: ModelName) -> str:
 def write_label_table(plan: DistilPlan) -> Path:
     """Return the path of ``tables/labels.parquet``: whose MR the school's reader labels."""
     path = plan.layout.table("labels")
-    write_table(path, label_table(read_data(plan), reader_fingerprint(plan.config.school, "mr")), "labels")
+    write_table(path, label_table(read_data(plan), reader_fingerprint(plan.config.school, "mr")))
     return path
 
 
