@@ -28,7 +28,7 @@ def school(
     A run learns from the readers with distillation.labels: reader and distillation.school: OUT.
 
     Args:
-        out: folder of the readers and of school.json, which says how well they read knees that they never saw.
+        out: folder of the readers and of school.json, which says how well they read knees they never saw.
         work: folder that every node sees, for cubes (2 MB a knee) and checkpoints; kept.
         knees: how many knees the readers learn from, 13 CPU seconds each.
         held_out: how many more judge them.
