@@ -29,6 +29,8 @@ class Parameter:
         Decimals shown.
     support
         Physical range in its unit, over which a network spreads its histogram.
+    shown
+        Ends of the colours of its map: the same on every page, so that maps can be compared.
     file_stem
         Name in lower case with the unit, for files.
     colour_map
@@ -40,6 +42,7 @@ class Parameter:
     unit: str
     digits: int
     support: tuple[float, float]
+    shown: tuple[float, float]
     file_stem: str
     colour_map: str = "viridis"
 
@@ -72,6 +75,7 @@ PARAMETER_OF: Mapping[ParameterSymbol, Parameter] = {
             unit="",
             digits=3,
             support=(0.0, 0.65),
+            shown=(0.05, 0.45),
             file_stem="bvtv",
         ),
         Parameter(
@@ -80,6 +84,7 @@ PARAMETER_OF: Mapping[ParameterSymbol, Parameter] = {
             unit="mm",
             digits=3,
             support=(0.05, 0.60),
+            shown=(0.10, 0.50),
             file_stem="tb_th_mm",
         ),
         Parameter(
@@ -88,6 +93,7 @@ PARAMETER_OF: Mapping[ParameterSymbol, Parameter] = {
             unit="mm",
             digits=3,
             support=(0.2, 1.6),
+            shown=(0.3, 1.5),
             file_stem="tb_sp_mm",
         ),
         Parameter(
@@ -96,6 +102,7 @@ PARAMETER_OF: Mapping[ParameterSymbol, Parameter] = {
             unit="1/mm",
             digits=2,
             support=(0.4, 2.4),
+            shown=(0.4, 1.6),
             file_stem="tb_n_per_mm",
         ),
     )

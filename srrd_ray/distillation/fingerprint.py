@@ -47,12 +47,13 @@ class Fingerprint:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distance:
     """How far a scan lies from the training set:
-    the largest feature distance (SDs), and which features exceed `FLAG_AT`.
+    the largest feature distance (SDs), and which features exceed `FLAG_AT`, by name and in words.
     """
 
     largest: float
     flagged: bool
     reasons: tuple[str, ...]
+    features: tuple[str, ...] = ()
 
 
 def features(
@@ -113,14 +114,24 @@ def fingerprint_distance(
 def _distance(fingerprint: Fingerprint, cubes: NDArray[np.float64]) -> Distance:
     values = cubes.mean(axis=0)
     scores = (values - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
-    far = [
-        _describe(name, value, mean, sd)
+    far = {
+        name: _describe(name, value, mean, sd)
         for name, value, score, mean, sd in zip(
             fingerprint.names, values, scores, fingerprint.mean, fingerprint.sd, strict=True
         )
         if not abs(score) <= FLAG_AT
-    ]
-    return Distance(largest=float(np.abs(scores).max()), flagged=bool(far), reasons=tuple(far))
+    }
+    largest = float(np.abs(scores).max())
+    return Distance(largest=largest, flagged=bool(far), reasons=tuple(far.values()), features=tuple(far))
+
+
+def count_unlike(
+    fingerprint: Fingerprint, ct: NDArray[np.int16], mask: NDArray[np.uint8], spacing_mm: NDArray[np.float32]
+) -> int:
+    """Return how many single cubes have a feature of their voxels beyond `FLAG_AT`, whatever their size."""
+    of_voxels = [not name.startswith("log_voxel") for name in fingerprint.names]
+    scores = (features(ct, mask, spacing_mm) - np.array(fingerprint.mean)) / np.array(fingerprint.sd)
+    return int((~(np.abs(scores[:, of_voxels]) <= FLAG_AT)).any(axis=1).sum())
 
 
 def _describe(name: str, value: float, mean: float, sd: float) -> str:

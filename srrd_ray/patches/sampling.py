@@ -54,13 +54,23 @@ class CutPatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """The cubes that are used, and how many candidates were excluded
+    """The cubes that are used, and the candidates that were excluded
     because they left the volume or the bone.
     """
 
     kept: tuple[SubchondralPoint, ...]
-    outside_volume: int
-    outside_bone: int
+    left_volume: tuple[SubchondralPoint, ...]
+    left_bone: tuple[SubchondralPoint, ...]
+
+    @property
+    def outside_volume(self) -> int:
+        """How many left the volume."""
+        return len(self.left_volume)
+
+    @property
+    def outside_bone(self) -> int:
+        """How many left the bone."""
+        return len(self.left_bone)
 
 
 def ct_grid(center_lps_mm: ArrayLike) -> Geometry:
@@ -90,19 +100,20 @@ def place_cubes(
     `config.apart_mm` apart.
     """
     kept: list[SubchondralPoint] = []
-    outside_volume = outside_bone = 0
+    left_volume: list[SubchondralPoint] = []
+    left_bone: list[SubchondralPoint] = []
     for point in points:
         others = [p for p in kept if (p.bone, p.compartment) == (point.bone, point.compartment)]
         if len(others) == config.per_region or _nearest_mm(point, others) < config.apart_mm:
             continue
         grid = ct_grid(point.center_lps_mm)
         if not contains_grid(ct, grid):
-            outside_volume += 1
+            left_volume.append(point)
         elif cut_mask(bones, point.bone, grid).mean() < config.min_bone_fraction:
-            outside_bone += 1
+            left_bone.append(point)
         else:
             kept.append(point)
-    return Placement(kept=tuple(kept), outside_volume=outside_volume, outside_bone=outside_bone)
+    return Placement(kept=tuple(kept), left_volume=tuple(left_volume), left_bone=tuple(left_bone))
 
 
 def cut_ct(ct: Volume[Scalar], bones: Volume[np.uint8], point: SubchondralPoint) -> CutPatch:

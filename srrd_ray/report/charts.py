@@ -13,6 +13,9 @@ from srrd_ray.report.style import COLOURS, NAMES, canvas
 from srrd_ray.statistics import reliability, roc_band, roc_points
 
 FALSE_POSITIVES = np.linspace(0, 1, 51)
+FEWEST_TRIALS = 6
+MOST_NAMED = 12
+"""Networks in a legend."""
 
 
 def roc(tables: Mapping[str, pd.DataFrame], legend: Mapping[str, str], seed: int) -> Figure:
@@ -118,6 +121,53 @@ def search(table: pd.DataFrame) -> Figure:
     temperatures.xaxis.set_minor_formatter("{x:g}")
     temperatures.tick_params(axis="x", which="minor", labelsize=7)
     figure.legend(*curves.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def effects(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
+    """Return the best ICC of every trial against each searched key: a colour a fold, diamonds the winners."""
+    figure, [row] = canvas(10.5, 2.9, columns=len(keys))
+    best = table.groupby(["fold", "trial"], sort=True).agg(
+        {**dict.fromkeys(keys, "first"), "icc": "max", "status": "first"}
+    )
+    colours = [COLOURS[name] for name in ("distilled", "baseline", "teacher", "vermillion", "mr", "plain")]
+    for axes, key in zip(row, keys, strict=True):
+        for number, (fold, part) in enumerate(best.groupby("fold", sort=True)):
+            won = part["status"] == "winner"
+            colour = colours[number % len(colours)]
+            axes.scatter(part[key][~won], part["icc"][~won], c=colour, s=26, label=f"fold {fold}")
+            axes.scatter(
+                part[key][won], part["icc"][won], c=colour, s=52, marker="D", edgecolors=COLOURS["ink"]
+            )
+        axes.set(xlabel=key.replace("_", " "))
+        axes.locator_params(nbins=5)
+    row[0].set_ylabel("best mean ICC(A,1)")
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(colours))
+    return figure
+
+
+def losses(learners: Mapping[str, object]) -> Figure:
+    """Return each loss by epoch, a panel a loss, a line a network (learner -> list of epochs with losses)."""
+    rows = [
+        {"learner": learner, **epoch}
+        for learner, epochs in learners.items() if isinstance(epochs, Sequence)
+        for epoch in epochs if isinstance(epoch, Mapping)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    names = [name for name in table.columns if name not in ("learner", "epoch")]
+    columns = min(len(names), 4) or 1
+    figure, grid = canvas(10.5, 2.4 * -(-len(names) // columns) + 0.4, -(-len(names) // columns), columns)
+    flat = [axes for row in grid for axes in row]
+    for axes, name in zip(flat, names, strict=False):
+        for learner, part in table.dropna(subset=[name]).groupby("learner", sort=True):
+            axes.plot(part["epoch"], part[name], marker=".", linewidth=1.2, label=str(learner))
+        axes.set(title=name, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in flat[len(names) :]:
+        axes.set_axis_off()
+    handles, labels = flat[0].get_legend_handles_labels()
+    if len(labels) <= MOST_NAMED:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
     return figure
 
 

@@ -103,7 +103,6 @@ def render_gallery(gallery: Gallery) -> str:
     page = Page(
         title="SRRD-Ray: a simulated cohort",
         subtitle="Paired CT and MR of knees that do not exist, with their exact truth",
-        banner=None,
         cards=_cards(gallery),
         sections=sections,
         footer=f"SRRD-Ray {__version__}. {gallery.cohort}, constants {gallery.constants_sha256[:16]}.",

@@ -1,55 +1,43 @@
-"""The pages: of a run, and of one CT that a trained model was applied to."""
+"""The page of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
 import pandas as pd
-from matplotlib.figure import Figure
 
-from srrd_ray.core.errors import NotEstimableError
-from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import Outcome
 from srrd_ray.report import charts, content, figures, overlays
-from srrd_ray.report.content import Json, at
+from srrd_ray.report.claim import claim_table
+from srrd_ray.report.content import at
+from srrd_ray.report.diagnosis_section import diagnosis_section
+from srrd_ray.report.flow import flow_diagram
+from srrd_ray.report.methods import USE, methods_blocks
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Grid, Links, Note, Page, Picture, Section
-from srrd_ray.report.style import contour_words, png_uri, styled, svg_uri
-from srrd_ray.statistics.pairs import with_reference
+from srrd_ray.report.parameter_section import parameter_section
+from srrd_ray.report.run import Run, draw_or_note, missing_note
+from srrd_ray.report.search_section import search_section, training_section
+from srrd_ray.report.style import contour_words, png_uri, styled
 
-MODELS = ("teacher", "baseline", "school", "distilled")
 SIMULATED = (
     "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are "
     "not clinical results."
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """The content of a report. Tables by name, overlays by title, `qc` the page of all knees if any."""
-
-    tables: Mapping[str, pd.DataFrame]
-    metrics: Json
-    manifest: Json
-    outcomes: tuple[Outcome, ...]
-    overlays: Mapping[str, KneeImages] = field(default_factory=dict)
-    qc: str = ""
-    software: str = ""
-
-
 def run_page(run: Run) -> Page:
     """Return the page of a run; a part whose tables are missing says so instead."""
     simulated = at(run.metrics, "cohort", "simulated")
     with styled():
-        parts = (_cohort, _alignment, _parameters, _diagnosis, _search, _stages)
+        parts = (
+            _cohort, _flow, _alignment, parameter_section, diagnosis_section, training_section, search_section,
+            _stages,
+        )  # fmt: skip
         sections = tuple(part(run) for part in parts)
     return Page(
         title="SRRD-Ray: report of a run",
         subtitle="Subchondral trabecular bone of the knee from CT, learned from MR",
-        banner=Note(text=SIMULATED, tone="warning") if simulated is True else None,
+        banners=(Note(text=SIMULATED, tone="warning"),) if simulated is True else (),
         cards=content.cards(run.metrics, run.outcomes) if run.metrics is not None else (),
-        sections=(*sections, _limits(run), _provenance(run)),
+        sections=(*sections, _limits(run), _methods(run), _claim(run), _provenance(run)),
         footer=f"SRRD-Ray {run.software}. Research software; not a medical device.",
     )
 
@@ -65,7 +53,7 @@ def _cohort(run: Run) -> Section:
 def _cohort_blocks(run: Run) -> tuple[Block, ...]:
     knees = run.tables.get("knees")
     if knees is None or knees.empty:
-        return (_missing_note("knees"),)
+        return (missing_note("knees"),)
     ages = knees["age"].dropna()
     rows = (
         ("knees", str(len(knees))),
@@ -80,7 +68,7 @@ def _cohort_blocks(run: Run) -> tuple[Block, ...]:
         ("folds (by patient)", str(knees["fold"].nunique())),
     )
     table = Grid(header=("", ""), rows=rows)
-    picture = _draw_or_note(
+    picture = draw_or_note(
         lambda: figures.cohort(knees),
         "Grades, ages and sexes of the knees",
         "Distribution of grade, age and sex over knees.",
@@ -101,7 +89,7 @@ def _alignment(run: Run) -> Section:
     blocks: list[Block] = []
     errors, quality = run.tables.get("target_errors"), run.tables.get("registration")
     if quality is None or quality.empty:
-        blocks.append(_missing_note("registration"))
+        blocks.append(missing_note("registration"))
     else:
         blocks.append(_quality(quality))
     if errors is not None and not errors.empty:
@@ -112,7 +100,7 @@ def _alignment(run: Run) -> Section:
         )
         blocks.insert(
             0,
-            _draw_or_note(
+            draw_or_note(
                 lambda: figures.target_errors(used),
                 "Histogram of target registration error",
                 caption,
@@ -137,7 +125,7 @@ def _quality(quality: pd.DataFrame) -> Block:
         f"{len(quality)} bones refused and not used further"
         + (f", {nowhere} of them without any pose to draw." if nowhere else ".")
     )
-    return _draw_or_note(
+    return draw_or_note(
         lambda: figures.registration_quality(quality), "Dice against surface distance", caption, wide=False
     )
 
@@ -148,211 +136,8 @@ def _overlay(title: str, images: KneeImages) -> Block:
     return Picture(source=source, alt=f"Registration overlay, {title}", caption=caption)
 
 
-def _parameters(run: Run) -> Section:
-    intro = (
-        "Four parameters of trabecular bone, read from CT patches by the student trained with MR guidance "
-        "(distilled) and without (baseline), "
-        "and from MR patches by the teacher. One value a patient is the mean over the regions of all his "
-        "knees; predictions are out of fold."
-    )
-    blocks: list[Block] = []
-    panels = {name: _intervals(at(run.metrics, key)) for key, name in _REFERENCES.items()}
-    panels = {name: models for name, models in panels.items() if models}
-    if panels:
-        blocks.append(
-            _draw_or_note(
-                lambda: figures.forest(panels),
-                "ICC by parameter and model",
-                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few "
-                "patients may give.",
-            )
-        )
-    for key, (table, name) in {
-        "regression": ("measures", "MR"),
-        "regression_truth": ("truth", "true"),
-    }.items():
-        blocks += _against(run, table, name, at(run.metrics, key))
-    return Section(
-        anchor="parameters",
-        title="Bone parameters",
-        intro=intro,
-        blocks=tuple(blocks) or (_missing_note("predictions"),),
-    )
-
-
-_REFERENCES = {"regression": "the MR measurement", "regression_truth": "the simulated truth"}
-
-
-def _intervals(models: Json) -> dict[str, dict[str, tuple[float, float, float]]]:
-    found: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for model in (*MODELS, "mr"):
-        for name in PARAMETERS:
-            value, bounds = at(models, model, name, "icc"), at(models, model, name, "icc_ci")
-            if isinstance(value, float) and isinstance(bounds, list):
-                found.setdefault(model, {})[name] = (value, float(bounds[0]), float(bounds[1]))
-    return found
-
-
-def _against(run: Run, reference: str, name: str, models: Json) -> list[Block]:
-    predictions, values = run.tables.get("predictions"), run.tables.get(reference)
-    if predictions is None or values is None or values.empty:
-        return []
-    joined = {m: with_reference(predictions[predictions["model"] == m], values, PARAMETERS) for m in MODELS}
-    held = {model: table for model, table in joined.items() if not table.empty}
-    students = {model: table for model, table in held.items() if model != "teacher"}
-    if not held:
-        return []
-    what = "measured on MR" if name == "MR" else "known from the simulation"
-    blocks: list[Block] = [
-        _draw_or_note(
-            lambda: figures.agreement(held, name),
-            f"Predicted against {name} values",
-            f"Predicted against the value {what}. Large dots: patients; small dots: regions of a knee; "
-            f"dashed: identity. ICC over patients with 95 % interval.",
-        )
-    ]
-    if students and name == "MR":
-        caption = (
-            "Bland-Altman over patients: predicted minus MR. Solid: bias; dashed: 95 % limits of agreement "
-            "with their intervals."
-        )
-        blocks.append(
-            _draw_or_note(lambda: figures.differences(students, name), "Bland-Altman plots", caption)
-        )
-    return [
-        *blocks,
-        content.regression_table(
-            models, f"Agreement with the value {what}. Bias, RMSE and limits in the unit of the parameter."
-        ),
-    ]
-
-
-def _diagnosis(run: Run) -> Section:
-    intro = (
-        "Osteoarthritis from eight features a knee (mean and medial-lateral difference of each parameter) by "
-        "ridge logistic regression, in nested cross-validation by patient."
-    )
-    table, knees = run.tables.get("diagnosis"), run.tables.get("knees")
-    if table is None:
-        return Section(
-            anchor="diagnosis", title="Diagnosis", intro=intro, blocks=(_missing_note("diagnosis"),)
-        )
-    known = table[table["label"].notna()]
-    parts = {model: known[known["model"] == model] for model in MODELS if (known["model"] == model).any()}
-    legend = {
-        m: _format_area(at(run.metrics, "diagnosis", m))
-        for m in parts
-        if at(run.metrics, "diagnosis", m, "auc") is not None
-    }
-    blocks: list[Block] = []
-    if legend:
-        curves = {model: parts[model] for model in legend}
-        caption = (
-            "ROC curves of out-of-fold probabilities; bands are pointwise 95 % intervals over resampled "
-            "patients."
-        )
-        blocks.append(
-            _draw_or_note(lambda: charts.roc(curves, legend, seed=0), "ROC curves", caption, wide=False)
-        )
-    if parts and knees is not None:
-        graded = {
-            m: p.merge(knees[["participant", "side", "kl_grade"]], on=["participant", "side"])
-            for m, p in parts.items()
-        }
-        blocks.append(
-            _draw_or_note(
-                lambda: charts.probabilities(graded),
-                "Predicted probability by grade",
-                "Each dot is a knee, predicted by a model that never saw its patient.",
-                wide=False,
-            )
-        )
-    if legend:
-        blocks.append(
-            _draw_or_note(
-                lambda: charts.calibration(parts),
-                "Calibration",
-                "Observed share against predicted probability in five bins; size of a dot: knees.",
-                wide=False,
-            )
-        )
-    if run.metrics is not None:
-        blocks += [
-            content.diagnosis_table(at(run.metrics, "diagnosis")),
-            *_comparison(at(run.metrics, "diagnosis")),
-        ]
-    return Section(anchor="diagnosis", title="Diagnosis", intro=intro, blocks=tuple(blocks))
-
-
-def _format_area(one: Json) -> str:
-    bounds = content.interval(at(one, "auc_ci")).removeprefix("95 % CI ")
-    return f"AUC {content.number(at(one, 'auc'))}" + (f" ({bounds})" if bounds else "")
-
-
-def _comparison(diagnosis: Json) -> list[Block]:
-    p, delta = at(diagnosis, "delong_p"), at(diagnosis, "delta_auc")
-    if isinstance(p, float) and isinstance(delta, float):
-        return [
-            Note(
-                text=(
-                    f"Distilled minus baseline: AUC {delta:+.3f}, DeLong p = {p:.3f} (knees of a patient "
-                    f"clustered)."
-                )
-            )
-        ]
-    reasons = {at(diagnosis, model, "reason") for model in ("distilled", "baseline")} | {
-        at(diagnosis, "reason")
-    }
-    return [
-        Note(text=f"Not estimable: {content.strip_code(reason)}.", tone="warning")
-        for reason in sorted(filter(None, map(_text, reasons)))
-    ]
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _search(run: Run) -> Section:
-    intro = (
-        "Temperature and loss weights of the distillation, searched for every fold on inner validation "
-        "patients. The fold's winner trained its distilled student."
-    )
-    table = run.tables.get("tune")
-    if table is None or table.empty:
-        note = _missing_note("tune") if table is None else Note(text=content.NOT_SEARCHED)
-        return Section(anchor="tuning", title="Search", intro=intro, blocks=(note,))
-    names = ["temperature", "kd_weight", "feature_weight", "relation_weight", "lr"]
-    best = table.groupby(["fold", "trial"], sort=True).agg(
-        {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "last", "status": "first"}
-    )
-    ranked = best.reset_index().sort_values(["icc", "trial"], ascending=[False, True])
-    rows = tuple(
-        (
-            f"fold {row.fold}, {row.trial}",
-            *(f"{getattr(row, name):.3g}" for name in names),
-            str(int(row.epoch)),
-            f"{row.icc:.3f}",
-            str(row.status),
-        )
-        for row in ranked.head(20).itertuples()
-    )
-    header = (
-        "Trial", "temperature", "KD weight", "feature weight", "relation weight", "learning rate", "epochs",
-        "mean ICC at its end", "",
-    )  # fmt: skip
-    caption = (
-        "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."
-    )
-    blocks = (
-        _draw_or_note(lambda: charts.search(table), "Trials of the search", caption),
-        Grid(header=header, rows=rows),
-    )
-    return Section(anchor="tuning", title="Search", intro=intro, blocks=blocks)
-
-
 def _stages(run: Run) -> Section:
-    missing = _missing_note("outcomes (run.json)")
+    missing = missing_note("outcomes (run.json)")
     blocks: list[Block] = [content.failure_table(run.outcomes) if run.outcomes else missing]
     stages = at(run.manifest, "stages")
     stages = stages if isinstance(stages, list) else []
@@ -362,7 +147,7 @@ def _stages(run: Run) -> Section:
             "Wall time of each stage, all knees together, in the last call of the program (what was done "
             "before is skipped)."
         )
-        blocks.append(_draw_or_note(lambda: charts.times(times), "Time of each stage", caption, wide=False))
+        blocks.append(draw_or_note(lambda: charts.times(times), "Time of each stage", caption, wide=False))
     if run.outcomes:
         blocks.append(content.outcome_table(run.outcomes))
     return Section(
@@ -384,17 +169,26 @@ def _limits(run: Run) -> Section:
 
 def _provenance(run: Run) -> Section:
     table = content.provenance_table(run.manifest)
-    blocks: tuple[Block, ...] = (table,) if table.rows else (_missing_note("run.json"),)
+    blocks: tuple[Block, ...] = (table,) if table.rows else (missing_note("run.json"),)
     return Section(anchor="provenance", title="Provenance", intro="", blocks=blocks)
 
 
-def _draw_or_note(draw: Callable[[], Figure], alt: str, caption: str, *, wide: bool = True) -> Block:
-    """Return the picture, or a note with the reason where its numbers do not exist."""
-    try:
-        return Picture(source=svg_uri(draw()), alt=alt, caption=caption, wide=wide)
-    except NotEstimableError as error:
-        return Note(text=f"{alt}: not estimable, {content.strip_code(str(error))}.")
+def _flow(run: Run) -> Section:
+    intro = "How many knees and bones came to each stage and went on, and why the others did not."
+    if not run.outcomes:
+        return Section(
+            anchor="flow", title="Flow", intro=intro, blocks=(missing_note("outcomes (run.json)"),)
+        )
+    drawn = flow_diagram(run.outcomes, run.tables.get("predictions"), run.tables.get("knees"))
+    return Section(anchor="flow", title="Flow", intro=intro, blocks=(drawn,))
 
 
-def _missing_note(name: str) -> Note:
-    return Note(text=f"Nothing to show yet: the run has no table “{name}”.", tone="warning")
+def _methods(run: Run) -> Section:
+    return Section(
+        anchor="methods", title="Methods to cite", intro=USE, blocks=methods_blocks(run.manifest, run.metrics)
+    )
+
+
+def _claim(run: Run) -> Section:
+    table = claim_table(run.manifest, run.metrics)
+    return Section(anchor="claim", title="CLAIM checklist", intro="", blocks=(table,))

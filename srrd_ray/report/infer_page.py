@@ -13,9 +13,35 @@ from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.content import Json, at, number
+from srrd_ray.report.infer_values import error_table, not_measured_blocks, range_tables, value_table
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Note, Page, Picture, Section, render
-from srrd_ray.report.style import contour_words, png_uri, styled, with_unit
+from srrd_ray.report.style import contour_words, png_uri, styled
+from srrd_ray.statistics.expected import Expected, ModelExpectations
+
+SIMULATED = (
+    "SIMULATED TRAINING: the model of this page learnt from simulated knees alone, never from a patient. Its values in "
+    "patients are not validated: do not use them for any decision."
+)
+OUTSIDE = (
+    "This scan lies outside the images that the model was trained on ({aspects}). The values below are "
+    "extrapolations, shown in grey; no probability is given (see Trust)."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """The model of a page: its name, hash and networks, and of how many patients (fewest, most) they learnt.
+
+    `simulated` says whether these are known to be simulated.
+    """
+
+    name: str
+    sha256: str
+    networks: int
+    patients: tuple[int, int] | None
+    simulated: bool
+    caution: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,8 +58,11 @@ class Inference:
         One row a bone and compartment: bone, compartment, cubes, the parameters and their spread
         (``<p>.cubes_sd``).
     record
-        The fields of ``inference.json``: side, in_distribution, distance, flags, cubes, cubes_outside_volume,
-        cubes_outside_bone, probability (null where there is none), model_sha256.
+        The fields of ``inference.json``.
+    name
+        Of the CT; empty where it may name a person.
+    expected
+        What to expect of the models of the run; null where the model came without.
     """
 
     ct: Volume[np.generic]
@@ -41,153 +70,218 @@ class Inference:
     maps: Mapping[ParameterSymbol, Volume[np.float32]]
     regions: pd.DataFrame
     record: Mapping[str, Json]
+    model: ModelFacts
+    name: str = ""
+    expected: Expected | None = None
+
+    @property
+    def outside(self) -> bool:
+        """Whether the scan lies outside the images of the training."""
+        return at(self.record, "in_distribution") is not True
+
+    @property
+    def of_model(self) -> ModelExpectations:
+        """What to expect of this model."""
+        known = self.expected.models if self.expected else {}
+        return known.get(self.model.name, ModelExpectations())
 
 
 def render_inference(inference: Inference) -> str:
-    """Return the page as HTML: headline, maps over the CT, table by region, and warnings."""
-    record = inference.record
+    """Return the page as HTML: warnings and headline, values, maps and bones over the CT, and their origin."""
+    with styled():
+        pictures = _bones(inference), _maps(inference)
     sections = (
+        Section(
+            anchor="values", title="Values", intro="",
+            blocks=(
+                value_table(inference.regions, inference.of_model, outside=inference.outside),
+                *not_measured_blocks(inference.regions, inference.record),
+            ),
+        ),
+        Section(anchor="trust", title="Trust", intro=_TRUST, blocks=_trust(inference.record)),
         Section(
             anchor="maps",
             title="Parameter maps",
-            intro="Predicted parameters over the CT, each slice where the map holds most bone. "
-            f"Contours: {contour_words()}.",
-            blocks=_maps(inference),
+            intro="Predicted parameters over the CT, each slice where the map holds most bone. Colours mean the "
+            f"same on every page. Contours: {contour_words()}.",
+            blocks=pictures[1],
+        ),
+        Section(anchor="bones", title="Bones", intro=_LOOK, blocks=(pictures[0],)),
+        Section(anchor="scan", title="Scan", intro="", blocks=(_scan(inference),)),
+        Section(
+            anchor="model", title="Model", intro="", blocks=(_model(inference), *error_table(inference.of_model))
         ),
         Section(
-            anchor="regions", title="Regions", intro=_explain_spread(), blocks=(_regions(inference.regions),)
+            anchor="usual", title="Usual values", intro=_USUAL, blocks=range_tables(inference.of_model)
         ),
-        Section(anchor="trust", title="Trust", intro="", blocks=_trust(record)),
-    )
+    )  # fmt: skip
     page = Page(
         title="SRRD-Ray: one knee from CT",
-        subtitle=f"Subchondral trabecular bone, {_side(record)} knee, read from CT alone by a trained model",
-        banner=_banner(record),
-        cards=_cards(record),
+        subtitle=f"Subchondral trabecular bone, {_side(inference.record)} knee, read from CT alone by a trained model",
+        banners=tuple(_banners(inference)),
+        cards=_cards(inference),
         sections=sections,
         footer=f"SRRD-Ray {__version__}. Research software; not a medical device, not for diagnosis.",
     )
     return render(page)
 
 
+_TRUST = "What was looked at in this scan, and whether it is as in the images that the model was trained on."
+_LOOK = (
+    "Look at the outlines: values are of the bone inside them. An outline that leaves the bone, or leaves out a part of "
+    f"it, makes them wrong. Contours: {contour_words()}."
+)
+_USUAL = (
+    "What the model reads, out of fold, in the patients that it was made from, with and without osteoarthritis, "
+    "by sex and age. Not a healthy reference. Groups of fewer than ten patients are left out."
+)
+
+
+def _images(inference: Inference) -> KneeImages:
+    side = "L" if at(inference.record, "side") == "L" else "R"
+    return KneeImages(side=side, ct=inference.ct, bones=inference.bones, mr=None, poses={})
+
+
+def _bones(inference: Inference) -> Picture:
+    caption = "The bones that were found, on the CT: five coronal slices above, five sagittal below."
+    source = png_uri(overlays.bone_slices(_images(inference)))
+    return Picture(source=source, alt="Outlines of femur and tibia on slices of the CT", caption=caption)
+
+
 def _maps(inference: Inference) -> tuple[Block, ...]:
-    limits = {name: _limits(inference.maps[name]) for name in PARAMETERS if name in inference.maps}
-    known = {name: (low, high) for name, (low, high) in limits.items() if np.isfinite([low, high]).all()}
-    if len(known) < len(PARAMETERS):
+    if not all(
+        np.isfinite(inference.maps[name].array).any() for name in PARAMETERS if name in inference.maps
+    ):
         return (Note(text="No map can be drawn: no cube lies inside the bone.", tone="warning"),)
-    images = KneeImages(
-        side="L" if at(inference.record, "side") == "L" else "R",
-        ct=inference.ct,
-        bones=inference.bones,
-        mr=None,
-        poses={},
-    )
-    with styled():
-        source = png_uri(overlays.parameter_maps(images, inference.maps, known))
+    limits = {name: PARAMETER_OF[name].shown for name in PARAMETERS}
+    drawn = overlays.parameter_maps(_images(inference), inference.maps, limits, grey=inference.outside)
     caption = (
         "Coronal above, sagittal below. Each voxel blends the cubes (12.8 mm) round it: detail below that "
-        "size is not real."
+        "size is not real." + (" In grey: the scan lies outside the training." if inference.outside else "")
     )
-    return (Picture(source=source, alt="Maps of the four parameters over the CT", caption=caption),)
-
-
-def _limits(values: Volume[np.float32]) -> tuple[float, float]:
-    held = values.array[np.isfinite(values.array)]
-    if held.size == 0:
-        return float("nan"), float("nan")
-    low, high = (float(v) for v in np.percentile(held, [1, 99]))
-    return low, max(high, low + 1e-3)
-
-
-def _regions(table: pd.DataFrame) -> Grid:
-    header = ("Bone", "Compartment", "cubes", *(with_unit(name) for name in PARAMETERS))
-    rows = tuple(
-        (
-            str(row["bone"]),
-            str(row["compartment"]),
-            str(row["cubes"]),
-            *(_with_spread(row, name) for name in PARAMETERS),
-        )
-        for row in table.to_dict("records")
-    )
-    return Grid(header=header, rows=rows, text_columns=2)
-
-
-def _with_spread(row: Mapping[str, object], name: ParameterSymbol) -> str:
-    about = PARAMETER_OF[name]
-    value, spread = float(str(row[name])), float(str(row.get(about.cubes_sd, "nan")))
-    words = f"{value:.{about.digits}f}"
-    return f"{words} ± {spread:.{about.digits}f}" if np.isfinite(spread) else words
+    return (Picture(source=png_uri(drawn), alt="Maps of the four parameters over the CT", caption=caption),)
 
 
 def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
+    checks = at(record, "checks")
+    blocks: list[Block] = []
+    if isinstance(checks, list | tuple) and checks:
+        rows = [tuple(str(at(one, key)) for key in ("aspect", "verdict", "finding")) for one in checks]
+        header = ("Aspect", "Scan", "What was found")
+        blocks.append(Grid(header=header, rows=tuple(rows), numeric=False, label="Checks of the scan"))
     flags = _strings(at(record, "flags"))
-    blocks: list[Block] = [Note(text=flag, tone="warning") for flag in flags]
+    blocks += [Note(text=flag, tone="warning") for flag in flags]
     if not flags:
-        blocks.append(
-            Note(
-                text="No feature of the scan lies outside the images that the model was trained on.",
-                tone="good",
-            )
-        )
-    rows = [
+        blocks.append(Note(text="Nothing was found that speaks against these values.", tone="good"))
+    counts = (
         ("distance to the training images (largest feature, SD)", number(at(record, "distance"), 1)),
         ("cubes read", str(at(record, "cubes"))),
         ("candidate cubes outside the volume", str(at(record, "cubes_outside_volume"))),
         ("candidate cubes outside the bone", str(at(record, "cubes_outside_bone"))),
+    )
+    return (*blocks, Grid(header=("", ""), rows=counts, numeric=False, label="Distance and cubes"))
+
+
+_TECHNIQUE = {
+    "Manufacturer": "scanner, maker", "KVP": "tube voltage (kV)", "ConvolutionKernel": "kernel",
+    "SliceThickness": "slice thickness (mm)", "XRayTubeCurrent": "tube current (mA)", "Exposure": "exposure (mAs)",
+    "ReconstructionDiameter": "field of view of the reconstruction (mm)",
+}  # fmt: skip
+
+
+def _scan(inference: Inference) -> Grid:
+    grid, technique = inference.ct.geometry, at(inference.record, "technique")
+    told = technique if isinstance(technique, Mapping) else {}
+    rows = (
+        ("name", inference.name or "not shown, since it may name a person"),
+        ("SHA-256 of the voxels", str(at(inference.record, "ct_sha256") or "not known")),
+        ("voxel (mm; slice, row, column)", " × ".join(f"{step:.3g}" for step in grid.spacing_mm)),
+        ("voxels", " × ".join(map(str, grid.shape))),
+        (
+            "extent (mm)",
+            " × ".join(f"{n * step:.0f}" for n, step in zip(grid.shape, grid.spacing_mm, strict=True)),
+        ),
+        *((words, str(told.get(tag, "not told by the file"))) for tag, words in _TECHNIQUE.items()),
+    )
+    return Grid(header=("", ""), rows=rows, numeric=False, label="The scan and its technique")
+
+
+def _model(inference: Inference) -> Grid:
+    model, run = inference.model, inference.expected
+    rows = [
+        ("model", f"{model.name}, {model.networks} networks, one a fold"),
+        ("SHA-256 of model and classifier", model.sha256),
+        ("learnt from", _learnt_from(inference)),
+        ("kind of knees", _kind(inference)),
     ]
-    hashes = at(record, "model_sha256")
-    rows += (
-        [(f"model {name}", str(value)) for name, value in hashes.items()]
-        if isinstance(hashes, Mapping)
-        else []
+    if run is not None:
+        oa = "unknown" if run.with_oa is None else str(run.with_oa)
+        rows.append(("women / men", f"{run.women} / {run.men}"))
+        rows.append(("knees / with osteoarthritis", f"{run.knees} / {oa}"))
+        rows.append(("age (years)", f"{run.ages[0]:.0f} to {run.ages[1]:.0f}" if run.ages else "unknown"))
+    hashes = at(inference.record, "model_sha256")
+    if isinstance(hashes, Mapping):
+        rows += [(f"SHA-256 of {name}", str(value)) for name, value in hashes.items()]
+    return Grid(header=("", ""), rows=tuple(rows), numeric=False, label="The model and what it learnt from")
+
+
+def _learnt_from(inference: Inference) -> str:
+    if inference.model.patients is None:
+        return "an unknown number of patients"
+    low, high = inference.model.patients
+    each = f"{low}" if low == high else f"{low} to {high}"
+    whole = f", of {inference.expected.patients} in all" if inference.expected else ""
+    return f"{each} patients a network{whole}"
+
+
+def _kind(inference: Inference) -> str:
+    if inference.model.simulated:
+        return "SIMULATED: no patient"
+    return "patients" if inference.expected else "not known"
+
+
+def _banners(inference: Inference) -> list[Note]:
+    banners = [Note(text=SIMULATED, tone="bad")] if inference.model.simulated else []
+    if inference.outside:
+        checks = at(inference.record, "checks")
+        entries = checks if isinstance(checks, list | tuple) else ()
+        aspects = [str(at(one, "aspect")) for one in entries if at(one, "verdict") == "outside"]
+        text = OUTSIDE.format(aspects=", ".join(dict.fromkeys(aspects)) or "see Trust")
+        banners.append(Note(text=text, tone="bad"))
+    if inference.model.caution:
+        banners.append(Note(text=f"The model {inference.model.caution}.", tone="warning"))
+    return banners
+
+
+def _cards(inference: Inference) -> tuple[Card, ...]:
+    record = inference.record
+    simulated = Card(
+        title="What the model learnt from", value="SIMULATED knees", note="no patient; not validated in patients", tone="bad"
+    )  # fmt: skip
+    scan = Card(
+        title="Scan against training images",
+        value="outside" if inference.outside else "inside",
+        interval=f"largest distance {number(at(record, 'distance'), 1)} SD",
+        tone="bad" if inference.outside else "good",
     )
-    blocks.append(Grid(header=("", ""), rows=tuple(rows), numeric=False))
-    return tuple(blocks)
-
-
-def _banner(record: Mapping[str, Json]) -> Note | None:
-    if at(record, "in_distribution") is True:
-        return None
-    return Note(
-        text=(
-            "This scan lies outside the images that the model was trained on. The values below are "
-            "extrapolations; do not use them without checking (see Trust)."
-        ),
-        tone="bad",
+    cubes = Card(
+        title="Cubes of bone read",
+        value=str(at(record, "cubes")),
+        note=f"{at(record, 'cubes_outside_volume')} left the volume",
     )
+    return (*((simulated,) if inference.model.simulated else ()), scan, _probability(inference), cubes)
 
 
-def _cards(record: Mapping[str, Json]) -> tuple[Card, ...]:
-    inside = at(record, "in_distribution") is True
-    probability = at(record, "probability")
-    return (
-        Card(
-            title="Scan against training images",
-            value="inside" if inside else "outside",
-            interval=f"largest distance {number(at(record, 'distance'), 1)} SD",
-            tone="good" if inside else "bad",
-        ),
-        Card(
-            title="Probability of osteoarthritis",
-            value=number(probability),
-            note="by the classifier of the run"
-            if probability is not None
-            else "no classifier, or a compartment is missing",
-        ),
-        Card(
-            title="Cubes of bone read",
-            value=str(at(record, "cubes")),
-            note=f"{at(record, 'cubes_outside_volume')} left the volume",
-        ),
-    )
-
-
-def _explain_spread() -> str:
-    return (
-        "Mean ± SD over the cubes of each region. The SD is variation within the region, not the error of "
-        "the method; for that see the report of the training run."
-    )
+def _probability(inference: Inference) -> Card:
+    probability = at(inference.record, "probability")
+    title = "Probability of osteoarthritis"
+    if inference.outside:
+        return Card(
+            title=title, value="not given", note="the scan lies outside the training images", tone="bad"
+        )
+    if probability is None:
+        return Card(title=title, value=number(None), note="no classifier, or a compartment is missing")
+    return Card(title=title, value=number(probability), note="by the classifier of the run")
 
 
 def _strings(value: Json) -> list[str]:

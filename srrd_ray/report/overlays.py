@@ -24,6 +24,7 @@ PLANES: tuple[Plane, ...] = ("coronal", "sagittal")
 PIXEL_MM = 0.3
 TILE_MM = 6.0
 MARGIN_MM = 8.0
+SLICES = 5
 CT_WINDOW = (-200.0, 1100.0)
 Slice: TypeAlias = NDArray[np.float32]
 
@@ -71,9 +72,11 @@ def parameter_maps(
     images: KneeImages,
     maps: Mapping[ParameterSymbol, Volume[np.float32]],
     limits: Mapping[ParameterSymbol, tuple[float, float]],
+    *,
+    grey: bool = False,
 ) -> Figure:
     """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal,
-    where it holds most.
+    where it holds most; in `grey` where its values are not to be used.
     """
     figure, rows = canvas(11.5, 6.4, 2, len(PARAMETERS))
     for column, name in enumerate(PARAMETERS):
@@ -89,7 +92,7 @@ def parameter_maps(
                 values,
                 origin="lower",
                 extent=_extent(grid),
-                cmap=PARAMETER_OF[name].colour_map,
+                cmap="Greys" if grey else PARAMETER_OF[name].colour_map,
                 vmin=low,
                 vmax=high,
                 alpha=0.8,
@@ -98,8 +101,27 @@ def parameter_maps(
             axes.set_title(name if view == "coronal" else "")
         if drawn is not None:
             figure.colorbar(
-                drawn, ax=[row[column] for row in rows], location="bottom", shrink=0.85, label=with_unit(name)
-            )
+                drawn, ax=[row[column] for row in rows], location="bottom", shrink=0.85, label=with_unit(name),
+                extend="both",
+            )  # fmt: skip
+    return figure
+
+
+def bone_slices(images: KneeImages) -> Figure:
+    """Return `SLICES` coronal slices of the CT above as many sagittal ones, with the outlines of the bones."""
+    points = _bone_points(images.bones)
+    shares = np.linspace(8, 92, SLICES)
+    grids = {
+        view: [_grid(images, view, float(at), points) for at in np.percentile(points[:, axis], shares)]
+        for view, axis in (("coronal", 1), ("sagittal", 0))
+    }
+    tall = sum(11.0 / SLICES * _size_mm(row[0])[1] / _size_mm(row[0])[0] for row in grids.values())
+    figure, rows = canvas(11.0, tall + 0.3, len(PLANES), SLICES)
+    for row, view in zip(rows, PLANES, strict=True):
+        for axes, grid in zip(row, grids[view], strict=True):
+            _image(axes, grid, _as_plane(images.ct.resample_onto(grid, fill=-1000)), CT_WINDOW)
+            _contours(axes, grid, images.bones)
+        row[0].set_ylabel(view, fontsize=9)
     return figure
 
 

@@ -40,13 +40,20 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A table of strings; in a `numeric` one all columns after the first `text_columns` are right-aligned."""
+    """A table of strings; in a `numeric` one all columns after the first `text_columns` are right-aligned.
+
+    The first column names its row. `faded` values are not to be used; `fine` tables are long lists of little
+    interest, set small and in two columns. `label` names a table without a caption.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     numeric: bool = True
     text_columns: int = 1
+    faded: bool = False
+    fine: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +71,39 @@ class Links:
     items: tuple[tuple[str, str], ...]
 
 
-Block: TypeAlias = Picture | Grid | Note | Links
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """Text to copy: paragraphs, or where `code` lines that stay as they are."""
+
+    label: str
+    lines: tuple[str, ...]
+    code: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """A box of a flow diagram: its place (units of the drawing) and its lines, the first in bold."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flow:
+    """A flow diagram drawn in the page: boxes, and arrows as (x1, y1, x2, y2); `words` say the same in text."""
+
+    title: str
+    words: str
+    width: float
+    height: float
+    boxes: tuple[Box, ...]
+    arrows: tuple[tuple[float, float, float, float], ...]
+
+
+Block: TypeAlias = Picture | Grid | Note | Links | Text | Flow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,17 +118,19 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """A whole page."""
+    """A whole page; the first of its `banners` is the first thing to be read."""
 
     title: str
     subtitle: str
-    banner: Note | None
+    banners: tuple[Note, ...] = ()
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
     footer: str
 
 
-KINDS = {Picture: "picture", Grid: "grid", Note: "note", Links: "links"}
+KINDS = {
+    Picture: "picture", Grid: "grid", Note: "note", Links: "links", Text: "text", Flow: "flow",
+}  # fmt: skip
 """The names of the blocks in the template."""
 
 

@@ -59,7 +59,6 @@ def qc_page(
     return Page(
         title="SRRD-Ray: every knee of a run",
         subtitle="Bones that were refused first, then by the distance of their surfaces",
-        banner=None,
         cards=(),
         sections=(knees, without) if lost and number == 1 else (knees,),
         footer=f"SRRD-Ray {software}. Research software; not a medical device.",

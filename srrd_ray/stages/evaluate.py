@@ -21,6 +21,7 @@ from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.shared import metrics
+from srrd_ray.stages.shared.expected import EXPECTED, write_expected
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.stages.shared.metrics import Json
 from srrd_ray.stages.shared.poses import read_pose
@@ -42,7 +43,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
 
     What cannot be estimated is null, with a ``reason``. `seed` is that of the bootstrap intervals.
     For a simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a
-    landmark) for the report.
+    landmark) for the report; for whoever uses the models, ``models/expected.json``.
     """
     seed = seed_from(seed, "evaluate")
     measures, predictions = read_of_run(layout, "measures"), read_of_run(layout, "predictions")
@@ -64,6 +65,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
         "diagnosis": _diagnosis(layout, seed),
     }
     validate("metrics", found, where=layout.metrics.name)
+    write_expected(layout, simulated=has_truth(cohort))
     write_text(layout.metrics, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return layout.metrics
 
@@ -237,7 +239,8 @@ def evaluate_run(work: Work[EvaluateSettings]) -> Produced:
     assert work.cohort.root is not None, "declared by `truth`"
     evaluate(layout, work.cohort.root, work.settings.seed)
     of_truth = [layout.table(name) for name in ("truth", "target_errors")]
-    return Produced(paths=(layout.metrics, *(path for path in of_truth if path.is_file())))
+    expected = layout.model(EXPECTED)
+    return Produced(paths=(layout.metrics, *(path for path in (*of_truth, expected) if path.is_file())))
 
 
 STAGE = Stage(
@@ -247,5 +250,5 @@ STAGE = Stage(
     settings=EvaluateSettings,
     needs=("register", "patches", "tables", "classify"),
     outside=("truth",),
-    outputs=("metrics.json", "tables/truth", "tables/target_errors"),
+    outputs=("metrics.json", "tables/truth", "tables/target_errors", "models/expected.json"),
 )

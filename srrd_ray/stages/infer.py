@@ -6,8 +6,9 @@ A knee unlike those of the training is flagged.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
 from srrd_ray.core.errors import InputError
-from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.hashing import hash_json, hash_voxels
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
@@ -31,12 +32,14 @@ from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
 from srrd_ray.report.content import at
-from srrd_ray.report.infer_page import Inference, render_inference
+from srrd_ray.report.infer_page import Inference, ModelFacts, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
 from srrd_ray.stages.shared import data_dictionary
+from srrd_ray.stages.shared.domain import DomainCheck, check_domain
+from srrd_ray.stages.shared.expected import expected_beside, read_expected
 from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, note_oblique, write_knee
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
-from srrd_ray.stages.shared.reading import KneeReading, read_knee
+from srrd_ray.stages.shared.reading import KneeReading, NotMeasured, read_knee
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
@@ -45,6 +48,11 @@ from srrd_ray.storage.record_files import read_record, write_record
 NAME = "infer"
 PAGE, RECORD, REGIONS = "report.html", "inference.json", data_dictionary.REGIONS
 SIMULATED = "the model learnt from simulated knees: its values in patients are not validated"
+_HARMLESS = re.compile(
+    r"sub-[a-z0-9]{1,12}|side-[lr]|left|right|knee|image|img|ct|scan|series|axial|\d{1,3}(mm)?"
+    r"|nii|gz|nrrd|nhdr|mha|mhd|ome|zarr",
+    re.I,
+)
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
 
@@ -56,10 +64,14 @@ class InferenceRecord:
     Parameters
     ----------
     in_distribution
-        False where the scan lies outside the training images; `flags` names the features.
+        False where the scan lies outside the training images in any of the `checks`; `flags` says why.
     probability
-        Of osteoarthritis, by the diagnosis model in the folder of `model`; null where there is none or a
-        compartment is missing.
+        Of osteoarthritis, by the diagnosis model in the folder of `model`; null where there is none, a
+        compartment is missing, or the scan lies outside.
+    ct_sha256
+        Of the voxels in order along LPS: the same in every format.
+    technique
+        Allow-listed acquisition values of the CT's header.
     """
 
     side: Side
@@ -71,14 +83,18 @@ class InferenceRecord:
     cubes_outside_volume: int
     cubes_outside_bone: int
     probability: float | None
+    ct_sha256: str = ""
+    technique: dict[str, str] = field(default_factory=dict)
+    checks: tuple[DomainCheck, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InferenceModel:
     """The folder of a trained model, and the hash of all that a reading depends on in it.
 
-    That is ``RUN/models/distilled`` (or ``baseline``) of a run, and the classifier beside it, where there is
-    one. `simulated` says whether the run is known to have learnt from simulated knees.
+    That is ``RUN/models/distilled`` (or ``baseline``) of a run, and beside it the classifier and what to
+    expect of its values, where they are there. `simulated` says whether the run is known to have learnt from simulated knees.
     """
 
     folder: Path
@@ -94,7 +110,7 @@ class InferenceModel:
         ConfigError
             `model-missing`.
         """
-        files = [require_card(folder), _diagnosis(folder)]
+        files = [require_card(folder), _diagnosis(folder), expected_beside(folder)]
         simulated = _learnt_from_simulated(folder)
         hashes = [hash_file(file) for file in files if file.is_file()]
         return cls(folder=folder, sha256=hash_json([*hashes, simulated]), simulated=simulated)
@@ -162,8 +178,23 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     found, bones = options.side or require_known_side(known), known.labels
     loaded = _load(model)
     reading = read_knee(source.volume, bones, found, loaded, DENSE)
-    notes = tuple(str(note) for note in (*source.notes, *known.notes, *doubts, *_cautions(loaded, model)))
-    record = _record(reading, loaded, _probability(reading, model.folder, found), found, notes)
+    notes = (*source.notes, *known.notes, *doubts)
+    checks = check_domain(reading, source.technique, notes)
+    record = InferenceRecord(
+        side=found,
+        model_sha256=dict(loaded.card.weights),
+        in_distribution=all(check.verdict != "outside" for check in checks),
+        distance=reading.distance.largest,
+        flags=(*_doubts(reading, checks), *map(str, notes), *_cautions(loaded, model)),
+        cubes=len(reading.points),
+        cubes_outside_volume=reading.outside_volume,
+        cubes_outside_bone=reading.outside_bone,
+        probability=_probability(reading, checks, model.folder, found),
+        ct_sha256=hash_voxels(source.volume),
+        technique=dict(source.technique),
+        checks=checks,
+        not_measured=reading.not_measured,
+    )
     maps = parameter_maps(bones, reading)
     knee = ReadKnee(
         side=found,
@@ -185,6 +216,9 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
             maps=maps,
             regions=knee.regions,
             record=json.loads(serial.to_json(record)),
+            name=shown_name(ct),
+            model=_facts(loaded, model),
+            expected=read_expected(model.folder),
         )
     )
     write_text(out / PAGE, page)
@@ -246,26 +280,46 @@ def _shown_side(ct: Volume[np.generic]) -> Side | None:
 
 def _learnt_from_simulated(model: Path) -> bool:
     """Return whether the metrics of the run of a model, or its own card, say that its knees are simulated."""
+    expected = read_expected(model)
+    if expected is not None and expected.simulated:
+        return True
     metrics = RunLayout(root=model.parent.parent).metrics
     told = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
     card = json.loads((model / CARD).read_text(encoding="utf-8"))
     return at(told, "cohort", "simulated") is True or "simulated" in str(at(card, "caution"))
 
 
-def _record(
-    reading: KneeReading, model: Model, probability: float | None, side: Side, notes: tuple[str, ...]
-) -> InferenceRecord:
-    return InferenceRecord(
-        side=side,
-        model_sha256=dict(model.card.weights),
-        in_distribution=not reading.distance.flagged,
-        distance=reading.distance.largest,
-        flags=(*reading.distance.reasons, *notes),
-        cubes=len(reading.points),
-        cubes_outside_volume=reading.outside_volume,
-        cubes_outside_bone=reading.outside_bone,
-        probability=probability,
+def _doubts(reading: KneeReading, checks: Sequence[DomainCheck]) -> tuple[str, ...]:
+    """Return why a scan lies outside, where the notes of the readers do not say so."""
+    of_cubes = ("field of view", "lesions")
+    outside = [check for check in checks if check.verdict == "outside" and check.aspect in of_cubes]
+    return (*reading.distance.reasons, *(f"{check.aspect}: {check.finding}" for check in outside))
+
+
+def _facts(loaded: Model, model: InferenceModel) -> ModelFacts:
+    patients = [fold.patients for fold in loaded.card.folds if fold.patients is not None]
+    return ModelFacts(
+        name=loaded.card.name,
+        sha256=model.sha256,
+        networks=len(loaded.card.folds),
+        patients=(min(patients), max(patients)) if patients else None,
+        simulated=model.simulated,
+        caution=loaded.card.caution,
     )
+
+
+def shown_name(ct: Path) -> str:
+    """Return the name of a CT for a page that may be shared: empty where it may name a person.
+
+    Examples
+    --------
+    >>> shown_name(Path("data/sub-017_side-L_ct.nii.gz"))
+    'sub-017_side-L_ct.nii.gz'
+    >>> shown_name(Path("Smith_John_1960.nii.gz"))
+    ''
+    """
+    words = re.split(r"[_. ]", ct.name)
+    return ct.name if all(map(_HARMLESS.fullmatch, words)) else ""
 
 
 def _cautions(loaded: Model, model: InferenceModel) -> tuple[str, ...]:
@@ -274,9 +328,11 @@ def _cautions(loaded: Model, model: InferenceModel) -> tuple[str, ...]:
     return (*told, SIMULATED) if model.simulated else tuple(told)
 
 
-def _probability(reading: KneeReading, model: Path, side: Side) -> float | None:
+def _probability(
+    reading: KneeReading, checks: Sequence[DomainCheck], model: Path, side: Side
+) -> float | None:
     path = _diagnosis(model)
-    if not path.is_file():
+    if not path.is_file() or any(check.verdict == "outside" for check in checks):
         return None
     final = read_record(DiagnosisModels, path, "diagnosis_models").final.get(model.name)
     features = features_of(reading.table.assign(participant="this", side=side))

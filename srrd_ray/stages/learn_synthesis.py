@@ -8,7 +8,7 @@ from functools import partial
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.stages.shared.learning import fit, log_subsample, subsample
+from srrd_ray.stages.shared.learning import fit, log_subsample, losses_path, subsample
 from srrd_ray.synthesis.config import CycleGanConfig
 
 
@@ -32,7 +32,7 @@ def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
     mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
     with fit(work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed)) as weights:
         synthesis_model.save_model(weights, layout.model("synthesis"), config)
-    return Produced(paths=(layout.model("synthesis"),))
+    return Produced(paths=(layout.model("synthesis"), losses_path(layout, STAGE.name)))
 
 
 STAGE = Stage(
@@ -42,6 +42,6 @@ STAGE = Stage(
     settings=LearnSynthesisSettings,
     keys={"training_workers": "cluster.training_workers"},
     needs=("ingest",),
-    outputs=("models/synthesis",),
+    outputs=("models/synthesis", "models/losses-learn-synthesis.json"),
     trains=True,
 )

@@ -1,4 +1,4 @@
-"""Stage ``report``: one page of the run."""
+"""Stage ``report``: one page of the run, and beside it what other software reads of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ STAGE = Stage(
     scope="cohort",
     function=report,
     settings=NoSettings,
-    needs=("ingest", "synthesize", "register", "qc", "tables", "tune", "classify", "evaluate"),
+    needs=(
+        "ingest",
+        "learn-synthesis",
+        "synthesize",
+        "register",
+        "qc",
+        "tables",
+        "teach",
+        "tune",
+        "distil",
+        "classify",
+        "evaluate",
+    ),
     outside=("manifest",),
-    outputs=("report.html", "qc/pages"),
+    outputs=("report.html", "qc/pages", "citation.bib", "dataset_description.json", "ro-crate-metadata.json"),
 )

@@ -34,6 +34,12 @@ STAGE = Stage(
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables"),
     outside=("school",),
-    outputs=("models/teacher", "models/baseline", "models/school", "tables/labels"),
+    outputs=(
+        "models/teacher",
+        "models/baseline",
+        "models/school",
+        "tables/labels",
+        "models/losses-teach.json",
+    ),
     trains=True,
 )

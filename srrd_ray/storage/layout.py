@@ -122,6 +122,10 @@ class RunLayout:
         """``report.html``."""
         return self._path("report.html", "report.html")
 
+    def beside_report(self, name: str) -> Path:
+        """A file of its name that tells other software of the run, e.g. ``citation.bib``; a kind of its own."""
+        return self._path(name, name)
+
     @property
     def run_json(self) -> Path:
         """``run.json``: configuration, versions, hashes, one outcome a knee and stage."""

@@ -33,6 +33,8 @@ Name: TypeAlias = Literal[
     "run",
     "metrics",
     "winners",
+    "expected",
+    "losses",
     "synthesis",
     "diagnosis_models",
     "sidecar",

@@ -139,12 +139,15 @@ RECORDS: dict[str, Name] = {
     r"\.state/[^/]+/[^/]+\.json": "sidecar",
     r"volumes/[^/]+/transform_(femur|tibia)\.json": "transform",
     r"models/winners\.json": "winners",
+    r"models/expected\.json": "expected",
+    r"models/losses-(learn-synthesis|teach|distil)\.json": "losses",
     r"models/synthesis/model\.json": "synthesis",
     r"models/diagnosis/model\.json": "diagnosis_models",
     r"models/(teacher|baseline|distilled)/model\.json": "model",
 }
 ELSE = (
     r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
+    r"|citation\.bib|dataset_description\.json|ro-crate-metadata\.json"
     r"|qc/(index|page-\d+)\.html|qc/(thumbnails/)?sub-[^/]+\.webp"
 )
 """Read through readers that check them (volumes, patches, weights), or by nobody but people and Ray."""

@@ -34,7 +34,7 @@ def page(text: str) -> Page:
     return Page(
         title=text,
         subtitle=text,
-        banner=Note(text=text),
+        banners=(Note(text=text),),
         cards=(Card(title=text, value="1", interval=text, note=text),),
         sections=(Section(anchor="a", title=text, intro=text, blocks=blocks),) * 3,
         footer=text,
@@ -62,7 +62,6 @@ def test_columns_of_numbers_are_set_to_the_right_and_words_are_not() -> None:
     one = Page(
         title="t",
         subtitle="",
-        banner=None,
         cards=(),
         footer="",
         sections=(Section(anchor="s", title="s", intro="", blocks=(grid,)),),

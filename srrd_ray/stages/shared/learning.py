@@ -5,10 +5,11 @@ It is a subsample of a large cohort, one training run to its end, and the plan o
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,8 @@ from srrd_ray.execution.stage import Work
 from srrd_ray.execution.training import LearnerFactory, Trainer, Training
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.shared.gather import read_folds
-from srrd_ray.storage.record_files import read_record
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.record_files import read_record, write_record
 
 if TYPE_CHECKING:
     from srrd_ray.stages.shared.fold_training import DistilPlan
@@ -58,6 +60,33 @@ class DistillationSettings:
     knees_per_shard: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Losses:
+    """``models/losses-<stage>.json``: by learner, its epochs in order, each with ``epoch`` and its losses."""
+
+    learners: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
+
+
+def losses_path(layout: RunLayout, stage: str) -> Path:
+    """Return where the losses of a stage are kept."""
+    return layout.model(f"losses-{stage}.json")
+
+
+def read_losses(log: Path) -> Losses:
+    """Return the losses in the log of a training.
+
+    Epochs that were done again after an interruption count once, as last done.
+    """
+    learners: dict[str, dict[int, dict[str, float]]] = {}
+    text = log.read_text(encoding="utf-8") if log.is_file() else ""
+    for line in map(json.loads, text.splitlines()):
+        losses = {name: value for name, value in line.items() if isinstance(value, float)}
+        learners.setdefault(line["learner"], {})[line["epoch"]] = {"epoch": float(line["epoch"]), **losses}
+    return Losses(
+        learners={name: tuple(epochs[n] for n in sorted(epochs)) for name, epochs in learners.items()}
+    )
+
+
 def trainer_of(work: Work[Any]) -> Trainer:
     """Return what trains; a stage that declares that it trains has it."""
     assert work.trainer is not None, "this stage is run by an executor that can train"
@@ -68,13 +97,14 @@ def trainer_of(work: Work[Any]) -> Trainer:
 def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]:
     """Yield the folder of the trained weights.
 
-    Once they have been saved elsewhere, it is removed with the checkpoints. The name of the training
+    Once they have been saved elsewhere, it is removed with the checkpoints, and the losses are kept. The name of the training
     contains the hash of its inputs, so that only the very same training is resumed.
     """
     training = Training(
         name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings
     )
     yield trainer_of(work).fit(training, lambda line: log.info("%-16s %s", stage, line))
+    write_record(losses_path(work.layout, stage), read_losses(training.log), "losses")
     training.discard()
 
 
@@ -108,7 +138,8 @@ def train_models(
     from srrd_ray.stages.shared.fold_training import save_models
 
     with fit(work, stage, partial(learners, plan)) as weights:
-        return Produced(paths=save_models(plan, weights, models))
+        paths = save_models(plan, weights, models)
+    return Produced(paths=(*paths, losses_path(work.layout, stage)))
 
 
 def _sampled_shards(work: Work[DistillationSettings]) -> tuple[str, ...]:

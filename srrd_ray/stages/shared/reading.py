@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
-from srrd_ray.core.records import Patch, RunModel, Side
+from srrd_ray.core.records import COMPARTMENTS, Compartment, Patch, RunModel, Side
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.distillation.data import bone_fraction
-from srrd_ray.distillation.fingerprint import Distance, fingerprint_distance
+from srrd_ray.distillation.fingerprint import Distance, count_unlike, fingerprint_distance
 from srrd_ray.distillation.inference import predict
-from srrd_ray.patches import PatchConfig, SubchondralPoint, cut_ct, place_cubes, subchondral_points
+from srrd_ray.patches import PatchConfig, Placement, SubchondralPoint, cut_ct, place_cubes, subchondral_points
 from srrd_ray.stages.shared.models import Model, ModelName, load_model
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.layout import RunLayout
@@ -34,6 +36,19 @@ COLUMNS = (
     *PARAMETERS,
     *(parameter.predictive_sd for parameter in PARAMETER_OF.values()),
 )
+
+
+LossCause: TypeAlias = Literal["volume", "bone"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotMeasured:
+    """A region of which no cube was read: mostly because cubes leave the `volume`, or the `bone`."""
+
+    bone: BoneName
+    compartment: Compartment
+    cause: LossCause
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -51,6 +66,10 @@ class KneeReading:
         How far the scan lies from the training images; flagged where it is outside.
     outside_volume, outside_bone
         Candidate cubes that were excluded.
+    unlike
+        How many of the cubes are, each for itself, unlike those of the training.
+    not_measured
+        The regions without a cube.
     """
 
     points: tuple[SubchondralPoint, ...]
@@ -58,6 +77,8 @@ class KneeReading:
     distance: Distance
     outside_volume: int
     outside_bone: int
+    unlike: int = 0
+    not_measured: tuple[NotMeasured, ...] = ()
 
 
 def predict_shard(layout: RunLayout, shard: Path, path: Path, folds: Mapping[str, int]) -> None:
@@ -112,7 +133,27 @@ def read_knee(
         distance=ensemble_distance(model, images, masks, spacing),
         outside_volume=placement.outside_volume,
         outside_bone=placement.outside_bone,
+        unlike=min(count_unlike(fold.fingerprint, images, masks, spacing) for fold in model.card.folds),
+        not_measured=tuple(not_measured(placement)),
     )
+
+
+def not_measured(placement: Placement) -> Iterator[NotMeasured]:
+    """Yield the regions without a cube, and why."""
+    kept = {(point.bone, point.compartment) for point in placement.kept}
+    for bone, compartment in product(BONES, COMPARTMENTS):
+        if (bone, compartment) in kept:
+            continue
+        left: dict[LossCause, int] = {
+            cause: sum((point.bone, point.compartment) == (bone, compartment) for point in points)
+            for cause, points in (("volume", placement.left_volume), ("bone", placement.left_bone))
+        }  # fmt: skip
+        reason = (
+            f"no cube of 12.8 mm fits: {left['volume']} places reach beyond the image, {left['bone']} beyond "
+            f"the bone that was found"
+        )
+        cause: LossCause = "volume" if left["volume"] >= left["bone"] else "bone"
+        yield NotMeasured(bone=bone, compartment=compartment, cause=cause, reason=reason)
 
 
 def predict_ensemble(

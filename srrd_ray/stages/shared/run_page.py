@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ from srrd_ray.core.bones import BONES
 from srrd_ray.core.records import Image, Knee, Outcome
 from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json, at
-from srrd_ray.report.html import Run, run_page
+from srrd_ray.report.html import run_page
+from srrd_ray.report.metadata import DESCRIPTION, RO_CRATE, File, dataset_description, ro_crate
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import render
 from srrd_ray.report.qc_page import KneePicture, count_pages, qc_page
+from srrd_ray.report.references import CITATION, bibtex
+from srrd_ray.report.run import Run
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.stages.shared.poses import accepted_pose, read_pose
 from srrd_ray.stages.shared.qc_picture import describe_bones
@@ -31,6 +35,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
 
 TABLES = ("knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors")
+TRAINING = ("learn-synthesis", "teach", "distil")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,10 +67,56 @@ def build_report(layout: RunLayout) -> tuple[Path, ...]:
             if (images := knee_images(layout, shown.knee)) is not None
         },
         qc=f"qc/{knees[0].name}" if knees else "",
+        losses=_losses(layout),
         software=__version__,
     )
     write_text(layout.report, render(run_page(run)))
-    return (layout.report, *knees)
+    return (layout.report, *knees, *_write_metadata(layout, run))
+
+
+def _write_metadata(layout: RunLayout, run: Run) -> tuple[Path, ...]:
+    """Return the files beside the report that other software reads, after writing them."""
+    texts = {
+        CITATION: bibtex(run.software),
+        DESCRIPTION: _dump(dataset_description(run.manifest, run.metrics)),
+        RO_CRATE: _dump(ro_crate(run.manifest, run.metrics, _files(run), _day(layout.run_json))),
+    }
+    for name, text in texts.items():
+        write_text(layout.beside_report(name), text)
+    return tuple(layout.beside_report(name) for name in texts)
+
+
+def _dump(data: Json) -> str:
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _files(run: Run) -> tuple[File, ...]:
+    """Return what of the run the report was made from, and the report itself."""
+    found = [File(path="report.html", name="Report of the run", kind="text/html")]
+    if run.manifest is not None:
+        found.append(
+            File(path="run.json", name="Configuration, versions and outcomes", kind="application/json")
+        )
+    if run.metrics is not None:
+        found.append(File(path="metrics.json", name="Figures of the run", kind="application/json"))
+    for name in run.tables:
+        path = f"tables/{name}.parquet"
+        found.append(File(path=path, name=f"Table {name}", kind="application/vnd.apache.parquet"))
+    return tuple(found)
+
+
+def _day(path: Path) -> str:
+    """Return the day of the last change of a file, UTC, ISO 8601; empty where it is absent."""
+    if not path.is_file():
+        return ""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+
+
+def _losses(layout: RunLayout) -> dict[str, Json]:
+    """Return the losses of each stage that trains, where they were kept."""
+    names = {stage: f"losses-{stage}.json" for stage in TRAINING}
+    opened = {stage: layout.model(name) for stage, name in names.items() if layout.opens(f"models/{name}")}
+    return {stage: losses for stage, path in opened.items() if (losses := _json(path)) is not None}
 
 
 def _write_qc(

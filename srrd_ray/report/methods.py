@@ -1,0 +1,125 @@
+"""The methods of a run in words to be cited, made from its configuration, versions and metrics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from srrd_ray.report.content import Json, at
+from srrd_ray.report.page import Block, Note, Text
+from srrd_ray.report.references import KEYS, bibtex
+
+USE = (
+    "To be copied into a paper and adapted: it says what this run did with its settings, nothing of how the "
+    "cohort was recruited or scanned."
+)
+
+
+def methods_blocks(manifest: Json, metrics: Json) -> tuple[Block, ...]:
+    """Return the text of the methods and the references in BibTeX; a note where run.json is missing."""
+    if not isinstance(manifest, Mapping) or not isinstance(at(manifest, "config"), Mapping):
+        return (Note(text="Nothing to show yet: the run has no run.json.", tone="warning"),)
+    return (
+        Text(label="Methods", lines=methods_text(manifest, metrics)),
+        Text(
+            label="References (BibTeX)",
+            lines=tuple(bibtex(str(at(manifest, "software"))).splitlines()),
+            code=True,
+        ),
+    )
+
+
+def methods_text(manifest: Json, metrics: Json) -> tuple[str, ...]:
+    """Return the methods as paragraphs; keys of `references` stand in brackets."""
+    config = at(manifest, "config")
+    return (
+        _cohort(manifest, metrics), _synthesis(at(config, "synthesis")), _registration(at(config, "registration")),
+        _measures(config), _learning(config), _diagnosis(config), _software(manifest),
+    )  # fmt: skip
+
+
+def _cohort(manifest: Json, metrics: Json) -> str:
+    simulated = at(metrics, "cohort", "simulated") is True
+    kind = "simulated knees (no patient)" if simulated else "knees"
+    counts = f"{at(manifest, 'knees')} {kind}"
+    patients = at(metrics, "cohort", "patients")
+    return (
+        f"{counts}{f' of {patients} people' if patients is not None else ''}, each scanned with CT and MR, were "
+        f"processed with SRRD-Ray {at(manifest, 'software')} [{KEYS['srrd']}], an implementation of Synthesis, "
+        f"Registration, Regression and Diagnosis [{KEYS['paper']}]. All splits were by patient; nothing was fitted "
+        f"on test patients. The seed was {at(manifest, 'config', 'seed')}."
+    )
+
+
+def _synthesis(config: Json) -> str:
+    return (
+        f"A cycle-consistent adversarial network [{KEYS['cyclegan']}] turned MR into synthetic CT on slices of "
+        f"{_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, in {_at(config, 'epochs')} epochs of "
+        f"{_at(config, 'steps')} steps with {_at(config, 'batch')} tiles each (learning rate "
+        f"{_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, mutual information weight "
+        f"{_at(config, 'mi_weight')}). Synthetic CT served registration only; no value was measured on it."
+    )
+
+
+def _registration(config: Json) -> str:
+    how = {"network": "a segmentation network", "rules": "rules on grey values"}
+    found = how.get(str(at(config, "bones", "by")), str(at(config, "bones", "by")))
+    return (
+        f"Femur and tibia, found by {found}, were registered rigidly and separately: surfaces first, then correlation "
+        f"of CT and synthetic CT on grids of {_list(at(config, 'levels_mm'))} mm, then "
+        + (f"mutual information with the MR itself on {_at(config, 'refine_mm')} mm" if at(config, "refine_on_mr") else "no more")
+        + f". A bone was refused below a Dice of {_at(config, 'minimum_dice')} or with surfaces more than "
+        f"{_at(config, 'maximum_surface_mm')} mm apart, and not used further."
+    )  # fmt: skip
+
+
+def _measures(config: Json) -> str:
+    patches, morphometry = at(config, "patches"), at(config, "morphometry")
+    return (
+        f"At most {_at(patches, 'per_region')} cubes of 12.8 mm a region (medial and lateral, femur and tibia) were cut "
+        f"{_at(patches, 'depth_mm')} mm below the joint surface. BV/TV, Tb.Th, Tb.Sp and Tb.N [{KEYS['asbmr']}] were "
+        f"measured on the MR cubes (method “{_at(morphometry, 'method')}”, thickness “{_at(morphometry, 'thickness')}”; "
+        f"local thickness after [{KEYS['thickness']}])."
+    )
+
+
+def _learning(config: Json) -> str:
+    learning, tune = at(config, "distillation"), at(config, "tune")
+    student = at(learning, "student")
+    return (
+        f"A {_at(student, 'architecture')} network (width {_at(student, 'width')}, {_at(student, 'blocks')} blocks) read "
+        f"the parameters from CT cubes under the guidance of a teacher that read MR [{KEYS['distillation']}], in "
+        f"{_at(learning, 'folds')}-fold cross-validation, {_at(learning, 'student_epochs')} epochs of batches of "
+        f"{_at(learning, 'batch_size')} with AdamW. Temperature and weights of the terms of the loss were chosen in each "
+        f"fold on inner validation patients ({_at(tune, 'trials')} trials, asynchronous successive halving "
+        f"[{KEYS['asha']}], Ray [{KEYS['ray']}]). The baseline is the same student without MR."
+    )
+
+
+def _diagnosis(config: Json) -> str:
+    return (
+        "Osteoarthritis was classified from the mean and the medial-lateral difference of each parameter by ridge "
+        f"logistic regression in nested cross-validation by patient ({_at(config, 'diagnosis', 'inner_folds')} inner "
+        f"folds). Agreement is ICC(A,1) [{KEYS['icc']}] over patients; AUCs were compared after DeLong [{KEYS['delong']}] "
+        "with the knees of a patient as a cluster; other intervals are BCa bootstrap intervals over patients."
+    )
+
+
+def _software(manifest: Json) -> str:
+    libraries = at(manifest, "libraries")
+    listed = libraries if isinstance(libraries, Mapping) else {}
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(listed.items()))
+    return (
+        f"Python {at(manifest, 'python')}; {versions}. The whole configuration is in run.json. The cohort's tables and "
+        f"list of series have the SHA-256 {at(manifest, 'cohort')}."
+    )
+
+
+def _at(data: Json, *keys: str) -> str:
+    found = at(data, *keys)
+    if found is None:
+        return "(not recorded)"
+    return f"{found:g}" if isinstance(found, float) else str(found)
+
+
+def _list(value: Json) -> str:
+    return " and ".join(f"{one:g}" for one in value) if isinstance(value, list | tuple) else "(not recorded)"

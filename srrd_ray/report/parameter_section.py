@@ -1,0 +1,118 @@
+"""How good the parameters of a run are, against MR, the simulated truth, and the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
+from srrd_ray.report import content, figures
+from srrd_ray.report.content import Json, at
+from srrd_ray.report.page import Block, Grid, Section
+from srrd_ray.report.run import MODELS, Run, draw_or_note, missing_note
+from srrd_ray.statistics.pairs import with_reference
+
+PAPER_ICC: Mapping[ParameterSymbol, float] = {"BV/TV": 0.804, "Tb.Th": 0.773, "Tb.Sp": 0.711, "Tb.N": 0.622}
+PAPER_AUC = {"distilled": "0.767 (0.681 to 0.853)", "baseline": "0.658 (0.574 to 0.742)"}
+"""arXiv 2307.04390; the form of its ICC is not stated."""
+
+
+def parameter_section(run: Run) -> Section:
+    """Return the agreement of each model with MR and with the simulated truth."""
+    intro = (
+        "Four parameters of trabecular bone, read from CT patches by the student trained with MR guidance "
+        "(distilled) and without (baseline), "
+        "and from MR patches by the teacher. One value a patient is the mean over the regions of all his "
+        "knees; predictions are out of fold."
+    )
+    blocks: list[Block] = []
+    panels = {name: _intervals(at(run.metrics, key)) for key, name in _REFERENCES.items()}
+    panels = {name: models for name, models in panels.items() if models}
+    if panels:
+        blocks.append(
+            draw_or_note(
+                lambda: figures.forest(panels),
+                "ICC by parameter and model",
+                "Absolute agreement, ICC(A,1), over patients; arrows point to values below -1, which few "
+                "patients may give.",
+            )
+        )
+    for key, (table, name) in {
+        "regression": ("measures", "MR"),
+        "regression_truth": ("truth", "true"),
+    }.items():
+        blocks += _against(run, table, name, at(run.metrics, key))
+    return Section(
+        anchor="parameters",
+        title="Bone parameters",
+        intro=intro,
+        blocks=(*(blocks or (missing_note("predictions"),)), paper_table(run.metrics)),
+    )
+
+
+_REFERENCES = {"regression": "the MR measurement", "regression_truth": "the simulated truth"}
+
+
+def _intervals(models: Json) -> dict[str, dict[str, tuple[float, float, float]]]:
+    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for model in (*MODELS, "mr"):
+        for name in PARAMETERS:
+            value, bounds = at(models, model, name, "icc"), at(models, model, name, "icc_ci")
+            if isinstance(value, float) and isinstance(bounds, list):
+                found.setdefault(model, {})[name] = (value, float(bounds[0]), float(bounds[1]))
+    return found
+
+
+def _against(run: Run, reference: str, name: str, models: Json) -> list[Block]:
+    predictions, values = run.tables.get("predictions"), run.tables.get(reference)
+    if predictions is None or values is None or values.empty:
+        return []
+    joined = {m: with_reference(predictions[predictions["model"] == m], values, PARAMETERS) for m in MODELS}
+    held = {model: table for model, table in joined.items() if not table.empty}
+    students = {model: table for model, table in held.items() if model != "teacher"}
+    if not held:
+        return []
+    what = "measured on MR" if name == "MR" else "known from the simulation"
+    blocks: list[Block] = [
+        draw_or_note(
+            lambda: figures.agreement(held, name),
+            f"Predicted against {name} values",
+            f"Predicted against the value {what}. Large dots: patients; small dots: regions of a knee; "
+            f"dashed: identity. ICC over patients with 95 % interval.",
+        )
+    ]
+    if students and name == "MR":
+        caption = (
+            "Bland-Altman over patients: predicted minus MR. Solid: bias; dashed: 95 % limits of agreement "
+            "with their intervals."
+        )
+        blocks.append(
+            draw_or_note(lambda: figures.differences(students, name), "Bland-Altman plots", caption)
+        )
+    return [
+        *blocks,
+        content.regression_table(
+            models, f"Agreement with the value {what}. Bias, RMSE and limits in the unit of the parameter."
+        ),
+    ]
+
+
+def paper_table(metrics: Json) -> Grid:
+    """Return the figures of the paper beside those of this run."""
+    rows = [
+        (f"ICC with MR, {name}", f"{value:.3f}", *_ours(at(metrics, "regression", "distilled", name), "icc"))
+        for name, value in PAPER_ICC.items()
+    ]
+    rows += [
+        (f"AUC of osteoarthritis, {model}", PAPER_AUC[model], *_ours(at(metrics, "diagnosis", model), "auc"))
+        for model in ("distilled", "baseline")
+    ]
+    caption = (
+        "The paper (arXiv 2307.04390) beside this run: another cohort, other scanners, and an ICC whose form is not "
+        "stated, so that these are no measure of one another. Ours: ICC(A,1) over patients, out of fold."
+    )
+    return Grid(header=("Figure", "paper", "this run", "95 % CI"), rows=tuple(rows), caption=caption)
+
+
+def _ours(one: Json, key: str) -> tuple[str, str]:
+    bounds = content.interval(at(one, f"{key}_ci"), 3).removeprefix("95 % CI ")
+    return content.number(at(one, key), 3), bounds or "–"

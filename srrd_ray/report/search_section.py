@@ -1,0 +1,98 @@
+"""How the networks of a run learnt, and what the search tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from srrd_ray.report import charts, content
+from srrd_ray.report.content import at
+from srrd_ray.report.page import Block, Grid, Note, Section
+from srrd_ray.report.run import Run, draw_or_note, missing_note
+
+SEARCHED = ("temperature", "kd_weight", "feature_weight", "relation_weight")
+
+
+def search_section(run: Run) -> Section:
+    """Return the trials of the search and the effect of each key."""
+    intro = (
+        "Temperature and loss weights of the distillation, searched for every fold on inner validation "
+        "patients. The fold's winner trained its distilled student."
+    )
+    table = run.tables.get("tune")
+    if table is None or table.empty:
+        note = missing_note("tune") if table is None else Note(text=content.NOT_SEARCHED)
+        return Section(anchor="tuning", title="Search", intro=intro, blocks=(note,))
+    names = ["temperature", "kd_weight", "feature_weight", "relation_weight", "lr"]
+    best = table.groupby(["fold", "trial"], sort=True).agg(
+        {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "last", "status": "first"}
+    )
+    ranked = best.reset_index().sort_values(["icc", "trial"], ascending=[False, True])
+    rows = tuple(
+        (
+            f"fold {row.fold}, {row.trial}",
+            *(f"{getattr(row, name):.3g}" for name in names),
+            str(int(row.epoch)),
+            f"{row.icc:.3f}",
+            str(row.status),
+        )
+        for row in ranked.head(20).itertuples()
+    )
+    header = (
+        "Trial", "temperature", "KD weight", "feature weight", "relation weight", "learning rate", "epochs",
+        "mean ICC at its end", "",
+    )  # fmt: skip
+    caption = (
+        "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."
+    )
+    blocks = (
+        draw_or_note(lambda: charts.search(table), "Trials of the search", caption),
+        draw_or_note(
+            lambda: charts.effects(table, SEARCHED),
+            "Effect of each searched key",
+            "Best mean ICC of each trial against each key that was searched; a colour a fold, diamonds the winners.",
+        ),
+        correlations(table),
+        Grid(header=header, rows=rows),
+    )
+    return Section(anchor="tuning", title="Search", intro=intro, blocks=blocks)
+
+
+def training_section(run: Run) -> Section:
+    """Return the losses of every network, epoch by epoch."""
+    intro = (
+        "Losses of every training, epoch by epoch, as the networks saw them: weights of the terms differ between "
+        "stages and folds, so compare the course of a line, not two lines."
+    )
+    blocks: list[Block] = []
+    for stage, losses in run.losses.items():
+        learners = at(losses, "learners")
+        if isinstance(learners, Mapping) and learners:
+            blocks.append(
+                draw_or_note(
+                    lambda learners=learners: charts.losses(learners),
+                    f"Losses of {stage}",
+                    f"Stage {stage}: each panel a loss, each line a network.",
+                )
+            )
+    none = Note(text="No losses were kept: the run is of an older version, or nothing was trained.")
+    return Section(anchor="training", title="Training", intro=intro, blocks=tuple(blocks) or (none,))
+
+
+def correlations(table: pd.DataFrame) -> Grid:
+    """Return the rank correlation of each searched key with the best ICC of its trials, inside folds."""
+    best = table.groupby(["fold", "trial"], sort=True).agg({**dict.fromkeys(SEARCHED, "first"), "icc": "max"})
+    centred = best["icc"] - best.groupby("fold")["icc"].transform("mean")
+    rows = []
+    for key in SEARCHED:
+        enough = len(best) >= charts.FEWEST_TRIALS and best[key].nunique() > 1
+        rho = best[key].rank().corr(centred.rank()) if enough else None
+        rows.append(
+            (key.replace("_", " "), "too few trials" if rho is None else f"{rho:+.2f}", str(len(best)))
+        )
+    caption = (
+        "Effect of each key: Spearman's correlation with the best mean ICC of a trial, less the mean of its fold. "
+        "Keys were drawn together at random; a few trials show no more than a tendency."
+    )
+    return Grid(header=("Key", "correlation with ICC", "trials"), rows=tuple(rows), caption=caption)
