@@ -345,7 +345,7 @@ def provenance_table(manifest: Json) -> Grid:
     for part in ("arithmetic", "config"):
         rows += _list_settings(at(manifest, part) or {}, part)
     caption = "Versions, hash of the cohort's tables, what the driver calculates with, and every setting."
-    return Grid(header=("", ""), rows=tuple(rows), numeric=False, caption=caption)
+    return Grid(header=("", ""), rows=tuple(rows), numeric=False, caption=caption, fine=True)
 
 
 def _list_settings(data: Json, path: str) -> list[tuple[str, str]]:

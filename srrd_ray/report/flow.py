@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ LINE, PAD, GAP = 17.0, 16.0, 26.0
 MAIN, ASIDE = (10.0, 300.0), (370.0, 380.0)
 """Left edge and width of the boxes of those that go on, and of those that are lost."""
 WIDTH = 760.0
+Arrow: TypeAlias = tuple[float, float, float, float]
 MOST_REASONS = 6
 
 
@@ -113,7 +115,8 @@ def flow_diagram(
     everyone = _all_knees(outcomes)
     patients = len({knee.participant for knee in everyone if knee is not None})
     first = (f"Knees of the cohort: {len(everyone)}", f"of {patients} patients")
-    boxes, arrows = [_box(MAIN, 10.0, first)], []
+    boxes: list[Box] = [_box(MAIN, 10.0, first)]
+    arrows: list[Arrow] = []
     for step in steps:
         boxes, arrows = _add(boxes, arrows, step)
     if bones is not None:
@@ -125,9 +128,6 @@ def flow_diagram(
         title="Flow of knees and bones", words=_words(len(everyone), patients, steps, bones), width=WIDTH,
         height=bottom, boxes=tuple(boxes), arrows=tuple(arrows),
     )  # fmt: skip
-
-
-Arrow = tuple[float, float, float, float]
 
 
 def _add(boxes: list[Box], arrows: list[Arrow], step: Step) -> tuple[list[Box], list[Arrow]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from srrd_ray.report import charts, content
-from srrd_ray.report.content import at
+from srrd_ray.report.content import Json, at
 from srrd_ray.report.page import Block, Grid, Note, Section
 from srrd_ray.report.run import Run, draw_or_note, missing_note
 
@@ -65,19 +65,21 @@ def training_section(run: Run) -> Section:
         "Losses of every training, epoch by epoch, as the networks saw them: weights of the terms differ between "
         "stages and folds, so compare the course of a line, not two lines."
     )
-    blocks: list[Block] = []
-    for stage, losses in run.losses.items():
-        learners = at(losses, "learners")
-        if isinstance(learners, Mapping) and learners:
-            blocks.append(
-                draw_or_note(
-                    lambda learners=learners: charts.losses(learners),
-                    f"Losses of {stage}",
-                    f"Stage {stage}: each panel a loss, each line a network.",
-                )
-            )
+    blocks = [
+        _losses_picture(stage, learners)
+        for stage, losses in run.losses.items()
+        if isinstance(learners := at(losses, "learners"), Mapping) and learners
+    ]
     none = Note(text="No losses were kept: the run is of an older version, or nothing was trained.")
     return Section(anchor="training", title="Training", intro=intro, blocks=tuple(blocks) or (none,))
+
+
+def _losses_picture(stage: str, learners: Mapping[str, Json]) -> Block:
+    return draw_or_note(
+        lambda: charts.losses(learners),
+        f"Losses of {stage}",
+        f"Stage {stage}: each panel a loss, each line a network.",
+    )
 
 
 def correlations(table: pd.DataFrame) -> Grid:

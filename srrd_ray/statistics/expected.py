@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.core.bones import BoneName
+from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
-from srrd_ray.core.records import Compartment
+from srrd_ray.core.records import COMPARTMENTS, Compartment
 from srrd_ray.statistics.pairs import region_pairs
 from srrd_ray.statistics.regression import Pairs
 
@@ -168,7 +169,8 @@ def reference_ranges(predictions: pd.DataFrame, knees: pd.DataFrame) -> Iterator
     )
     people = knees.drop_duplicates("participant")[["participant", "age", "sex"]]
     known = values.merge(people, on="participant")
-    for (bone, compartment), region in known.groupby(["bone", "compartment"], sort=True, observed=True):
+    for bone, compartment in product(BONES, COMPARTMENTS):
+        region = known[(known["bone"] == bone) & (known["compartment"] == compartment)]
         for sex, ages, rows in _groups(region):
             for parameter in PARAMETERS:
                 found = rows[parameter].dropna().to_numpy(dtype=np.float64)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.stages.classify import MODELS
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.statistics.expected import Expected, ModelExpectations, expect
 from srrd_ray.statistics.pairs import with_reference
@@ -15,7 +16,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
 
 EXPECTED = "expected.json"
-READERS = ("baseline", "distilled")
+READERS = tuple(model for model in MODELS if model != "teacher")
 """The models that read CT; the teacher reads MR."""
 
 

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from srrd_ray.report.parameter_section import paper_table
+from tests.report.test_content import METRICS
+
+
+def test_the_figures_of_the_paper_stand_beside_those_of_the_run() -> None:
+    rows = {row[0]: row[1:] for row in paper_table(METRICS).rows}
+    assert rows["ICC with MR, BV/TV"] == ("0.804", "0.700", "0.500 to 0.900")
+    assert [rows[f"ICC with MR, {name}"][0] for name in ("Tb.Th", "Tb.Sp", "Tb.N")] == [
+        "0.773",
+        "0.711",
+        "0.622",
+    ]
+    assert rows["AUC of osteoarthritis, distilled"][0].startswith("0.767")
+    assert rows["AUC of osteoarthritis, baseline"][0].startswith("0.658")
+    assert rows["AUC of osteoarthritis, distilled"][1] == "not estimable"
+
+
+def test_a_run_without_figures_has_the_papers_alone() -> None:
+    assert {row[2] for row in paper_table(None).rows} == {"not estimable"}
