@@ -33,7 +33,7 @@ OUTSIDE = (
 class ModelFacts:
     """The model of a page: its name, hash and networks, and of how many patients (fewest, most) they learnt.
 
-    `simulated` says whether these are known to be simulated.
+    `simulated` says whether these are known to be simulated, `labels` what was learnt, in words.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ModelFacts:
     patients: tuple[int, int] | None
     simulated: bool
     caution: str = ""
+    labels: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -213,6 +214,7 @@ def _model(inference: Inference) -> Grid:
         ("SHA-256 of model and classifier", model.sha256),
         ("learnt from", _learnt_from(inference)),
         ("kind of knees", _kind(inference)),
+        ("learnt", model.labels or "not known"),
     ]
     if run is not None:
         oa = "unknown" if run.with_oa is None else str(run.with_oa)

@@ -13,6 +13,11 @@ USE = (
     "cohort was recruited or scanned."
 )
 
+_LABELS = {
+    "measured": "the values measured on MR",
+    "reader": "what a reader, trained on simulated knees alone, read in the MR",
+}
+
 
 def methods_blocks(manifest: Json, metrics: Json) -> tuple[Block, ...]:
     """Return the text of the methods and the references in BibTeX; a note where run.json is missing."""
@@ -91,7 +96,9 @@ def _learning(config: Json) -> str:
         f"{_at(learning, 'folds')}-fold cross-validation, {_at(learning, 'student_epochs')} epochs of batches of "
         f"{_at(learning, 'batch_size')} with AdamW. Temperature and weights of the terms of the loss were chosen in each "
         f"fold on inner validation patients ({_at(tune, 'trials')} trials, asynchronous successive halving "
-        f"[{KEYS['asha']}], Ray [{KEYS['ray']}]). The baseline is the same student without MR."
+        f"[{KEYS['asha']}], Ray [{KEYS['ray']}]). The baseline is the same student without MR. The student learnt "
+        + _LABELS.get(_at(learning, "labels"), "(not recorded)")
+        + "."
     )
 
 

@@ -53,6 +53,10 @@ _HARMLESS = re.compile(
     r"|nii|gz|nrrd|nhdr|mha|mhd|ome|zarr",
     re.I,
 )
+LABELS = {
+    "measured": "values measured on the MR of its patients",
+    "reader": "values that a reader, which learnt from simulated knees alone, reads in the MR of its patients",
+}
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
 
@@ -305,6 +309,7 @@ def _facts(loaded: Model, model: InferenceModel) -> ModelFacts:
         patients=(min(patients), max(patients)) if patients else None,
         simulated=model.simulated,
         caution=loaded.card.caution,
+        labels=LABELS[loaded.card.config.labels],
     )
 
 
