@@ -10,6 +10,7 @@ import pandas as pd
 
 from srrd_ray import __version__
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
+from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.content import Json, at, number
@@ -139,7 +140,7 @@ _USUAL = (
 
 
 def _images(inference: Inference) -> KneeImages:
-    side = "L" if at(inference.record, "side") == "L" else "R"
+    side: Side = "L" if at(inference.record, "side") == "L" else "R"
     return KneeImages(side=side, ct=inference.ct, bones=inference.bones, mr=None, poses={})
 
 

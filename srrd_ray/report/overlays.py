@@ -111,9 +111,10 @@ def bone_slices(images: KneeImages) -> Figure:
     """Return `SLICES` coronal slices of the CT above as many sagittal ones, with the outlines of the bones."""
     points = _bone_points(images.bones)
     shares = np.linspace(8, 92, SLICES)
+    across: Mapping[Plane, int] = {"coronal": 1, "sagittal": 0}
     grids = {
         view: [_grid(images, view, float(at), points) for at in np.percentile(points[:, axis], shares)]
-        for view, axis in (("coronal", 1), ("sagittal", 0))
+        for view, axis in across.items()
     }
     tall = sum(11.0 / SLICES * _size_mm(row[0])[1] / _size_mm(row[0])[0] for row in grids.values())
     figure, rows = canvas(11.0, tall + 0.3, len(PLANES), SLICES)

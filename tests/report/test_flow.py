@@ -19,7 +19,7 @@ def a_run(seed: int, knees: int = 40) -> tuple[list[Outcome], pd.DataFrame, pd.D
     """The outcomes of a run that loses knees and bones by chance, its readings, and its table of knees."""
     rng = np.random.default_rng(seed)
     remaining = [Knee(participant=f"{n // 2:03d}", side="LR"[n % 2]) for n in range(knees)]  # type: ignore[arg-type]
-    rows = [(k.participant, k.side, rng.choice([0, 1, None])) for k in remaining]
+    rows = [(k.participant, k.side, (0, 1, None)[rng.integers(3)]) for k in remaining]
     outcomes = []
     for stage in STAGES:
         for knee in remaining:

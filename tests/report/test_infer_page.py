@@ -13,7 +13,7 @@ from srrd_ray.core.records import COMPARTMENTS
 from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json
 from srrd_ray.report.infer_page import Inference, ModelFacts, render_inference
-from srrd_ray.statistics.expected import ErrorToExpect, Expected, ModelExpectations, ReferenceRange
+from srrd_ray.statistics.expected import ErrorToExpect, Expected, ModelExpectations, ReferenceRange, Sex
 from tests.report.test_overlays import knee
 
 RECORD: dict[str, Json] = {
@@ -27,6 +27,10 @@ CHECKS: list[Json] = [
     {"aspect": "metal", "verdict": "outside", "finding": "0.40 cm3"},
     {"aspect": "kernel", "verdict": "unknown", "finding": "not told by the file"},
 ]
+GROUPS: tuple[tuple[Sex, tuple[float | None, float | None]], ...] = (
+    ("all", (None, None)),
+    ("F", (60.0, 70.0)),
+)
 EXPECTED = Expected(
     simulated=False, patients=90, knees=104, women=50, men=40, with_oa=44, ages=(41.0, 83.0),
     models={
@@ -37,7 +41,7 @@ EXPECTED = Expected(
                     bone="femur", compartment="medial", parameter="Tb.Th", sex=sex, ages=ages, patients=30,
                     p5=0.211, p50=0.311, p95=0.411,
                 )
-                for sex, ages in (("all", (None, None)), ("F", (60.0, 70.0)))
+                for sex, ages in GROUPS
             ),
         )
     },

@@ -13,10 +13,8 @@ RNG = np.random.default_rng(3)
 def patches(patients: int) -> pd.DataFrame:
     """One patch a patient; all parameters are his number."""
     names = [f"p{n:03d}" for n in range(patients)]
-    columns = dict.fromkeys(PARAMETERS, np.arange(patients, dtype=np.float64))
-    return pd.DataFrame(
-        {"participant": names, "side": "L", "bone": "femur", "compartment": "medial", **columns}
-    )
+    table = pd.DataFrame({"participant": names, "side": "L", "bone": "femur", "compartment": "medial"})
+    return table.assign(**dict.fromkeys(PARAMETERS, np.arange(patients, dtype=np.float64)))
 
 
 def people(patients: int) -> pd.DataFrame:

@@ -144,15 +144,15 @@ def not_measured(placement: Placement) -> Iterator[NotMeasured]:
     for bone, compartment in product(BONES, COMPARTMENTS):
         if (bone, compartment) in kept:
             continue
-        left: dict[LossCause, int] = {
-            cause: sum((point.bone, point.compartment) == (bone, compartment) for point in points)
-            for cause, points in (("volume", placement.left_volume), ("bone", placement.left_bone))
-        }  # fmt: skip
+        beyond_volume, beyond_bone = (
+            sum((point.bone, point.compartment) == (bone, compartment) for point in points)
+            for points in (placement.left_volume, placement.left_bone)
+        )
         reason = (
-            f"no cube of 12.8 mm fits: {left['volume']} places reach beyond the image, {left['bone']} beyond "
+            f"no cube of 12.8 mm fits: {beyond_volume} places reach beyond the image, {beyond_bone} beyond "
             f"the bone that was found"
         )
-        cause: LossCause = "volume" if left["volume"] >= left["bone"] else "bone"
+        cause: LossCause = "volume" if beyond_volume >= beyond_bone else "bone"
         yield NotMeasured(bone=bone, compartment=compartment, cause=cause, reason=reason)
 
 
