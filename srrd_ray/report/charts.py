@@ -148,11 +148,10 @@ def effects(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
 
 def losses(learners: Mapping[str, object]) -> Figure:
     """Return each loss by epoch, a panel a loss, a line a network (learner -> list of epochs with losses)."""
-    rows = [
-        {"learner": learner, **epoch}
-        for learner, epochs in learners.items() if isinstance(epochs, Sequence)
-        for epoch in epochs if isinstance(epoch, Mapping)
-    ]  # fmt: skip
+    rows: list[dict[str, object]] = []
+    for learner, epochs in learners.items():
+        of_learner = epochs if isinstance(epochs, Sequence) else ()
+        rows += [{"learner": learner, **epoch} for epoch in of_learner]
     table = pd.DataFrame(rows)
     names = [name for name in table.columns if name not in ("learner", "epoch")]
     columns = min(len(names), 4) or 1

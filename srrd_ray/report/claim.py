@@ -12,37 +12,78 @@ from srrd_ray.report.page import Grid
 
 AUTHOR = "to be filled by the author"
 ITEMS: tuple[str, ...] = (
-    "Title: AI methodology and its category", "Abstract: structured summary", "Background, intended use and role",
-    "Aims, objectives and hypotheses", "Prospective or retrospective", "Study goal", "Data sources",
-    "Inclusion and exclusion criteria", "Data preprocessing", "Selection of data subsets", "De-identification",
-    "Handling of missing data", "Image acquisition protocol", "Reference standard: definition",
-    "Reference standard: rationale", "Reference standard: source of annotations", "Annotation of the test set",
-    "Inter- and intrarater variability", "How data were assigned to partitions", "Level at which partitions are disjoint",
-    "Intended sample size", "Description of the model", "Software libraries and versions", "Initialisation of the model",
-    "Training approach", "Selection of the final model", "Ensembling", "Performance metrics",
-    "Statistical significance and uncertainty", "Robustness or sensitivity analysis", "Explainability or interpretability",
-    "Evaluation on internal data", "Testing on external data", "Clinical trial registration",
-    "Numbers included and excluded", "Demographic and clinical characteristics", "Performance with uncertainty",
-    "Diagnostic accuracy and its precision", "Failure analysis", "Limitations", "Implications for practice",
-    "Protocol or further technical details", "Availability of software, model and data", "Funding and role of funders",
-)  # fmt: skip
+    "Title: AI methodology and its category",
+    "Abstract: structured summary",
+    "Background, intended use and role",
+    "Aims, objectives and hypotheses",
+    "Prospective or retrospective",
+    "Study goal",
+    "Data sources",
+    "Inclusion and exclusion criteria",
+    "Data preprocessing",
+    "Selection of data subsets",
+    "De-identification",
+    "Handling of missing data",
+    "Image acquisition protocol",
+    "Reference standard: definition",
+    "Reference standard: rationale",
+    "Reference standard: source of annotations",
+    "Annotation of the test set",
+    "Inter- and intrarater variability",
+    "How data were assigned to partitions",
+    "Level at which partitions are disjoint",
+    "Intended sample size",
+    "Description of the model",
+    "Software libraries and versions",
+    "Initialisation of the model",
+    "Training approach",
+    "Selection of the final model",
+    "Ensembling",
+    "Performance metrics",
+    "Statistical significance and uncertainty",
+    "Robustness or sensitivity analysis",
+    "Explainability or interpretability",
+    "Evaluation on internal data",
+    "Testing on external data",
+    "Clinical trial registration",
+    "Numbers included and excluded",
+    "Demographic and clinical characteristics",
+    "Performance with uncertainty",
+    "Diagnostic accuracy and its precision",
+    "Failure analysis",
+    "Limitations",
+    "Implications for practice",
+    "Protocol or further technical details",
+    "Availability of software, model and data",
+    "Funding and role of funders",
+)
 SECTIONS: tuple[tuple[int, str], ...] = (
-    (1, "Title and abstract"), (3, "Introduction"), (5, "Study design"), (7, "Data"), (14, "Reference standard"),
-    (19, "Data partitions"), (21, "Testing data"), (22, "Model"), (25, "Training"), (28, "Evaluation"), (35, "Results"),
-    (40, "Discussion"), (42, "Other information"),
-)  # fmt: skip
+    (1, "Title and abstract"),
+    (3, "Introduction"),
+    (5, "Study design"),
+    (7, "Data"),
+    (14, "Reference standard"),
+    (19, "Data partitions"),
+    (21, "Testing data"),
+    (22, "Model"),
+    (25, "Training"),
+    (28, "Evaluation"),
+    (35, "Results"),
+    (40, "Discussion"),
+    (42, "Other information"),
+)
 """First item of each section."""
 
 
 def claim_table(manifest: Json, metrics: Json) -> Grid:
-    """Return the checklist: number, section, item, and what the run knows of it or that the author has to say."""
+    """Return the checklist: number, section, item, and what the run knows of it, or that its author does."""
     known = claim_answers(manifest, metrics)
     rows = tuple(
         (str(item), _section(item), name, known.get(item, AUTHOR)) for item, name in enumerate(ITEMS, start=1)
     )
     caption = (
-        "CLAIM, 2024 update; items in short, see the publication for their full text. What a run cannot know is "
-        f"marked “{AUTHOR}”; check the rest as well."
+        "CLAIM, 2024 update; items in short, see the publication for their full text. What a run cannot "
+        f"know is marked “{AUTHOR}”; check the rest as well."
     )
     return Grid(
         header=("Item", "Section", "What is asked", "This run"), rows=rows, numeric=False, caption=caption
@@ -66,19 +107,19 @@ def _of_settings(config: Json, manifest: Json) -> dict[int, str]:
     versions = libraries if isinstance(libraries, Mapping) else {}
     return {
         9: "Images in HU and MR units, resampled as in Methods; cubes of 12.8 mm below the joint surface",
-        12: "A knee or bone that fails a stage is left out from then on, with its reason (Flow); nothing is imputed",
-        14: "BV/TV, Tb.Th, Tb.Sp, Tb.N measured on MR cubes (Methods); osteoarthritis as in the cohort's table",
-        19: f"{folds}-fold cross-validation, assigned by the seed {at(config, 'seed')} and balanced in osteoarthritis",
+        12: "What fails a stage is left out from then on, with its reason (Flow); nothing is imputed",
+        14: "BV/TV, Tb.Th, Tb.Sp, Tb.N measured on MR cubes (Methods); diagnosis as in the cohort's table",
+        19: f"{folds}-fold cross-validation, by the seed {at(config, 'seed')}, balanced in osteoarthritis",
         20: "Patient: both knees and all cubes of a patient share a fold",
         22: "Methods; every setting under Provenance",
         23: f"SRRD-Ray {at(manifest, 'software')}; "
         + ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
         24: "Random by the seed; the head starts from a ridge regression on texture statistics",
-        25: f"AdamW, {at(learning, 'student_epochs')} epochs, batches of {at(learning, 'batch_size')} (Methods, Provenance)",
+        25: f"AdamW, {at(learning, 'student_epochs')} epochs, batches of {at(learning, 'batch_size')}",
         26: f"{at(config, 'tune', 'trials')} trials a fold on inner validation patients (Search)",
-        27: "None in these figures (one network a fold, out of fold); new knees are read by the mean of all folds",
+        27: "None here (one network a fold, out of fold); new knees are read by the mean of all folds",
         28: "ICC(A,1), ICC(C,1), CCC, bias, RMSE, limits of agreement; AUC, Brier, ECE, calibration slope",
-        29: "95 % intervals over patients; DeLong with clustered knees; BCa bootstrap (Bone parameters, Diagnosis)",
+        29: "95 % intervals over patients; DeLong with clustered knees; BCa bootstrap",
         31: "Maps of the parameters in the bone; eight named features in a linear classifier",
         32: "Every figure is out of fold, on the patients of this cohort",
     }
@@ -97,9 +138,12 @@ def _of_metrics(metrics: Json) -> dict[int, str]:
     }
     if at(metrics, "cohort", "simulated") is True:
         known |= {
-            7: "SIMULATED knees; no patient data", 11: "Not applicable: simulated", 13: "That of the simulator",
-            16: "Measured by the software; no reader", 17: "Measured by the software; no reader",
-        }  # fmt: skip
+            7: "SIMULATED knees; no patient data",
+            11: "Not applicable: simulated",
+            13: "That of the simulator",
+            16: "Measured by the software; no reader",
+            17: "Measured by the software; no reader",
+        }
     return known
 
 

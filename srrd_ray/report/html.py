@@ -28,9 +28,15 @@ def run_page(run: Run) -> Page:
     simulated = at(run.metrics, "cohort", "simulated")
     with styled():
         parts = (
-            _cohort, _flow, _alignment, parameter_section, diagnosis_section, training_section, search_section,
+            _cohort,
+            _flow,
+            _alignment,
+            parameter_section,
+            diagnosis_section,
+            training_section,
+            search_section,
             _stages,
-        )  # fmt: skip
+        )
         sections = tuple(part(run) for part in parts)
     return Page(
         title="SRRD-Ray: report of a run",

@@ -21,8 +21,8 @@ from srrd_ray.report.style import contour_words, png_uri, styled
 from srrd_ray.statistics.expected import Expected, ModelExpectations
 
 SIMULATED = (
-    "SIMULATED TRAINING: the model of this page learnt from simulated knees alone, never from a patient. Its values in "
-    "patients are not validated: do not use them for any decision."
+    "SIMULATED TRAINING: the model of this page learnt from simulated knees alone, never from a patient. "
+    "Its values in patients are not validated: do not use them for any decision."
 )
 OUTSIDE = (
     "This scan lies outside the images that the model was trained on ({aspects}). The values below are "
@@ -89,12 +89,14 @@ class Inference:
 
 
 def render_inference(inference: Inference) -> str:
-    """Return the page as HTML: warnings and headline, values, maps and bones over the CT, and their origin."""
+    """Return the page as HTML: warnings, headline, values, maps and bones over the CT, and their origin."""
     with styled():
         pictures = _bones(inference), _maps(inference)
     sections = (
         Section(
-            anchor="values", title="Values", intro="",
+            anchor="values",
+            title="Values",
+            intro="",
             blocks=(
                 value_table(inference.regions, inference.of_model, outside=inference.outside),
                 *not_measured_blocks(inference.regions, inference.record),
@@ -104,22 +106,22 @@ def render_inference(inference: Inference) -> str:
         Section(
             anchor="maps",
             title="Parameter maps",
-            intro="Predicted parameters over the CT, each slice where the map holds most bone. Colours mean the "
-            f"same on every page. Contours: {contour_words()}.",
+            intro=_MAPS,
             blocks=pictures[1],
         ),
         Section(anchor="bones", title="Bones", intro=_LOOK, blocks=(pictures[0],)),
         Section(anchor="scan", title="Scan", intro="", blocks=(_scan(inference),)),
         Section(
-            anchor="model", title="Model", intro="", blocks=(_model(inference), *error_table(inference.of_model))
+            anchor="model",
+            title="Model",
+            intro="",
+            blocks=(_model(inference), *error_table(inference.of_model)),
         ),
-        Section(
-            anchor="usual", title="Usual values", intro=_USUAL, blocks=range_tables(inference.of_model)
-        ),
-    )  # fmt: skip
+        Section(anchor="usual", title="Usual values", intro=_USUAL, blocks=range_tables(inference.of_model)),
+    )
     page = Page(
         title="SRRD-Ray: one knee from CT",
-        subtitle=f"Subchondral trabecular bone, {_side(inference.record)} knee, read from CT alone by a trained model",
+        subtitle=f"Subchondral bone, {_side(inference.record)} knee, read from CT alone by a trained model",
         banners=tuple(_banners(inference)),
         cards=_cards(inference),
         sections=sections,
@@ -128,14 +130,19 @@ def render_inference(inference: Inference) -> str:
     return render(page)
 
 
+_MAPS = (
+    "Predicted parameters over the CT, each slice where the map holds most bone. Colours mean the same on "
+    f"every page. Contours: {contour_words()}."
+)
 _TRUST = "What was looked at in this scan, and whether it is as in the images that the model was trained on."
 _LOOK = (
-    "Look at the outlines: values are of the bone inside them. An outline that leaves the bone, or leaves out a part of "
-    f"it, makes them wrong. Contours: {contour_words()}."
+    "Look at the outlines: values are of the bone inside them. An outline that leaves the bone, or leaves "
+    f"out a part of it, makes them wrong. Contours: {contour_words()}."
 )
 _USUAL = (
-    "What the model reads, out of fold, in the patients that it was made from, with and without osteoarthritis, "
-    "by sex and age. Not a healthy reference. Groups of fewer than ten patients are left out."
+    "What the model reads, out of fold, in the patients that it was made from, with and without "
+    "osteoarthritis, by sex and age. Not a healthy reference. Groups of fewer than ten patients are left "
+    "out."
 )
 
 
@@ -185,10 +192,14 @@ def _trust(record: Mapping[str, Json]) -> tuple[Block, ...]:
 
 
 _TECHNIQUE = {
-    "Manufacturer": "scanner, maker", "KVP": "tube voltage (kV)", "ConvolutionKernel": "kernel",
-    "SliceThickness": "slice thickness (mm)", "XRayTubeCurrent": "tube current (mA)", "Exposure": "exposure (mAs)",
+    "Manufacturer": "scanner, maker",
+    "KVP": "tube voltage (kV)",
+    "ConvolutionKernel": "kernel",
+    "SliceThickness": "slice thickness (mm)",
+    "XRayTubeCurrent": "tube current (mA)",
+    "Exposure": "exposure (mAs)",
     "ReconstructionDiameter": "field of view of the reconstruction (mm)",
-}  # fmt: skip
+}
 
 
 def _scan(inference: Inference) -> Grid:
@@ -259,8 +270,11 @@ def _banners(inference: Inference) -> list[Note]:
 def _cards(inference: Inference) -> tuple[Card, ...]:
     record = inference.record
     simulated = Card(
-        title="What the model learnt from", value="SIMULATED knees", note="no patient; not validated in patients", tone="bad"
-    )  # fmt: skip
+        title="What the model learnt from",
+        value="SIMULATED knees",
+        note="no patient; not validated in patients",
+        tone="bad",
+    )
     scan = Card(
         title="Scan against training images",
         value="outside" if inference.outside else "inside",

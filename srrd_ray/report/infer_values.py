@@ -1,4 +1,4 @@
-"""The values of one knee as tables: each with the error to expect and the values of the patients learnt from."""
+"""The values of one knee as tables, with the error to expect and the values of those learnt from."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ def value_table(regions: pd.DataFrame, expected: ModelExpectations, *, outside: 
     errors = {error.parameter: error for error in expected.errors}
     rows = [
         _row(row, name, errors.get(name), expected, outside=outside)
-        for row in regions.to_dict("records")
-        for name in PARAMETERS
-    ]  # fmt: skip
+        for row, name in product(regions.to_dict("records"), PARAMETERS)
+    ]
     caption = (
         "Mean of each region over its cubes; the SD is variation within the region, not an error. 90 % "
-        "interval: where the measurement on MR is expected, from errors of the model in patients that it never saw. "
-        "Last column: what the model reads in the patients that it was made from."
+        "interval: where the measurement on MR is expected, from errors of the model in patients that it "
+        "never saw. Last column: what the model reads in the patients that it was made from."
     )
     return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2, faded=outside)
 
@@ -87,12 +86,10 @@ def not_measured_blocks(regions: pd.DataFrame, record: Mapping[str, Json]) -> tu
     missing = [region for region in product(BONES, COMPARTMENTS) if region not in there]
     if not missing:
         return (Note(text="All regions were measured.", tone="good"),)
+    none = "No reason was kept"
     return tuple(
-        Note(
-            text=f"Not measured: {bone} {compartment}. {reasons.get((bone, compartment), 'The reason was not kept')}.",
-            tone="warning",
-        )
-        for bone, compartment in missing
+        Note(text=f"Not measured: {' '.join(region)}. {reasons.get(region, none)}.", tone="warning")
+        for region in missing
     )
 
 
@@ -110,29 +107,27 @@ def error_table(expected: ModelExpectations) -> tuple[Block, ...]:
     if not expected.errors:
         text = "The error to expect is not known: beside the model is no expected.json with its errors."
         return (Note(text=text, tone="warning"),)
-    rows = tuple(
-        (
-            with_unit(error.parameter),
-            f"{error.bias:+.{digits}f}",
-            f"{error.rmse:.{digits}f}",
-            UNKNOWN if error.within_90 is None else f"± {error.within_90:.{digits}f}",
-            str(error.patients),
-        )
-        for error in expected.errors
-        for digits in (PARAMETER_OF[error.parameter].digits,)
-    )  # fmt: skip
+    rows = tuple(_error_row(error, PARAMETER_OF[error.parameter].digits) for error in expected.errors)
     caption = (
-        "Predicted minus measured on MR, mean of a region, in patients that the network never saw. Nine in ten errors "
-        "of a new patient of the same kind stay within the fourth column."
+        "Predicted minus measured on MR, mean of a region, in patients that the network never saw. Nine in "
+        "ten errors of a new patient of the same kind stay within the fourth column."
     )
     header = ("Parameter", "bias", "RMSE", "90 % within", "patients")
     return (Grid(header=header, rows=rows, caption=caption),)
 
 
+def _error_row(error: ErrorToExpect, digits: int) -> tuple[str, ...]:
+    within = UNKNOWN if error.within_90 is None else f"± {error.within_90:.{digits}f}"
+    size = (f"{error.bias:+.{digits}f}", f"{error.rmse:.{digits}f}")
+    return (with_unit(error.parameter), *size, within, str(error.patients))
+
+
 def range_tables(expected: ModelExpectations) -> tuple[Block, ...]:
     """Return the usual values by sex and age, a table a region; a sentence where there are none."""
     if not expected.ranges:
-        text = f"No usual values: beside the model is no expected.json with them, or of fewer than {FEWEST} patients."
+        text = (
+            f"No usual values: no expected.json with them beside the model, or fewer than {FEWEST} patients."
+        )
         return (Note(text=text),)
     return tuple(
         _range_table(bone, compartment, expected)

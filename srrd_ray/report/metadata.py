@@ -48,40 +48,61 @@ def ro_crate(manifest: Json, metrics: Json, files: Sequence[File], day: str) -> 
     ]
     graph: list[Json] = [
         {
-            "@id": RO_CRATE, "@type": "CreativeWork", "about": {"@id": "./"}, "conformsTo": {"@id": CONFORMS},
+            "@id": RO_CRATE,
+            "@type": "CreativeWork",
+            "about": {"@id": "./"},
+            "conformsTo": {"@id": CONFORMS},
         },
         {
-            "@id": "./", "@type": "Dataset", "name": dataset_description(manifest, metrics)["Name"],
-            "description": _described(manifest, metrics), **({"datePublished": day} if day else {}),
-            "license": {"@id": "#licence"}, "hasPart": [{"@id": file.path} for file in files],
-            "mentions": {"@id": "#run"}, "citation": {"@id": PAPER},
+            "@id": "./",
+            "@type": "Dataset",
+            "name": dataset_description(manifest, metrics)["Name"],
+            "description": _described(manifest, metrics),
+            **({"datePublished": day} if day else {}),
+            "license": {"@id": "#licence"},
+            "hasPart": [{"@id": file.path} for file in files],
+            "mentions": {"@id": "#run"},
+            "citation": {"@id": PAPER},
         },
         *parts,
         {"@id": "#licence", "@type": "CreativeWork", "name": "Licence", "description": BY_AUTHOR},
         {
-            "@id": software, "@type": "SoftwareApplication", "name": "SRRD-Ray",
+            "@id": software,
+            "@type": "SoftwareApplication",
+            "name": "SRRD-Ray",
             "softwareVersion": str(at(manifest, "software") or "unknown"),
             "license": {"@id": "https://spdx.org/licenses/Apache-2.0"},
         },
-        {"@id": "https://spdx.org/licenses/Apache-2.0", "@type": "CreativeWork", "name": "Apache License 2.0"},
         {
-            "@id": "#cohort", "@type": "Dataset", "name": "Cohort of the run",
+            "@id": "https://spdx.org/licenses/Apache-2.0",
+            "@type": "CreativeWork",
+            "name": "Apache License 2.0",
+        },
+        {
+            "@id": "#cohort",
+            "@type": "Dataset",
+            "name": "Cohort of the run",
             "identifier": f"sha256:{at(manifest, 'cohort') or 'unknown'}",
         },
         {
-            "@id": "#run", "@type": "CreateAction", "name": "srrd run", "instrument": {"@id": software},
-            "object": {"@id": "#cohort"}, "result": [{"@id": file.path} for file in files],
+            "@id": "#run",
+            "@type": "CreateAction",
+            "name": "srrd run",
+            "instrument": {"@id": software},
+            "object": {"@id": "#cohort"},
+            "result": [{"@id": file.path} for file in files],
         },
         {"@id": PAPER, "@type": "ScholarlyArticle", "name": "Synthesis, Registration, Regression, Diagnosis"},
-    ]  # fmt: skip
+    ]
     return {"@context": CONTEXT, "@graph": graph}
 
 
 def _described(manifest: Json, metrics: Json) -> str:
     kind = "Simulated knees, no patient. " if _simulated(metrics) else ""
     return (
-        f"{kind}Trabecular parameters of subchondral bone read from CT, learned from MR, in {at(manifest, 'knees')} "
-        "knees, and their diagnosis of osteoarthritis. Research software; not a medical device."
+        f"{kind}Trabecular parameters of subchondral bone read from CT, learned from MR, in "
+        f"{at(manifest, 'knees')} knees, and their diagnosis of osteoarthritis. Research software; not a "
+        "medical device."
     )
 
 

@@ -37,9 +37,14 @@ def methods_text(manifest: Json, metrics: Json) -> tuple[str, ...]:
     """Return the methods as paragraphs; keys of `references` stand in brackets."""
     config = at(manifest, "config")
     return (
-        _cohort(manifest, metrics), _synthesis(at(config, "synthesis")), _registration(at(config, "registration")),
-        _measures(config), _learning(config), _diagnosis(config), _software(manifest),
-    )  # fmt: skip
+        _cohort(manifest, metrics),
+        _synthesis(at(config, "synthesis")),
+        _registration(at(config, "registration")),
+        _measures(config),
+        _learning(config),
+        _diagnosis(config),
+        _software(manifest),
+    )
 
 
 def _cohort(manifest: Json, metrics: Json) -> str:
@@ -48,42 +53,44 @@ def _cohort(manifest: Json, metrics: Json) -> str:
     counts = f"{at(manifest, 'knees')} {kind}"
     patients = at(metrics, "cohort", "patients")
     return (
-        f"{counts}{f' of {patients} people' if patients is not None else ''}, each scanned with CT and MR, were "
-        f"processed with SRRD-Ray {at(manifest, 'software')} [{KEYS['srrd']}], an implementation of Synthesis, "
-        f"Registration, Regression and Diagnosis [{KEYS['paper']}]. All splits were by patient; nothing was fitted "
-        f"on test patients. The seed was {at(manifest, 'config', 'seed')}."
+        f"{counts}{f' of {patients} people' if patients is not None else ''}, each scanned with CT and MR, "
+        f"were processed with SRRD-Ray {at(manifest, 'software')} [{KEYS['srrd']}], an implementation of "
+        f"Synthesis, Registration, Regression and Diagnosis [{KEYS['paper']}]. All splits were by patient; "
+        f"nothing was fitted on test patients. The seed was {at(manifest, 'config', 'seed')}."
     )
 
 
 def _synthesis(config: Json) -> str:
     return (
-        f"A cycle-consistent adversarial network [{KEYS['cyclegan']}] turned MR into synthetic CT on slices of "
-        f"{_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, in {_at(config, 'epochs')} epochs of "
-        f"{_at(config, 'steps')} steps with {_at(config, 'batch')} tiles each (learning rate "
-        f"{_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, mutual information weight "
-        f"{_at(config, 'mi_weight')}). Synthetic CT served registration only; no value was measured on it."
+        f"A cycle-consistent adversarial network [{KEYS['cyclegan']}] turned MR into synthetic CT on slices "
+        f"of {_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, in "
+        f"{_at(config, 'epochs')} epochs of {_at(config, 'steps')} steps with {_at(config, 'batch')} tiles "
+        f"each (learning rate {_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, "
+        f"mutual information weight {_at(config, 'mi_weight')}). Synthetic CT served registration only; no "
+        "value was measured on it."
     )
 
 
 def _registration(config: Json) -> str:
     how = {"network": "a segmentation network", "rules": "rules on grey values"}
+    finish = f"mutual information with the MR itself on {_at(config, 'refine_mm')} mm"
     found = how.get(str(at(config, "bones", "by")), str(at(config, "bones", "by")))
     return (
-        f"Femur and tibia, found by {found}, were registered rigidly and separately: surfaces first, then correlation "
-        f"of CT and synthetic CT on grids of {_list(at(config, 'levels_mm'))} mm, then "
-        + (f"mutual information with the MR itself on {_at(config, 'refine_mm')} mm" if at(config, "refine_on_mr") else "no more")
+        f"Femur and tibia, found by {found}, were registered rigidly and separately: surfaces first, then "
+        f"correlation of CT and synthetic CT on grids of {_list(at(config, 'levels_mm'))} mm, then "
+        + (finish if at(config, "refine_on_mr") else "no more")
         + f". A bone was refused below a Dice of {_at(config, 'minimum_dice')} or with surfaces more than "
         f"{_at(config, 'maximum_surface_mm')} mm apart, and not used further."
-    )  # fmt: skip
+    )
 
 
 def _measures(config: Json) -> str:
     patches, morphometry = at(config, "patches"), at(config, "morphometry")
     return (
-        f"At most {_at(patches, 'per_region')} cubes of 12.8 mm a region (medial and lateral, femur and tibia) were cut "
-        f"{_at(patches, 'depth_mm')} mm below the joint surface. BV/TV, Tb.Th, Tb.Sp and Tb.N [{KEYS['asbmr']}] were "
-        f"measured on the MR cubes (method “{_at(morphometry, 'method')}”, thickness “{_at(morphometry, 'thickness')}”; "
-        f"local thickness after [{KEYS['thickness']}])."
+        f"At most {_at(patches, 'per_region')} cubes of 12.8 mm a region (medial and lateral, femur and "
+        f"tibia) were cut {_at(patches, 'depth_mm')} mm below the joint surface. BV/TV, Tb.Th, Tb.Sp and "
+        f"Tb.N [{KEYS['asbmr']}] were measured on the MR cubes (method “{_at(morphometry, 'method')}”, "
+        f"thickness “{_at(morphometry, 'thickness')}”; local thickness after [{KEYS['thickness']}])."
     )
 
 
@@ -91,12 +98,13 @@ def _learning(config: Json) -> str:
     learning, tune = at(config, "distillation"), at(config, "tune")
     student = at(learning, "student")
     return (
-        f"A {_at(student, 'architecture')} network (width {_at(student, 'width')}, {_at(student, 'blocks')} blocks) read "
-        f"the parameters from CT cubes under the guidance of a teacher that read MR [{KEYS['distillation']}], in "
-        f"{_at(learning, 'folds')}-fold cross-validation, {_at(learning, 'student_epochs')} epochs of batches of "
-        f"{_at(learning, 'batch_size')} with AdamW. Temperature and weights of the terms of the loss were chosen in each "
-        f"fold on inner validation patients ({_at(tune, 'trials')} trials, asynchronous successive halving "
-        f"[{KEYS['asha']}], Ray [{KEYS['ray']}]). The baseline is the same student without MR. The student learnt "
+        f"A {_at(student, 'architecture')} network (width {_at(student, 'width')}, {_at(student, 'blocks')} "
+        "blocks) read the parameters from CT cubes under the guidance of a teacher that read MR "
+        f"[{KEYS['distillation']}], in {_at(learning, 'folds')}-fold cross-validation, "
+        f"{_at(learning, 'student_epochs')} epochs of batches of {_at(learning, 'batch_size')} with AdamW. "
+        "Temperature and weights of the terms of the loss were chosen in each fold on inner validation "
+        f"patients ({_at(tune, 'trials')} trials, asynchronous successive halving [{KEYS['asha']}], Ray "
+        f"[{KEYS['ray']}]). The baseline is the same student without MR. The student learnt "
         + _LABELS.get(_at(learning, "labels"), "(not recorded)")
         + "."
     )
@@ -104,10 +112,11 @@ def _learning(config: Json) -> str:
 
 def _diagnosis(config: Json) -> str:
     return (
-        "Osteoarthritis was classified from the mean and the medial-lateral difference of each parameter by ridge "
-        f"logistic regression in nested cross-validation by patient ({_at(config, 'diagnosis', 'inner_folds')} inner "
-        f"folds). Agreement is ICC(A,1) [{KEYS['icc']}] over patients; AUCs were compared after DeLong [{KEYS['delong']}] "
-        "with the knees of a patient as a cluster; other intervals are BCa bootstrap intervals over patients."
+        "Osteoarthritis was classified from the mean and the medial-lateral difference of each parameter "
+        "by ridge logistic regression in nested cross-validation by patient "
+        f"({_at(config, 'diagnosis', 'inner_folds')} inner folds). Agreement is ICC(A,1) [{KEYS['icc']}] "
+        f"over patients; AUCs were compared after DeLong [{KEYS['delong']}] with the knees of a patient as "
+        "a cluster; other intervals are BCa bootstrap intervals over patients."
     )
 
 
@@ -116,8 +125,8 @@ def _software(manifest: Json) -> str:
     listed = libraries if isinstance(libraries, Mapping) else {}
     versions = ", ".join(f"{name} {version}" for name, version in sorted(listed.items()))
     return (
-        f"Python {at(manifest, 'python')}; {versions}. The whole configuration is in run.json. The cohort's tables and "
-        f"list of series have the SHA-256 {at(manifest, 'cohort')}."
+        f"Python {at(manifest, 'python')}; {versions}. The whole configuration is in run.json. The cohort's "
+        f"tables and list of series have the SHA-256 {at(manifest, 'cohort')}."
     )
 
 

@@ -101,14 +101,18 @@ def parameter_maps(
             axes.set_title(name if view == "coronal" else "")
         if drawn is not None:
             figure.colorbar(
-                drawn, ax=[row[column] for row in rows], location="bottom", shrink=0.85, label=with_unit(name),
+                drawn,
+                ax=[row[column] for row in rows],
+                location="bottom",
+                shrink=0.85,
+                label=with_unit(name),
                 extend="both",
-            )  # fmt: skip
+            )
     return figure
 
 
 def bone_slices(images: KneeImages) -> Figure:
-    """Return `SLICES` coronal slices of the CT above as many sagittal ones, with the outlines of the bones."""
+    """Return `SLICES` coronal slices of the CT above as many sagittal ones, with outlines of the bones."""
     points = _bone_points(images.bones)
     shares = np.linspace(8, 92, SLICES)
     across: Mapping[Plane, int] = {"coronal": 1, "sagittal": 0}

@@ -93,7 +93,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flow:
-    """A flow diagram drawn in the page: boxes, and arrows as (x1, y1, x2, y2); `words` say the same in text."""
+    """A flow diagram drawn in the page: boxes, arrows as (x1, y1, x2, y2); `words` say the same in text."""
 
     title: str
     words: str

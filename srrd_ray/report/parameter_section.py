@@ -107,8 +107,9 @@ def paper_table(metrics: Json) -> Grid:
         for model in ("distilled", "baseline")
     ]
     caption = (
-        "The paper (arXiv 2307.04390) beside this run: another cohort, other scanners, and an ICC whose form is not "
-        "stated, so that these are no measure of one another. Ours: ICC(A,1) over patients, out of fold."
+        "The paper (arXiv 2307.04390) beside this run: another cohort, other scanners, and an ICC whose "
+        "form is not stated, so that these are no measure of one another. Ours: ICC(A,1) over patients, "
+        "out of fold."
     )
     return Grid(header=("Figure", "paper", "this run", "95 % CI"), rows=tuple(rows), caption=caption)
 

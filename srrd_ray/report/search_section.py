@@ -51,7 +51,7 @@ def search_section(run: Run) -> Section:
         draw_or_note(
             lambda: charts.effects(table, SEARCHED),
             "Effect of each searched key",
-            "Best mean ICC of each trial against each key that was searched; a colour a fold, diamonds the winners.",
+            "Best mean ICC of each trial against each key; a colour a fold, diamonds the winners.",
         ),
         correlations(table),
         Grid(header=header, rows=rows),
@@ -62,8 +62,8 @@ def search_section(run: Run) -> Section:
 def training_section(run: Run) -> Section:
     """Return the losses of every network, epoch by epoch."""
     intro = (
-        "Losses of every training, epoch by epoch, as the networks saw them: weights of the terms differ between "
-        "stages and folds, so compare the course of a line, not two lines."
+        "Losses of every training, epoch by epoch, as the networks saw them: weights of the terms differ "
+        "between stages and folds, so compare the course of a line, not two lines."
     )
     blocks = [
         _losses_picture(stage, learners)
@@ -94,7 +94,7 @@ def correlations(table: pd.DataFrame) -> Grid:
             (key.replace("_", " "), "too few trials" if rho is None else f"{rho:+.2f}", str(len(best)))
         )
     caption = (
-        "Effect of each key: Spearman's correlation with the best mean ICC of a trial, less the mean of its fold. "
-        "Keys were drawn together at random; a few trials show no more than a tendency."
+        "Effect of each key: Spearman's correlation with the best mean ICC of a trial, less the mean of "
+        "its fold. Keys were drawn together at random; a few trials show no more than a tendency."
     )
     return Grid(header=("Key", "correlation with ICC", "trials"), rows=tuple(rows), caption=caption)

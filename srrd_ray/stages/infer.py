@@ -27,6 +27,7 @@ from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.imaging.bone_masks import read_bone_masks
 from srrd_ray.imaging.dicom.findings import Algorithm
 from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.source import Note, SourceImage
 from srrd_ray.knee_bones.find import DEFAULT, FoundBones, find_bones, require_known_side
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.patches import PatchConfig
@@ -55,7 +56,7 @@ _HARMLESS = re.compile(
 )
 LABELS = {
     "measured": "values measured on the MR of its patients",
-    "reader": "values that a reader, which learnt from simulated knees alone, reads in the MR of its patients",
+    "reader": "what a reader, which learnt from simulated knees alone, reads in the MR of its patients",
 }
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
@@ -98,7 +99,8 @@ class InferenceModel:
     """The folder of a trained model, and the hash of all that a reading depends on in it.
 
     That is ``RUN/models/distilled`` (or ``baseline``) of a run, and beside it the classifier and what to
-    expect of its values, where they are there. `simulated` says whether the run is known to have learnt from simulated knees.
+    expect of its values, where they are there. `simulated` says whether the run is known to have learnt from
+    simulated knees.
     """
 
     folder: Path
@@ -183,22 +185,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     loaded = _load(model)
     reading = read_knee(source.volume, bones, found, loaded, DENSE)
     notes = (*source.notes, *known.notes, *doubts)
-    checks = check_domain(reading, source.technique, notes)
-    record = InferenceRecord(
-        side=found,
-        model_sha256=dict(loaded.card.weights),
-        in_distribution=all(check.verdict != "outside" for check in checks),
-        distance=reading.distance.largest,
-        flags=(*_doubts(reading, checks), *map(str, notes), *_cautions(loaded, model)),
-        cubes=len(reading.points),
-        cubes_outside_volume=reading.outside_volume,
-        cubes_outside_bone=reading.outside_bone,
-        probability=_probability(reading, checks, model.folder, found),
-        ct_sha256=hash_voxels(source.volume),
-        technique=dict(source.technique),
-        checks=checks,
-        not_measured=reading.not_measured,
-    )
+    record = _record(reading, source, loaded, model, notes=notes, side=found)
     maps = parameter_maps(bones, reading)
     knee = ReadKnee(
         side=found,
@@ -291,6 +278,33 @@ def _learnt_from_simulated(model: Path) -> bool:
     told = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
     card = json.loads((model / CARD).read_text(encoding="utf-8"))
     return at(told, "cohort", "simulated") is True or "simulated" in str(at(card, "caution"))
+
+
+def _record(
+    reading: KneeReading,
+    source: SourceImage,
+    loaded: Model,
+    model: InferenceModel,
+    *,
+    notes: tuple[Note, ...],
+    side: Side,
+) -> InferenceRecord:
+    checks = check_domain(reading, source.technique, notes)
+    return InferenceRecord(
+        side=side,
+        model_sha256=dict(loaded.card.weights),
+        in_distribution=all(check.verdict != "outside" for check in checks),
+        distance=reading.distance.largest,
+        flags=(*_doubts(reading, checks), *map(str, notes), *_cautions(loaded, model)),
+        cubes=len(reading.points),
+        cubes_outside_volume=reading.outside_volume,
+        cubes_outside_bone=reading.outside_bone,
+        probability=_probability(reading, checks, model.folder, side),
+        ct_sha256=hash_voxels(source.volume),
+        technique=dict(source.technique),
+        checks=checks,
+        not_measured=reading.not_measured,
+    )
 
 
 def _doubts(reading: KneeReading, checks: Sequence[DomainCheck]) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ class RunLayout:
         return self._path("report.html", "report.html")
 
     def beside_report(self, name: str) -> Path:
-        """A file of its name that tells other software of the run, e.g. ``citation.bib``; a kind of its own."""
+        """A file that tells other software of the run, e.g. ``citation.bib``; its name is its kind."""
         return self._path(name, name)
 
     @property

@@ -1,4 +1,4 @@
-"""Whether a scan is one that a model may be used on: every reason against it, and what could not be checked."""
+"""Whether a model may be used on a scan: every reason against it, and what could not be checked."""
 
 from __future__ import annotations
 

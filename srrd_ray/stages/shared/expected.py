@@ -1,4 +1,4 @@
-"""What to expect of the models of a run, beside them: who they learnt from, their errors, their usual values."""
+"""What to expect of the models of a run: who they learnt from, their errors, their usual values."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def trainer_of(work: Work[Any]) -> Trainer:
 def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]:
     """Yield the folder of the trained weights.
 
-    Once they have been saved elsewhere, it is removed with the checkpoints, and the losses are kept. The name of the training
-    contains the hash of its inputs, so that only the very same training is resumed.
+    Once they have been saved elsewhere, it is removed with the checkpoints, and the losses are kept. The name
+    of the training contains the hash of its inputs, so that only the very same training is resumed.
     """
     training = Training(
         name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings
