@@ -72,9 +72,8 @@ def _headers(technique: Mapping[str, str]) -> Iterator[DomainCheck]:
     """Yield what the header tells of kernel and voltage. The training keeps neither: nothing to compare."""
     told: tuple[tuple[Aspect, str], ...] = (("kernel", "ConvolutionKernel"), ("tube voltage", "KVP"))
     for aspect, tag in told:
-        value = (
-            f"{technique[tag]}{' kV' if tag == 'KVP' else ''}" if tag in technique else "not told by the file"
-        )
+        unit = " kV" if tag == "KVP" else ""
+        value = f"{technique[tag]}{unit}" if tag in technique else "not told by the file"
         finding = f"{value}; judged by noise, sharpness and density alone"
         yield DomainCheck(aspect=aspect, verdict="unknown", finding=finding)
 
