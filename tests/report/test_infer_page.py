@@ -120,7 +120,7 @@ def test_a_model_of_simulated_knees_is_called_so_first_of_all() -> None:
     assert "SIMULATED" not in words_of(render_inference(inference()))
 
 
-def test_a_scan_outside_the_training_is_told_with_every_reason(outside: str) -> None:
+def test_a_scan_outside_the_training_set_is_flagged_at_the_top_with_its_reasons(outside: str) -> None:
     words = words_of(outside)
     assert words.index("extrapolations") < words.index(
         "Values Mean of" if "Values Mean of" in words else "Region"
