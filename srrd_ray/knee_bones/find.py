@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
@@ -55,12 +55,42 @@ def find_bones(
         `model-missing`, `model-altered` where the network has no weights.
     """
     match "network" if kind == "mr" else config.by:
+        case "auto":
+            return _by_either(image, kind, side, config)
         case "rules":
             return _by_rules(image, kind, side, config)
         case "network":
             return _by_network(image, "mr" if kind == "mr" else "ct", side, config)
         case _ as other:
             assert_never(other)
+
+
+def shows_whole_joint(image: Volume[Scalar], config: BoneConfig = DEFAULT) -> bool:
+    """Return whether the field of view is large enough for the network, which knows bones by their place."""
+    extent = np.array(image.geometry.shape) * image.geometry.spacing_mm
+    return bool(extent.min() >= config.whole_mm)
+
+
+def cannot_be_bones(error: InputError) -> bool:
+    """Return whether a refusal of `find_bones` is about what was found, not about the image or the side."""
+    return error.code.startswith("bone-")
+
+
+def _by_either(ct: Volume[Scalar], kind: Kind, side: Side | None, config: BoneConfig) -> FoundBones:
+    """Return what the network finds; what the rules find, said so, where that cannot be bones."""
+    if not shows_whole_joint(ct, config):
+        return _by_rules(ct, kind, side, config)
+    try:
+        return _by_network(ct, "ct", side, config)
+    except InputError as refusal:
+        if not cannot_be_bones(refusal):
+            raise
+        found = _by_rules(ct, kind, side, config)
+        reasons = [word.split(",")[0] for word in refusal.got.split("; ")]
+        text = f"the bones are those of the rules: the network's cannot be ({', '.join(reasons)})"
+        return replace(
+            found, notes=(*found.notes, Note(severity="FLAG", code="bones-by-rules", message=text))
+        )
 
 
 def _by_rules(ct: Volume[Scalar], kind: Kind, side: Side | None, config: BoneConfig) -> FoundBones:

@@ -54,7 +54,7 @@ class OutsideInputs:
     def _segmenter(self) -> str:
         """The hash of the network that finds bones, where this run's settings use it."""
         registration = self.manifest.config.registration
-        used = registration.bones.by == "network" or registration.moving_bones == "mr"
+        used = registration.bones.by != "rules" or registration.moving_bones != "synthetic-ct"
         return hash_segmenter(registration.bones.segmenter) if used else "unused"
 
     @cached_property

@@ -40,10 +40,14 @@ OTHER_MM3 = 1000.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoneConfig:
-    """How bones are found; all but the first two are of the rules."""
+    """How bones are found; all but the first three are of the rules."""
 
-    by: Literal["rules", "network"] = "rules"
-    """Who finds them in CT and synthetic CT: these rules, or the network, which alone reads MR."""
+    by: Literal["auto", "rules", "network"] = "auto"
+    """Who finds them in CT and synthetic CT: the network, or these rules. Auto is the network where the image
+    shows the joint as a whole, `whole_mm` along each axis; the rules where it does not, and, with a flag,
+    where what the network finds cannot be bones. The network alone reads MR."""
+    whole_mm: NonNegative = 60.0
+    """Field of view below which auto asks the rules, mm."""
     segmenter: Folder = ""
     """Folder of the network's weights, an absolute path; empty for those that the package ships."""
     threshold_hu: Hounsfield = 150.0

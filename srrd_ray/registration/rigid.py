@@ -48,8 +48,10 @@ class RegistrationConfig:
 
     bones: BoneConfig = field(default_factory=BoneConfig)
     """How femur and tibia are found."""
-    moving_bones: Literal["synthetic-ct", "mr"] = "synthetic-ct"
-    """Where the bones of the MR's side are found: in its synthetic CT, or in the MR itself by the network."""
+    moving_bones: Literal["auto", "synthetic-ct", "mr"] = "auto"
+    """Where the bones of the MR's side are found: in the MR itself by the network, or in its synthetic CT.
+    Auto is the MR where it shows the joint as a whole (`bones.whole_mm`) and what the network finds can be
+    bones."""
     flexions_deg: Annotated[tuple[Degrees, ...], NotEmpty()] = (-30.0, -15.0, 0.0, 15.0, 30.0)
     """Starts: rotations about the medio-lateral axis, degrees."""
     twists_deg: Annotated[tuple[Degrees, ...], NotEmpty()] = (-12.0, 0.0, 12.0)

@@ -152,7 +152,7 @@ class Options:
 def hash_inputs(model: InferenceModel, options: Options, images: Sequence[str]) -> str:
     """Return the input hash of one reading; `images` are the hashes of the CT and of the mask, if any."""
     settings = hash_json([serial.to_json(DENSE), serial.to_json(DEFAULT)])
-    weights = [hash_segmenter(DEFAULT.segmenter)] if DEFAULT.by == "network" else []
+    weights = [hash_segmenter(DEFAULT.segmenter)] if DEFAULT.by != "rules" else []
     how = [f"side {options.side}", f"formats {','.join(sorted(options.formats))}"]
     return input_hash(NAME, settings, [model.sha256, *how, *weights, *images])
 

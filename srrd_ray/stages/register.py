@@ -9,6 +9,7 @@ the inner structure decides whether the result is accepted. A bone without a tru
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -23,7 +24,7 @@ from srrd_ray.core.records import BoneTransform, Fault, Image, Knee, Outcome, Re
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.knee_bones.find import FoundBones, find_bones
+from srrd_ray.knee_bones.find import FoundBones, cannot_be_bones, find_bones, shows_whole_joint
 from srrd_ray.registration.quality import assess, refusal_error, refuse, refuse_bones
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
@@ -33,6 +34,8 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
 from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.metrics import SynthesisMetrics, compare
+
+log = logging.getLogger(__name__)
 
 Hu = Volume[np.float32]
 Labels = Volume[np.uint8]
@@ -109,12 +112,28 @@ def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labe
 def _moving_bones(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> Labels:
     """Return the bones on the grid of the MR, which is that of its synthetic CT."""
     match config.moving_bones:
+        case "auto":
+            return _bones_of_either(knee, mr, sct, config)
         case "synthetic-ct":
             return find_bones(sct, "synthetic-ct", knee.side, config.bones).labels
         case "mr":
             return find_bones(mr, "mr", knee.side, config.bones).labels
         case _ as other:
             assert_never(other)
+
+
+def _bones_of_either(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> Labels:
+    """Return the bones found in the MR; those of its synthetic CT where it shows too little of the joint, or
+    where what is found cannot be bones: the registration itself is what judges them.
+    """
+    if shows_whole_joint(mr, config.bones):
+        try:
+            return find_bones(mr, "mr", knee.side, config.bones).labels
+        except InputError as error:
+            if not cannot_be_bones(error):
+                raise
+            log.info("%-16s %s: bones of the synthetic CT, those of the MR cannot be", "register", knee.key)
+    return find_bones(sct, "synthetic-ct", knee.side, config.bones).labels
 
 
 def _given_labels(knee: Knee, layout: RunLayout, image: Image) -> Labels | None:

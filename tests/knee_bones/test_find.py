@@ -14,7 +14,7 @@ from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
 from srrd_ray.knee_bones import segmenter_model
-from srrd_ray.knee_bones.find import find_bones, require_known_side
+from srrd_ray.knee_bones.find import find_bones, require_known_side, shows_whole_joint
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.knee_bones.segmenter_model import save_segmenter
 from srrd_ray.registration.bones import BoneConfig, segment_ct_bones
@@ -111,9 +111,48 @@ def test_the_folder_of_a_segmenter_is_an_absolute_path() -> None:
         BoneConfig(segmenter="models/mine")
 
 
-def test_a_real_tibia_that_the_rules_leave_holes_in_is_refused() -> None:
+def real_ct() -> Volume[np.generic]:
     path = phantoms.REAL / "knee_ct_1mm.nii.gz"
     if not path.is_file():
         pytest.skip("knee_ct_1mm.nii.gz is not beside the repository")
+    return read_image(path, "ct").volume
+
+
+def test_a_real_tibia_that_the_rules_leave_holes_in_is_refused() -> None:
     with pytest.raises(InputError, match=r"\[bone-hole\].*tibia.*mask of your own"):
-        find_bones(read_image(path, "ct").volume, "ct", "R")
+        find_bones(real_ct(), "ct", "R", BoneConfig(by="rules"))
+
+
+def test_the_network_that_ships_finds_the_bones_and_the_side_of_a_real_ct() -> None:
+    ct = real_ct()
+    found = find_bones(ct, "ct", None)
+    assert found.side == "R"
+    assert "bones-by-rules" not in [note.code for note in found.notes]
+    cm3 = [float((found.labels.array == bone).sum()) * ct.geometry.voxel_mm3 / 1000 for bone in (1, 2)]
+    assert 15 < cm3[0] < 40, "the condyles alone are in the field of view"
+    assert 140 < cm3[1] < 185
+    assert find_bones(ct, "ct", "R").side == "R"
+    with pytest.raises(InputError, match="side-mismatch"):
+        find_bones(ct, "ct", "L")
+
+
+def test_where_the_network_finds_no_bones_the_rules_are_asked_and_it_is_said(tmp_path: Path) -> None:
+    folder = save_segmenter(trained(tmp_path), tmp_path / "model", SMALL, {})
+    ct, _ = phantoms.knee()
+    asked = BoneConfig(segmenter=str(folder), whole_mm=20.0)
+    assert shows_whole_joint(ct, asked)
+    found = find_bones(ct, "ct", "R", asked)
+    assert np.array_equal(found.labels.array, segment_ct_bones(ct, "R").array)
+    assert [note.code for note in found.notes if note.severity == "FLAG"] == [
+        "side-uncertain",
+        "bones-by-rules",
+    ]
+
+
+def test_in_a_small_field_of_view_the_rules_are_asked(tmp_path: Path) -> None:
+    ct, _ = phantoms.knee()
+    narrow = ct.crop((0, 0, 0), (ct.geometry.shape[0], ct.geometry.shape[1], 50))
+    asked = BoneConfig(segmenter=str(tmp_path), whole_mm=1.01 * min(narrow.geometry.spacing_mm) * 50)
+    assert not shows_whole_joint(narrow, asked)
+    rules = find_bones(narrow, "ct", None, BoneConfig(by="rules"))
+    assert np.array_equal(find_bones(narrow, "ct", None, asked).labels.array, rules.labels.array)

@@ -133,3 +133,14 @@ def test_bones_of_the_mr_that_cannot_be_are_refused_with_the_reason(
     assert [outcome.subject for outcome in lost] == [f"{KNEE.key} {bone}" for bone in BONES]
     assert all(o.error and o.error.code == "mr-bones-refused" for o in lost)
     assert all(o.error and "bone-" in o.error.message for o in lost)
+
+
+def test_where_the_bones_of_the_mr_cannot_be_those_of_its_synthetic_ct_are_taken(
+    layout: RunLayout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    untrained = save_segmenter(trained(tmp_path / "made"), tmp_path / "model", SMALL, {})
+    auto = replace(QUICK, moving_bones="auto", bones=BoneConfig(segmenter=str(untrained), whole_mm=1.0))
+    with caplog.at_level("INFO"):
+        found = register_knee(KNEE, layout, auto)
+    assert "those of the MR cannot be" in caplog.text
+    assert [transform.quality.accepted for transform in found] == [True, True]
