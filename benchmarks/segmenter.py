@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("segmenter-pictures"))
     parser.add_argument("--sides", type=int, default=0, help="label maps whose cues of the side are shown")
     parser.add_argument(
-        "--profile", choices=["quick", "paper"], default="paper", help="of the simulated knees"
+        "--profile", choices=["quick", "joint", "paper"], default="paper", help="of the simulated knees"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)

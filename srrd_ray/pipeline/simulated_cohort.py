@@ -22,7 +22,7 @@ from srrd_ray.storage.layout import RunLayout
 log = logging.getLogger(__name__)
 
 NAME = "simulate"
-KNEES: dict[Profile, int] = {"quick": 18, "paper": 90}
+KNEES: dict[Profile, int] = {"quick": 18, "joint": 18, "paper": 90}
 """Of 16 and of 80 people."""
 
 

@@ -53,6 +53,9 @@ VIEWS: dict[Profile, View] = {
     "quick": View(
         ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
     ),
+    "joint": View(
+        ct_mm=(90.0, 80.0, 76.0), mr_mm=(86.0, 76.0, 72.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
+    ),
     "paper": View(
         ct_mm=(150.0, 150.0, 90.0),
         mr_mm=(90.0, 140.0, 110.0),

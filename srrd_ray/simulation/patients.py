@@ -12,7 +12,7 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import Knee, Side
 
-Profile: TypeAlias = Literal["quick", "paper"]
+Profile: TypeAlias = Literal["quick", "joint", "paper"]
 Sex: TypeAlias = Literal["F", "M"]
 HOSPITALS = 4
 """Number of simulated hospitals: each has a CT protocol of its own (`ct.PROTOCOLS`)."""

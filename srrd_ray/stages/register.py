@@ -127,8 +127,8 @@ def _bones_of_either(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) ->
     where what is found cannot be bones: the registration itself is what judges them.
     """
     if shows_whole_joint(mr, config.bones):
-        try:
-            return find_bones(mr, "mr", knee.side, config.bones).labels
+        try:  # the CT has told the side: a narrow MR may seem to show the other one
+            return find_bones(mr, "mr", None, config.bones).labels
         except InputError as error:
             if not cannot_be_bones(error):
                 raise

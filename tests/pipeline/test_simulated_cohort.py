@@ -28,4 +28,4 @@ def test_the_paper_has_eighty_people_and_the_quick_cohort_sixteen_unless_asked_o
     people = {
         name: len({p.knee.participant for p in simulate_cohort_plan(n, 1, name)}) for name, n in KNEES.items()
     }
-    assert people == {"quick": 16, "paper": 80}
+    assert people == {"quick": 16, "joint": 16, "paper": 80}
