@@ -30,8 +30,8 @@ def simulate(
         knees: how many knees, some participants having both: 18 of 16 people, for paper 90 of 80.
         seed: the same seed gives the same knees, and the same bytes with the same libraries on the same kind
             of processor.
-        profile: quick takes seconds a knee and shows some of the joint, joint shows the joint as a whole, paper
-            is full size.
+        profile: quick takes seconds a knee and shows some of the joint, joint shows it as a whole, paper is
+            full size.
         mr: sequence of the MR: balanced SSFP (0.22 mm), DESS (0.37 mm) or proton density (2.5 mm slices).
         dicom: write CT and MR as folders of DICOM files instead of NIfTI.
         gallery: also write gallery.html, which shows the images, the bone by grade, and the scanners.

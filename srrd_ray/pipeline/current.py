@@ -14,11 +14,12 @@ from srrd_ray.execution.events import Event, ItemEnded
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.pipeline.manifest import read_manifest
 from srrd_ray.pipeline.stages import STAGES
+from srrd_ray.stages.report import STAGE as REPORT
 from srrd_ray.storage.layout import RunLayout
 
 FIGURES = {"metrics.json": "metrics.json", "report.html": "report.html", "qc/pages": "qc/index.html"}
 """What people and programs read first, by kind of path; it depends on everything."""
-PAGES = ("report.html", "qc/pages")
+PAGES = REPORT.outputs
 
 
 def outputs_of_run(

@@ -1,8 +1,7 @@
 """Femur and tibia in a CT (or synthetic CT) of a knee, also where the field of view cuts the bones.
 
 Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the
-bone extraction of the paper (`Registration/`:
-HU threshold, opening, largest components), without its slice-wise circles.
+bone extraction of the paper (`Registration/`: HU threshold, opening, largest components), without its circles.
 """
 
 from __future__ import annotations
@@ -43,11 +42,9 @@ class BoneConfig:
     """How bones are found; all but the first three are of the rules."""
 
     by: Literal["auto", "rules", "network"] = "auto"
-    """Who finds them in CT and synthetic CT: the network, or these rules. Auto is the network where the image
-    shows the joint as a whole, `whole_mm` along each axis; the rules where it does not, and, with a flag,
-    where what the network finds cannot be bones. The network alone reads MR."""
+    """Who finds them. Auto: the network; these rules below `whole_mm`, or where its bones cannot be."""
     whole_mm: NonNegative = 60.0
-    """Field of view below which auto asks the rules, mm."""
+    """Field of view along each axis that shows the joint as a whole, mm."""
     segmenter: Folder = ""
     """Folder of the network's weights, an absolute path; empty for those that the package ships."""
     threshold_hu: Hounsfield = 150.0
