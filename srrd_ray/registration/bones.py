@@ -1,7 +1,7 @@
 """Femur and tibia in a CT (or synthetic CT) of a knee, also where the field of view cuts the bones.
 
 Threshold, cores by distance from the surface, names by position, watershed back to the surface: after the
-bone extraction of the paper (`Registration/`: HU threshold, opening, largest components), without its circles.
+bone extraction of the paper (`Registration/`: HU threshold, opening, largest components), not its circles.
 """
 
 from __future__ import annotations
