@@ -250,7 +250,7 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Grid:
         counts = [statuses.count(status) for status in ("done", "skipped", "failed")]
         rows.append((str(stage), *map(str, counts), str(len(of_stage) - len(statuses))))
     header = ("Stage", "done", "skipped as done before", "failed", "bones lost")
-    return Grid(header=header, rows=tuple(rows))
+    return Grid(header=header, rows=tuple(rows), label="Outcomes by stage")
 
 
 def failure_table(outcomes: Sequence[Outcome]) -> Grid | Note:
@@ -267,7 +267,8 @@ def failure_table(outcomes: Sequence[Outcome]) -> Grid | Note:
     )
     if not rows:
         return Note(text="No stage failed for any knee or bone.", tone="good")
-    return Grid(header=("Knee", "Stage", "Code", "What happened, and what to do"), rows=rows, numeric=False)
+    header = ("Knee", "Stage", "Code", "What happened, and what to do")
+    return Grid(header=header, rows=rows, numeric=False, label="Failures")
 
 
 def limits(metrics: Json) -> tuple[Note, ...]:
