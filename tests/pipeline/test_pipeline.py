@@ -287,7 +287,7 @@ def test_each_ct_of_a_folder_is_read_as_if_alone_and_a_torn_one_stops_no_other(
     assert table.loc["b", "code"]
     assert table.loc["b", "ct"] == "'=b.nii.gz"
     assert table.filter(like="tibia.medial.").loc[good].notna().all()
-    read_ct(ended, ct, tmp_path / "alone", knee.side)
+    read_ct(ended, folder / "first visit" / f"a_side-{knee.side}.nii.gz", tmp_path / "alone", knee.side)
     for path in (path for path in (tmp_path / "alone").iterdir() if path.is_file()):
         assert (out / good / path.name).read_bytes() == path.read_bytes(), path.name
 
