@@ -37,6 +37,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.simulation import ct
 from srrd_ray.simulation.cohort import (
     TRUTH_VOXEL_MM,
+    VIEWS,
     PosedKnee,
     View,
     image_grids,
@@ -50,9 +51,6 @@ from srrd_ray.simulation.truth import BLOCK_CELLS, CELL_MM, truth_cells
 from srrd_ray.stages.shared.truth import parameters_of
 from srrd_ray.statistics import auc, icc
 
-JOINT = View(
-    ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=TRUTH_VOXEL_MM
-)
 AROUND_REGIONS = Extent(low=(-36.0, -14.0, -20.0), high=(36.0, 14.0, 20.0))
 REGION = ["participant", "side", "bone", "compartment"]
 LAGS_MM = (0.5, 1.0, 1.5, 2.5)
@@ -61,7 +59,7 @@ FOLDS = 10
 
 def regions_of(plan: SimulatedKnee, voxel_mm: float, with_ct: bool = True) -> pd.DataFrame:
     """Return the four regions of a knee: true parameters and the features of their CT."""
-    view: View = replace(JOINT, truth_voxel_mm=voxel_mm)
+    view: View = replace(VIEWS["quick"], truth_voxel_mm=voxel_mm)
     knee = pose_knee(plan, view.extent if with_ct else AROUND_REGIONS)
     image = _ct(plan, knee, view) if with_ct else None
     cells = pd.DataFrame(

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import get_args
 
 from srrd_ray.cohort.tsv import read_rows
-from srrd_ray.core.bones import BONES, BoneName
+from srrd_ray.core.bones import ALL_BONES, BONES, BoneName
 from srrd_ray.core.errors import CohortError
 from srrd_ray.core.records import CohortKnee, Knee, Modality, Series, Side
 from srrd_ray.storage.paths import ObjectPath, cached_listing, find_names, parse_path
 from srrd_ray.storage.schemas import validate
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
-LABELS = "dseg"
-"""What BIDS calls a file of labels: ``…_space-ct_dseg.nii.gz`` holds all bones."""
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".ome.zarr", ".dcm", "")
 OLDEST = 90.0
 _ID = re.compile(r"[A-Za-z0-9]+\Z")
@@ -269,7 +267,7 @@ def _find_masks(
     """Yield the masks of the bones of a knee: a file a bone, or one file of labels for all."""
     folder = root / "derivatives" / "masks" / f"sub-{knee.participant}"
     for modality in MODALITIES:
-        of_all = _find_image(root, folder, f"{knee.key}_space-{modality}_{LABELS}", faults)
+        of_all = _find_image(root, folder, f"{knee.key}_space-{modality}_{ALL_BONES}", faults)
         for bone in BONES:
             own = _find_image(root, folder, f"{knee.key}_desc-{bone}_space-{modality}_mask", faults)
             if own is not None and of_all is not None:

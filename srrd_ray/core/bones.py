@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 BoneName: TypeAlias = Literal["femur", "tibia"]
 
@@ -58,3 +58,5 @@ TIBIA = Bone(
 BONE_OF: Mapping[BoneName, Bone] = {bone.name: bone for bone in (FEMUR, TIBIA)}
 BONES: tuple[BoneName, ...] = tuple(BONE_OF)
 BONE_LABELS: Mapping[BoneName, int] = {bone.name: bone.label for bone in BONE_OF.values()}
+ALL_BONES: Final = "dseg"
+"""What BIDS calls a file of labels: ``…_space-ct_dseg.nii.gz`` of a cohort holds all bones of a knee."""

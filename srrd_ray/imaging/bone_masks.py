@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
+from srrd_ray.core.bones import ALL_BONES, BONE_LABELS, BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.one_line import printable
@@ -31,8 +31,6 @@ ENDINGS: Final = (*VOLUMES, ".ome.zarr", ".zarr", ".dcm", "")
 TOTAL: Final = {75: NamedBone("femur", "L"), 76: NamedBone("femur", "R")}
 """TotalSegmentator's task ``total``, version 2; its tibia is in another task."""
 TOTAL_CLASSES: Final = 117
-ALL_BONES: Final = "dseg"
-"""What BIDS calls a file of labels."""
 LEFT_OUT: Final = 0.05
 """Share of a bone that may lie in the label of the other side before it is said."""
 SHOWN: Final = 12

@@ -18,7 +18,7 @@ from srrd_ray.core.geometry import Points
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.simulation import ct, mr
 from srrd_ray.simulation.anatomy import sample_anatomy
-from srrd_ray.simulation.cohort import Acquisition, KneeImages, View, image_knee, pose_knee
+from srrd_ray.simulation.cohort import VIEWS, Acquisition, KneeImages, View, image_knee, pose_knee
 from srrd_ray.simulation.microstructure import (
     ROD_RANGE,
     Microstructure,
@@ -30,9 +30,7 @@ from srrd_ray.simulation.patients import SimulatedKnee, sample_patient
 
 Range = tuple[float, float]
 
-VIEW: Final = View(
-    ct_mm=(76.0, 36.0, 48.0), mr_mm=(72.0, 34.0, 46.0), center_mm=(0, 0, 0), truth_voxel_mm=0.08
-)
+VIEW: Final = replace(VIEWS["quick"], truth_voxel_mm=0.08)
 """The joint alone; the truth on a grid that is a little coarser than a cohort's."""
 SEQUENCES: Final[tuple[tuple[mr.Sequence, float], ...]] = (
     ("bssfp", 0.6),

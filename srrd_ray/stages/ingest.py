@@ -123,8 +123,9 @@ def _read_masks(
     masks: dict[BoneName, NDArray[np.bool_]] = {}
     empty: list[BoneName] = []
     doubts: list[Note] = []
-    if holds_all_bones(next(iter(given.values()))):
-        found = read_bone_masks(next(iter(given.values())), image.geometry, image.knee.side, {}, config.rules)
+    first = next(iter(given.values()))
+    if holds_all_bones(first):
+        found = read_bone_masks(first, image.geometry, image.knee.side, {}, config.rules)
         masks = {bone: found.labels.array == BONE_LABELS[bone] for bone in given}
         lacking = [bone for bone, mask in masks.items() if not mask.any()]
         return {b: mask for b, mask in masks.items() if b not in lacking}, lacking, list(found.notes)
