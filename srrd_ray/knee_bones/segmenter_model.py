@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from srrd_ray.core.errors import StoreError
+from srrd_ray.core.model_card import ModelFacts, readme
 from srrd_ray.knee_bones.segmenter_files import CARD, SHIPPED, WEIGHTS, require_segmenter
 from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.network import AVERAGE, build_network, count_parameters
+from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record, write_record
 from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
@@ -57,7 +59,22 @@ def save_segmenter(trained: Path, folder: Path, config: SegmenterConfig, learnt_
         use=USE,
     )
     write_record(folder / CARD, card, "segmenter")
+    write_text(folder / "README.md", readme(facts_of(card)))
     return folder
+
+
+def facts_of(card: SegmenterCard) -> ModelFacts:
+    """Return what is told of a segmenter, which learns from simulated knees alone."""
+    use, *limits = card.use.split(". ")
+    return ModelFacts(
+        name="SRRD-Ray segmenter of the bones of a knee",
+        use=f"{use}.",
+        data=tuple(f"{name}: {told}" for name, told in sorted(card.learnt_from.items())),
+        simulated=True,
+        limits=tuple(f"{one.rstrip('.')}." for one in limits),
+        licence=card.licence,
+        files=card.weights,
+    )
 
 
 def load_segmenter(folder: Path = SHIPPED) -> tuple[nn.Module, SegmenterConfig]:

@@ -17,7 +17,12 @@ from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.stages.report import STAGE as REPORT
 from srrd_ray.storage.layout import RunLayout
 
-FIGURES = {"metrics.json": "metrics.json", "report.html": "report.html", "qc/pages": "qc/index.html"}
+FIGURES = {
+    "metrics.json": "metrics.json",
+    "models/README.md": "models/README.md",
+    "report.html": "report.html",
+    "qc/pages": "qc/index.html",
+}
 """What people and programs read first, by kind of path; it depends on everything."""
 PAGES = REPORT.outputs
 

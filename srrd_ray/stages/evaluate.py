@@ -15,15 +15,18 @@ from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import StoreError
 from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.model_card import ModelFacts, readme
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Patch
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
+from srrd_ray.report.content import at
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.shared import metrics
 from srrd_ray.stages.shared.expected import EXPECTED, write_expected
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.stages.shared.metrics import Json
+from srrd_ray.stages.shared.model_facts import caution, facts_of_run
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.stages.shared.truth import has_truth, has_truth_of, patch_truth, read_poses
 from srrd_ray.statistics.pairs import with_reference
@@ -43,7 +46,8 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
 
     What cannot be estimated is null, with a ``reason``. `seed` is that of the bootstrap intervals.
     For a simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a
-    landmark) for the report; for whoever uses the models, ``models/expected.json``.
+    landmark) for the report; for whoever uses the models, ``models/expected.json``
+    and ``models/README.md``, the card of the student.
     """
     seed = seed_from(seed, "evaluate")
     measures, predictions = read_of_run(layout, "measures"), read_of_run(layout, "predictions")
@@ -67,7 +71,14 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     validate("metrics", found, where=layout.metrics.name)
     write_expected(layout, simulated=has_truth(cohort))
     write_text(layout.metrics, json.dumps(found, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(layout.models_readme, readme(_student(found)))
     return layout.metrics
+
+
+def _student(found: Json) -> ModelFacts:
+    patients = at(found, "cohort", "learnt_from")
+    warning = caution([patients]) if isinstance(patients, int) else ""
+    return facts_of_run("distilled", found, warning, {})
 
 
 def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
@@ -239,8 +250,8 @@ def evaluate_run(work: Work[EvaluateSettings]) -> Produced:
     assert work.cohort.root is not None, "declared by `truth`"
     evaluate(layout, work.cohort.root, work.settings.seed)
     of_truth = [layout.table(name) for name in ("truth", "target_errors")]
-    expected = layout.model(EXPECTED)
-    return Produced(paths=(layout.metrics, *(path for path in (*of_truth, expected) if path.is_file())))
+    there = [path for path in (*of_truth, layout.model(EXPECTED)) if path.is_file()]
+    return Produced(paths=(layout.metrics, layout.models_readme, *there))
 
 
 STAGE = Stage(
@@ -250,5 +261,11 @@ STAGE = Stage(
     settings=EvaluateSettings,
     needs=("register", "patches", "tables", "classify"),
     outside=("truth",),
-    outputs=("metrics.json", "tables/truth", "tables/target_errors", "models/expected.json"),
+    outputs=(
+        "metrics.json",
+        "tables/truth",
+        "tables/target_errors",
+        "models/expected.json",
+        "models/README.md",
+    ),
 )

@@ -39,16 +39,16 @@ from srrd_ray.stages.shared import data_dictionary
 from srrd_ray.stages.shared.domain import DomainCheck, check_domain
 from srrd_ray.stages.shared.expected import expected_beside, read_expected
 from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, note_oblique, write_knee
+from srrd_ray.stages.shared.model_facts import SIMULATED
+from srrd_ray.stages.shared.model_figures import diagnosis_of, read_metrics
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
 from srrd_ray.stages.shared.reading import KneeReading, NotMeasured, read_knee
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
-from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
 
 NAME = "infer"
 PAGE, RECORD, REGIONS = "report.html", "inference.json", data_dictionary.REGIONS
-SIMULATED = "the model learnt from simulated knees: its values in patients are not validated"
 _HARMLESS = re.compile(
     r"sub-[a-z0-9]{1,12}|side-[lr]|left|right|knee|image|img|ct|scan|series|axial|\d{1,3}(mm)?"
     r"|nii|gz|nrrd|nhdr|mha|mhd|ome|zarr",
@@ -116,7 +116,7 @@ class InferenceModel:
         ConfigError
             `model-missing`.
         """
-        files = [require_card(folder), _diagnosis(folder), expected_beside(folder)]
+        files = [require_card(folder), diagnosis_of(folder), expected_beside(folder)]
         simulated = _learnt_from_simulated(folder)
         hashes = [hash_file(file) for file in files if file.is_file()]
         return cls(folder=folder, sha256=hash_json([*hashes, simulated]), simulated=simulated)
@@ -274,10 +274,8 @@ def _learnt_from_simulated(model: Path) -> bool:
     expected = read_expected(model)
     if expected is not None and expected.simulated:
         return True
-    metrics = RunLayout(root=model.parent.parent).metrics
-    told = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
     card = json.loads((model / CARD).read_text(encoding="utf-8"))
-    return at(told, "cohort", "simulated") is True or "simulated" in str(at(card, "caution"))
+    return at(read_metrics(model), "cohort", "simulated") is True or "simulated" in str(at(card, "caution"))
 
 
 def _record(
@@ -299,7 +297,7 @@ def _record(
         cubes=len(reading.points),
         cubes_outside_volume=reading.outside_volume,
         cubes_outside_bone=reading.outside_bone,
-        probability=_probability(reading, checks, model.folder, side),
+        probability=_probability(reading, checks, diagnosis_of(model.folder), loaded, side),
         ct_sha256=hash_voxels(source.volume),
         technique=dict(source.technique),
         checks=checks,
@@ -348,18 +346,13 @@ def _cautions(loaded: Model, model: InferenceModel) -> tuple[str, ...]:
 
 
 def _probability(
-    reading: KneeReading, checks: Sequence[DomainCheck], model: Path, side: Side
+    reading: KneeReading, checks: Sequence[DomainCheck], path: Path, model: Model, side: Side
 ) -> float | None:
-    path = _diagnosis(model)
+    """Return the probability by the classifier at `path`, where there is one."""
     if not path.is_file() or any(check.verdict == "outside" for check in checks):
         return None
-    final = read_record(DiagnosisModels, path, "diagnosis_models").final.get(model.name)
+    final = read_record(DiagnosisModels, path, "diagnosis_models").final.get(model.card.name)
     features = features_of(reading.table.assign(participant="this", side=side))
     if final is None or not features.knees:
         return None
     return float(final.probability(features.values)[0])
-
-
-def _diagnosis(model: Path) -> Path:
-    """Return where the classifier of the run of a model would be."""
-    return model.parent / "diagnosis" / CARD

@@ -96,6 +96,11 @@ class RunLayout:
         return self._path(f"models/{name}", "models", name)
 
     @property
+    def models_readme(self) -> Path:
+        """``models/README.md``: the card of the student; kind ``models/README.md``."""
+        return self._path("models/README.md", "models", "README.md")
+
+    @property
     def tune(self) -> Path:
         """``tune/``: the searches as Ray Tune leaves them, and the scores of their trials beside them."""
         return self._path("tune", "tune")

@@ -139,8 +139,8 @@ def item_ended(stage: str, *, failed: bool = False) -> ItemEnded:
     ("stage", "kept"),
     [
         ("predict", []),
-        ("evaluate", ["metrics.json"]),
-        ("report", ["metrics.json", "qc/index.html", "report.html"]),
+        ("evaluate", ["metrics.json", "models/README.md"]),
+        ("report", ["metrics.json", "models/README.md", "qc/index.html", "report.html"]),
     ],
 )
 def test_what_is_new_removes_the_figures_that_depend_on_it_and_no_other(

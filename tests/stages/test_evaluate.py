@@ -74,6 +74,15 @@ def test_a_complete_run_has_every_figure_of_the_design(complete: Metrics) -> Non
     assert found["cohort"] == {"simulated": True, "knees": 22, "patients": 20, "learnt_from": 15}
 
 
+def test_the_card_of_the_student_has_the_figures_of_the_run(template: Made, complete: Metrics) -> None:
+    card = template.layout.models_readme.read_text(encoding="utf-8")
+    found = complete["regression"]["distilled"]["BV/TV"]
+    value, (low, high) = found["icc"], found["icc_ci"]
+    assert f"| BV/TV: ICC(A,1) with MR | {value:.2f} [{low:.2f}, {high:.2f}] |" in card
+    assert "Simulated: yes" in card
+    assert "license: apache-2.0" in card
+
+
 def test_better_predictions_have_the_higher_icc_and_the_gain_is_their_difference(complete: Metrics) -> None:
     found = complete["regression_truth_comparison"]
     means = {model: one["icc"] for model, one in found["mean_icc"].items()}

@@ -28,8 +28,8 @@ from srrd_ray.imaging.dicom.source_series import read_source_series
 from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, write_series
 from srrd_ray.imaging.images import read_image
 from srrd_ray.pipeline.inference import InferenceRequest, infer_all
-from srrd_ray.stages.infer import SIMULATED
 from srrd_ray.stages.shared.knee_files import ResultFormat
+from srrd_ray.stages.shared.model_facts import SIMULATED
 from srrd_ray.stages.shared.models import StoredFold, store_model
 from tests.imaging.dicom.test_knee_results import FILES, groups_of, on_grid
 from tests.registration import phantoms

@@ -54,8 +54,9 @@ def _models(layout: RunLayout, knees: pd.DataFrame) -> Iterator[tuple[str, Model
 
 
 def expected_beside(model: Path) -> Path:
-    """Return where what to expect of a model would be, given the folder of the model."""
-    return model.parent / EXPECTED
+    """Return where what to expect of a model would be: in its folder, where it is shared, else beside it."""
+    shared = model / EXPECTED
+    return shared if shared.is_file() else model.parent / EXPECTED
 
 
 def read_expected(model: Path) -> Expected | None:

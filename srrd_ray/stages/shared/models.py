@@ -10,11 +10,11 @@ from typing import Literal, TypeAlias
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError, StoreError
-from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.core.records import RunModel
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
 from srrd_ray.distillation.networks import PatchRegressor, build
+from srrd_ray.stages.shared.model_facts import caution
 from srrd_ray.storage import schemas
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.file_hash import hash_file
@@ -113,6 +113,12 @@ def load_model(folder: Path) -> Model:
     ConfigError
         `record-invalid` or `key-unknown` for a card of another version.
     """
+    card = read_card(folder)
+    return Model(card=card, networks={one.fold: load_fold(folder, card, one) for one in card.folds})
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Return the card of the model in `folder`; errors as `load_model`, without those of the weights."""
     path = folder / CARD
     if not path.is_file():
         raise StoreError(
@@ -120,8 +126,7 @@ def load_model(folder: Path) -> Model:
         )
     text = path.read_text(encoding="utf-8")
     schemas.validate("model", _parsed(text, folder.name), folder.name)
-    card = serial.from_json(ModelCard, text)
-    return Model(card=card, networks={one.fold: _load_fold(folder, card, one) for one in card.folds})
+    return serial.from_json(ModelCard, text)
 
 
 def require_card(folder: Path) -> Path:
@@ -157,14 +162,6 @@ def _store_fold(folder: Path, one: StoredFold) -> FoldCard:
     )
 
 
-def caution(patients: Sequence[int]) -> str:
-    """Return the warning of a model whose folds learnt from so few patients; empty where they are enough."""
-    least = min(patients, default=0)
-    if least >= FEW_PATIENTS:
-        return ""
-    return f"learnt from {least} patients, fewer than {FEW_PATIENTS}: do not trust what it reads in others"
-
-
 def load_trained(network: PatchRegressor, path: Path) -> None:
     """Fill a network with the weights that a training left at `path` (keys ``network.…``)."""
     tensors, _ = load_tensors(path)
@@ -172,7 +169,8 @@ def load_trained(network: PatchRegressor, path: Path) -> None:
     load_into(network, own, path.name)
 
 
-def _load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:
+def load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:
+    """Return one network of a model; errors as `load_model`."""
     path = folder / Path(one.file).name
     if not path.is_file() or hash_file(path) != card.weights.get(one.file):
         raise StoreError(

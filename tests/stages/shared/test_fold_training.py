@@ -21,7 +21,8 @@ from srrd_ray.stages.shared.fold_training import (
     training_patients,
     trial_inputs,
 )
-from srrd_ray.stages.shared.models import caution, load_model
+from srrd_ray.stages.shared.model_facts import caution
+from srrd_ray.stages.shared.models import load_model
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table, write_table
 from srrd_ray.storage.weights import load_tensors

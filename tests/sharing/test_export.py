@@ -1,0 +1,48 @@
+"""An exported model is whole: `srrd infer` reads in it what it reads in the run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.sharing.export import ExportRequest, export_model
+from srrd_ray.sharing.folder import facts_of
+from srrd_ray.stages.infer import InferenceModel
+
+
+def test_an_exported_model_tells_the_same_and_has_a_readme_and_checksums(
+    student: Path, tmp_path: Path
+) -> None:
+    out = export_model(ExportRequest(model=student, out=tmp_path / "out"))
+    assert facts_of(out) == facts_of(student)
+    assert InferenceModel.at(out).simulated is True
+    assert "0.50 [0.25, 0.75]" in (out / "README.md").read_text(encoding="utf-8")
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=out, check=True)
+
+
+def test_the_classifier_goes_with_the_model(student: Path, tmp_path: Path) -> None:
+    (student.parent / "diagnosis").mkdir()
+    (student.parent / "diagnosis" / "model.json").write_text("{}")
+    out = export_model(ExportRequest(model=student, out=tmp_path / "out"))
+    assert (out / "diagnosis.json").read_text() == "{}"
+    assert InferenceModel.at(out).sha256 == InferenceModel.at(student).sha256
+
+
+def test_a_licence_is_that_which_is_given(student: Path, tmp_path: Path) -> None:
+    out = export_model(ExportRequest(model=student, out=tmp_path / "out", licence="CC-BY-4.0"))
+    assert "license: cc-by-4.0" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_nothing_is_written_over(student: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match="output-exists"):
+        export_model(ExportRequest(model=student, out=tmp_path / "out"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_segmenter_is_exported_as_it_is(segmenter: Path, tmp_path: Path) -> None:
+    out = export_model(ExportRequest(model=segmenter, out=tmp_path / "out"))
+    assert facts_of(out) == facts_of(segmenter)

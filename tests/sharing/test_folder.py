@@ -1,0 +1,52 @@
+"""A folder of a model says what it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.model_card import words
+from srrd_ray.sharing.folder import facts_of, kind_of
+
+
+def test_the_facts_of_a_student_come_from_its_card_and_the_figures_of_its_run(student: Path) -> None:
+    facts = facts_of(student)
+    assert facts.simulated is True
+    assert facts.licence == "Apache-2.0"
+    assert set(facts.files) == {"fold-0.safetensors", "fold-1.safetensors"}
+    told = words(facts)
+    assert "BV/TV: ICC(A,1) with MR  0.50 [0.25, 0.75]" in told
+    assert "not estimable: too few" in told
+    assert "osteoarthritis: AUC      0.80 [0.60, 0.90]" in told
+    assert "learnt from 6 patients, fewer than 20" in facts.limits[0]
+
+
+def test_without_figures_nothing_is_claimed(student: Path) -> None:
+    (student.parent.parent / "metrics.json").unlink()
+    facts = facts_of(student)
+    assert facts.simulated is None
+    assert facts.licence == ""
+    assert facts.figures == ()
+
+
+def test_a_segmenter_tells_its_use_and_licence(segmenter: Path) -> None:
+    facts = facts_of(segmenter)
+    assert kind_of(segmenter) == "segmenter"
+    assert facts.simulated is True
+    assert facts.licence == "Apache-2.0"
+    assert "knees: 2 of cohort-v2" in facts.data
+    assert facts.name in (segmenter / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_part_of_a_run_that_is_not_shared_alone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"schema": "srrd-synthesis/1"}))
+    with pytest.raises(ConfigError, match=r"model-kind.*got srrd-synthesis/1.*RUN/models/distilled"):
+        kind_of(tmp_path)
+
+
+def test_a_folder_without_a_model_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="model-missing"):
+        kind_of(tmp_path)
