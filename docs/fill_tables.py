@@ -66,8 +66,8 @@ def _marked(text: str) -> str:
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    for command in cli.COMMANDS:
-        yield command.__name__.replace("_", "-"), (command.__doc__ or "").splitlines()[0]
+    for name, command in cli.COMMANDS.items():
+        yield name, (command.__doc__ or "").splitlines()[0]
 
 
 def _row(*cells: str) -> str:

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import tyro
 
 from srrd_ray import __version__
-from srrd_ray.commands import cohorts, images, runs, school
+from srrd_ray.commands import cohorts, images, models, runs, school
 from srrd_ray.core.console import INTERRUPTED, ended_with
 
 if TYPE_CHECKING:
     from srrd_ray.pipeline.supervised_run import RunCommand
 
-COMMANDS: Final = (
-    cohorts.simulate,
-    cohorts.check,
-    school.school,
-    runs.config,
-    runs.run,
-    images.measure,
-    images.infer,
-    runs.report,
-    runs.status,
-    runs.doctor,
-    runs.support,
-)
-"""As the help lists them; each goes by the name of its function."""
+COMMANDS: Final[Mapping[str, Callable[..., int]]] = {
+    "simulate": cohorts.simulate,
+    "new-cohort": cohorts.new_cohort,
+    "check": cohorts.check,
+    "school": school.school,
+    "config": runs.config,
+    "run": runs.run,
+    "measure": images.measure,
+    "infer": images.infer,
+    "model show": models.show,
+    "model verify": models.verify,
+    "model export": models.export,
+    "report": runs.report,
+    "status": runs.status,
+    "doctor": runs.doctor,
+    "support": runs.support,
+}
+"""By name, as the help lists them; those of two words are of a group."""
+GROUPS: Final = {"model": "Show, verify or share a trained model."}
 OPTIONS = """With any command: -v, --verbose logs more, -q, --quiet only warnings and errors.
 srrd --version prints the version."""
 LEVELS = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
@@ -52,8 +58,12 @@ def _run_command(arguments: list[str]) -> int:
 
 def _app() -> tyro.extras.SubcommandApp:
     app = tyro.extras.SubcommandApp()
-    for command in COMMANDS:
-        app.command(command)
+    apps = {"": app}
+    for name, command in COMMANDS.items():
+        group, _, own = name.rpartition(" ")
+        if group not in apps:
+            apps[group] = app.command(tyro.extras.SubcommandApp(), name=group, help=GROUPS[group])
+        apps[group].command(name=own)(command)
     return app
 
 

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages": {"core", *NUMERICS, "storage", "imaging", "cohort", "knee_bones", "execution", "report"},
     "pipeline": {"core", *NUMERICS, "storage", "imaging", "cohort", "knee_bones", "execution", "stages"},
     "measurement": {"core", *NUMERICS, "storage", "imaging", "knee_bones", "execution", "report"},
+    "sharing": {"core", *NUMERICS, "storage", "knee_bones", "stages", "report"},
 }
 """The packages, from the ground up, and what each may import of ours."""
 MAY_IMPORT["commands"] = set(MAY_IMPORT)

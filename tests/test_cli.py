@@ -20,7 +20,10 @@ from srrd_ray.storage.paths import parse_path
 from tests.imaging import makers
 from tests.running import run
 
-COMMANDS = ("simulate", "check", "config", "run", "measure", "infer", "report", "status", "doctor", "support")
+COMMANDS = (
+    *("simulate", "new-cohort", "check", "config", "run", "measure", "infer", "model", "report", "status"),
+    *("doctor", "support"),
+)
 PARTICIPANTS = "participant_id\tage\tsex\n001\t60\tF\n"
 KNEES = "participant_id\tside\tkl_grade\toa\n001\tR\t1\t0\n"
 

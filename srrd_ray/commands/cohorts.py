@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from srrd_ray.commands.places import given_place
 from srrd_ray.storage.paths import parse_path
+
+Column = Annotated[str, tyro.conf.arg(metavar="FIELD=COLUMN")]
 
 
 def simulate(
@@ -76,3 +79,48 @@ def check(
 
         write_text(parse_path(json), serial.to_json(report))
     return 1 if report.faulty else 0
+
+
+def new_cohort(
+    cohort: tyro.conf.Positional[Path],
+    /,
+    *,
+    dicom: Path,
+    table: Path | None = None,
+    mapping: Path | None = None,
+    column: tyro.conf.UseAppendAction[tuple[Column, ...]] = (),
+    pseudonym_key: Path | None = None,
+    copy: bool = False,
+) -> int:
+    """Lay out a cohort from a folder of DICOM studies and a spreadsheet; the source is only read.
+
+    The first call writes new-cohort.tsv beside the cohort, a row a series: look at it and edit it. It names
+    patients: keep it to yourself. The same command with --mapping new-cohort.tsv carries it out, and ends as
+    `srrd check` of the new cohort does.
+
+    Args:
+        cohort: folder of the new cohort.
+        dicom: folder of DICOM studies, of any depth and of several patients.
+        table: spreadsheet as CSV or TSV: the patient's id, age, sex, KL, OA; a row a patient or a knee.
+        mapping: the mapping to carry out.
+        column: name of a column where it is not found, e.g. patient=Pat.-Nr.; fields are patient, side, age,
+            sex, kl, kl_l, kl_r, oa, oa_l, oa_r.
+        pseudonym_key: file with a secret of at least 16 bytes, from which participants get their names; else
+            they are numbered.
+        copy: copy the files instead of linking them.
+    """
+    from srrd_ray.cohort.new_cohort import NewCohort, lay_out, parse_columns, proposal_of
+
+    request = NewCohort(
+        out=parse_path(cohort), dicom=parse_path(dicom), table=given_place(table),
+        mapping=given_place(mapping), columns=parse_columns(column), key=given_place(pseudonym_key),
+        copy=copy,
+    )  # fmt: skip
+    if mapping is None:
+        path, told = proposal_of(request)
+        sys.stdout.write(
+            f"{told}\nproposed: {path}\nLook at it, then run the command again with --mapping {path}\n"
+        )
+        return 0
+    sys.stdout.write(f"{lay_out(request)}\n")
+    return check(cohort)

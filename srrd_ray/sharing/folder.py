@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -11,7 +12,7 @@ from srrd_ray.core.model_card import ModelFacts
 from srrd_ray.knee_bones import segmenter_files, segmenter_model
 from srrd_ray.report.content import Json
 from srrd_ray.stages.shared import models
-from srrd_ray.stages.shared.model_facts import facts_of_run
+from srrd_ray.stages.shared.model_facts import USE_OF_TEACHER, facts_of_run
 from srrd_ray.stages.shared.model_figures import read_metrics
 from srrd_ray.storage.record_files import read_record
 
@@ -55,4 +56,5 @@ def facts_of(folder: Path) -> ModelFacts:
 
 def regressor_facts(card: models.ModelCard, metrics: Json) -> ModelFacts:
     """Return the facts of a model of a run, whose metrics may be empty."""
-    return facts_of_run(card.name, metrics, card.caution, card.weights)
+    facts = facts_of_run(card.name, metrics, card.caution, card.weights)
+    return replace(facts, use=USE_OF_TEACHER) if card.name in models.READ_MR else facts

@@ -20,9 +20,7 @@ USE: Final = (
     "Reads bone volume fraction, thickness, separation and number of trabeculae in cubes of subchondral bone "
     "of a knee CT: `srrd infer --model FOLDER --ct CT --out OUT`."
 )
-USE_OF_TEACHER: Final = (
-    "Reads the same in cubes of a knee MR: it taught the student of its run, and reads no CT."
-)
+USE_OF_TEACHER: Final = "Reads the same in cubes of a knee MR: it teaches a student, and reads no CT."
 LICENCE_OF_SIMULATED: Final = "Apache-2.0"
 
 
@@ -44,7 +42,7 @@ def facts_of_run(name: str, metrics: Json, warning: str, files: Mapping[str, str
     first = (f"It {warning}.",) if warning else ()
     return ModelFacts(
         name=f"SRRD-Ray {name}",
-        use=USE_OF_TEACHER if name == "teacher" else USE,
+        use=USE,
         data=tuple(_data(metrics)),
         simulated=known,
         limits=(*first, *((f"{SIMULATED[0].upper()}{SIMULATED[1:]}.",) if known else ()), *LIMITS),
