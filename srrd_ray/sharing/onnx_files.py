@@ -145,7 +145,7 @@ def write_onnx(path: Path, exported: Exported) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Switch off what the exporter says of its own parts: nobody can act on it, and the numbers are compared."""
+    """Switch off what the exporter says of its own parts: nobody can act on it; the numbers are compared."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
