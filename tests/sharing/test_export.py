@@ -11,6 +11,9 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.sharing.export import ExportRequest, export_model
 from srrd_ray.sharing.folder import facts_of
 from srrd_ray.stages.infer import InferenceModel
+from srrd_ray.stages.shared.expected import read_expected
+from srrd_ray.statistics.expected import Expected
+from srrd_ray.storage.record_files import write_record
 
 
 def test_an_exported_model_tells_the_same_and_has_a_readme_and_checksums(
@@ -23,11 +26,16 @@ def test_an_exported_model_tells_the_same_and_has_a_readme_and_checksums(
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=out, check=True)
 
 
-def test_the_classifier_goes_with_the_model(student: Path, tmp_path: Path) -> None:
+def test_the_classifier_and_what_to_expect_go_with_the_model(student: Path, tmp_path: Path) -> None:
     (student.parent / "diagnosis").mkdir()
     (student.parent / "diagnosis" / "model.json").write_text("{}")
+    expected = Expected(
+        simulated=True, patients=9, knees=10, women=5, men=4, with_oa=None, ages=(50.0, 70.0), models={}
+    )
+    write_record(student.parent / "expected.json", expected, "expected")
     out = export_model(ExportRequest(model=student, out=tmp_path / "out"))
     assert (out / "diagnosis.json").read_text() == "{}"
+    assert read_expected(out) == expected
     assert InferenceModel.at(out).sha256 == InferenceModel.at(student).sha256
 
 
