@@ -149,6 +149,7 @@ ELSE = (
     r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
     r"|citation\.bib|dataset_description\.json|ro-crate-metadata\.json"
     r"|qc/(index|page-\d+)\.html|qc/(thumbnails/)?sub-[^/]+\.webp"
+    r"|models/README\.md"
 )
 """Read through readers that check them (volumes, patches, weights), or by nobody but people and Ray."""
 
