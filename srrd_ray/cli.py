@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, Callable[..., int]]] = {
     "run": runs.run,
     "measure": images.measure,
     "infer": images.infer,
+    "fetch": images.fetch,
     "model show": models.show,
     "model verify": models.verify,
     "model export": models.export,

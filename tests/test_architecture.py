@@ -43,7 +43,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
 FILE_LIBRARIES = ("zarr", "nibabel", "pydicom", "nrrd", "pyarrow")
 OFFLINE_ONLY = (
-    "requests",
     "urllib.request",
     "http.client",
     "socketserver",
@@ -154,6 +153,11 @@ def test_numerics_know_no_files_and_no_clock(library: str) -> None:
 @pytest.mark.parametrize("library", OFFLINE_ONLY)
 def test_nothing_reaches_the_network_or_runs_code_from_files(library: str) -> None:
     assert [p for p in FILES if uses(p, library)] == []
+
+
+@pytest.mark.parametrize("library", ["requests", "dicomweb_client"])
+def test_dicomweb_alone_asks_servers(library: str) -> None:
+    assert [p for p in FILES if uses(p, library) and not below(p, "imaging")] == []
 
 
 @pytest.mark.parametrize(

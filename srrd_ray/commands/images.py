@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,12 +96,13 @@ def measure(
 def infer(
     *,
     model: Path,
-    ct: Path,
+    ct: Annotated[str, tyro.conf.arg(metavar="PATH|URL")],
     out: Path,
     side: Literal["L", "R"] | None = None,
     bone_mask: Path | None = None,
     bone_label: tyro.conf.UseAppendAction[tuple[BoneLabel, ...]] = (),
     formats: tuple[Literal["nifti", "dicom", "omezarr"], ...] = (),
+    store: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None,
     cpus: int = 0,
 ) -> int:
     """Read the bone of knees from CT alone: parameter maps, a table and a page each.
@@ -110,7 +112,10 @@ def infer(
 
     Args:
         model: RUN/models/distilled of a finished run.
-        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs.
+        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs. Or a
+            study or a series of a DICOMweb server, https://…/studies/UID or …/studies/UID/series/UID: it is
+            fetched to --out/fetched first, of a study all CT but localisers. Who asks is told in ~/.netrc or
+            by a token in SRRD_DICOMWEB_TOKEN.
         out: folder for the results.
         side: L or R; where absent, as the name of the file (…_side-L…), the names in the mask or else the
             fibula says.
@@ -123,13 +128,17 @@ def infer(
         formats: of the results. NIfTI, CSV and Parquet are always written; dicom adds segmentations, maps
             and a structured report in the study of the CT, omezarr the CT, bones and maps for viewers.
             Without nifti and dicom, dicom where the CT is a DICOM series.
+        store: root of a DICOMweb server, https://…/dicom-web, that is sent the results in DICOM: into the
+            study of the CT. What it has already is not sent again.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
     from srrd_ray.cluster.executor import RayExecutor
+    from srrd_ray.imaging.dicomweb.address import parse_service
     from srrd_ray.pipeline.inference import InferenceRequest, infer_all, parse_bone_labels
 
     request = InferenceRequest(
-        ct=parse_path(ct),
+        store=None if store is None else parse_service(store),
+        ct=_fetched(ct, parse_path(out)),
         model=parse_path(model),
         out=parse_path(out),
         side=side,
@@ -139,3 +148,39 @@ def infer(
         cpus=cpus,
     )
     return infer_all(request, RayExecutor)
+
+
+def fetch(
+    addresses: tyro.conf.Positional[tuple[Annotated[str, tyro.conf.arg(metavar="URL")], ...]],
+    /,
+    *,
+    out: Path,
+    modality: tuple[Literal["CT", "MR"], ...] = ("CT", "MR"),
+) -> int:
+    """Fetch studies or series from a DICOMweb server into a folder, e.g. for `srrd new-cohort`.
+
+    The same command again fetches what is new. Who asks is told in ~/.netrc or by a token in
+    SRRD_DICOMWEB_TOKEN.
+
+    Args:
+        addresses: https://…/studies/UID or …/studies/UID/series/UID, one or several.
+        out: folder that gets a folder a study, and below it one a series; their names tell nothing of the
+            patient, the files do.
+        modality: of the series that are fetched of a study; localisers are not.
+    """
+    from srrd_ray.imaging.dicomweb.address import parse_address
+    from srrd_ray.imaging.dicomweb.fetch import fetch as fetch_images
+
+    for address in [parse_address(text) for text in addresses]:
+        sys.stdout.write(f"{fetch_images(address, parse_path(out), modality)}\n")
+    return 0
+
+
+def _fetched(ct: str, out: Path) -> Path:
+    """Return the path of a CT, below `out` where it is fetched from a server."""
+    from srrd_ray.imaging.dicomweb.address import is_address, parse_address
+    from srrd_ray.imaging.dicomweb.fetch import fetch as fetch_images
+
+    if not is_address(ct):
+        return parse_path(Path(ct))
+    return fetch_images(parse_address(ct), out / "fetched", ("CT",))

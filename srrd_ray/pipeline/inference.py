@@ -26,6 +26,8 @@ from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner, Where
 from srrd_ray.execution.work import Produced, Result, Task, WorkItem
 from srrd_ray.imaging.bone_masks import find_mask
+from srrd_ray.imaging.dicomweb.address import Address
+from srrd_ray.imaging.dicomweb.store import store
 from srrd_ray.imaging.folder_images import is_one_image, require_images
 from srrd_ray.imaging.label_names import DATASET
 from srrd_ray.stages.infer import (
@@ -63,7 +65,8 @@ class InferenceRequest:
     `side` is null where the names of the files or the anatomy decide. `bone_mask` are the user's own bones: a
     file or folder for one CT, a folder with one of the same name for each of several; `bone_labels` say which
     label is which bone. `formats` are those of the results, beside NIfTI and tables; where empty, DICOM of
-    each CT that is a DICOM series.
+    each CT that is a DICOM series. `store` is the DICOMweb server that is sent those in DICOM, which are then
+    wanted by name.
     """
 
     ct: Path
@@ -73,11 +76,14 @@ class InferenceRequest:
     bone_mask: Path | None = None
     bone_labels: tuple[tuple[BoneName, int], ...] = ()
     formats: tuple[ResultFormat, ...] = ()
+    store: Address | None = None
     cpus: int = 0
 
     def options_of(self, image: Path) -> Options:
         """Return how a CT is read."""
-        return Options(side=self.side or side_in_name(image), mask=self.mask_of(image), formats=self.formats)
+        wanted: tuple[ResultFormat, ...] = () if self.store is None else ("dicom",)
+        formats = tuple(dict.fromkeys((*self.formats, *wanted)))
+        return Options(side=self.side or side_in_name(image), mask=self.mask_of(image), formats=formats)
 
     def mask_of(self, image: Path) -> BoneMask | None:
         """Return the mask of a CT, none where the bones are to be found."""
@@ -112,7 +118,7 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     ConfigError
         `option-invalid`, `folder-empty`, `output-in-input`, `model-missing`.
     StoreError
-        `model-altered`, `output-locked`, `output-unwritable`.
+        `model-altered`, `output-locked`, `output-unwritable`; as `store`.
     """
     if request.bone_labels and request.bone_mask is None:
         raise ConfigError("option-invalid", "--bone-label is of a mask", expected="--bone-mask MASK with it")
@@ -131,8 +137,16 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
         if not one:
             results = {item.name: result for item, result, _ in ended}
             _write_knees(request, images, results)
+        if request.store is not None:
+            store(_dicom_files(root, [result for _, result, _ in ended]), request.store)
     sys.stdout.write(f"{request.out / (PAGE if one else KNEES)}\n")
     return 1 if any(result.sidecar is None for _, result, _ in ended) else 0
+
+
+def _dicom_files(root: Path, results: Sequence[Result]) -> list[Path]:
+    """Return the results in DICOM of all CTs that were read, now or before."""
+    done = [result.sidecar for result in results if result.sidecar is not None]
+    return [root / one.path for sidecar in done for one in sidecar.outputs if one.path.endswith(".dcm")]
 
 
 def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str, Path]) -> Task:

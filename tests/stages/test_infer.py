@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import highdicom
@@ -18,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
+from srrd_ray.cli import main
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.fingerprint import NAMES, Fingerprint
@@ -32,6 +34,7 @@ from srrd_ray.stages.shared.knee_files import ResultFormat
 from srrd_ray.stages.shared.model_facts import SIMULATED
 from srrd_ray.stages.shared.models import StoredFold, store_model
 from tests.imaging.dicom.test_knee_results import FILES, groups_of, on_grid
+from tests.imaging.dicomweb.orthanc import allow_login, serving
 from tests.registration import phantoms
 
 
@@ -169,3 +172,31 @@ def test_a_folder_of_knees_has_one_table_that_its_dictionary_describes(
         nifti = for_viewers.parent / f"{stem}.nii.gz"
         known = np.rint(phantoms.knee()[0].array) if stem == "ct" else voxels_of(nifti)
         np.testing.assert_array_equal(np.asarray(whole.data), known)
+
+
+@pytest.mark.slow
+def test_a_ct_on_a_server_has_its_results_in_its_study(
+    ct: Path, model: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow_login(tmp_path, monkeypatch)
+    with serving(tmp_path) as orthanc:
+        orthanc.put(ct.iterdir())
+        of = dcmread(next(ct.iterdir()), stop_before_pixels=True)
+        series = f"{orthanc.root}/studies/{of.StudyInstanceUID}/series/{of.SeriesInstanceUID}"
+        words = [
+            "infer",
+            "--model",
+            str(model),
+            "--ct",
+            series,
+            "--side",
+            "R",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--store", orthanc.root])
+        stored = {uid: dcmread(BytesIO(data)) for uid, data in orthanc.instances().items()}
+    assert ended.value.code == 0
+    local = [dcmread(path) for folder in (ct, out / "dicom") for path in folder.iterdir()]
+    assert stored == {str(one.SOPInstanceUID): one for one in local}
