@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
 from numpy.typing import NDArray
 from pydicom import dcmread
@@ -29,9 +32,10 @@ from srrd_ray.imaging.dicom.source_series import read_source_series
 from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, write_series
 from tests.imaging import makers
 from tests.imaging.dicom.results import findings
-from tests.imaging.makers import OBLIQUE, grid
+from tests.imaging.makers import AXIAL, OBLIQUE, grid
 
 MAPS = tuple(PARAMETER_OF[symbol].file_stem for symbol in PARAMETERS)
+SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 FILES = {"bones", "regions", "measurements", *MAPS}
 
 
@@ -249,6 +253,65 @@ def test_every_value_is_of_its_kind_and_every_attribute_that_is_demanded_is_ther
             for attribute in get_module_attribute_map()[module["key"]]:
                 if module["usage"] == "M" and not attribute["path"] and attribute["type"] in ("1", "2"):
                     assert attribute["keyword"] in result, (name, module["key"], attribute["keyword"])
+
+
+def run_dcmqi(name: str, path: Path, *words: str) -> None:
+    """Read a result with dcmqi, the reader of 3D Slicer."""
+    program = shutil.which(name, path=sysconfig.get_path("scripts"))
+    if program is None:
+        pytest.skip("dcmqi is not installed")
+    command = [program, "--inputDICOM", str(path), *words]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def slices_of(path: Path, out: Path, like: Geometry) -> NDArray[np.float64]:
+    """Return what dcmqi makes of a map or a segmentation, on the grid of the CT."""
+    name = "paramap2itkimage" if path.stem in MAPS else "segimage2itkimage"
+    run_dcmqi(name, path, "--outputDirectory", str(out), "--prefix", path.stem, "-t", "nrrd")
+    whole = np.zeros((*like.shape, len(list(out.glob("*.nrrd")))))
+    for n, image in enumerate(map(sitk.ReadImage, sorted(map(str, out.glob("*.nrrd"))))):
+        index = np.indices(image.GetSize()[::-1]).reshape(3, -1).T
+        affine = np.eye(4)
+        affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+        affine[:3, 3] = image.GetOrigin()
+        own = Geometry.from_affine(image.GetSize()[::-1], affine)
+        z, y, x = np.rint(like.lps_to_index(own.index_to_lps(index))).astype(int).T
+        whole[z, y, x, n] = np.nan_to_num(sitk.GetArrayFromImage(image)).ravel()
+    return whole
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("orientation", [AXIAL, OBLIQUE, SAGITTAL])
+def test_the_reader_of_3d_slicer_sees_all_where_it_is(
+    tmp_path: Path, orientation: Sequence[float], order: int
+) -> None:
+    affine = grid(orientation).affine
+    affine[:3, 2] *= order
+    makers.series(tmp_path / "ct", geometry=Geometry.from_affine(makers.SHAPE, affine))
+    like = read_source_series(tmp_path / "ct").geometry
+    found, files = findings(like), write(tmp_path / "ct", tmp_path / "dicom")
+    for name in (*MAPS, "bones", "regions"):
+        (tmp_path / name).mkdir()
+    for symbol, stem in zip(PARAMETERS, MAPS, strict=True):
+        seen = slices_of(files[stem], tmp_path / stem, like)
+        np.testing.assert_array_equal(seen[..., 0], np.nan_to_num(found.maps[symbol].array))
+    bones = slices_of(files["bones"], tmp_path / "bones", like)
+    for n, label in enumerate(BONE_LABELS.values()):
+        np.testing.assert_array_equal(bones[..., n] > 0, found.bones.array == label)
+
+
+def test_the_reader_of_3d_slicer_has_the_values_of_the_report(
+    ct: Path, written: dict[str, Path], tmp_path: Path
+) -> None:
+    run_dcmqi("tid1500reader", written["measurements"], "--outputMetadata", str(tmp_path / "read.json"))
+    read = json.loads((tmp_path / "read.json").read_text())["Measurements"]
+    regions = findings(read_source_series(ct).geometry).regions
+    assert [group["TrackingIdentifier"] for group in read] == [region.name for region in regions]
+    for group, region in zip(read, regions, strict=True):
+        values = {i["quantity"]["CodeValue"]: float(i["value"]) for i in group["measurementItems"]
+                  if i.get("derivationModifier", {}).get("CodeMeaning") == "Mean"}  # fmt: skip
+        assert values == pytest.approx(dict(region.means))
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy of dicom3tools is not installed")
