@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARITHMETIC ?= 0
 
-.PHONY: demo check test lint audit docs install clean
+.PHONY: demo check test lint audit docs docs-check install clean
 
 demo: install  ## simulate a small cohort, run everything, end with the path of the report
 	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
@@ -30,6 +30,11 @@ audit: install  ## known holes in the tested versions; where the index or the li
 docs: $(VENV)/.docs  ## the documentation as a site, in site/; a broken link or an outdated drawing is an error
 	$(BIN)/python docs/draw_packages.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # never --quiet: it hides warnings from --strict too
+
+docs-check: install  ## links, commands and tables of the documentation; then the tutorial as it stands, in build/tutorial: half an hour
+	$(BIN)/python -m pytest tests/test_documents.py
+	rm -rf build/tutorial
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/run_tutorial.py build/tutorial
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --constraint constraints.txt --editable ".[docs]"
