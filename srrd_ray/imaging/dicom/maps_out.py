@@ -3,8 +3,8 @@
 Where nothing was read a pixel is NaN, as in the NIfTI: part 5 of the standard, section 8, has IEEE 754's NaN
 among the values of Float Pixel Data. Slices without any value are left out.
 
-dcmqi, with which 3D Slicer reads maps, takes frames for slices in the order of their normal, and crashes where
-the anatomy of the frames is not said: the standard demands neither.
+dcmqi, with which 3D Slicer reads maps, takes frames for slices in the order of their normal, and crashes
+where the anatomy of the frames is not said.
 """
 
 from __future__ import annotations
