@@ -117,11 +117,11 @@ class StageGraph:
     def _cohort(self, stage: AnyStage) -> CohortInputs:
         """Return what a stage over the whole cohort declares of it.
 
-        It is nothing for other stages, so that their tasks stay small.
+        For other stages it is the cohort's folder at most, so that their tasks stay small.
         """
-        if stage.scope != "cohort":
-            return CohortInputs()
         whole, remaining = self.inputs.cohort, tuple(self.remaining)
+        if stage.scope != "cohort":
+            return CohortInputs(root=whole.root if "truth" in stage.outside else None)
         return CohortInputs(
             remaining=remaining,
             shards=tuple(name for name, _ in self._shards()),

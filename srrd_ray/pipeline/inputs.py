@@ -13,14 +13,14 @@ from functools import cached_property
 from srrd_ray.cohort.tables import Cohort
 from srrd_ray.core import serial
 from srrd_ray.core.hashing import hash_json
-from srrd_ray.core.records import CohortKnee
+from srrd_ray.core.records import CohortKnee, Knee
 from srrd_ray.execution.graph import Inputs
-from srrd_ray.execution.stage import CohortInputs, Outside
+from srrd_ray.execution.stage import COHORT, CohortInputs, Outside
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
 from srrd_ray.stages.shared.school_files import hash_school
-from srrd_ray.stages.shared.truth import truth_root
+from srrd_ray.stages.shared.truth import truth_folder, truth_root
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import cached_listing, list_sizes
 
@@ -40,7 +40,8 @@ class OutsideInputs:
             case "diagnoses":
                 return hash_diagnoses(self.cohort)
             case "truth":
-                folder = truth_root(self.cohort.root)
+                root = self.cohort.root
+                folder = truth_root(root) if item == COHORT else truth_folder(root, Knee.parse(item))
                 return hash_json(list_sizes(folder) if folder.is_dir() else None)
             case "segmenter":
                 return self._segmenter

@@ -9,6 +9,7 @@ from srrd_ray.core.errors import ConfigError
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.stages import (
     classify,
+    compare_synthesis,
     distil,
     evaluate,
     ingest,
@@ -30,6 +31,7 @@ STAGES: tuple[AnyStage, ...] = (
     learn_synthesis.STAGE,
     synthesize.STAGE,
     register.STAGE,
+    compare_synthesis.STAGE,
     qc.STAGE,
     patches.STAGE,
     measure.STAGE,

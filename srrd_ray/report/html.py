@@ -16,6 +16,7 @@ from srrd_ray.report.parameter_section import parameter_section
 from srrd_ray.report.run import Run, draw_or_note, missing_note
 from srrd_ray.report.search_section import search_section, training_section
 from srrd_ray.report.style import contour_words, png_uri, styled
+from srrd_ray.report.synthesis_section import synthesis_section
 
 SIMULATED = (
     "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are "
@@ -31,6 +32,7 @@ def run_page(run: Run) -> Page:
             _cohort,
             _flow,
             _alignment,
+            synthesis_section,
             parameter_section,
             diagnosis_section,
             training_section,

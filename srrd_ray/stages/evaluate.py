@@ -22,21 +22,24 @@ from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.report.content import at
 from srrd_ray.stages.classify import MODELS, Model, read_models
+from srrd_ray.stages.compare_synthesis import TABLE as FIGURES
 from srrd_ray.stages.shared import metrics
 from srrd_ray.stages.shared.expected import EXPECTED, write_expected
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.stages.shared.metrics import Json
 from srrd_ray.stages.shared.model_facts import caution, facts_of_run
 from srrd_ray.stages.shared.poses import read_pose
+from srrd_ray.stages.shared.synthesis_card import read_card
 from srrd_ray.stages.shared.truth import has_truth, has_truth_of, patch_truth, read_poses
 from srrd_ray.statistics.pairs import with_reference
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.patch_store import read_index
 from srrd_ray.storage.schemas import validate
-from srrd_ray.storage.tables import write_table
+from srrd_ray.storage.tables import read_table, write_table
 
 SCHEMA = "srrd-metrics/1"
+NOT_HELD_OUT = "no knee that was held out has both a synthetic CT and a pose"
 NO_TRUTH = "the cohort has no truth: it is not simulated"
 NEVER_NULL: tuple[Model, ...] = ("distilled", "baseline")
 
@@ -47,22 +50,24 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
     What cannot be estimated is null, with a ``reason``. `seed` is that of the bootstrap intervals.
     For a simulated cohort also writes tables ``truth`` (a row a patch) and ``target_errors`` (a row a
     landmark) for the report; for whoever uses the models, ``models/expected.json``
-    and ``models/README.md``, the card of the student.
+    and ``models/README.md``, the card of the student. Table ``synthesis_figures`` has those of the knees that
+    the synthesis never saw.
     """
     seed = seed_from(seed, "evaluate")
     measures, predictions = read_of_run(layout, "measures"), read_of_run(layout, "predictions")
     truth = true_parameters(layout, cohort)
     errors = target_error_table(layout, cohort) if has_truth(cohort) else None
-    for name, table in (("truth", truth), ("target_errors", errors)):
+    figures = synthesis_figures(layout)
+    for name, table in (("truth", truth), ("target_errors", errors), (FIGURES, figures)):
         if table is not None:
             write_table(layout.table(name), table)
         else:
-            layout.table(name).unlink(missing_ok=True)  # of a cohort that had a truth
+            layout.table(name).unlink(missing_ok=True)  # of an earlier cohort in this folder
     found: dict[str, Json] = {
         "schema": SCHEMA,
         "cohort": _cohort(layout, cohort),
         "registration": {"tre_mm": {bone: _target_errors(errors, bone) for bone in BONES}},
-        "synthesis": _synthesis(layout),
+        "synthesis": _synthesis(layout) | _held_out(figures),
         **_regression("regression", predictions, measures, "no measured MR parameters", seed),
         **_regression("regression_truth", predictions, truth, NO_TRUTH, seed, mr=measures),
         **_against_teacher(predictions, seed),
@@ -156,6 +161,25 @@ def _synthesis(layout: RunLayout) -> dict[str, Json]:
     return metrics.synthesis(table)
 
 
+def synthesis_figures(layout: RunLayout) -> pd.DataFrame | None:
+    """Return the figures of the synthetic CT of all knees that were held out; None where there are none."""
+    registration, model = read_of_run(layout, "registration"), layout.model("synthesis")
+    if registration is None or not model.is_dir():
+        return None
+    seen = registration[registration["participant"].isin(read_card(model).held_out)]
+    keys = seen[["participant", "side"]].drop_duplicates().itertuples(index=False, name=None)
+    knees = (Knee(participant=str(patient), side=side) for patient, side in sorted(keys))
+    paths = (path for knee in knees if (path := layout.part(FIGURES, knee)).is_file())
+    parts = [part for path in paths if not (part := read_table(path)).empty]
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def _held_out(figures: pd.DataFrame | None) -> dict[str, Json]:
+    if figures is None:
+        return {"held_out": {"knees": 0, "reason": NOT_HELD_OUT}}
+    return {"held_out": metrics.synthesis_figures(figures)}
+
+
 def _regression(
     name: str,
     predictions: pd.DataFrame | None,
@@ -245,12 +269,12 @@ class EvaluateSettings:
 
 
 def evaluate_run(work: Work[EvaluateSettings]) -> Produced:
-    """Compute the figures of the run; the only stage that reads a simulated cohort's truth."""
+    """Compute the figures of the run, with the truth of a simulated cohort."""
     layout = work.layout
     assert work.cohort.root is not None, "declared by `truth`"
     evaluate(layout, work.cohort.root, work.settings.seed)
-    of_truth = [layout.table(name) for name in ("truth", "target_errors")]
-    there = [path for path in (*of_truth, layout.model(EXPECTED)) if path.is_file()]
+    optional = [layout.table(name) for name in ("truth", "target_errors", FIGURES)]
+    there = [path for path in (*optional, layout.model(EXPECTED)) if path.is_file()]
     return Produced(paths=(layout.metrics, layout.models_readme, *there))
 
 
@@ -259,12 +283,13 @@ STAGE = Stage(
     scope="cohort",
     function=evaluate_run,
     settings=EvaluateSettings,
-    needs=("register", "patches", "tables", "classify"),
+    needs=("learn-synthesis", "register", "compare-synthesis", "patches", "tables", "classify"),
     outside=("truth",),
     outputs=(
         "metrics.json",
         "tables/truth",
         "tables/target_errors",
+        f"tables/{FIGURES}",
         "models/expected.json",
         "models/README.md",
     ),

@@ -8,6 +8,7 @@ from functools import partial
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
+from srrd_ray.stages.shared.held_out import held_out_patients
 from srrd_ray.stages.shared.learning import fit, log_subsample, losses_path, subsample
 from srrd_ray.synthesis.config import CycleGanConfig
 
@@ -22,16 +23,21 @@ class LearnSynthesisSettings:
 
 
 def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
-    """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed samples."""
+    """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed samples.
+
+    The patients that are held out are in none of them.
+    """
     from srrd_ray.stages.shared import synthesis_model  # torch takes seconds to import
 
     layout, config = work.layout, work.settings.synthesis
     seed = seed_from(work.settings.seed, "synthesis")
-    knees = subsample(work.cohort.remaining, config.learn_from, seed)
-    log_subsample("learn-synthesis", len(knees), len(work.cohort.remaining), "knees")
+    held_out = held_out_patients(work.cohort.remaining, config.held_out, seed)
+    known = [knee for knee in work.cohort.remaining if knee.participant not in held_out]
+    knees = subsample(known, config.learn_from, seed)
+    log_subsample("learn-synthesis", len(knees), len(known), "knees")
     mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
     with fit(work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed)) as weights:
-        synthesis_model.save_model(weights, layout.model("synthesis"), config)
+        synthesis_model.save_model(weights, layout.model("synthesis"), config, held_out)
     return Produced(paths=(layout.model("synthesis"), losses_path(layout, STAGE.name)))
 
 

@@ -43,6 +43,7 @@ Name: TypeAlias = Literal[
     "segmenter",
     "school",
     "labels",
+    "synthesis_figures",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

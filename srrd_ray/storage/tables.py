@@ -25,7 +25,7 @@ KEY = b"srrd"
 CONTRACTS: Mapping[str, Name] = {
     "measures": "morphometry", "predictions": "predictions", "knees": "knees", "registration": "registration",
     "diagnosis": "diagnosis", "target_errors": "target_errors", "truth": "truth", "tune": "tune",
-    "labels": "labels",
+    "labels": "labels", "synthesis_figures": "synthesis_figures",
 }  # fmt: skip
 """The contract of each table of a run; a file of that name has it wherever it lies."""
 THREADS = 8

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from srrd_ray.core.settings import (
     AtLeast,
+    Between,
     Count,
     Hounsfield,
     Natural,
@@ -52,6 +53,9 @@ class CycleGanConfig:
     """Slices of each modality a step, over all workers."""
     learn_from: Count = 1000
     """Most knees used for training; a larger cohort is sampled by the seed, and all of it is translated."""
+    held_out: Annotated[float, Between(0.0, 0.5)] = 0.2
+    """Share of the patients that no network of the synthesis learns from, at most 40: its figures are of them.
+    """
     learning_rate: Positive = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: NonNegative = 5.0

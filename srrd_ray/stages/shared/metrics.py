@@ -104,6 +104,25 @@ def synthesis(registration: pd.DataFrame) -> dict[str, Json]:
     return {**means, **{f"{name}_sd": float(spread[name]) for name in names}, "knees": len(knees)}
 
 
+def synthesis_figures(table: pd.DataFrame) -> dict[str, Json]:
+    """Return the means over knees of all figures of the synthetic CT, by part; SDs where there are several.
+
+    `table` has a row a knee, part and figure.
+    """
+    known = table.dropna(subset=["value"])
+    parts: dict[str, dict[str, Json]] = {}
+    for (part, figure), values in known.groupby(["part", "figure"], sort=False)["value"]:
+        mean: dict[str, Json] = {str(figure): float(values.mean())}
+        spread: dict[str, Json] = {f"{figure}_sd": float(values.std(ddof=1))} if len(values) > 1 else {}
+        parts[str(part)] = parts.get(str(part), {}) | mean | spread
+    return {
+        "knees": len(table[["participant", "side"]].drop_duplicates()),
+        "patients": int(table["participant"].nunique()),
+        "aligned_by": " and ".join(sorted(table["aligned_by"].unique())),
+        "parts": parts,
+    }
+
+
 def regression(table: pd.DataFrame, seed: int) -> dict[str, Json]:
     """Return the agreement of each parameter with its reference; `table` as `pairs.with_reference`."""
     return {name: _parameter(table, name, seed) for name in PARAMETERS}

@@ -34,7 +34,10 @@ from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
 
-TABLES = ("knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors")
+TABLES = (
+    "knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors",
+    "synthesis_figures",
+)  # fmt: skip
 TRAINING = ("learn-synthesis", "teach", "distil")
 
 

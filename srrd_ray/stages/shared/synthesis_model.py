@@ -6,7 +6,6 @@ The training set is made from stored volumes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,17 @@ from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee, StoredVolume
 from srrd_ray.core.volume import Volume
+from srrd_ray.stages.shared.synthesis_card import CARD, GENERATOR, SynthesisCard, read_card
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.record_files import read_record, write_record
+from srrd_ray.storage.record_files import write_record
 from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import synthesize
 from srrd_ray.synthesis.networks import Generator
 from srrd_ray.synthesis.slices import slices_from_ct, slices_from_mr
 from srrd_ray.synthesis.step import CycleGanLearner
-
-GENERATOR = "mr_to_ct"
-CARD = "model.json"
 
 
 def training_learners(
@@ -78,16 +75,9 @@ def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
     return Volume(array=array, geometry=omezarr.level_geometry(path, level))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SynthesisCard:
-    """``models/synthesis/model.json``: configuration, hashes of the weights by file, units."""
-
-    config: CycleGanConfig
-    weights: dict[str, str]
-    units: dict[str, str]
-
-
-def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
+def save_model(
+    weights: Path, model_dir: Path, config: CycleGanConfig, held_out: tuple[str, ...] = ()
+) -> Path:
     """Return the folder of the model, made from the learner's trained weights (``cyclegan.safetensors``).
 
     Only the generator MR -> CT is kept. ``model.json`` is written last.
@@ -105,6 +95,7 @@ def save_model(weights: Path, model_dir: Path, config: CycleGanConfig) -> Path:
         config=config,
         weights={path.name: hash_file(path)},
         units={"input": "MR over its marrow level", "output": "HU"},
+        held_out=held_out,
     )
     write_record(model_dir / CARD, card, "synthesis")
     return model_dir
@@ -118,15 +109,7 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
     StoreError
         `model-missing`, `model-altered`, `schema-version`, `schema-invalid`, or as the weights are read.
     """
-    path, about = model_dir / f"{GENERATOR}.safetensors", model_dir / CARD
-    if not about.is_file() or not path.is_file():
-        raise StoreError(
-            "model-missing",
-            "no trained synthesis",
-            where=model_dir.name,
-            todo="Train it: run the synthesis stage.",
-        )
-    card = read_record(SynthesisCard, about, "synthesis")
+    path, card = model_dir / f"{GENERATOR}.safetensors", read_card(model_dir)
     if card.weights.get(path.name) != hash_file(path):
         raise StoreError(
             "model-altered", "weights and model.json do not belong together", where=model_dir.name,
