@@ -10,6 +10,7 @@ from srrd_ray.core.geometry import matrix4
 from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.bones import BoneConfig
+from srrd_ray.report.content import Json
 from srrd_ray.report.page import Grid, Note
 from srrd_ray.report.run import Run
 from srrd_ray.report.synthesis_section import synthesis_section
@@ -128,7 +129,7 @@ def test_the_figures_of_held_out_knees_reach_the_metrics_and_the_page(
 
 
 def test_a_run_in_which_nobody_was_held_out_says_so() -> None:
-    metrics = {"synthesis": {"held_out": {"knees": 0, "reason": "nobody was"}}}
+    metrics: Json = {"synthesis": {"held_out": {"knees": 0, "reason": "nobody was"}}}
     section = synthesis_section(
         Run(tables={}, metrics=metrics, manifest=None, outcomes=(), overlays={}, qc="", losses={}, software="1")
     )  # fmt: skip

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from srrd_ray.core.bones import BoneName
 from srrd_ray.core.volume import Volume
 from srrd_ray.synthesis.alignment import AlignedCt, align_ct
 from srrd_ray.synthesis.fidelity import compare_bones, compare_images
 from tests.registration import phantoms
 
-IDENTITY = {"femur": np.eye(4), "tibia": np.eye(4)}
+IDENTITY: dict[BoneName, np.ndarray] = {"femur": np.eye(4), "tibia": np.eye(4)}
 
 
 @pytest.fixture(scope="module")
