@@ -27,8 +27,8 @@ INTRO = (
 ALIGNED = {
     "truth": "The CT lies on the MR by the true poses of the bones; soft tissue follows them, so that its "
     "figures, away from the bones, hold what it moved by itself.",
-    "registration": "The CT lies on the MR by the poses that were found: what they are off counts as an error of "
-    "the synthesis, and knees whose bones were all refused are not among these.",
+    "registration": "The CT lies on the MR by the poses that were found: what they are off counts as an "
+    "error of the synthesis, and knees whose bones were all refused are not among these.",
 }
 
 

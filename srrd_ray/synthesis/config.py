@@ -54,8 +54,7 @@ class CycleGanConfig:
     learn_from: Count = 1000
     """Most knees used for training; a larger cohort is sampled by the seed, and all of it is translated."""
     held_out: Annotated[float, Between(0.0, 0.5)] = 0.2
-    """Share of the patients that no network of the synthesis learns from, at most 40: its figures are of them.
-    """
+    """Share of the patients that no network of the synthesis learns from, at most 40, for its figures."""
     learning_rate: Positive = 5e-4
     """Adam, both generators and discriminators, falling to zero over the second half."""
     cycle_weight: NonNegative = 5.0
