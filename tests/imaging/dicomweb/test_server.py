@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,8 +50,9 @@ class Failing:
         (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(handler)
 
 
-@pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
+@contextmanager
+def listening() -> Iterator[Failing]:
+    """Run a server for the length of a block."""
     found = Failing(port=free_port())
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,10 +61,6 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
         def log_message(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(asking, "WAITS_S", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(storing, "WAITS_S", (0.0, 0.0, 0.0))
-    monkeypatch.delenv(TOKEN, raising=False)
-    monkeypatch.setenv("NETRC", "/dev/null")
     listener = ThreadingHTTPServer(("127.0.0.1", found.port), Handler)
     thread = Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -70,6 +68,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
     listener.shutdown()
     listener.server_close()
     thread.join()
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Failing]:
+    monkeypatch.setattr(asking, "WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(storing, "WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.delenv(TOKEN, raising=False)
+    monkeypatch.setenv("NETRC", "/dev/null")
+    with listening() as found:
+        yield found
 
 
 def say(
@@ -94,6 +102,16 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
 
 def be_silent(handler: BaseHTTPRequestHandler) -> None:
     handler.rfile.read(1)  # until the other side goes
+
+
+def lead_to(address: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def give(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", address)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return give
 
 
 NOTHING = say(200, [])
@@ -207,6 +225,17 @@ def test_a_token_goes_with_each_request_and_is_told_nowhere(
         fetch(failing.address(), tmp_path / "out", ("CT",))
     assert {sign for _, sign in failing.asked} == {f"Bearer {SECRET}"}
     assert SECRET not in caplog.text + str(refused.value)
+
+
+def test_a_token_does_not_follow_to_another_server(
+    failing: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, SECRET)
+    with listening() as other:
+        failing.answers, other.answers = [lead_to(f"{other.root}/x")], [say(403)]
+        with pytest.raises(StoreError, match="dicomweb-denied"):
+            fetch(failing.address(), tmp_path / "out", ("CT",))
+        assert [sign for _, sign in other.asked] == [""]
 
 
 def test_a_line_that_anybody_can_read_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
