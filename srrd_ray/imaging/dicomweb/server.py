@@ -162,8 +162,8 @@ def _translated(error: RequestException, host: str) -> StoreError:
     if status and status not in PASSING:
         return StoreError(
             "dicomweb-refused", "the server refuses the request", where=host, got=f"HTTP {status}",
-            todo="Check that the address begins with the root of the service, e.g. …/dicom-web; where results "
-            "were sent, ask whether it takes segmentations, parametric maps and structured reports.",
+            todo="Check that the address begins with the root of the service, e.g. …/dicom-web; where "
+            "results were sent, ask whether it takes segmentations, parametric maps and structured reports.",
         )  # fmt: skip
     if isinstance(error, SSLError):
         return StoreError(
