@@ -22,7 +22,7 @@ from tests.running import run
 
 COMMANDS = (
     *("simulate", "new-cohort", "check", "config", "run", "measure", "infer", "model", "report", "status"),
-    *("doctor", "support"),
+    *("fetch", "doctor", "support"),
 )
 PARTICIPANTS = "participant_id\tage\tsex\n001\t60\tF\n"
 KNEES = "participant_id\tside\tkl_grade\toa\n001\tR\t1\t0\n"
@@ -49,6 +49,14 @@ def cohort(root: Path, participants: str = PARTICIPANTS, knees: str = KNEES) -> 
 
 def test_a_wrong_flag_is_a_usage_error() -> None:
     assert code_of("run", "--cohrt", "x", "--out", "y") == 2
+
+
+@pytest.mark.parametrize("words", [[], ["https://name:secret@pacs.example/rs/studies/1.2"], ["studies"]])
+def test_fetch_wants_an_address_that_holds_no_login(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of("fetch", *words, "--out", str(tmp_path / "out")) == 2
+    assert "secret" not in capsys.readouterr().err
 
 
 def test_help_offers_no_value_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,10 @@ import tyro
 
 from srrd_ray.commands.places import given_place
 from srrd_ray.core.bones import BoneName
+from srrd_ray.core.errors import ConfigError
 from srrd_ray.storage.paths import parse_path
 
+Addresses = Annotated[tuple[str, ...], tyro.conf.arg(metavar="URL [URL …]")]
 BoneLabel = Annotated[str, tyro.conf.arg(metavar="BONE=LABEL")]
 
 
@@ -151,7 +153,7 @@ def infer(
 
 
 def fetch(
-    addresses: tyro.conf.Positional[tuple[Annotated[str, tyro.conf.arg(metavar="URL")], ...]],
+    addresses: tyro.conf.Positional[Addresses],
     /,
     *,
     out: Path,
@@ -171,6 +173,8 @@ def fetch(
     from srrd_ray.imaging.dicomweb.address import parse_address
     from srrd_ray.imaging.dicomweb.fetch import fetch as fetch_images
 
+    if not addresses:
+        raise ConfigError("option-invalid", "no address is given", expected="srrd fetch URL … --out FOLDER")
     for address in [parse_address(text) for text in addresses]:
         sys.stdout.write(f"{fetch_images(address, parse_path(out), modality)}\n")
     return 0
