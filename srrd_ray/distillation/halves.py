@@ -8,6 +8,8 @@ CT goes with bone: knowledge that the labels alone do not hold.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -15,27 +17,32 @@ from srrd_ray.distillation.bins import mean_and_sd
 from srrd_ray.distillation.networks import PatchRegressor, ridge
 
 HALVES: tuple[tuple[int, int], ...] = tuple((axis, side) for axis in (2, 3, 4) for side in (0, 1))
+CHUNK = 64
+"""Cubes that are read at a time."""
 
 
 def half_masks(mask: Tensor) -> list[Tensor]:
     """Return `mask` (n, 1, z, y, x) cut to each of its six halves: lower and upper SI, AP, ML."""
-    cut = []
-    for axis, side in HALVES:
-        half, size = mask.clone(), mask.shape[axis] // 2
-        half.narrow(axis, size * (1 - side), size).zero_()
-        cut.append(half)
-    return cut
+    return [_half(mask, which) for which in HALVES]
+
+
+def _half(mask: Tensor, which: tuple[int, int]) -> Tensor:
+    axis, side = which
+    half, size = mask.clone(), mask.shape[axis] // 2
+    half.narrow(axis, size * (1 - side), size).zero_()
+    return half
 
 
 @torch.no_grad()
 def read_halves(teacher: PatchRegressor, images: Tensor, masks: Tensor) -> Tensor:
-    """Return the teacher's means (half, n, parameter) for raw cubes (n, 1, z, y, x)."""
+    """Return the teacher's means (half, n, parameter) for raw cubes (n, 1, z, y, x), on the CPU."""
+    device = next(teacher.parameters()).device
     readings = []
-    for half in half_masks(masks.float()):
-        parts = zip(images.split(64), half.split(64), strict=True)
-        logits = torch.cat([teacher(image.float(), mask).logits for image, mask in parts])
-        readings.append(mean_and_sd(logits.softmax(dim=-1))[0])
-    return torch.stack(readings)
+    for image, mask in zip(images.split(CHUNK), masks.split(CHUNK), strict=True):
+        shown, inside = image.to(device).float(), mask.to(device).float()
+        logits = torch.stack([teacher(shown, half).logits for half in half_masks(inside)])
+        readings.append(mean_and_sd(logits.softmax(dim=-1))[0].cpu())
+    return torch.cat(readings, dim=1)
 
 
 @torch.no_grad()
@@ -63,12 +70,12 @@ def start_guided(
         return
     head = network.head
     shares = [1 - weight] + [weight / len(HALVES)] * len(HALVES)
-    views = [masks.float(), *half_masks(masks.float())]
     statistics = [
-        (network.statistics(images.float(), m) - network.texture_mean) / network.texture_sd for m in views
+        (network.statistics_of(images, masks, cut) - network.texture_mean) / network.texture_sd
+        for cut in (None, *(partial(_half, which=which) for which in HALVES))
     ]
     wanted = [(values - head.middle) / head.unit for values in (targets, *readings)]
-    scales = [(share * len(views)) ** 0.5 for share in shares]
+    scales = [(share * len(shares)) ** 0.5 for share in shares]
     rows = torch.cat([scale * x.clamp(-5, 5) for scale, x in zip(scales, statistics, strict=True)])
     values = torch.cat([scale * y for scale, y in zip(scales, wanted, strict=True)])
     head.centre.weight[:, : rows.shape[1]] = ridge(rows, values).T

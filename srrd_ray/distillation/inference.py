@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from srrd_ray.core.devices import fastest_device
 from srrd_ray.distillation.augmentation import FLIPS, mirror
 from srrd_ray.distillation.bins import mean_and_sd
 from srrd_ray.distillation.data import DistillationData
@@ -68,8 +69,9 @@ def predict(
 @torch.no_grad()
 def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
     """Return the outputs of a trained teacher on the cubes of `data`;
-    features are standardised by channel over the cubes.
+    features are standardised by channel over the cubes. The network stays on the device that it is read on.
     """
+    network = network.to(fastest_device())
     views = []
     for flip in range(len(FLIPS)):
         pairs = _chunks(to_cubes(data.mr, data.mr_mask), batch_size)
@@ -87,7 +89,7 @@ def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size:
 def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Reading:
     """Return the predictions for mirrored cubes, on the CPU."""
     device = next(network.parameters()).device
-    reading: Reading = network(mirror(image.float(), flip).to(device), mirror(mask.float(), flip).to(device))
+    reading: Reading = network(mirror(image.to(device).float(), flip), mirror(mask.to(device).float(), flip))
     return Reading(reading.logits.cpu(), tuple(feature.cpu() for feature in reading.features))
 
 

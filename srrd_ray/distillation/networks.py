@@ -21,6 +21,8 @@ from srrd_ray.distillation.config import Architecture, NetworkConfig
 from srrd_ray.distillation.texture import masked_mean, texture
 
 POOLED = 4
+CHUNK = 256
+"""Cubes of which statistics are taken at a time: memory does not grow with their number."""
 
 
 class Reading(NamedTuple):
@@ -123,6 +125,14 @@ class PatchRegressor(nn.Module):
         """Return the texture statistics (b, k) of a raw cube before standardisation."""
         return texture(self.normalised(image, mask), mask, self.config.lags)
 
+    def statistics_of(
+        self, images: Tensor, masks: Tensor, cut: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """Return the statistics (n, k) of stored cubes, some at a time; `cut` changes their masks."""
+        parts = zip(images.split(CHUNK), masks.split(CHUNK), strict=True)
+        shown = ((image.float(), mask.float()) for image, mask in parts)
+        return torch.cat([self.statistics(image, cut(mask) if cut else mask) for image, mask in shown])
+
     def forward(self, image: Tensor, mask: Tensor) -> Reading:
         """Return the reading of raw cubes."""
         shown = self.normalised(image, mask)
@@ -184,16 +194,16 @@ def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) ->
 
 @torch.no_grad()
 def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> None:
-    """Set the normalisation from training cubes, and start the head at the ridge regression of `targets` (n,
-    parameter).
+    """Set the normalisation from stored cubes (n, 1, z, y, x), and start the head at the ridge regression of
+    `targets` (n, parameter).
 
     The untrained network therefore predicts what the texture statistics alone can tell;
     training adds the rest.
     """
-    inside = image[mask > 0.5]
-    network.input_mean.copy_(inside.mean())
-    network.input_sd.copy_(inside.std().clamp_min(1e-6))
-    statistics = network.statistics(image, mask)
+    mean, sd = _mean_and_sd(image, mask)
+    network.input_mean.fill_(mean)
+    network.input_sd.fill_(max(sd, 1e-6))
+    statistics = network.statistics_of(image, mask)
     network.texture_mean.copy_(statistics.mean(dim=0))
     network.texture_sd.copy_(statistics.std(dim=0, correction=0).clamp_min(1e-3))
     standard = ((statistics - network.texture_mean) / network.texture_sd).clamp(-5, 5)
@@ -205,6 +215,17 @@ def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets:
     head.centre.weight[:, : standard.shape[1]] = weights.T
     residual = (wanted - standard @ weights).std(dim=0, correction=0)
     head.log_sd.bias.copy_(residual.clamp_min(0.1).log())
+
+
+def _mean_and_sd(images: Tensor, masks: Tensor) -> tuple[float, float]:
+    """Return mean and SD of stored cubes inside their masks."""
+    count = total = squares = 0.0
+    for image, mask in zip(images.split(CHUNK), masks.split(CHUNK), strict=True):
+        inside = image[mask > 0].double()
+        count, total = count + inside.numel(), total + float(inside.sum())
+        squares += float((inside**2).sum())
+    mean = total / max(count, 1)
+    return mean, max(squares / max(count, 1) - mean**2, 0.0) ** 0.5
 
 
 def ridge(features: Tensor, targets: Tensor, penalty: float = 0.01) -> Tensor:

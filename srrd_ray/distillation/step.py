@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import cos, pi
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from srrd_ray.core.devices import place
 from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.learner import Shard, batches
-from srrd_ray.distillation.augmentation import augment, mirror, sample_flips
+from srrd_ray.distillation.augmentation import sample_views, show
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.data import DistillationData
@@ -31,7 +33,7 @@ class TeacherLearner:
         self._images, self._masks = to_cubes(data.mr, data.mr_mask)
         self._targets = gaussian_targets(torch.from_numpy(data.targets), config.sigma_bins)
         self.network = build(config.teacher, seed)
-        fit_constants(self.network, self._images.float(), self._masks.float(), torch.from_numpy(data.targets))
+        fit_constants(self.network, self._images, self._masks, torch.from_numpy(data.targets))
         self._optimizer = _optimizer(self.network, config.hyper)
 
     @property
@@ -55,13 +57,13 @@ class TeacherLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean ``loss``."""
         _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
-        flips = sample_flips(len(self._targets), self._seed, epoch)
-        losses, device = [], next(self.network.parameters()).device
-        for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
-            images, masks = _batch(self._images, self._masks, rows, flips)
-            images = augment(images, rows, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
-            reading: Reading = wrapped["network"](images.to(device), masks.to(device))
-            loss = histogram_loss(reading.logits, self._targets[rows].to(device))
+        count, size, device = len(self._targets), self._config.batch_size, next(self.network.parameters()).device
+        self._images, self._masks, self._targets = place((self._images, self._masks, self._targets), device)
+        views = sample_views(count, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
+        losses = []
+        for rows in batches(count, size, seed=self._seed, epoch=epoch, shard=shard):
+            reading: Reading = wrapped["network"](*show(self._images, self._masks, rows, views, device))
+            loss = histogram_loss(reading.logits, _chosen(self._targets, rows, device))
             losses.append(_step(loss, self._optimizer, [self.network], self._name))
         return {"loss": float(np.mean(losses))}
 
@@ -113,7 +115,7 @@ class StudentLearner:
 
     def _fit_start(self, targets: Tensor) -> None:
         """Begin at the ridge regression of the labels, and of what the teacher reads in halves."""
-        fit_constants(self.network, self._images.float(), self._masks.float(), targets)
+        fit_constants(self.network, self._images, self._masks, targets)
         if self._teacher:
             guide = (self._teacher.halves, self._hyper.kd_weight)
             start_guided(self.network, (self._images, self._masks), targets, guide)
@@ -140,52 +142,64 @@ class StudentLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
         _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
-        flips = sample_flips(len(self._targets), self._seed, epoch)
+        count, size, device = len(self._targets), self._config.batch_size, next(self.network.parameters()).device
+        self._settle(device)
+        views = sample_views(count, self._config.student_nuisance, seed=self._seed, epoch=epoch)
         sums: dict[str, list[float]] = {}
-        device = next(self.network.parameters()).device
-        for rows in batches(len(flips), self._config.batch_size, seed=self._seed, epoch=epoch, shard=shard):
-            images, masks = _batch(self._images, self._masks, rows, flips)
-            images = augment(images, rows, self._config.student_nuisance, seed=self._seed, epoch=epoch)
-            reading: Reading = wrapped["network"](images.to(device), masks.to(device))
-            batch = self._compared(reading, rows, flips, wrapped)
+        for rows in batches(count, size, seed=self._seed, epoch=epoch, shard=shard):
+            reading: Reading = wrapped["network"](*show(self._images, self._masks, rows, views, device))
+            batch = self._compared(reading, rows, views.flips, wrapped)
             values = {term.name: term.value(batch) for term in self._terms}
             weighed = torch.stack(
                 [term.weight(self._hyper) * values[term.name] for term in self._terms]
             ).sum()
             loss = _step(weighed, self._optimizer, list(self.modules().values()), self._name)
-            for key, value in {**{k: float(v.detach()) for k, v in values.items()}, "loss": loss}.items():
+            parts = torch.stack([value.detach() for value in values.values()]).tolist()
+            for key, value in {**dict(zip(values, parts, strict=True)), "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
         return {key: float(np.mean(values)) for key, values in sums.items()}
+
+    def _settle(self, device: torch.device) -> None:
+        """Move what is learnt from to the device, where it has room."""
+        own = (self._images, self._masks, self._targets)
+        if self._teacher is None:
+            self._images, self._masks, self._targets = place(own, device)
+            return
+        said = (self._teacher.logits, *self._teacher.features)
+        placed = place((*own, *said), device)
+        self._images, self._masks, self._targets = placed[:3]
+        self._teacher = replace(self._teacher, logits=placed[3], features=placed[4:])
 
     def _compared(
         self,
         reading: Reading,
         rows: NDArray[np.intp],
-        flips: NDArray[np.intp],
+        flips: NDArray[np.int64],
         wrapped: Mapping[str, nn.Module],
     ) -> StudentBatch:
         """Return what the terms of the loss compare for the cubes `rows`, mirrored by `flips`."""
         device, teacher = reading.logits.device, self._teacher
         said = None
         if teacher is not None:
-            shown = tuple(features[flips[rows], rows].to(device) for features in teacher.features)
-            said = Reading(teacher.logits[rows].to(device), shown)
+            flip = torch.from_numpy(flips[rows])
+            shown = tuple(_chosen(features, rows, device, flip) for features in teacher.features)
+            said = Reading(_chosen(teacher.logits, rows, device), shown)
         return StudentBatch(
             reading=reading,
-            targets=self._targets[rows].to(device),
+            targets=_chosen(self._targets, rows, device),
             teacher=said,
             adapted=wrapped["adapters"](reading.features) if self._adapters else (),
             hyper=self._hyper,
         )
 
 
-def _batch(
-    images: Tensor, masks: Tensor, rows: NDArray[np.intp], flips: NDArray[np.intp]
-) -> tuple[Tensor, Tensor]:
-    shown = [
-        torch.stack([mirror(t[r : r + 1].float(), int(flips[r]))[0] for r in rows]) for t in (images, masks)
-    ]
-    return shown[0], shown[1]
+def _chosen(
+    values: Tensor, rows: NDArray[np.intp], device: torch.device, first: Tensor | None = None
+) -> Tensor:
+    """Return `values` of `rows` on `device`; of pairs (first, row) where `first` is given."""
+    at = torch.from_numpy(rows).to(values.device)
+    chosen = values[at] if first is None else values[first.to(values.device), at]
+    return chosen.to(device)
 
 
 def _optimizer(module: nn.Module, hyper: HyperParameters) -> AdamW:

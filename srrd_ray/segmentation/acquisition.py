@@ -12,6 +12,8 @@ from srrd_ray.segmentation.resampling import apply_along, axis_weights
 
 Floats = NDArray[np.float32]
 COARSEST_MM, THICKEST_MM = 2.0, 4.5
+NARROWEST_MM = 30.0
+"""Least span of a field of view."""
 AXES_OF_SLICES = {True: (0.65, 0.15, 0.2), False: (0.15, 0.2, 0.65)}
 """How often slices lie across z, y, x: in CT, and in MR."""
 
@@ -99,14 +101,15 @@ def _noisy(rng: np.random.Generator, image: Floats, look: Appearance) -> Floats:
     return out
 
 
-def sample_field_of_view(rng: np.random.Generator, shape: Shape) -> NDArray[np.bool_]:
+def sample_field_of_view(rng: np.random.Generator, shape: Shape, spacing_mm: float) -> NDArray[np.bool_]:
     """Return which voxels of a patch the scan covers: half of the time all, else a box in it."""
+    least = round(NARROWEST_MM / spacing_mm)
     inside = np.ones(shape, np.bool_)
     if rng.random() < 0.5:
         return inside
     for axis, size in enumerate(shape):
         if rng.random() < 0.6:
-            span = int(rng.integers(min(size // 3 + 8, size), size + 1))
+            span = int(rng.integers(min(least, size), size + 1))
             start = int(rng.integers(0, size - span + 1))
             keep = np.zeros(size, np.bool_)
             keep[start : start + span] = True

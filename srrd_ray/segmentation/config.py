@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from srrd_ray.core.settings import (
-    AtLeast,
     Count,
     Natural,
     NonNegative,
@@ -64,8 +63,8 @@ class SegmenterConfig:
     """Decay of the moving average of the weights, which is what is kept."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Of convolutions while training; weights and losses are float32."""
-    threads: Annotated[int, AtLeast(1)] = 1
-    """Patches drawn at a time beside the training, for each worker."""
+    processes: Natural = 1
+    """Processes of each worker that draw patches beside the training; about 12 feed a large GPU."""
 
     def __post_init__(self) -> None:
         validate_fields(self)

@@ -54,7 +54,7 @@ def draw(
     sums = np.zeros((len(look.tables), *shape), np.float32)
     gather(labels, place.to_map, place.bend, class_of_label(), look.tables, eighths, sums)
     image = acquire(rng, _paint(rng, sums, look), look, spacing_mm)
-    seen = sample_field_of_view(rng, shape)
+    seen = sample_field_of_view(rng, shape, spacing_mm)
     known = seen & (eighths.sum(axis=0) == 8)
     image = scale_ct(image) if look.kind == "ct" else _gamma(rng, scale_mr(image, known))
     eighths[:, ~known] = 0

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import dataclass
 from math import cos, pi
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
+from torch.utils.data import DataLoader, Dataset
 
 from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.hashing import seed_from
@@ -23,7 +24,8 @@ from srrd_ray.segmentation.losses import segmentation_loss
 from srrd_ray.segmentation.network import AVERAGE, build_network
 
 LabelMaps = Callable[[int], NDArray[np.uint8]]
-"""Returns the label map of a simulated knee by its number; may be called by several threads."""
+"""Returns the label map of a simulated knee by its number; may be called in several processes."""
+Batch: TypeAlias = tuple[Tensor, Tensor]
 NETWORK = "network"
 MOST_SKIPPED = 0.1
 """Share of the steps of an epoch whose gradient may be no number, as half precision gives it now and then."""
@@ -44,6 +46,7 @@ class SegmenterLearner:
         self._maps, self._config, self._seed = maps, config, seed
         network = build_network(config, seed_from(seed, "segmenter", "weights"))
         self._modules = {NETWORK: network, AVERAGE: deepcopy(network)}
+        self._drawn: tuple[int, Iterator[Batch]] | None = None
         self._optimizer = AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -77,11 +80,13 @@ class SegmenterLearner:
         device = next(wrapped[NETWORK].parameters()).device
         wrapped[NETWORK].train()
         losses: list[float] = []
-        for step, examples in enumerate(self._batches(epoch, shard)):
+        for step, (image, eighths) in enumerate(self._batches(epoch, shard)):
             done = epoch * self._config.steps + step
             for group in self._optimizer.param_groups:
                 group["lr"] = self._rate(done)
-            loss = self._step(*_stacked(examples, device), wrapped[NETWORK])
+            image = image.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last_3d)
+            share = eighths.to(device, non_blocking=True).float() / 8
+            loss = self._step(image, share, wrapped[NETWORK])
             if loss is not None:
                 self._follow(done)
                 losses.append(loss)
@@ -93,27 +98,30 @@ class SegmenterLearner:
             )  # fmt: skip
         return {"loss": sum(losses) / len(losses), "skipped": skipped}
 
-    def _batches(self, epoch: int, shard: Shard) -> Iterator[list[Example]]:
-        """Yield this rank's examples of every step; the next steps' are drawn meanwhile."""
-        per_rank = max(self._config.batch // shard.world, 1)
-        with ThreadPoolExecutor(self._config.threads) as pool:
-            waiting: deque[list[Future[Example]]] = deque()
-            ahead = 1 + self._config.threads // per_rank
-            for step in range(self._config.steps + ahead):
-                if step < self._config.steps:
-                    places = range(shard.rank * per_rank, (shard.rank + 1) * per_rank)
-                    waiting.append([pool.submit(self._draw, epoch, step, place) for place in places])
-                if step >= ahead:
-                    yield [future.result() for future in waiting.popleft()]
+    def _batches(self, epoch: int, shard: Shard) -> Iterator[Batch]:
+        """Yield this rank's batch of every step of an epoch; those of later steps are drawn meanwhile."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = (epoch, self._from(epoch, shard))
+        _, batches = self._drawn
+        for _ in range(self._config.steps):
+            yield next(batches)
+        self._drawn = (epoch + 1, batches)
 
-    def _draw(self, epoch: int, step: int, place: int) -> Example:
-        config = self._config
-        shapes = np.random.default_rng(seed_from(self._seed, "patch", epoch, step))
-        shape = config.patches[int(shapes.integers(len(config.patches)))]
-        rng = np.random.default_rng(seed_from(self._seed, "example", epoch, step, place))
-        seen = min(config.knees, config.first_knees + config.more_knees * epoch)
-        labels = self._maps(int(rng.integers(seen)))
-        return draw(rng, labels, config.map_mm, shape, config.spacing_mm)
+    def _from(self, epoch: int, shard: Shard) -> Iterator[Batch]:
+        """Return an iterator over the batches of this epoch and of all later ones."""
+        patches = _Patches(maps=self._maps, config=self._config, seed=self._seed)
+        per_rank = max(self._config.batch // shard.world, 1)
+        steps = range(epoch * self._config.steps, self._config.epochs * self._config.steps)
+        places = range(shard.rank * per_rank, (shard.rank + 1) * per_rank)
+        return iter(
+            DataLoader(
+                patches,
+                batch_sampler=[[(step, place) for place in places] for step in steps],
+                num_workers=self._config.processes,
+                collate_fn=_stacked,
+                pin_memory=torch.cuda.is_available(),
+            )
+        )
 
     def _step(self, image: Tensor, share: Tensor, network: nn.Module) -> float | None:
         """Return the loss of one step; null where its gradient is not finite, and nothing was learnt.
@@ -148,9 +156,26 @@ class SegmenterLearner:
             mean.lerp_(new.detach(), share)
 
 
-def _stacked(examples: list[Example], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return images (n, 1, …) and the parts of voxels (n, classes, …) of a batch."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Patches(Dataset[Example]):
+    """Patches by (step, place in the batch); all of a step have one shape."""
+
+    maps: LabelMaps
+    config: SegmenterConfig
+    seed: int
+
+    def __getitem__(self, at: tuple[int, int]) -> Example:
+        config, (step, place) = self.config, at
+        epoch, step = divmod(step, config.steps)
+        shapes = np.random.default_rng(seed_from(self.seed, "patch", epoch, step))
+        shape = config.patches[int(shapes.integers(len(config.patches)))]
+        rng = np.random.default_rng(seed_from(self.seed, "example", epoch, step, place))
+        seen = min(config.knees, config.first_knees + config.more_knees * epoch)
+        labels = self.maps(int(rng.integers(seen)))
+        return draw(rng, labels, config.map_mm, shape, config.spacing_mm)
+
+
+def _stacked(examples: list[Example]) -> Batch:
+    """Return images (n, 1, z, y, x) and eighths of voxels (n, classes, z, y, x) of a batch."""
     image = torch.from_numpy(np.stack([example.image for example in examples])[:, None])
-    share = torch.from_numpy(np.stack([example.eighths for example in examples]))
-    image = image.to(device).contiguous(memory_format=torch.channels_last_3d)
-    return image, share.to(device).float() / 8
+    return image, torch.from_numpy(np.stack([example.eighths for example in examples]))

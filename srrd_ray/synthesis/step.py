@@ -4,7 +4,7 @@ the same on one worker or many.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from srrd_ray.core.devices import place
 from srrd_ray.core.errors import InputError, TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard, batches
@@ -96,31 +97,31 @@ class CycleGanLearner:
         """Run one epoch and return mean losses: ``generators``, ``discriminators``, ``cycle``."""
         device = next(wrapped["mr_to_ct"].parameters()).device
         self._criteria.to(device)
+        self._mr, self._ct = place((self._mr, self._ct), device)
         sums: dict[str, float] = {}
-        for step, (mr, ct) in enumerate(self._pairs(epoch, shard)):
+        for step, (mr, ct) in enumerate(self._pairs(epoch, shard, device)):
             for optimizer in self._optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = self._rate(epoch, step)
-            losses = self._step(mr.to(device), ct.to(device), wrapped)
+            losses = self._step(mr, ct, wrapped)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value / self._config.steps
         return sums
 
-    def _pairs(self, epoch: int, shard: Shard) -> list[tuple[Tensor, Tensor]]:
-        """Return this rank's slices of every step: the two modalities in independent orders."""
-        config = self._config
-        orders = []
-        for name, slices in (("mr", self._mr), ("ct", self._ct)):
-            seed = seed_from(self._seed, "cyclegan", name)
-            of_rank = [slices[torch.from_numpy(rows)] for rows in self._rows(len(slices), seed, epoch, shard)]
-            orders.append(of_rank)
-        noise = np.random.default_rng(seed_from(self._seed, "gain", epoch, shard.rank))
-        pairs = list(zip(*orders, strict=True))
-        gains = [noise.normal(1.0, config.gain_jitter, (len(mr), 1, 1, 1)) for mr, _ in pairs]
-        return [
-            ((mr + 1.0) * torch.from_numpy(gain.astype(np.float32)) - 1.0, ct)
-            for (mr, ct), gain in zip(pairs, gains, strict=True)
+    def _pairs(self, epoch: int, shard: Shard, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this rank's slices of every step: the two modalities in independent orders."""
+        orders = [
+            self._rows(len(slices), seed_from(self._seed, "cyclegan", name), epoch, shard)
+            for name, slices in (("mr", self._mr), ("ct", self._ct))
         ]
+        noise = np.random.default_rng(seed_from(self._seed, "gain", epoch, shard.rank))
+        for rows in zip(*orders, strict=True):
+            mr, ct = (
+                slices[torch.from_numpy(at).to(slices.device)].to(device)
+                for slices, at in zip((self._mr, self._ct), rows, strict=True)
+            )
+            gain = noise.normal(1.0, self._config.gain_jitter, (len(mr), 1, 1, 1)).astype(np.float32)
+            yield (mr + 1.0) * torch.from_numpy(gain).to(device) - 1.0, ct
 
     def _rows(self, count: int, seed: int, epoch: int, shard: Shard) -> list[NDArray[np.intp]]:
         """Return rows for `steps` batches, walking through the slices again where they are few."""
@@ -141,7 +142,8 @@ class CycleGanLearner:
     def _step(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         for name in DISCRIMINATORS:
             wrapped[name].requires_grad_(False)
-        seen = self._translate(mr, ct, wrapped)
+        with _low_precision(mr.device):
+            seen = self._translate(mr, ct, wrapped)
         loss = torch.stack([term.weight(self._config) * term.value(seen) for term in self._terms]).sum()
         self._update("generators", loss)
         for name in DISCRIMINATORS:
@@ -150,11 +152,8 @@ class CycleGanLearner:
             wrapped["discriminator_ct"], ct, seen.fake_ct
         ) + self._discriminator_loss(wrapped["discriminator_mr"], mr, seen.fake_mr)
         self._update("discriminators", discriminator_loss)
-        return {
-            "generators": float(loss.detach()),
-            "discriminators": float(discriminator_loss.detach()),
-            "cycle": float(cycle_distance(seen).detach()),
-        }
+        values = torch.stack([loss, discriminator_loss, cycle_distance(seen)]).detach().tolist()
+        return dict(zip(("generators", "discriminators", "cycle"), values, strict=True))
 
     def _translate(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> Translations:
         """Return both translations and the way back, with the scores of the discriminators."""
@@ -163,17 +162,18 @@ class CycleGanLearner:
         return Translations(
             mr=mr,
             ct=ct,
-            fake_ct=fake_ct,
-            fake_mr=fake_mr,
-            cycled_mr=wrapped["ct_to_mr"](fake_ct),
-            cycled_ct=wrapped["mr_to_ct"](fake_mr),
-            scores_ct=wrapped["discriminator_ct"](fake_ct)[-1],
-            scores_mr=wrapped["discriminator_mr"](fake_mr)[-1],
+            fake_ct=fake_ct.float(),
+            fake_mr=fake_mr.float(),
+            cycled_mr=wrapped["ct_to_mr"](fake_ct).float(),
+            cycled_ct=wrapped["mr_to_ct"](fake_mr).float(),
+            scores_ct=wrapped["discriminator_ct"](fake_ct)[-1].float(),
+            scores_mr=wrapped["discriminator_mr"](fake_mr)[-1].float(),
             criteria=self._criteria,
         )
 
     def _discriminator_loss(self, discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        scores = discriminator(torch.cat([real, fake.detach()]))[-1]
+        with _low_precision(real.device):
+            scores = discriminator(torch.cat([real, fake.detach()]))[-1].float()
         return self._criteria.discriminators(scores[: len(real)], scores[len(real) :])
 
     def _update(self, name: str, loss: Tensor) -> None:
@@ -189,3 +189,8 @@ class CycleGanLearner:
         loss.backward()
         nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
         optimizer.step()
+
+
+def _low_precision(device: torch.device) -> torch.autocast:
+    """Return a context in which a GPU convolves in bfloat16; losses, weights and what a CPU does stay single."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
