@@ -41,7 +41,9 @@ REPEATS = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("settings", type=Path, help="settings of a run (YAML)")
     parser.add_argument("--cubes", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=40, help="steps of the CycleGAN")
@@ -74,7 +76,9 @@ def read_settings(path: Path) -> tuple[DistillationConfig, CycleGanConfig]:
 
 def device_name() -> str:
     device = fastest_device()
-    return torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return (
+        torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    )
 
 
 def toy_cubes(count: int) -> DistillationData:
@@ -101,7 +105,9 @@ def toy_outputs(count: int, config: DistillationConfig) -> TeacherOutputs:
     generator = torch.Generator().manual_seed(0)
     features = tuple(torch.randn(4, count, c, 4, 4, 4, generator=generator) for c in config.teacher.channels)
     return TeacherOutputs(
-        logits=torch.randn(count, 4, BINS, generator=generator), features=features, halves=torch.rand(6, count, 4)
+        logits=torch.randn(count, 4, BINS, generator=generator),
+        features=features,
+        halves=torch.rand(6, count, 4),
     )
 
 
@@ -132,7 +138,9 @@ def time_regressor(
         epochs = [clock(lambda e=e: learner.train_epoch(e, Shard(), wrapped)) for e in range(1, 4)]
     steps = -(-len(cubes[0]) // batch)
     image, mask = (t[:batch].to(device).float() for t in cubes)
-    targets = torch.softmax(torch.randn(batch, 4, network(image, mask).logits.shape[-1], device=device), dim=-1)
+    targets = torch.softmax(
+        torch.randn(batch, 4, network(image, mask).logits.shape[-1], device=device), dim=-1
+    )
 
     def bare() -> None:
         network.zero_grad(set_to_none=True)
@@ -207,7 +215,9 @@ def busy() -> Iterator[dict[str, float]]:
     def watch() -> None:
         command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         while not ended.wait(0.25):
-            seen.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]))
+            seen.append(
+                float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0])
+            )
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

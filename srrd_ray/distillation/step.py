@@ -57,7 +57,11 @@ class TeacherLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean ``loss``."""
         _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
-        count, size, device = len(self._targets), self._config.batch_size, next(self.network.parameters()).device
+        count, size, device = (
+            len(self._targets),
+            self._config.batch_size,
+            next(self.network.parameters()).device,
+        )
         self._images, self._masks, self._targets = place((self._images, self._masks, self._targets), device)
         views = sample_views(count, self._config.teacher_nuisance, seed=self._seed, epoch=epoch)
         losses = []
@@ -142,7 +146,11 @@ class StudentLearner:
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
         _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
-        count, size, device = len(self._targets), self._config.batch_size, next(self.network.parameters()).device
+        count, size, device = (
+            len(self._targets),
+            self._config.batch_size,
+            next(self.network.parameters()).device,
+        )
         self._settle(device)
         views = sample_views(count, self._config.student_nuisance, seed=self._seed, epoch=epoch)
         sums: dict[str, list[float]] = {}

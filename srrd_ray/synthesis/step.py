@@ -192,5 +192,5 @@ class CycleGanLearner:
 
 
 def _low_precision(device: torch.device) -> torch.autocast:
-    """Return a context in which a GPU convolves in bfloat16; losses, weights and what a CPU does stay single."""
+    """Return a context in which a GPU convolves in bfloat16; losses, weights and CPUs stay single."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

@@ -54,7 +54,9 @@ def test_training_moves_all_four_networks() -> None:
 
 def test_every_rank_takes_the_same_number_of_steps_on_slices_of_its_own() -> None:
     trained = learner()
-    first, second = (list(trained._pairs(0, Shard(rank=rank, world=2), torch.device("cpu"))) for rank in (0, 1))
+    first, second = (
+        list(trained._pairs(0, Shard(rank=rank, world=2), torch.device("cpu"))) for rank in (0, 1)
+    )
     assert len(first) == len(second) == CONFIG.steps
     assert all(len(mr) == 2 for mr, _ in first + second)
     assert not torch.equal(first[0][1], second[0][1])
