@@ -1,4 +1,4 @@
-"""How the segmenter is built and trained; defaults are for some hours on two cores."""
+"""How the segmenter is built and trained; defaults are those of the weights that ship."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ LEVELS_FACTOR = 16
 class SegmenterConfig:
     """Network, patches and training of the segmenter."""
 
-    spacing_mm: Positive = 1.0
+    spacing_mm: Positive = 1.5
     """Working grid, mm."""
-    widths: tuple[Count, Count, Count, Count, Count] = (16, 32, 48, 80, 96)
+    widths: tuple[Count, Count, Count, Count, Count] = (20, 40, 64, 96, 128)
     """Channels of the network at each resolution, the finest first."""
     patches: Annotated[tuple[Shape, ...], NotEmpty()] = (
-        (96, 96, 96),
-        (80, 112, 96),
-        (64, 112, 128),
-        (112, 112, 64),
-        (96, 128, 64),
-        (128, 80, 80),
-        (48, 128, 144),
+        (64, 80, 80),
+        (80, 64, 80),
+        (80, 80, 64),
+        (64, 96, 64),
+        (96, 64, 64),
+        (96, 80, 64),
+        (64, 96, 80),
+        (80, 80, 80),
+        (96, 96, 48),
+        (48, 96, 96),
+        (64, 64, 64),
     )
     """Shapes of training patches in voxels, one drawn for each step; multiples of 16."""
     map_mm: Positive = 0.8
     """Voxel of the label maps that images are drawn from, mm."""
-    knees: Count = 240
+    knees: Count = 130
     """Simulated knees; each makes one label map, in the pose of its CT or of its MR."""
-    first_knees: Count = 8
-    """Knees of the first epoch."""
-    more_knees: Natural = 4
-    """Knees that each further epoch adds: label maps are made while the network learns."""
-    epochs: Count = 120
+    epochs: Count = 44
     """Epochs; a checkpoint may follow each."""
-    steps: Count = 50
+    steps: Count = 100
     """Optimizer steps an epoch."""
-    batch: Count = 2
+    batch: Count = 4
     """Patches a step, over all workers."""
     learning_rate: Positive = 2e-3
     """AdamW: rises over the first `warm_up` of the steps, then falls to zero along a cosine."""

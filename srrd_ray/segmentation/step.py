@@ -38,8 +38,7 @@ place of the bfloat16 gradient of a kernel of 3 over a level that is 2 thin: any
 class SegmenterLearner:
     """Learns bones from drawn patches (`srrd_ray.core.learner.Learner`).
 
-    All randomness comes from (seed, epoch, step, place in the batch). The first epoch sees a few knees, each
-    later one some more, so that their label maps can be made meanwhile.
+    All randomness comes from (seed, epoch, step, place in the batch).
     """
 
     def __init__(self, maps: LabelMaps, config: SegmenterConfig, seed: int) -> None:
@@ -170,8 +169,7 @@ class _Patches(Dataset[Example]):
         shapes = np.random.default_rng(seed_from(self.seed, "patch", epoch, step))
         shape = config.patches[int(shapes.integers(len(config.patches)))]
         rng = np.random.default_rng(seed_from(self.seed, "example", epoch, step, place))
-        seen = min(config.knees, config.first_knees + config.more_knees * epoch)
-        labels = self.maps(int(rng.integers(seen)))
+        labels = self.maps(int(rng.integers(config.knees)))
         return draw(rng, labels, config.map_mm, shape, config.spacing_mm)
 
 

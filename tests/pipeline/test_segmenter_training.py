@@ -17,7 +17,7 @@ from tests.segmentation.planted import SPACING, simulated_map
 
 TINY = SegmenterConfig(
     widths=(4, 4, 4, 4, 4), patches=((16, 32, 32),), spacing_mm=4.0, map_mm=SPACING, epochs=2, steps=2, knees=1,
-    first_knees=1, precision="float32",
+    precision="float32",
 )  # fmt: skip
 
 
