@@ -12,6 +12,8 @@ from srrd_ray.segmentation.resampling import apply_along, axis_weights
 
 Floats = NDArray[np.float32]
 COARSEST_MM, THICKEST_MM = 2.0, 4.5
+BANDED = 0.5
+"""Share of drawn MR with the bands of balanced SSFP."""
 NARROWEST_MM = 30.0
 """Least span of a field of view."""
 AXES_OF_SLICES = {True: (0.65, 0.15, 0.2), False: (0.15, 0.2, 0.65)}
@@ -35,6 +37,8 @@ def acquire(rng: np.random.Generator, image: Floats, look: Appearance, spacing_m
         image = _drawn_edges(rng, image)
     if not is_ct:
         image = image * _bias(rng, image.shape)
+        if rng.random() < BANDED:
+            image = image * _bands(rng, image.shape)
     if rng.random() < 0.7:
         image = ndimage.gaussian_filter(image, rng.uniform(0.1, 0.7, 3), truncate=3.0)
     steps = _steps(rng, spacing_mm, is_ct=is_ct)
@@ -56,6 +60,23 @@ def _drawn_edges(rng: np.random.Generator, image: Floats) -> Floats:
 def _bias(rng: np.random.Generator, shape: Shape) -> Floats:
     strength = rng.uniform(0, 0.35)
     out: Floats = np.exp(np.float32(strength) * smooth_field(rng, shape, int(rng.integers(48, 100))))
+    return out
+
+
+def _bands(rng: np.random.Generator, shape: Shape) -> Floats:
+    """Return what balanced SSFP loses where spins come half a turn off resonance: dark arcs, thin or wide.
+
+    The phase over a repetition is a tilt and a bend across the patch, of some turns at most.
+    """
+    z, y, x = np.meshgrid(
+        *(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True
+    )
+    tilt, bend = rng.normal(0, 0.6, 3), rng.normal(0, 0.8, 6)
+    turns = rng.random() + tilt[0] * z + tilt[1] * y + tilt[2] * x + 0.3 * smooth_field(rng, shape, 40)
+    turns = turns + bend[0] * z * z + bend[1] * y * y + bend[2] * x * x
+    turns = turns + bend[3] * z * y + bend[4] * z * x + bend[5] * y * x
+    signal = np.abs(np.cos(np.float32(np.pi) * turns)) * np.float32(rng.uniform(1.2, 4.0))
+    out: Floats = np.clip(signal, np.float32(rng.uniform(0.0, 0.3)), 1.0).astype(np.float32)
     return out
 
 

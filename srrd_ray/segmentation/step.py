@@ -41,9 +41,13 @@ class SegmenterLearner:
     All randomness comes from (seed, epoch, step, place in the batch).
     """
 
-    def __init__(self, maps: LabelMaps, config: SegmenterConfig, seed: int) -> None:
+    def __init__(
+        self, maps: LabelMaps, config: SegmenterConfig, seed: int, start: nn.Module | None = None
+    ) -> None:
         self._maps, self._config, self._seed = maps, config, seed
         network = build_network(config, seed_from(seed, "segmenter", "weights"))
+        if start is not None:
+            network.load_state_dict(start.state_dict())
         self._modules = {NETWORK: network, AVERAGE: deepcopy(network)}
         self._drawn: tuple[int, Iterator[Batch]] | None = None
         self._optimizer = AdamW(
