@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +71,8 @@ def train_segmenter(request: SegmenterTraining, connect: Connect, fit: Fit) -> P
     )
 
     work = request.work.resolve()
+    if request.start is not None:
+        request = replace(request, start=request.start.resolve())
     training = Training(
         name=request.name,
         learners=partial(_learners, request, work),
