@@ -6,7 +6,7 @@ ARITHMETIC ?= 0
 .PHONY: demo check test lint audit docs docs-check install clean
 
 demo: install  ## simulate a small cohort, run everything, end with the path of the report
-	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1
+	$(BIN)/srrd simulate demo/cohort --knees 18 --seed 1 --profile joint
 	$(BIN)/srrd run --cohort demo/cohort --out demo/run || [ $$? -eq 1 ]  # 1: a knee failed, and the report says which
 
 check: lint  ## style, types, and every test that needs no Ray and no training: before each commit
