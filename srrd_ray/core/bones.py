@@ -58,5 +58,7 @@ TIBIA = Bone(
 BONE_OF: Mapping[BoneName, Bone] = {bone.name: bone for bone in (FEMUR, TIBIA)}
 BONES: tuple[BoneName, ...] = tuple(BONE_OF)
 BONE_LABELS: Mapping[BoneName, int] = {bone.name: bone.label for bone in BONE_OF.values()}
+CUT_OFF: Final = 100
+"""Added to the label of a bone in stored label volumes, where a lump of it was cut off: not of any bone."""
 ALL_BONES: Final = "dseg"
 """What BIDS calls a file of labels: ``…_space-ct_dseg.nii.gz`` of a cohort holds all bones of a knee."""

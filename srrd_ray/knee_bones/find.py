@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
 
-from srrd_ray.core.bones import BONE_LABELS
+from srrd_ray.core.bones import BONE_LABELS, CUT_OFF
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.records import Modality, Side
 from srrd_ray.core.volume import Scalar, Volume
@@ -26,11 +26,21 @@ DEFAULT = BoneConfig()
 class FoundBones:
     """Labels on the grid of the image (femur 1, tibia 2), the side that the anatomy shows (null where it
     does not say it), and what somebody should look at.
+
+    `lumps` holds the label of a bone where a lump of it was cut off, else 0; null where none was.
     """
 
     labels: Labels
     side: Side | None
     notes: tuple[Note, ...] = ()
+    lumps: Labels | None = None
+
+    def with_lumps(self) -> Labels:
+        """Return the labels, and what was cut off as `CUT_OFF` and more: to be stored and drawn."""
+        if self.lumps is None:
+            return self.labels
+        cut = np.where(self.lumps.array > 0, self.lumps.array + np.uint8(CUT_OFF), self.labels.array)
+        return Volume(array=cut, geometry=self.labels.geometry)
 
 
 def find_bones(
@@ -48,9 +58,9 @@ def find_bones(
     Raises
     ------
     InputError
-        `bone-not-found`, `bone-hole` (rules); `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`,
-        `bone-order`, `bone-surface`, `bone-ends`, `image-too-small`, `voxels-not-finite` (network);
-        `side-mismatch`.
+        `bone-not-found`, `bone-hole`, `bone-lump` (rules); `bone-missing`, `bone-island`, `bone-hole`,
+        `bone-lump`, `bone-volume`, `bone-order`, `bone-surface`, `bone-ends`, `image-too-small`,
+        `voxels-not-finite` (network); `side-mismatch`.
     StoreError
         `model-missing`, `model-altered` where the network has no weights.
     """
@@ -98,19 +108,34 @@ def _by_rules(ct: Volume[Scalar], kind: Kind, side: Side | None, config: BoneCon
     if side is not None and seen - {side}:
         raise side_mismatch_error(side)
     found = next(iter(seen)) if len(seen) == 1 else None
-    notes = () if kind == "synthetic-ct" else _judge(labels, ct)
+    bones = FoundBones(labels=labels, side=found)
+    if kind != "synthetic-ct":
+        bones = _judge(bones, ct, shaped=shows_whole_joint(ct, config))
     if found is None:
-        notes = (*notes, _uncertain("no fibula is seen"))
-    return FoundBones(labels=labels, side=found, notes=notes)
+        bones = replace(bones, notes=(*bones.notes, _uncertain("no fibula is seen")))
+    return bones
 
 
-def _judge(labels: Labels, ct: Volume[Scalar]) -> tuple[Note, ...]:
-    """Return what is doubtful of bones that the rules found; holes, which they may leave, are refused."""
-    findings = check_bones(labels, ct).findings
-    holes = [one for one in findings if one.code == "bone-hole"]
-    if holes:
-        raise implausible_error(holes)
-    return tuple(_flag(one) for one in findings)
+def _judge(found: FoundBones, ct: Volume[Scalar], *, shaped: bool) -> FoundBones:
+    """Return bones that the rules found, without lumps, and what is doubtful of them; holes, which they may
+    leave, are refused. Shapes are judged where the image shows the joint as a whole.
+    """
+    checked = check_bones(found.labels, ct, shaped=shaped)
+    refused = [
+        f for f in checked.findings if f.code == "bone-hole" or (f.code == "bone-lump" and not f.doubt)
+    ]
+    if refused:
+        raise implausible_error(refused)
+    notes = tuple(_flag(one) for one in checked.findings)
+    if checked.lumps is None:
+        return replace(found, notes=notes)
+    rest = np.where(checked.lumps.array > 0, np.uint8(0), found.labels.array)
+    return replace(
+        found,
+        labels=Volume(array=rest, geometry=found.labels.geometry),
+        notes=notes,
+        lumps=checked.lumps,
+    )
 
 
 def _by_network(
@@ -131,6 +156,7 @@ def _by_network(
         labels=Volume(array=bones, geometry=labels.geometry),
         side=shown.side if shown.certain else None,
         notes=notes if shown.certain else (*notes, _uncertain(_words(shown))),
+        lumps=checked.lumps,
     )
 
 

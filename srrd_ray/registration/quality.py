@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ from srrd_ray.registration.surfaces import signed_distance_mm
 
 Mask = NDArray[np.bool_]
 FLOOR_MM = 2.0
+LONGEST_REASON = 400
+"""Characters of a stored reason."""
 REFUSALS: Mapping[str, str] = {
     "metric-not-finite": "the metric of the alignment has no value",
     "synthetic-bone-not-found": "no bones were found in the synthetic CT of this MR",
@@ -118,7 +121,8 @@ def refuse(reason: str) -> RegistrationQuality:
 def refuse_bones(image: Literal["synthetic", "mr"], error: InputError) -> RegistrationQuality:
     """Return the quality of all bones where none could be found in the MR or its synthetic CT."""
     code = f"{image}-{error.code}"
-    return refuse(code if code in REFUSALS else f"{image}-bones-refused: {error.code}, {error.got}")
+    told = shorten(f"{image}-bones-refused: {error.code}, {error.got}", LONGEST_REASON, placeholder=" …")
+    return refuse(code if code in REFUSALS else told)
 
 
 def measure_agreement(

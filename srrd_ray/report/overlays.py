@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from srrd_ray.core.bones import BONE_LABELS, BONE_OF, BONES, BoneName
-from srrd_ray.core.geometry import Geometry, Points, Shape
+from srrd_ray.core.bones import BONE_LABELS, BONE_OF, BONES, CUT_OFF, BoneName
+from srrd_ray.core.geometry import Geometry, Points, Shape, transform_points
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Scalar, Volume
@@ -26,6 +26,8 @@ TILE_MM = 6.0
 MARGIN_MM = 8.0
 SLICES = 5
 CT_WINDOW = (-200.0, 1100.0)
+LUMP_COLOUR = "#ff5a4f"
+"""Of the outline of what was cut off of a bone."""
 Slice: TypeAlias = NDArray[np.float32]
 
 
@@ -34,7 +36,8 @@ class KneeImages:
     """The images of a knee to draw: CT (HU), its bone labels,
     and where there is one the MR with the transform of each bone.
 
-    `synthetic` is the synthetic CT on the MR grid, drawn through the same transforms.
+    `synthetic` is the synthetic CT on the MR grid, drawn through the same transforms. Where a lump of a bone
+    was cut off its label is `CUT_OFF` more, in `bones` and in `mr_bones`, those of the MR.
     """
 
     side: Side
@@ -43,11 +46,12 @@ class KneeImages:
     mr: Volume[np.generic] | None
     poses: Mapping[BoneName, ArrayLike]
     synthetic: Volume[np.generic] | None = None
+    mr_bones: Volume[np.uint8] | None = None
 
 
 def registration(images: KneeImages) -> Figure:
     """Return a coronal and a sagittal row: CT with bone contours, MR, synthetic CT,
-    and CT against MR as a checkerboard.
+    and CT against MR as a checkerboard; what was cut off of a bone is outlined by dashes.
     """
     panels = ["CT", "MR, through the transforms", "synthetic CT from MR", "CT / MR checkerboard"]
     if images.synthetic is None:
@@ -63,6 +67,8 @@ def registration(images: KneeImages) -> Figure:
         for axes, title in zip(row, panels, strict=True):
             _panel(axes, images, grid, title, labels)
             _contours(axes, grid, images.bones)
+            if title != "CT" and images.mr_bones is not None:
+                _outline(axes, grid, _resample_through(images, _lumps(images.mr_bones), grid, labels))
             axes.set_title(title if name == "coronal" else "", fontsize=9)
         row[0].set_ylabel(name, fontsize=9)
     return figure
@@ -132,9 +138,11 @@ def bone_slices(images: KneeImages) -> Figure:
 
 def plane(images: KneeImages, view: Plane) -> Geometry:
     """Return the slice along LPS axes through the middle of the bones
-    (coronal) or of the medial side (sagittal).
+    (coronal) or of the medial side (sagittal); through what was cut off of a bone where there is any.
     """
-    points = _bone_points(images.bones)
+    points, cut = _bone_points(images.bones), _lump_points(images)
+    if len(cut):
+        return _grid(images, view, float(np.median(cut[:, 1 if view == "coronal" else 0])), points)
     x, y = float(np.median(points[:, 0])), float(np.median(points[:, 1]))
     if view == "coronal":
         return _grid(images, view, y, points)
@@ -163,6 +171,22 @@ def _bone_points(bones: Volume[np.uint8]) -> Points:
     if held.size == 0:
         return bones.geometry.corners_lps()
     return bones.geometry.index_to_lps(held[:: max(len(held) // 50000, 1)])
+
+
+def _lumps(labels: Volume[np.uint8]) -> Volume[np.float32]:
+    """Return 1 where a lump of a bone was cut off, else 0."""
+    return Volume(array=(labels.array > CUT_OFF).astype(np.float32), geometry=labels.geometry)
+
+
+def _lump_points(images: KneeImages) -> Points:
+    """Return points (n, 3) of what was cut off of the bones of the CT and of the MR, LPS mm of the CT."""
+    found = [images.bones.geometry.index_to_lps(np.argwhere(images.bones.array > CUT_OFF))]
+    for bone, pose in images.poses.items():
+        if images.mr_bones is not None:
+            cut = np.argwhere(images.mr_bones.array == CUT_OFF + BONE_LABELS[bone])
+            to_ct = np.linalg.inv(np.asarray(pose, np.float64))
+            found.append(transform_points(to_ct, images.mr_bones.geometry.index_to_lps(cut)))
+    return np.concatenate(found)
 
 
 def _fullest(images: KneeImages, values: Volume[np.float32], view: Plane) -> Geometry:
@@ -242,6 +266,21 @@ def _contours(axes: Axes, grid: Geometry, bones: Volume[np.uint8]) -> None:
             axes.contour(
                 inside, levels=[0.5], extent=_extent(grid), colors=[BONE_OF[bone].contour], linewidths=0.9
             )
+    _outline(axes, grid, _as_plane(_lumps(bones).resample_onto(grid)))
+
+
+def _outline(axes: Axes, grid: Geometry, lump: Slice) -> None:
+    """Draw by dashes what was cut off of a bone."""
+    inside = np.nan_to_num(lump)
+    if inside.max() > 0.5 > inside.min():
+        axes.contour(
+            inside,
+            levels=[0.5],
+            extent=_extent(grid),
+            colors=[LUMP_COLOUR],
+            linewidths=0.9,
+            linestyles="dashed",
+        )
 
 
 def _frame(axes: Axes, grid: Geometry) -> None:

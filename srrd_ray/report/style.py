@@ -93,8 +93,9 @@ def with_unit(name: ParameterSymbol) -> str:
 
 
 def contour_words() -> str:
-    """Return ``femur blue, tibia amber``: the outlines of the bones over an image, for its caption."""
-    return ", ".join(f"{bone.name} {bone.contour_word}" for bone in BONE_OF.values())
+    """Return ``femur blue, tibia amber`` and so on: the outlines over an image, for its caption."""
+    bones = ", ".join(f"{bone.name} {bone.contour_word}" for bone in BONE_OF.values())
+    return f"{bones}, red dashes what was cut off of one"
 
 
 def svg_uri(figure: Figure) -> str:

@@ -32,13 +32,22 @@ def edge_support(image: Volume[Scalar], mask: NDArray[np.bool_]) -> float | None
     About one half for a surface drawn anywhere; above 0.8 for a bone. Null where too little of the surface
     lies away from the edge of the image.
     """
-    points, normals = _surface(Volume(array=mask, geometry=image.geometry))
+    return edge_share(image, *_surface(Volume(array=mask, geometry=image.geometry)))
+
+
+def edge_share(
+    image: Volume[Scalar], points: Points, normals: Points, least: int = LEAST_POINTS
+) -> float | None:
+    """Return the share of points (LPS mm) of a surface at which the image changes more than 6 mm inside it.
+
+    `normals` point outwards. Null where fewer than `least` are seen.
+    """
     kept = _seen(normals, image)
-    if int(kept.sum()) < LEAST_POINTS:
+    if int(kept.sum()) < least:
         return None
     here, inside = (_steepest(image, points[kept], normals[kept], at) for at in (AT_MM, INSIDE_MM))
     known = np.isfinite(here) & np.isfinite(inside)
-    if int(known.sum()) < LEAST_POINTS:
+    if int(known.sum()) < least:
         return None
     return float((here[known] > inside[known]).mean())
 

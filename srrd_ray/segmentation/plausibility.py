@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from srrd_ray.core.geometry import Shape
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.segmentation.classes import BONES, CLASSES, FEMUR, FIBULA, PATELLA, TIBIA
 from srrd_ray.segmentation.edges import edge_support
+from srrd_ray.segmentation.lumps import LUMP_CM3, OUTSIDE_MM, Lump, find_lump
 
 Mask = NDArray[np.bool_]
+Box: TypeAlias = tuple[slice, ...]
 SPECK_SHARE, HOLE_CM3 = 0.02, 0.3
 """Islands below this share of a bone are removed, holes below this size filled; larger ones refused."""
 LEAST_CM3: Final = {FEMUR: 2.0, TIBIA: 2.0}
@@ -36,6 +39,10 @@ JOINT_MM: Final = 15.0
 """Between femur and tibia at their nearest."""
 LEAST_CONVEX: Final = {FEMUR: 0.3, TIBIA: 0.6}
 """Share of its convex outline that an axial section fills: condyles have a notch, a tibia has none."""
+LARGEST_MISFIT_MM: Final = 2.0
+"""Of what is left of a bone without its lump, from shapes that people have: true bones have 1.4 at most."""
+AROUND_MM: Final = 8.0
+"""A bone's box, in which lumps are looked for."""
 SECTION_CM2, SECTION_MM = 8.0, 1.5
 """Of the sections that are looked at, and the grid of that."""
 CM3, CM2 = 1000.0, 100.0
@@ -58,9 +65,13 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Checked:
-    """Tidied labels, how much was tidied (cm³ of specks and of holes), and what cannot be."""
+    """Tidied labels, how much was tidied (cm³ of specks and of holes), and what cannot be.
+
+    `lumps` holds the number of a bone where a lump of it was cut off, else 0; null where none was.
+    """
 
     labels: Volume[np.uint8]
+    lumps: Volume[np.uint8] | None
     specks_cm3: float
     holes_cm3: float
     findings: tuple[Finding, ...]
@@ -77,21 +88,28 @@ class Checked:
         return tuple(one for one in self.findings if one not in self.refusals)
 
 
-def check_bones(labels: Volume[np.uint8], image: Volume[Scalar] | None = None) -> Checked:
-    """Return the labels without specks and small holes, and all findings; `image` is what they were found in.
+def check_bones(
+    labels: Volume[np.uint8], image: Volume[Scalar] | None = None, *, shaped: bool = True
+) -> Checked:
+    """Return the labels without specks, small holes and lumps that can be cut off, and all findings.
 
-    Codes of findings: `bone-missing`, `bone-island`, `bone-hole`, `bone-volume`, `bone-order`, `bone-ends`,
-    and with the image `bone-surface`.
+    Codes of findings: `bone-missing`, `bone-island`, `bone-hole`, `bone-lump`, `bone-volume`, `bone-order`,
+    `bone-ends`, and with the image that the bones were found in `bone-surface`. Lumps are looked for where
+    `shaped`: the image shows enough of the bones.
     """
     tidied = Volume(array=labels.array.copy(), geometry=labels.geometry)
+    lumps = Volume(array=np.zeros_like(labels.array), geometry=labels.geometry)
     boxes = [*ndimage.find_objects(tidied.array), *(None,) * len(BONES)]
-    parts = [_check_bone(tidied, number, boxes[number - 1]) for number in range(1, len(BONES) + 1)]
+    tidy = [_tidy(tidied, number, boxes[number - 1]) for number in range(1, len(BONES) + 1)]
+    cut = [_cut_lump(tidied, lumps, n, boxes[n - 1], image) for n in NEEDED if shaped]
+    of_bones = [_check_bone(tidied, n, boxes[n - 1], tidy[n - 1]) for n in range(1, len(BONES) + 1)]
     surfaces = [] if image is None else _surfaces(tidied, image)
     return Checked(
         labels=tidied,
-        specks_cm3=sum(part.specks_cm3 for part in parts),
-        holes_cm3=sum(part.holes_cm3 for part in parts),
-        findings=(*(f for part in parts for f in part.findings), *_order(tidied), *_ends(tidied), *surfaces),
+        lumps=lumps if any(one.doubt for one in chain(*cut)) else None,
+        specks_cm3=sum(one.specks_cm3 for one in tidy),
+        holes_cm3=sum(one.holes_cm3 for one in tidy),
+        findings=(*chain(*cut, *of_bones), *_order(tidied), *_ends(tidied), *surfaces),
     )
 
 
@@ -121,41 +139,114 @@ def implausible_error(findings: Sequence[Finding]) -> InputError:
     )  # fmt: skip
 
 
-def _check_bone(labels: Volume[np.uint8], number: int, box: tuple[slice, ...] | None) -> Checked:
-    """Return what is found of one bone, which is tidied in place; `box` is where it is."""
-    name, voxel_cm3 = CLASSES[number], labels.geometry.voxel_mm3 / CM3
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tidied:
+    """What was tidied of a bone, cm³, in how many parts it is, and its largest hole, cm³."""
+
+    specks_cm3: float = 0.0
+    holes_cm3: float = 0.0
+    parts: int = 0
+    largest_hole_cm3: float = 0.0
+
+
+def _tidy(labels: Volume[np.uint8], number: int, box: Box | None) -> _Tidied:
+    """Return what was tidied of one bone, in place; `box` is where it is."""
     if box is None:
-        return Checked(labels=labels, specks_cm3=0, holes_cm3=0, findings=_volume(number, 0.0, cut=True))
-    part = labels.array[box]
+        return _Tidied()
+    part, voxel_cm3 = labels.array[box], labels.geometry.voxel_mm3 / CM3
     mask = part == number
     whole, parts = _without_specks(mask)
-    bone = Volume(array=whole, geometry=labels.geometry.crop(_start(box), _shape(part)))
-    filled, holes = _without_holes(bone)
+    filled, hole = _without_holes(
+        Volume(array=whole, geometry=labels.geometry.crop(_start(box), _shape(part)))
+    )
     filled &= (part == number) | ~np.isin(part, range(1, len(BONES) + 1))
     part[mask & ~whole] = 0
     part[filled] = number
-    cut = any(s.start == 0 or s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
-    sections = _sections_cm2(Volume(array=filled, geometry=bone.geometry))
-    findings = _volume(number, float(filled.sum()) * voxel_cm3, cut=cut)
-    if parts > 1:
-        findings += (Finding(code="bone-island", bone=name, got=f"{parts} parts", expected="one"),)
-    whole_share = _convex_share(Volume(array=filled, geometry=bone.geometry))
-    if number in LEAST_CONVEX and whole_share < LEAST_CONVEX[number]:
-        expected = f"{LEAST_CONVEX[number]:g} or more of its outline filled in every axial section"
-        findings += (Finding(code="bone-hole", bone=name, got=f"{whole_share:.2f}", expected=expected),)
-    if holes * voxel_cm3 > HOLE_CM3:
-        findings += (_over("bone-hole", name, holes * voxel_cm3, HOLE_CM3, "cm3"),)
-    if sections > LARGEST_CM2[number]:
-        findings += (_over("bone-volume", name, sections, LARGEST_CM2[number], "cm2 across"),)
-    return Checked(
-        labels=labels,
+    return _Tidied(
         specks_cm3=float((mask & ~whole).sum()) * voxel_cm3,
         holes_cm3=float((filled & ~whole).sum()) * voxel_cm3,
-        findings=findings,
+        parts=parts,
+        largest_hole_cm3=hole * voxel_cm3,
     )
 
 
-def _start(box: tuple[slice, ...]) -> Shape:
+def _cut_lump(
+    labels: Volume[np.uint8],
+    lumps: Volume[np.uint8],
+    number: int,
+    box: Box | None,
+    image: Volume[Scalar] | None,
+) -> tuple[Finding, ...]:
+    """Return what bulges out of one bone, after moving it from `labels` to `lumps` if it can be cut off."""
+    if box is None:
+        return ()
+    wide = _widened(box, labels)
+    part = labels.array[wide]
+    bone = Volume(array=part == number, geometry=labels.geometry.crop(_start(wide), _shape(part)))
+    lump = find_lump(bone, number, image)
+    if lump is None:
+        return ()
+    finding = _lump_finding(lump, CLASSES[number])
+    if finding.doubt:
+        whole, _ = _without_specks(bone.array & ~lump.mask)
+        cut = bone.array & ~whole
+        part[cut] = 0
+        lumps.array[wide][cut] = number
+    return (finding,)
+
+
+def _lump_finding(lump: Lump, bone: str) -> Finding:
+    """Return what a lump is called, and whether it can be cut off: where the image has an edge at the cut,
+    and the rest is shaped as people's bones.
+    """
+    words = f"{lump.cm3:.1f} cm3 up to {lump.farthest_mm:.0f} mm outside of the shapes of people"
+    no_edge = lump.on_edges is not None and lump.on_edges < LEAST_SUPPORT
+    misfit = lump.misfit_mm > LARGEST_MISFIT_MM
+    if no_edge:
+        words += f", {lump.on_edges:.2f} of its border with the bone on edges"
+    if misfit:
+        words += f", the rest {lump.misfit_mm:.1f} mm from those shapes"
+    cut = not (no_edge or misfit)
+    return Finding(
+        code="bone-lump", bone=bone, got=f"{words}, cut off" if cut else words,
+        expected=f"less than {LUMP_CM3:g} cm3 beyond {OUTSIDE_MM:g} mm", doubt=cut,
+    )  # fmt: skip
+
+
+def _check_bone(
+    labels: Volume[np.uint8], number: int, box: Box | None, tidied: _Tidied
+) -> tuple[Finding, ...]:
+    """Return what is wrong with one bone by itself."""
+    if box is None:
+        return _volume(number, 0.0, cut=True)
+    name, part = CLASSES[number], labels.array[box]
+    bone = Volume(array=part == number, geometry=labels.geometry.crop(_start(box), _shape(part)))
+    cut = any(s.start == 0 or s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
+    findings = _volume(number, float(bone.array.sum()) * labels.geometry.voxel_mm3 / CM3, cut=cut)
+    if tidied.parts > 1:
+        findings += (Finding(code="bone-island", bone=name, got=f"{tidied.parts} parts", expected="one"),)
+    whole_share = _convex_share(bone)
+    if number in LEAST_CONVEX and whole_share < LEAST_CONVEX[number]:
+        expected = f"{LEAST_CONVEX[number]:g} or more of its outline filled in every axial section"
+        findings += (Finding(code="bone-hole", bone=name, got=f"{whole_share:.2f}", expected=expected),)
+    if tidied.largest_hole_cm3 > HOLE_CM3:
+        findings += (_over("bone-hole", name, tidied.largest_hole_cm3, HOLE_CM3, "cm3"),)
+    sections = _sections_cm2(bone)
+    if sections > LARGEST_CM2[number]:
+        findings += (_over("bone-volume", name, sections, LARGEST_CM2[number], "cm2 across"),)
+    return findings
+
+
+def _widened(box: Box, labels: Volume[np.uint8]) -> Box:
+    """Return a box with some millimetres around it, as far as the image goes."""
+    margins = [int(np.ceil(AROUND_MM / step)) for step in labels.geometry.spacing_mm]
+    return tuple(
+        slice(max(s.start - m, 0), min(s.stop + m, n))
+        for s, m, n in zip(box, margins, labels.array.shape, strict=True)
+    )
+
+
+def _start(box: Box) -> Shape:
     return box[0].start, box[1].start, box[2].start
 
 

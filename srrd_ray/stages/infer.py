@@ -203,7 +203,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
     page = render_inference(
         Inference(
             ct=source.volume,
-            bones=bones,
+            bones=known.with_lumps(),
             maps=maps,
             regions=knee.regions,
             record=json.loads(serial.to_json(record)),

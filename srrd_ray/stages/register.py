@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
+from srrd_ray.core.bones import BONE_LABELS, BONES, CUT_OFF, BoneName
 from srrd_ray.core.errors import InputError, RegistrationError
 from srrd_ray.core.geometry import Geometry, Matrix4, matrix4
 from srrd_ray.core.records import BoneTransform, Fault, Image, Knee, Outcome, RegistrationQuality
@@ -73,23 +73,23 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
     ct_bones = ct_labels(knee, layout, config)
     ct, mr, sct = (_read(knee, layout, image) for image in ("ct", "mr", "sct"))
     try:
-        moving_bones = _moving_bones(knee, mr, sct, config)
+        moving = _moving_bones(knee, mr, sct, config)
     except InputError as error:
         quality = refuse_bones("mr" if config.moving_bones == "mr" else "synthetic", error)
         found = [_transform(knee, bone, np.eye(4), quality) for bone in BONES]
         _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
         return found
     images = KneeImages(
-        ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, moving_bones=moving_bones
+        ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, moving_bones=moving.labels
     )
     found = [register_one(knee, bone, images, config) for bone in BONES]
     figures = [_figures(transform, images) for transform in found]
-    _write(knee, layout, found, figures, ct_bones)
+    _write(knee, layout, found, figures, ct_bones, moving=moving)
     return found
 
 
 def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labels:
-    """Return the labels of the bones of the CT, after writing them.
+    """Return the labels of the bones of the CT, after writing them (with lumps that were cut off).
 
     They are those given with the cohort, else found in the CT.
     """
@@ -104,36 +104,36 @@ def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labe
     path = layout.volume(knee, "ct_bones")
     notes = [str(note) for note in found.notes]
     omezarr.write_volume(
-        path, found.labels, knee=knee, image="ct_bones", unit="label", sources=sources, notes=notes
+        path, found.with_lumps(), knee=knee, image="ct_bones", unit="label", sources=sources, notes=notes
     )
     return found.labels
 
 
-def _moving_bones(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> Labels:
+def _moving_bones(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> FoundBones:
     """Return the bones on the grid of the MR, which is that of its synthetic CT."""
     match config.moving_bones:
         case "auto":
             return _bones_of_either(knee, mr, sct, config)
         case "synthetic-ct":
-            return find_bones(sct, "synthetic-ct", knee.side, config.bones).labels
+            return find_bones(sct, "synthetic-ct", knee.side, config.bones)
         case "mr":
-            return find_bones(mr, "mr", knee.side, config.bones).labels
+            return find_bones(mr, "mr", knee.side, config.bones)
         case _ as other:
             assert_never(other)
 
 
-def _bones_of_either(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> Labels:
+def _bones_of_either(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> FoundBones:
     """Return the bones found in the MR; those of its synthetic CT where it shows too little of the joint, or
     where what is found cannot be bones: the registration itself is what judges them.
     """
     if shows_whole_joint(mr, config.bones):
         try:  # the CT has told the side: a narrow MR may seem to show the other one
-            return find_bones(mr, "mr", None, config.bones).labels
+            return find_bones(mr, "mr", None, config.bones)
         except InputError as error:
             if not cannot_be_bones(error):
                 raise
             log.info("%-16s %s: bones of the synthetic CT, those of the MR cannot be", "register", knee.key)
-    return find_bones(sct, "synthetic-ct", knee.side, config.bones).labels
+    return find_bones(sct, "synthetic-ct", knee.side, config.bones)
 
 
 def _given_labels(knee: Knee, layout: RunLayout, image: Image) -> Labels | None:
@@ -195,10 +195,12 @@ def _write(
     found: list[BoneTransform],
     figures: list[SynthesisMetrics],
     ct_bones: Labels,
+    *,
+    moving: FoundBones | None = None,
 ) -> None:
     for transform in found:
         write_pose(layout, transform)
-    _write_mr_bones(knee, layout, found, ct_bones)
+    _write_mr_bones(knee, layout, found, ct_bones, moving)
     rows = [_row(transform, figure) for transform, figure in zip(found, figures, strict=True)]
     write_table(layout.part("registration", knee), pd.DataFrame(rows, columns=list(COLUMNS)), "registration")
 
@@ -211,8 +213,10 @@ def _row(transform: BoneTransform, figures: SynthesisMetrics) -> tuple[object, .
     )  # fmt: skip
 
 
-def _write_mr_bones(knee: Knee, layout: RunLayout, found: list[BoneTransform], ct_bones: Labels) -> None:
-    """Write the bones on the grid of the MR.
+def _write_mr_bones(
+    knee: Knee, layout: RunLayout, found: list[BoneTransform], ct_bones: Labels, moving: FoundBones | None
+) -> None:
+    """Write the bones on the grid of the MR, and what was flagged and cut off of those found in it.
 
     They are the masks given with it, else those of the CT mapped by their poses; refused ones are left out.
     """
@@ -223,11 +227,14 @@ def _write_mr_bones(knee: Knee, layout: RunLayout, found: list[BoneTransform], c
             label = BONE_LABELS[transform.bone]
             inside = given.array == label if given is not None else np.zeros(labels.shape, dtype=np.bool_)
             labels[inside if inside.any() else _mapped(ct_bones, transform, stored.geometry)] = label
+    if moving is not None and moving.lumps is not None:
+        cut = (moving.lumps.array > 0) & (labels == 0)
+        labels[cut] = moving.lumps.array[cut] + np.uint8(CUT_OFF)
     sources = {"mr": stored.sha256, "ct_bones": omezarr.read_stored(layout.volume(knee, "ct_bones")).sha256}
+    notes = [] if moving is None else [str(note) for note in moving.notes]
     omezarr.write_volume(
-        layout.volume(knee, "mr_bones"),
-        Volume(array=labels, geometry=stored.geometry),
-        knee=knee, image="mr_bones", unit="label", sources=sources,
+        layout.volume(knee, "mr_bones"), Volume(array=labels, geometry=stored.geometry), knee=knee,
+        image="mr_bones", unit="label", sources=sources, notes=notes,
     )  # fmt: skip
 
 

@@ -105,6 +105,12 @@ def read_stored(path: Path) -> StoredVolume:
     return _parse_record(path, sharded.open_group(path, "volume")[1])
 
 
+def read_notes(path: Path) -> tuple[str, ...]:
+    """Return what was noted where a volume was written, one line each; errors as `read_stored`."""
+    notes: list[str] = sharded.open_group(path, "volume")[1]["notes"]  # type: ignore[assignment]  # by schema
+    return tuple(notes)
+
+
 def read_volume(path: Path) -> Volume[np.generic]:
     """Return level 0 of a stored volume with its exact geometry.
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from srrd_ray.core.bones import CUT_OFF
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
@@ -23,7 +24,7 @@ from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.segmentation.grey_values import WINDOW_HU
 from tests.knee_bones.test_segmenter_model import SMALL, trained
 from tests.registration import phantoms
-from tests.segmentation.planted import SPACING, knee_labels
+from tests.segmentation.planted import SPACING, shaped_knee
 
 NETWORK = BoneConfig(by="network")
 
@@ -49,7 +50,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def painted(side: Side) -> Volume[np.float32]:
     """A CT in which each class has its place in the window of HU."""
-    labels = knee_labels(side)
+    labels = shaped_knee(side)
     low, high = WINDOW_HU
     grey = low + (high - low) * labels.array.astype(np.float64) / (len(CLASSES) - 1)
     return Volume(array=grey.astype(np.float32), geometry=labels.geometry)
@@ -69,7 +70,7 @@ def test_rules_are_asked_for_a_ct_and_a_side_that_nothing_shows_is_said() -> Non
 @pytest.mark.parametrize("side", ["L", "R"])
 def test_the_network_gives_femur_and_tibia_alone_and_the_side(side: Side) -> None:
     found = find_bones(painted(side), "ct", None, NETWORK)
-    expected = knee_labels(side).array
+    expected = shaped_knee(side).array
     expected[expected > 2] = 0
     assert np.mean(found.labels.array != expected) < 0.002
     assert found.side == require_known_side(found) == side
@@ -79,9 +80,25 @@ def test_the_network_gives_femur_and_tibia_alone_and_the_side(side: Side) -> Non
 
 
 @pytest.mark.usefixtures("reader")
+def test_a_lump_is_cut_off_flagged_and_kept_apart() -> None:
+    image = painted("L")
+    leak = np.zeros(image.array.shape, np.bool_)
+    leak[50:58, 14:26, 4:14] = shaped_knee("L").array[50:58, 14:26, 4:14] == 0
+    image.array[leak] = WINDOW_HU[0] + 0.27 * (WINDOW_HU[1] - WINDOW_HU[0])  # the reader takes it for femur
+    found = find_bones(image, "ct", None, NETWORK)
+    assert [(note.severity, note.code) for note in found.notes] == [("FLAG", "bone-lump")]
+    assert found.lumps is not None
+    stored = found.with_lumps().array
+    assert set(np.unique(stored)) == {0, 1, 2, CUT_OFF + 1}
+    assert np.array_equal(stored == CUT_OFF + 1, found.lumps.array == 1)
+    assert np.array_equal(np.where(stored > CUT_OFF, 0, stored), found.labels.array)
+    assert (found.lumps.array > 0)[leak].mean() > 0.8
+
+
+@pytest.mark.usefixtures("reader")
 def test_without_fibula_and_patella_the_side_is_flagged_and_a_given_one_is_believed() -> None:
     image = painted("L")
-    image.array[np.isin(knee_labels("L").array, (FIBULA, PATELLA))] = WINDOW_HU[0]
+    image.array[np.isin(shaped_knee("L").array, (FIBULA, PATELLA))] = WINDOW_HU[0]
     found = find_bones(image, "ct", "R", NETWORK)
     assert found.side is None
     assert "side-uncertain" in [note.code for note in found.notes]
@@ -156,3 +173,16 @@ def test_in_a_small_field_of_view_the_rules_are_asked(tmp_path: Path) -> None:
     assert not shows_whole_joint(narrow, asked)
     rules = find_bones(narrow, "ct", None, BoneConfig(by="rules"))
     assert np.array_equal(find_bones(narrow, "ct", None, asked).labels.array, rules.labels.array)
+
+
+@pytest.mark.slow
+def test_the_femur_of_a_real_mr_holds_no_muscle() -> None:
+    path = phantoms.REAL / "knee_mr_dess.nii.gz"
+    if not path.is_file():
+        pytest.skip("knee_mr_dess.nii.gz is not beside the repository")
+    mr = read_image(path, "mr").volume
+    found = find_bones(mr, "mr", "R")
+    femur = mr.array[found.labels.array == 1]
+    assert 150 < femur.size * mr.geometry.voxel_mm3 / 1000 < 185
+    vastus_medialis = np.median(mr.array[19:27, 70:130, 130:190])
+    assert (femur > 0.5 * vastus_medialis).mean() < 0.08

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from srrd_ray.core.bones import BoneName
+from srrd_ray.core.bones import CUT_OFF, BoneName
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.volume import Volume
@@ -90,3 +92,19 @@ def test_maps_show_where_the_values_are() -> None:
     with styled():
         figure = overlays.parameter_maps(images, maps, dict.fromkeys(PARAMETERS, (0.0, 1.0)))
     assert "Tb.Th (mm)" in [axes.get_xlabel() for axes in figure.axes]
+
+
+def test_a_slice_shows_what_was_cut_off_of_a_bone_of_the_ct_and_of_the_mr() -> None:
+    images = knee()
+    cut = images.bones.array.copy()
+    cut[20:24, 2:4, 30:34] = CUT_OFF + 1
+    of_ct = replace(images, bones=Volume(array=cut, geometry=images.bones.geometry))
+    assert images.mr is not None
+    of_mr = replace(images, mr_bones=Volume(array=cut, geometry=images.mr.geometry))
+    middle = images.bones.geometry.index_to_lps((21.5, 2.5, 31.5))
+    with styled():
+        plain = png_bytes(overlays.registration(images))
+        for one in (of_ct, of_mr):
+            assert overlays.plane(one, "coronal").corners_lps()[0, 1] == pytest.approx(middle[1], abs=0.5)
+            assert overlays.plane(one, "sagittal").corners_lps()[0, 0] == pytest.approx(middle[0], abs=0.5)
+            assert png_bytes(overlays.registration(one)) != plain

@@ -8,16 +8,27 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from srrd_ray.core.bones import BONES
+from srrd_ray.core.bones import BONES, CUT_OFF
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.records import Image, Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import Work
 from srrd_ray.execution.work import WorkItem
+from srrd_ray.imaging.source import Note
+from srrd_ray.knee_bones.find import FoundBones
 from srrd_ray.knee_bones.segmenter_model import save_segmenter
 from srrd_ray.registration.bones import BoneConfig
+from srrd_ray.registration.quality import refuse_bones
 from srrd_ray.registration.rigid import RegistrationConfig
-from srrd_ray.stages.register import COLUMNS, RegisterSettings, ct_labels, register, register_knee
+from srrd_ray.stages.register import (
+    COLUMNS,
+    RegisterSettings,
+    _write_mr_bones,
+    ct_labels,
+    register,
+    register_knee,
+)
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
@@ -144,3 +155,23 @@ def test_where_the_bones_of_the_mr_cannot_be_those_of_its_synthetic_ct_are_taken
         found = register_knee(KNEE, layout, auto)
     assert "those of the MR cannot be" in caplog.text
     assert [transform.quality.accepted for transform in found] == [True, True]
+
+
+def test_what_was_cut_off_of_bones_in_the_mr_is_kept_with_its_flag(layout: RunLayout) -> None:
+    ct_bones = ct_labels(KNEE, layout, QUICK)
+    mr = omezarr.read_stored(layout.volume(KNEE, "mr")).geometry
+    lumps = np.zeros(mr.shape, np.uint8)
+    lumps[2:6, 2:6, 2:6] = 1
+    found = FoundBones(
+        labels=Volume(array=np.zeros(mr.shape, np.uint8), geometry=mr), side="R",
+        notes=(Note(severity="FLAG", code="bone-lump", message="femur"),),
+        lumps=Volume(array=lumps, geometry=mr),
+    )  # fmt: skip
+    _write_mr_bones(KNEE, layout, [], ct_bones, found)
+    assert np.array_equal(labels_of(layout, "mr_bones") == CUT_OFF + 1, lumps == 1)
+    assert omezarr.read_notes(layout.volume(KNEE, "mr_bones")) == ("FLAG bone-lump: femur",)
+
+
+def test_the_reason_of_refused_bones_is_no_longer_than_a_table_holds() -> None:
+    error = InputError("bone-hole", "many findings", got="; ".join(f"femur: {n}" for n in range(100)))
+    assert len(refuse_bones("mr", error).reason) <= 400

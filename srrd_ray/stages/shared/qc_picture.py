@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from PIL import Image
@@ -18,9 +19,11 @@ from srrd_ray.report.style import png_bytes, styled
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.omezarr import read_volume
+from srrd_ray.storage.omezarr import read_notes, read_volume
 
 QUALITY = 82
+LINE = 170
+"""Characters of a line of the title."""
 THUMBNAIL = 440, 330
 """Most pixels of a thumbnail, width and height."""
 
@@ -30,7 +33,8 @@ def draw_knee(layout: RunLayout, knee: Knee) -> tuple[Path, Path]:
     found = [pose for bone in BONES if (pose := read_pose(layout, knee, bone)) is not None]
     with styled():
         figure = registration(_images(layout, knee, found))
-        figure.suptitle(f"{knee.key}: {describe_bones(found)}", fontsize=9)
+        lines = [f"{knee.key}: {describe_bones(found)}", *(fill(n, LINE) for n in bone_notes(layout, knee))]
+        figure.suptitle("\n".join(lines), fontsize=9)
         drawn = png_bytes(figure)
     paths = layout.qc_picture(knee), layout.qc_thumbnail(knee)
     with Image.open(io.BytesIO(drawn)) as picture:
@@ -48,6 +52,14 @@ def describe_bones(found: list[BoneTransform]) -> str:
     return "; ".join(f"{one.bone} {_describe(one)}" for one in found)
 
 
+def bone_notes(layout: RunLayout, knee: Knee) -> list[str]:
+    """Return what was flagged of the bones that were found in CT and MR."""
+    ct, mr = layout.volume(knee, "ct_bones"), layout.volume(knee, "mr_bones")
+    notes = [("CT", note) for note in read_notes(ct)]
+    notes += [("MR", note) for note in read_notes(mr)] if mr.exists() else []
+    return [f"{image}: {note}" for image, note in notes]
+
+
 def _describe(one: BoneTransform) -> str:
     if one.quality.accepted:
         return f"accepted, surfaces {one.quality.surface_mm:.2f} mm apart"
@@ -59,14 +71,20 @@ def _images(layout: RunLayout, knee: Knee, found: list[BoneTransform]) -> KneeIm
     ct, labels, mr, sct = (
         read_volume(layout.volume(knee, image)) for image in ("ct", "ct_bones", "mr", "sct")
     )
+    of_mr = layout.volume(knee, "mr_bones")
     return KneeImages(
         side=knee.side,
         ct=ct,
-        bones=Volume(array=labels.array.astype(np.uint8), geometry=labels.geometry),
+        bones=_labels(labels),
         mr=mr,
         poses=_drawn_poses(found, ct, mr),
         synthetic=sct,
+        mr_bones=_labels(read_volume(of_mr)) if of_mr.exists() else None,
     )
+
+
+def _labels(stored: Volume[np.generic]) -> Volume[np.uint8]:
+    return Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
 
 
 def _drawn_poses(

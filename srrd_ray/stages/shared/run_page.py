@@ -17,7 +17,7 @@ import pandas as pd
 from srrd_ray import __version__
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONES
-from srrd_ray.core.records import Image, Knee, Outcome
+from srrd_ray.core.records import BoneTransform, Image, Knee, Outcome
 from srrd_ray.core.volume import Volume
 from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import run_page
@@ -29,7 +29,7 @@ from srrd_ray.report.references import CITATION, bibtex
 from srrd_ray.report.run import Run
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.stages.shared.poses import accepted_pose, read_pose
-from srrd_ray.stages.shared.qc_picture import describe_bones
+from srrd_ray.stages.shared.qc_picture import bone_notes, describe_bones
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
@@ -151,9 +151,13 @@ def _pictures(layout: RunLayout, registration: pd.DataFrame) -> Iterator[KneePic
         if thumbnail.is_file():
             poses = [pose for bone in BONES if (pose := read_pose(layout, knee, bone)) is not None]
             yield KneePicture(
-                name=knee.key, words=describe_bones(poses), thumbnail=thumbnail.read_bytes(),
+                name=knee.key, words=_words(layout, knee, poses), thumbnail=thumbnail.read_bytes(),
                 file=layout.qc_picture(knee).name,
             )  # fmt: skip
+
+
+def _words(layout: RunLayout, knee: Knee, poses: list[BoneTransform]) -> str:
+    return "; ".join([describe_bones(poses), *bone_notes(layout, knee)])
 
 
 def knee_images(layout: RunLayout, knee: Knee) -> KneeImages | None:

@@ -15,9 +15,9 @@ from srrd_ray.core.records import Image as ImageName
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.quality import refuse
 from srrd_ray.stages.shared.poses import write_pose
-from srrd_ray.stages.shared.qc_picture import THUMBNAIL, describe_bones, draw_knee
+from srrd_ray.stages.shared.qc_picture import THUMBNAIL, bone_notes, describe_bones, draw_knee
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.omezarr import write_volume
+from srrd_ray.storage.omezarr import read_volume, write_volume
 from tests.report.test_overlays import SHIFT, knee
 
 WORDS = 20
@@ -79,3 +79,13 @@ def test_a_refused_bone_is_drawn_where_it_was_put_and_one_without_a_pose_by_the_
 def test_what_became_of_the_bones_is_told_in_words() -> None:
     assert describe_bones(transforms(GOOD)[:1]) == "femur accepted, surfaces 0.31 mm apart"
     assert describe_bones(transforms(refuse("bone-missing"))[:1]).startswith("femur REFUSED, ")
+
+
+def test_what_was_flagged_of_the_bones_is_told_in_the_title(layout: RunLayout) -> None:
+    assert bone_notes(layout, KNEE) == []
+    plain = drawn(layout, GOOD)
+    labels = read_volume(layout.volume(KNEE, "ct_bones"))
+    path = layout.volume(KNEE, "mr_bones")
+    write_volume(path, labels, knee=KNEE, image="mr_bones", unit="label", notes=["FLAG bone-lump: femur"])
+    assert bone_notes(layout, KNEE) == ["MR: FLAG bone-lump: femur"]
+    assert unlike(drawn(layout, GOOD)[:WORDS], plain[:WORDS]) > 1
