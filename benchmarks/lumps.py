@@ -8,7 +8,7 @@ Run: ``OMP_NUM_THREADS=1 python benchmarks/lumps.py [--people 26] [--knees 130 -
    are not there), the field of view cut to 60-190 mm along the leg and 60-144 mm across.
  - grown: balls of several sizes on stalks of several widths, glued to simulated bones anywhere on the part that is seen.
 
-Printed are the largest part farther than 5 mm outside of the fitted shape, whether it is told as a lump, and CPU s.
+Printed are the largest part farther than 4 mm outside of the fitted shape, whether it is told as a lump, and CPU s.
 """
 
 from __future__ import annotations

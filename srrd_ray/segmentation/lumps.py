@@ -15,7 +15,7 @@ from srrd_ray.segmentation.shape_fit import STEP_MM, FittedShape, fit_shape, sha
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
-OUTSIDE_MM, LUMP_CM3 = 5.0, 1.0
+OUTSIDE_MM, LUMP_CM3 = 4.0, 1.0
 """Bone farther outside of the fitted shape, and so much of it in one piece, is a lump. Of 26 adults, each
 against the shapes of the 25 others, none has more than 0.3 cm3 there
 (`benchmarks/lumps.py`).

@@ -107,7 +107,8 @@ def read_stored(path: Path) -> StoredVolume:
 
 def read_notes(path: Path) -> tuple[str, ...]:
     """Return what was noted where a volume was written, one line each; errors as `read_stored`."""
-    notes: list[str] = sharded.open_group(path, "volume")[1]["notes"]  # type: ignore[assignment]  # by schema
+    metadata = sharded.open_group(path, "volume")[1]
+    notes: list[str] = metadata.get("notes", [])  # type: ignore[assignment]  # checked by the schema
     return tuple(notes)
 
 

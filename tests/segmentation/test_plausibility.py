@@ -172,7 +172,7 @@ def test_a_lump_that_no_edge_parts_from_its_bone_is_refused_with_what_people_hav
     labels, image, _ = _with_vastus(100.0)
     checked = check_bones(labels, image)
     assert checked.lumps is None
-    words = r"\[bone-lump\].*of its border with the bone on edges, expected less than 1 cm3 beyond 5 mm"
+    words = r"\[bone-lump\].*of its border with the bone on edges, expected less than 1 cm3 beyond 4 mm"
     with pytest.raises(InputError, match=words):
         require_plausible(checked)
 
