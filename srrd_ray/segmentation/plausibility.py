@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,15 +100,18 @@ def check_bones(
     tidied = Volume(array=labels.array.copy(), geometry=labels.geometry)
     lumps = Volume(array=np.zeros_like(labels.array), geometry=labels.geometry)
     boxes = [*ndimage.find_objects(tidied.array), *(None,) * len(BONES)]
-    tidy = [_tidy(tidied, number, boxes[number - 1]) for number in range(1, len(BONES) + 1)]
+    numbers = range(1, len(BONES) + 1)
+    specks = [_drop_specks(tidied, n, boxes[n - 1]) for n in numbers]
     cut = [_cut_lump(tidied, lumps, n, boxes[n - 1], image) for n in NEEDED if shaped]
-    of_bones = [_check_bone(tidied, n, boxes[n - 1], tidy[n - 1]) for n in range(1, len(BONES) + 1)]
+    holes = [_fill_holes(tidied, n, boxes[n - 1]) for n in numbers]
+    lumps.array[tidied.array > 0] = 0
+    of_bones = [_check_bone(tidied, n, boxes[n - 1], specks[n - 1], holes[n - 1]) for n in numbers]
     surfaces = [] if image is None else _surfaces(tidied, image)
     return Checked(
         labels=tidied,
         lumps=lumps if any(one.doubt for one in chain(*cut)) else None,
-        specks_cm3=sum(one.specks_cm3 for one in tidy),
-        holes_cm3=sum(one.holes_cm3 for one in tidy),
+        specks_cm3=sum(one.cm3 for one in specks),
+        holes_cm3=sum(one.cm3 for one in holes),
         findings=(*chain(*cut, *of_bones), *_order(tidied), *_ends(tidied), *surfaces),
     )
 
@@ -139,35 +142,38 @@ def implausible_error(findings: Sequence[Finding]) -> InputError:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Tidied:
-    """What was tidied of a bone, cm³, in how many parts it is, and its largest hole, cm³."""
+class _Tidied(NamedTuple):
+    """cm³ of specks that were removed, or of holes that were filled; parts that are left, or the largest hole."""
 
-    specks_cm3: float = 0.0
-    holes_cm3: float = 0.0
+    cm3: float = 0.0
     parts: int = 0
-    largest_hole_cm3: float = 0.0
+    largest_cm3: float = 0.0
 
 
-def _tidy(labels: Volume[np.uint8], number: int, box: Box | None) -> _Tidied:
-    """Return what was tidied of one bone, in place; `box` is where it is."""
+def _drop_specks(labels: Volume[np.uint8], number: int, box: Box | None) -> _Tidied:
+    """Return what was removed of one bone, in place; `box` is where it is."""
+    if box is None:
+        return _Tidied()
+    part = labels.array[box]
+    mask = part == number
+    whole, parts = _without_specks(mask)
+    specks = mask & ~whole
+    part[specks] = 0
+    return _Tidied(cm3=float(specks.sum()) * labels.geometry.voxel_mm3 / CM3, parts=parts)
+
+
+def _fill_holes(labels: Volume[np.uint8], number: int, box: Box | None) -> _Tidied:
+    """Return what was filled of one bone, in place; other bones stay what they are."""
     if box is None:
         return _Tidied()
     part, voxel_cm3 = labels.array[box], labels.geometry.voxel_mm3 / CM3
     mask = part == number
-    whole, parts = _without_specks(mask)
     filled, hole = _without_holes(
-        Volume(array=whole, geometry=labels.geometry.crop(_start(box), _shape(part)))
+        Volume(array=mask, geometry=labels.geometry.crop(_start(box), _shape(part)))
     )
-    filled &= (part == number) | ~np.isin(part, range(1, len(BONES) + 1))
-    part[mask & ~whole] = 0
+    filled &= mask | ~np.isin(part, range(1, len(BONES) + 1))
     part[filled] = number
-    return _Tidied(
-        specks_cm3=float((mask & ~whole).sum()) * voxel_cm3,
-        holes_cm3=float((filled & ~whole).sum()) * voxel_cm3,
-        parts=parts,
-        largest_hole_cm3=hole * voxel_cm3,
-    )
+    return _Tidied(cm3=float((filled & ~mask).sum()) * voxel_cm3, largest_cm3=hole * voxel_cm3)
 
 
 def _cut_lump(
@@ -214,7 +220,7 @@ def _lump_finding(lump: Lump, bone: str) -> Finding:
 
 
 def _check_bone(
-    labels: Volume[np.uint8], number: int, box: Box | None, tidied: _Tidied
+    labels: Volume[np.uint8], number: int, box: Box | None, specks: _Tidied, holes: _Tidied
 ) -> tuple[Finding, ...]:
     """Return what is wrong with one bone by itself."""
     if box is None:
@@ -223,14 +229,14 @@ def _check_bone(
     bone = Volume(array=part == number, geometry=labels.geometry.crop(_start(box), _shape(part)))
     cut = any(s.start == 0 or s.stop == n for s, n in zip(box, labels.array.shape, strict=True))
     findings = _volume(number, float(bone.array.sum()) * labels.geometry.voxel_mm3 / CM3, cut=cut)
-    if tidied.parts > 1:
-        findings += (Finding(code="bone-island", bone=name, got=f"{tidied.parts} parts", expected="one"),)
+    if specks.parts > 1:
+        findings += (Finding(code="bone-island", bone=name, got=f"{specks.parts} parts", expected="one"),)
     whole_share = _convex_share(bone)
     if number in LEAST_CONVEX and whole_share < LEAST_CONVEX[number]:
         expected = f"{LEAST_CONVEX[number]:g} or more of its outline filled in every axial section"
         findings += (Finding(code="bone-hole", bone=name, got=f"{whole_share:.2f}", expected=expected),)
-    if tidied.largest_hole_cm3 > HOLE_CM3:
-        findings += (_over("bone-hole", name, tidied.largest_hole_cm3, HOLE_CM3, "cm3"),)
+    if holes.largest_cm3 > HOLE_CM3:
+        findings += (_over("bone-hole", name, holes.largest_cm3, HOLE_CM3, "cm3"),)
     sections = _sections_cm2(bone)
     if sections > LARGEST_CM2[number]:
         findings += (_over("bone-volume", name, sections, LARGEST_CM2[number], "cm2 across"),)
