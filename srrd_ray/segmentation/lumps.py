@@ -17,8 +17,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 OUTSIDE_MM, LUMP_CM3 = 4.0, 1.0
 """Bone farther outside of the fitted shape, and so much of it in one piece, is a lump. Of 26 adults, each
-against the shapes of the 25 others, none has more than 0.3 cm3 there
-(`benchmarks/lumps.py`).
+against the shapes of the 25 others, none has more than 0.5 cm3 there (`benchmarks/lumps.py`).
 """
 CM3: Final = 1000.0
 CUT_MM: Final = 1.5
@@ -33,9 +32,9 @@ LEAST_POINTS, LEAST_AT_CUT = 200, 30
 class Lump:
     """What bulges out of the fitted shape.
 
-    `mask` is on the grid of the bone. `farthest_mm` is outside of the shape; `on_edges` the share of the cut at
-    which the image has an edge, null where that is not seen; `misfit_mm` the mean distance of the rest of the
-    surface from the shape, each at most 6 mm.
+    `mask` is on the grid of the bone. `farthest_mm` is outside of the shape; `on_edges` the share of the cut
+    at which the image has an edge, null where that is not seen; `misfit_mm` the mean distance of the rest of
+    the surface from the shape, each at most 6 mm.
     """
 
     mask: Mask

@@ -143,7 +143,7 @@ def implausible_error(findings: Sequence[Finding]) -> InputError:
 
 
 class _Tidied(NamedTuple):
-    """cm³ of specks that were removed, or of holes that were filled; parts that are left, or the largest hole."""
+    """cm³ of specks that were removed, or of holes that were filled; parts left, or the largest hole."""
 
     cm3: float = 0.0
     parts: int = 0
