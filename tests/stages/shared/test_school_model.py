@@ -21,7 +21,13 @@ from srrd_ray.stages.shared.fold_training import (
 )
 from srrd_ray.stages.shared.models import load_model
 from srrd_ray.stages.shared.school_files import hash_school, require_school
-from srrd_ray.stages.shared.school_model import SchoolCard, judge, load_reader, read_school
+from srrd_ray.stages.shared.school_model import (
+    SchoolCard,
+    judge,
+    load_reader,
+    read_school,
+    reader_fingerprint,
+)
 from srrd_ray.storage.weights import load_tensors
 from tests.distillation.toys import toy
 from tests.stages.small_run import FOLDS, drive, plan_of, write_run
@@ -56,6 +62,16 @@ def test_a_reader_is_judged_over_the_means_of_knees(school: str) -> None:
 def test_a_folder_that_is_no_school_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\[school-missing\].*distillation.school"):
         require_school(str(tmp_path))
+
+
+def test_the_readers_that_ship_are_whole_small_and_judged() -> None:
+    card = read_school("")
+    assert card.judged_by >= 50
+    assert card.figures["reader-ct"]["BV/TV"].icc > 0.6
+    for kind in ("mr", "ct"):
+        assert load_reader("", kind) is not None
+        assert reader_fingerprint("", kind) is not None
+    assert sum(path.stat().st_size for path in require_school("").rglob("*.safetensors")) < 10e6
 
 
 def test_altered_weights_of_a_reader_are_refused(tmp_path: Path) -> None:
