@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from srrd_ray.report.content import Json, at, interval, number
+from srrd_ray.core.json_tree import Json, at
+from srrd_ray.report.content import interval, number
 from srrd_ray.report.page import Grid
 
 AUTHOR = "to be filled by the author"

@@ -6,30 +6,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 from srrd_ray.core.bones import BONES
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Outcome
 from srrd_ray.report.page import Card, Grid, Note, Tone
 from srrd_ray.report.style import NAMES, with_unit
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 MISSING = "not estimable"
 NOT_SEARCHED = (
     "Nothing was searched: each fold has one patient to learn from and nobody to validate on. The configured "
     "settings were used."
 )
-
-
-def at(data: Json, *keys: str) -> Json:
-    """Return the value under nested keys, None where one is absent."""
-    for key in keys:
-        if not isinstance(data, Mapping):
-            return None
-        data = data.get(key)
-    return data
 
 
 def number(value: Json, digits: int = 2, unit: str = "") -> str:

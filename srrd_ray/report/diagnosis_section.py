@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.report import charts, content
-from srrd_ray.report.content import Json, at
 from srrd_ray.report.page import Block, Note, Section
 from srrd_ray.report.run import MODELS, Run, draw_or_note, missing_note
 

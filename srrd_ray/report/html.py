@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from srrd_ray.core.json_tree import at
 from srrd_ray.report import charts, content, figures, overlays
 from srrd_ray.report.claim import claim_table
-from srrd_ray.report.content import at
 from srrd_ray.report.diagnosis_section import diagnosis_section
 from srrd_ray.report.flow import flow_diagram
 from srrd_ray.report.methods import USE, methods_blocks

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray import __version__
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
-from srrd_ray.report.content import Json, at, number
+from srrd_ray.report.content import number
 from srrd_ray.report.infer_values import error_table, not_measured_blocks, range_tables, value_table
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Note, Page, Picture, Section, render

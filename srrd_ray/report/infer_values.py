@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from srrd_ray.core.bones import BONES, BoneName
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import COMPARTMENTS, Compartment
-from srrd_ray.report.content import Json, at
 from srrd_ray.report.page import Block, Grid, Note
 from srrd_ray.report.style import with_unit
 from srrd_ray.statistics.expected import FEWEST, ErrorToExpect, ModelExpectations, ReferenceRange

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from srrd_ray.report.content import Json, at
+from srrd_ray.core.json_tree import Json, at
 
 DESCRIPTION, RO_CRATE = "dataset_description.json", "ro-crate-metadata.json"
 BIDS_VERSION = "1.10.0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from srrd_ray.report.content import Json, at
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.report.page import Block, Note, Text
 from srrd_ray.report.references import KEYS, bibtex
 

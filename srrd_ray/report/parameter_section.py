@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
 from srrd_ray.report import content, figures
-from srrd_ray.report.content import Json, at
 from srrd_ray.report.page import Block, Grid, Section
 from srrd_ray.report.run import MODELS, Run, draw_or_note, missing_note
 from srrd_ray.statistics.pairs import with_reference

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.core.json_tree import Json
 from srrd_ray.core.records import Outcome
 from srrd_ray.report import content
-from srrd_ray.report.content import Json
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Note, Picture
 from srrd_ray.report.style import svg_uri

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.report import charts, content
-from srrd_ray.report.content import Json, at
 from srrd_ray.report.page import Block, Grid, Note, Section
 from srrd_ray.report.run import Run, draw_or_note, missing_note
 

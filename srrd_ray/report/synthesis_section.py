@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from srrd_ray.core.bones import BONE_OF, BONES
-from srrd_ray.report.content import Json, at, number
+from srrd_ray.core.json_tree import Json, at
+from srrd_ray.report.content import number
 from srrd_ray.report.page import Block, Grid, Note, Section
 from srrd_ray.report.run import Run, draw_or_note
 from srrd_ray.report.style import COLOURS, canvas

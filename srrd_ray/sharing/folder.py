@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.json_tree import Json
 from srrd_ray.core.model_card import ModelFacts
 from srrd_ray.knee_bones import segmenter_files, segmenter_model
-from srrd_ray.report.content import Json
 from srrd_ray.stages.shared import models
 from srrd_ray.stages.shared.model_facts import USE_OF_TEACHER, facts_of_run
 from srrd_ray.stages.shared.model_figures import read_metrics

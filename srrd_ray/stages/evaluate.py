@@ -15,12 +15,12 @@ from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import StoreError
 from srrd_ray.core.geometry import transform_points
 from srrd_ray.core.hashing import seed_from
+from srrd_ray.core.json_tree import at
 from srrd_ray.core.model_card import ModelFacts, readme
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Patch
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
-from srrd_ray.report.content import at
 from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.compare_synthesis import TABLE as FIGURES
 from srrd_ray.stages.shared import metrics

@@ -20,6 +20,7 @@ from srrd_ray.core import serial
 from srrd_ray.core.bones import BONE_LABELS, BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import hash_json, hash_voxels
+from srrd_ray.core.json_tree import at
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
@@ -32,7 +33,6 @@ from srrd_ray.knee_bones.find import DEFAULT, FoundBones, find_bones, require_kn
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.patches import PatchConfig
 from srrd_ray.patches.painting import paint
-from srrd_ray.report.content import at
 from srrd_ray.report.infer_page import Inference, ModelFacts, render_inference
 from srrd_ray.stages.classify import DiagnosisModels, features_of
 from srrd_ray.stages.shared import data_dictionary

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from srrd_ray.core.json_tree import Json
 from srrd_ray.core.records import Fault, Knee, Outcome
 from srrd_ray.report.content import (
-    Json,
     cards,
     diagnosis_table,
     failure_table,

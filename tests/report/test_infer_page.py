@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from srrd_ray.core.bones import BONES
+from srrd_ray.core.json_tree import Json
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
 from srrd_ray.core.records import COMPARTMENTS
 from srrd_ray.core.volume import Volume
-from srrd_ray.report.content import Json
 from srrd_ray.report.infer_page import Inference, ModelFacts, render_inference
 from srrd_ray.statistics.expected import ErrorToExpect, Expected, ModelExpectations, ReferenceRange, Sex
 from tests.report.test_overlays import knee

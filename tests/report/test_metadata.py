@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from srrd_ray.report.content import Json
+from srrd_ray.core.json_tree import Json
 from srrd_ray.report.metadata import CONFORMS, RO_CRATE, File, dataset_description, ro_crate
 
 MANIFEST: dict[str, Json] = {"software": "0.2.0", "cohort": "ab" * 32, "knees": 18}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from srrd_ray.core import serial
+from srrd_ray.core.json_tree import Json
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.report.claim import AUTHOR, ITEMS, SECTIONS, claim_answers, claim_table
-from srrd_ray.report.content import Json
 from srrd_ray.report.methods import methods_blocks, methods_text
 from srrd_ray.report.page import Note
 from srrd_ray.report.references import KEYS, bibtex

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from srrd_ray.core.geometry import matrix4
+from srrd_ray.core.json_tree import Json
 from srrd_ray.core.records import BoneTransform, Knee, RegistrationQuality
 from srrd_ray.core.volume import Volume
 from srrd_ray.registration.bones import BoneConfig
-from srrd_ray.report.content import Json
 from srrd_ray.report.page import Grid, Note
 from srrd_ray.report.run import Run
 from srrd_ray.report.synthesis_section import synthesis_section

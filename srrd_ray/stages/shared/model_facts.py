@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.core.model_card import Figure, ModelFacts
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.report.content import Json, at
 
 SIMULATED: Final = "the model learnt from simulated knees: its values in patients are not validated"
 LIMITS: Final = (

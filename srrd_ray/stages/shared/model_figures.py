@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from srrd_ray.report.content import Json
+from srrd_ray.core.json_tree import Json
 from srrd_ray.stages.shared.models import CARD
 from srrd_ray.storage.layout import RunLayout
 

@@ -17,9 +17,9 @@ import pandas as pd
 from srrd_ray import __version__
 from srrd_ray.core import serial
 from srrd_ray.core.bones import BONES
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.records import BoneTransform, Image, Knee, Outcome
 from srrd_ray.core.volume import Volume
-from srrd_ray.report.content import Json, at
 from srrd_ray.report.html import run_page
 from srrd_ray.report.metadata import DESCRIPTION, RO_CRATE, File, dataset_description, ro_crate
 from srrd_ray.report.overlays import KneeImages
