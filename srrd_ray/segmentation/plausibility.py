@@ -21,7 +21,7 @@ from srrd_ray.segmentation.lumps import LUMP_CM3, OUTSIDE_MM, Lump, find_lump
 
 Mask = NDArray[np.bool_]
 Box: TypeAlias = tuple[slice, ...]
-SPECK_SHARE, HOLE_CM3 = 0.02, 0.3
+SPECK_SHARE, HOLE_CM3 = 0.02, 0.5
 """Islands below this share of a bone are removed, holes below this size filled; larger ones refused."""
 LEAST_CM3: Final = {FEMUR: 2.0, TIBIA: 2.0}
 """Of what has to be seen: less is not enough to register."""
@@ -103,6 +103,9 @@ def check_bones(
     numbers = range(1, len(BONES) + 1)
     specks = [_drop_specks(tidied, n, boxes[n - 1]) for n in numbers]
     cut = [_cut_lump(tidied, lumps, n, boxes[n - 1], image) for n in NEEDED if shaped]
+    if image is not None and any(one.doubt for one in chain(*cut)):  # what edges part from it is no island
+        again = [_drop_specks(tidied, n, boxes[n - 1]) for n in numbers]
+        specks = [_Tidied(cm3=a.cm3 + b.cm3, parts=b.parts) for a, b in zip(specks, again, strict=True)]
     holes = [_fill_holes(tidied, n, boxes[n - 1]) for n in numbers]
     lumps.array[tidied.array > 0] = 0
     of_bones = [_check_bone(tidied, n, boxes[n - 1], specks[n - 1], holes[n - 1]) for n in numbers]
