@@ -25,7 +25,9 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import AnyStage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.pipeline.stages import STAGES
+from srrd_ray.stages.compare_synthesis import COLUMNS, TABLE
 from srrd_ray.stages.ingest import paired_source
+from srrd_ray.stages.shared.first_round import CHOICE, SynthesisChoice
 from srrd_ray.stages.shared.gather import read_folds
 from srrd_ray.stages.shared.learning import WINNERS, Winners
 from srrd_ray.stages.shared.poses import write_pose
@@ -142,6 +144,25 @@ def learn_synthesis(work: Work[Any]) -> Produced:
     return _models(work, "synthesis")
 
 
+def align(_: Work[Any]) -> Produced:
+    """Write nothing, as where there is no round two."""
+    return Produced(paths=())
+
+
+def learn_aligned(work: Work[Any]) -> Produced:
+    """Write that round one is used."""
+    path = work.layout.model("synthesis-aligned") / CHOICE
+    write_record(path, SynthesisChoice(used=False, reason="no round two"), "synthesis_choice")
+    return Produced(paths=(path.parent,))
+
+
+def compare_synthesis(work: Work[Any]) -> Produced:
+    """Write an empty table."""
+    path = work.layout.part(TABLE, work.item.knees[0])
+    write_table(path, pd.DataFrame([], columns=list(COLUMNS)), TABLE)
+    return Produced(paths=(path,))
+
+
 def teach(work: Work[Any]) -> Produced:
     """Write two models."""
     return _models(work, "teacher", "baseline")
@@ -166,7 +187,8 @@ def _volumes(work: Work[Any], *images: Image) -> Produced:
 
 
 SMALL = {
-    "ingest": ingest, "learn-synthesis": learn_synthesis, "synthesize": synthesize, "register": register,
+    "ingest": ingest, "learn-synthesis": learn_synthesis, "align": align, "learn-aligned": learn_aligned,
+    "compare-synthesis": compare_synthesis, "synthesize": synthesize, "register": register,
     "patches": patches, "measure": measure, "teach": teach, "tune": tune, "distil": distil, "predict": predict,
 }  # fmt: skip
 

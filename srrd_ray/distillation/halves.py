@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from srrd_ray.distillation.bins import mean_and_sd
-from srrd_ray.distillation.networks import CHUNK, PatchRegressor, ridge
+from srrd_ray.distillation.networks import PatchRegressor, ridge
 
 HALVES: tuple[tuple[int, int], ...] = tuple((axis, side) for axis in (2, 3, 4) for side in (0, 1))
+CHUNK = 64
+"""Cubes that are read at a time."""
 
 
 def half_masks(mask: Tensor) -> list[Tensor]:
@@ -45,11 +47,7 @@ def read_halves(teacher: PatchRegressor, images: Tensor, masks: Tensor) -> Tenso
 
 @torch.no_grad()
 def start_guided(
-    network: PatchRegressor,
-    cubes: tuple[Tensor, Tensor],
-    whole: Tensor,
-    targets: Tensor,
-    guide: tuple[Tensor, float],
+    network: PatchRegressor, cubes: tuple[Tensor, Tensor], targets: Tensor, guide: tuple[Tensor, float]
 ) -> None:
     """Start the head of a fitted student at a ridge regression of labels
     and of the teacher's readings of halves.
@@ -60,8 +58,6 @@ def start_guided(
         After `fit_constants`.
     cubes
         Raw images and masks (n, 1, z, y, x).
-    whole
-        The statistics of the whole cubes that `fit_constants` returned.
     targets
         (n, parameter): measured in whole cubes.
     guide
@@ -74,10 +70,12 @@ def start_guided(
         return
     head = network.head
     shares = [1 - weight] + [weight / len(HALVES)] * len(HALVES)
-    halves = [network.statistics_of(images, masks, partial(_half, which=which)) for which in HALVES]
-    standard = [((half - network.texture_mean) / network.texture_sd).clamp(-5, 5) for half in halves]
+    statistics = [
+        (network.statistics_of(images, masks, cut) - network.texture_mean) / network.texture_sd
+        for cut in (None, *(partial(_half, which=which) for which in HALVES))
+    ]
     wanted = [(values - head.middle) / head.unit for values in (targets, *readings)]
     scales = [(share * len(shares)) ** 0.5 for share in shares]
-    rows = torch.cat([scale * x for scale, x in zip(scales, (whole, *standard), strict=True)])
+    rows = torch.cat([scale * x.clamp(-5, 5) for scale, x in zip(scales, statistics, strict=True)])
     values = torch.cat([scale * y for scale, y in zip(scales, wanted, strict=True)])
     head.centre.weight[:, : rows.shape[1]] = ridge(rows, values).T

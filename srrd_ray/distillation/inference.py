@@ -18,7 +18,7 @@ from srrd_ray.distillation.augmentation import FLIPS, mirror
 from srrd_ray.distillation.bins import mean_and_sd
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import read_halves
-from srrd_ray.distillation.networks import CHUNK, PatchRegressor, Reading
+from srrd_ray.distillation.networks import PatchRegressor, Reading
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,7 +55,7 @@ def to_cubes(images: NDArray[np.generic], masks: NDArray[np.uint8]) -> tuple[Ten
 
 @torch.no_grad()
 def predict(
-    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = CHUNK
+    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return means and SDs (n, parameter) of predicted histograms, averaged over the four mirror images."""
     probabilities = []
@@ -67,14 +67,14 @@ def predict(
 
 
 @torch.no_grad()
-def teacher_outputs(network: PatchRegressor, data: DistillationData) -> TeacherOutputs:
+def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
     """Return the outputs of a trained teacher on the cubes of `data`;
     features are standardised by channel over the cubes. The network stays on the device that it is read on.
     """
     network = network.to(fastest_device())
     views = []
     for flip in range(len(FLIPS)):
-        pairs = _chunks(to_cubes(data.mr, data.mr_mask), CHUNK)
+        pairs = _chunks(to_cubes(data.mr, data.mr_mask), batch_size)
         parts = [_read(network, image, mask, flip) for image, mask in pairs]
         scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
         views.append(Reading(torch.cat([part.logits for part in parts]), scales))
@@ -95,7 +95,8 @@ def _read(network: PatchRegressor, image: Tensor, mask: Tensor, flip: int) -> Re
 
 def _chunks(tensors: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
     images, masks = tensors
-    return zip(images.split(size), masks.split(size), strict=True)
+    for start in range(0, len(images), size):
+        yield images[start : start + size], masks[start : start + size]
 
 
 def _standardise(features: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ from srrd_ray.distillation.config import Architecture, NetworkConfig
 from srrd_ray.distillation.texture import masked_mean, texture
 
 POOLED = 4
-CHUNK = 64
-"""Cubes that are read at a time: memory does not grow with their number."""
+CHUNK = 256
+"""Cubes of which statistics are taken at a time: memory does not grow with their number."""
 
 
 class Reading(NamedTuple):
@@ -193,9 +193,9 @@ def build_adapters(student: NetworkConfig, teacher: NetworkConfig, seed: int) ->
 
 
 @torch.no_grad()
-def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
-    """Return the standardised texture statistics (n, k) of stored cubes (n, 1, z, y, x), after setting the
-    normalisation from them and starting the head at the ridge regression of `targets` (n, parameter).
+def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets: Tensor) -> None:
+    """Set the normalisation from stored cubes (n, 1, z, y, x), and start the head at the ridge regression of
+    `targets` (n, parameter).
 
     The untrained network therefore predicts what the texture statistics alone can tell;
     training adds the rest.
@@ -215,7 +215,6 @@ def fit_constants(network: PatchRegressor, image: Tensor, mask: Tensor, targets:
     head.centre.weight[:, : standard.shape[1]] = weights.T
     residual = (wanted - standard @ weights).std(dim=0, correction=0)
     head.log_sd.bias.copy_(residual.clamp_min(0.1).log())
-    return standard
 
 
 def _mean_and_sd(images: Tensor, masks: Tensor) -> tuple[float, float]:

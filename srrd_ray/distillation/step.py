@@ -119,10 +119,10 @@ class StudentLearner:
 
     def _fit_start(self, targets: Tensor) -> None:
         """Begin at the ridge regression of the labels, and of what the teacher reads in halves."""
-        whole = fit_constants(self.network, self._images, self._masks, targets)
+        fit_constants(self.network, self._images, self._masks, targets)
         if self._teacher:
             guide = (self._teacher.halves, self._hyper.kd_weight)
-            start_guided(self.network, (self._images, self._masks), whole, targets, guide)
+            start_guided(self.network, (self._images, self._masks), targets, guide)
 
     @property
     def name(self) -> str:

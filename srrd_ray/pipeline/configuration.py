@@ -18,7 +18,7 @@ from srrd_ray.morphometry.resolve import MorphometryConfig
 from srrd_ray.patches import PatchConfig
 from srrd_ray.registration.rigid import RegistrationConfig
 from srrd_ray.stages.shared.ingest_config import IngestConfig
-from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +34,7 @@ class RunConfig:
     seed: Natural = 1
     ingest: IngestConfig = field(default_factory=IngestConfig)
     synthesis: CycleGanConfig = field(default_factory=CycleGanConfig)
+    synthesis_aligned: AlignedConfig = field(default_factory=AlignedConfig)
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     patches: PatchConfig = field(default_factory=PatchConfig)
     morphometry: MorphometryConfig = field(default_factory=MorphometryConfig)

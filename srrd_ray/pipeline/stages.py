@@ -8,11 +8,13 @@ from __future__ import annotations
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.execution.stage import AnyStage
 from srrd_ray.stages import (
+    align,
     classify,
     compare_synthesis,
     distil,
     evaluate,
     ingest,
+    learn_aligned,
     learn_synthesis,
     measure,
     patches,
@@ -29,6 +31,8 @@ from srrd_ray.stages import (
 STAGES: tuple[AnyStage, ...] = (
     ingest.STAGE,
     learn_synthesis.STAGE,
+    align.STAGE,
+    learn_aligned.STAGE,
     synthesize.STAGE,
     register.STAGE,
     compare_synthesis.STAGE,

@@ -35,8 +35,21 @@ ALIGNED = {
 
 def synthesis_section(run: Run) -> Section:
     """Return the section; it says so where no patient was held out."""
-    held_out = at(run.metrics, "synthesis", "held_out")
-    return Section(anchor="synthetic-ct", title="Synthetic CT", intro=INTRO, blocks=tuple(_blocks(held_out)))
+    held_out, rounds = (at(run.metrics, "synthesis", key) for key in ("held_out", "round_two"))
+    blocks = (*_rounds(rounds), *_blocks(held_out))
+    return Section(anchor="synthetic-ct", title="Synthetic CT", intro=INTRO, blocks=blocks)
+
+
+def _rounds(rounds: Json) -> tuple[Note, ...]:
+    """Return which round made the synthetic CT, and why."""
+    if rounds is None:
+        return ()
+    which = (
+        "of round two, which learnt from slices that registration had aligned"
+        if at(rounds, "used") is True
+        else "of round one, which learnt from slices that are not aligned"
+    )
+    return (Note(text=f"The synthetic CT is {which}: {at(rounds, 'reason')}."),)
 
 
 def _blocks(held_out: Json) -> list[Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,12 @@ from srrd_ray.stages.classify import MODELS, Model, read_models
 from srrd_ray.stages.compare_synthesis import TABLE as FIGURES
 from srrd_ray.stages.shared import metrics
 from srrd_ray.stages.shared.expected import EXPECTED, write_expected
+from srrd_ray.stages.shared.first_round import CHOICE, read_choice
 from srrd_ray.stages.shared.gather import read_of_run
 from srrd_ray.stages.shared.metrics import Json
 from srrd_ray.stages.shared.model_facts import caution, facts_of_run
 from srrd_ray.stages.shared.poses import read_pose
-from srrd_ray.stages.shared.synthesis_card import read_card
+from srrd_ray.stages.shared.synthesis_card import CARD, read_card
 from srrd_ray.stages.shared.truth import has_truth, has_truth_of, patch_truth, read_poses
 from srrd_ray.statistics.pairs import with_reference
 from srrd_ray.storage.atomic import write_text
@@ -67,7 +68,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
         "schema": SCHEMA,
         "cohort": _cohort(layout, cohort),
         "registration": {"tre_mm": {bone: _target_errors(errors, bone) for bone in BONES}},
-        "synthesis": _synthesis(layout) | _held_out(figures),
+        "synthesis": _synthesis(layout) | _held_out(figures) | _rounds(layout),
         **_regression("regression", predictions, measures, "no measured MR parameters", seed),
         **_regression("regression_truth", predictions, truth, NO_TRUTH, seed, mr=measures),
         **_against_teacher(predictions, seed),
@@ -164,7 +165,7 @@ def _synthesis(layout: RunLayout) -> dict[str, Json]:
 def synthesis_figures(layout: RunLayout) -> pd.DataFrame | None:
     """Return the figures of the synthetic CT of all knees that were held out; None where there are none."""
     registration, model = read_of_run(layout, "registration"), layout.model("synthesis")
-    if registration is None or not model.is_dir():
+    if registration is None or not (model / CARD).is_file():
         return None
     seen = registration[registration["participant"].isin(read_card(model).held_out)]
     keys = seen[["participant", "side"]].drop_duplicates().itertuples(index=False, name=None)
@@ -178,6 +179,13 @@ def _held_out(figures: pd.DataFrame | None) -> dict[str, Json]:
     if figures is None:
         return {"held_out": {"knees": 0, "reason": NOT_HELD_OUT}}
     return {"held_out": metrics.synthesis_figures(figures)}
+
+
+def _rounds(layout: RunLayout) -> dict[str, Json]:
+    """Return which round of the synthesis is used, and by which figures."""
+    if not (layout.model("synthesis-aligned") / CHOICE).is_file():
+        return {}
+    return {"round_two": asdict(read_choice(layout))}
 
 
 def _regression(
@@ -283,7 +291,15 @@ STAGE = Stage(
     scope="cohort",
     function=evaluate_run,
     settings=EvaluateSettings,
-    needs=("learn-synthesis", "register", "compare-synthesis", "patches", "tables", "classify"),
+    needs=(
+        "learn-synthesis",
+        "learn-aligned",
+        "register",
+        "compare-synthesis",
+        "patches",
+        "tables",
+        "classify",
+    ),
     outside=("truth",),
     outputs=(
         "metrics.json",

@@ -10,7 +10,9 @@ the inner structure decides whether the result is accepted. A bone without a tru
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import assert_never
 
 import numpy as np
@@ -28,6 +30,7 @@ from srrd_ray.knee_bones.find import FoundBones, cannot_be_bones, find_bones, sh
 from srrd_ray.registration.quality import assess, refusal_error, refuse, refuse_bones
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from srrd_ray.registration.search import find_pose
+from srrd_ray.stages.shared.first_round import first_bones_path, read_choice, read_first_poses
 from srrd_ray.stages.shared.poses import write_pose
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
@@ -47,6 +50,16 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Scan:
+    """The images of a knee, and the bones of its CT."""
+
+    ct: Hu
+    mr: Hu
+    sct: Hu
+    ct_bones: Labels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class KneeImages:
     """What the registration of a knee looks at; `flat_mr` is the MR over its local marrow level."""
 
@@ -62,7 +75,8 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
 
     Written are ``ct_bones`` (the masks given with the cohort, else found in the CT),
     ``transform_<bone>.json``, ``mr_bones`` (labels of the accepted bones on the MR grid: given masks, else
-    mapped from CT), and the part of table ``registration``.
+    mapped from CT), and the part of table ``registration``. A pose that was accepted in round one is final:
+    it was finished on the MR itself. The others are looked for again where there is a round two.
 
     Raises
     ------
@@ -71,42 +85,71 @@ def register_knee(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> 
         are refused.
     """
     ct_bones = ct_labels(knee, layout, config)
-    ct, mr, sct = (_read(knee, layout, image) for image in ("ct", "mr", "sct"))
-    try:
-        moving = _moving_bones(knee, mr, sct, config)
-    except InputError as error:
-        quality = refuse_bones("mr" if config.moving_bones == "mr" else "synthetic", error)
-        found = [_transform(knee, bone, np.eye(4), quality) for bone in BONES]
-        _write(knee, layout, found, [SynthesisMetrics.unknown() for _ in BONES], ct_bones)
-        return found
-    images = KneeImages(
-        ct=ct, flat_mr=flatten_bias(mr), sct=sct, ct_bones=ct_bones, moving_bones=moving.labels
-    )
-    found = [register_one(knee, bone, images, config) for bone in BONES]
-    figures = [_figures(transform, images) for transform in found]
+    scan = Scan(ct_bones=ct_bones, **{name: read_hu(knee, layout, name) for name in ("ct", "mr", "sct")})
+    found, moving = find_poses(knee, scan, config, known=_known_poses(knee, layout))
+    figures = [_figures(transform, scan) for transform in found]
     _write(knee, layout, found, figures, ct_bones, moving=moving)
     return found
+
+
+def find_poses(
+    knee: Knee, scan: Scan, config: RegistrationConfig, known: Mapping[BoneName, BoneTransform]
+) -> tuple[list[BoneTransform], FoundBones | None]:
+    """Return one transform a bone, those `known` as they are, and the bones found on the MR's side."""
+    if all(bone in known for bone in BONES):
+        return [known[bone] for bone in BONES], None
+    try:
+        moving = _moving_bones(knee, scan.mr, scan.sct, config)
+    except InputError as error:
+        quality = refuse_bones("mr" if config.moving_bones == "mr" else "synthetic", error)
+        return [known.get(bone) or _transform(knee, bone, np.eye(4), quality) for bone in BONES], None
+    images = KneeImages(
+        ct=scan.ct,
+        flat_mr=flatten_bias(scan.mr),
+        sct=scan.sct,
+        ct_bones=scan.ct_bones,
+        moving_bones=moving.labels,
+    )
+    return [known.get(bone) or register_one(knee, bone, images, config) for bone in BONES], moving
+
+
+def _known_poses(knee: Knee, layout: RunLayout) -> dict[BoneName, BoneTransform]:
+    """Return the poses of round one that are final: all of them where its synthetic CT is the last."""
+    poses = read_first_poses(layout, knee)
+    if not poses:
+        return {}
+    choice = read_choice(layout)
+    return {one.bone: one for one in poses if one.quality.accepted or not choice.used}
 
 
 def ct_labels(knee: Knee, layout: RunLayout, config: RegistrationConfig) -> Labels:
     """Return the labels of the bones of the CT, after writing them (with lumps that were cut off).
 
-    They are those given with the cohort, else found in the CT.
+    They are those given with the cohort, else those of round one, else found in the CT.
     """
-    given = _given_labels(knee, layout, "ct_masks")
-    found = (
-        find_bones(_read(knee, layout, "ct"), "ct", knee.side, config.bones)
-        if given is None
-        else FoundBones(labels=given, side=None)
-    )
+    return write_ct_bones(knee, layout, config, layout.volume(knee, "ct_bones"))
+
+
+def write_ct_bones(knee: Knee, layout: RunLayout, config: RegistrationConfig, path: Path) -> Labels:
+    """Return the labels of the bones of the CT, after writing them to `path`."""
+    given, earlier = _given_labels(knee, layout, "ct_masks"), first_bones_path(layout, knee)
+    if given is None and path != earlier and earlier.exists():
+        stored, notes = omezarr.read_volume(earlier), omezarr.read_notes(earlier)
+        whole = Volume(array=stored.array.astype(np.uint8, copy=False), geometry=stored.geometry)
+    else:
+        found = (
+            find_bones(read_hu(knee, layout, "ct"), "ct", knee.side, config.bones)
+            if given is None
+            else FoundBones(labels=given, side=None)
+        )
+        whole, notes = found.with_lumps(), tuple(map(str, found.notes))
     source: Image = "ct" if given is None else "ct_masks"
     sources: dict[str, str] = {source: omezarr.read_stored(layout.volume(knee, source)).sha256}
-    path = layout.volume(knee, "ct_bones")
-    notes = [str(note) for note in found.notes]
     omezarr.write_volume(
-        path, found.with_lumps(), knee=knee, image="ct_bones", unit="label", sources=sources, notes=notes
+        path, whole, knee=knee, image="ct_bones", unit="label", sources=sources, notes=list(notes)
     )
-    return found.labels
+    bones = np.where(whole.array > CUT_OFF, np.uint8(0), whole.array)
+    return Volume(array=bones, geometry=whole.geometry)
 
 
 def _moving_bones(knee: Knee, mr: Hu, sct: Hu, config: RegistrationConfig) -> FoundBones:
@@ -173,12 +216,13 @@ def _transform(
     )
 
 
-def _read(knee: Knee, layout: RunLayout, image: Image) -> Hu:
+def read_hu(knee: Knee, layout: RunLayout, image: Image) -> Hu:
+    """Return an image of a knee as floats."""
     stored = omezarr.read_volume(layout.volume(knee, image))
     return Volume(array=stored.array.astype(np.float32), geometry=stored.geometry)
 
 
-def _figures(transform: BoneTransform, images: KneeImages) -> SynthesisMetrics:
+def _figures(transform: BoneTransform, images: Scan) -> SynthesisMetrics:
     """Return how the synthetic CT compares with the CT inside the bone and its surround.
 
     It is unknown without a pose.
@@ -279,7 +323,7 @@ STAGE = Stage(
     scope="knee",
     function=register,
     settings=RegisterSettings,
-    needs=("ingest", "synthesize"),
+    needs=("ingest", "align", "learn-aligned", "synthesize"),
     outside=("segmenter",),
     outputs=("volumes/ct_bones", "volumes/mr_bones", "volumes/transform", "tables/parts/registration"),
 )

@@ -21,6 +21,7 @@ STAGE = Stage(
     needs=(
         "ingest",
         "learn-synthesis",
+        "learn-aligned",
         "synthesize",
         "register",
         "qc",

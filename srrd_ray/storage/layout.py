@@ -56,6 +56,10 @@ class RunLayout:
         """``volumes/<knee>/transform_<bone>.json``: a `BoneTransform`; kind ``volumes/transform``."""
         return self._path("volumes/transform", "volumes", knee.key, f"transform_{bone}.json")
 
+    def first(self, knee: Knee) -> Path:
+        """``first/<knee>/``: what round one of the synthesis led to, of kind ``first``."""
+        return self._path("first", "first", knee.key)
+
     def registered_knees(self) -> tuple[Knee, ...]:
         """Return the knees of which any transform is stored."""
         folder = self._path("volumes/transform", "volumes")

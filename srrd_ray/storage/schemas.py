@@ -44,6 +44,7 @@ Name: TypeAlias = Literal[
     "school",
     "labels",
     "synthesis_figures",
+    "synthesis_choice",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

@@ -74,7 +74,9 @@ class CycleGanConfig:
     """Distance from physics where the MR is dark: thin at marrow is cortex, wide is soft tissue (0: off)."""
     gain_jitter: NonNegative = 0.1
     """Relative SD of the MR gain drawn for each slice in training."""
-    hu_limits: Annotated[tuple[Hounsfield, Hounsfield], Rising()] = (-900.0, 3000.0)
+    most_invented: NonNegative = 2.0
+    """Bone in a synthetic CT where its MR shows none, over all bone of the MR, above which it is refused."""
+    hu_limits: Annotated[tuple[Hounsfield, Hounsfield], Rising()] = (-1024.0, 3000.0)
     """HU outside which a synthetic CT is refused."""
     bone_share: Annotated[tuple[Share, Share], Rising()] = (0.05, 0.97)
     """Share of voxels over 150 HU outside which a synthetic CT is refused."""
@@ -83,3 +85,40 @@ class CycleGanConfig:
         validate_fields(self)
         if any(side % 2**self.downs for side in self.tile):
             raise setting_error(self, "tile", f"multiples of {2**self.downs}, for downs {self.downs}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlignedConfig:
+    """The second round of the synthesis: on MR and CT of the bones that registration has aligned.
+
+    It starts from the weights of the first. Networks, but for their normalisation, pixels and tiles are those
+    of the first round.
+    """
+
+    epochs: Natural = 0
+    """Epochs, of which 12 are usual; 0 leaves the second round out."""
+    steps: Count = 20
+    """Optimizer steps an epoch."""
+    blocks: Count = 2
+    """Blocks of slices a step, over all workers; one for each worker at least."""
+    slices: Count = 8
+    """Neighbouring slices of a block."""
+    learn_from: Count = 1000
+    """Most knees used for training."""
+    learning_rate: Positive = 3e-3
+    """Adam, generator and discriminator, falling to zero along a cosine."""
+    l1_weight: NonNegative = 10.0
+    """L1 distance of HU, each pixel as far as it is believed."""
+    feature_weight: NonNegative = 1.0
+    """L1 distance of what the project's own segmenter sees in both (0: off)."""
+    adversarial_weight: NonNegative = 0.5
+    """Least squares against a discriminator of real slices (0: off)."""
+    norm: Literal["none", "instance"] = "instance"
+    """Normalisation of the generator: with `instance` it learns several times as fast from few slices."""
+    gain_jitter: NonNegative = 0.1
+    """Relative SD of the MR gain drawn for each block."""
+    average: Share = 0.98
+    """Decay of the moving average of the weights, which is what is kept."""
+
+    def __post_init__(self) -> None:
+        validate_fields(self)

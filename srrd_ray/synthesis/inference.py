@@ -13,6 +13,9 @@ from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
 
+AIR_HU, OVERSHOOT_HU = -1024.0, 200.0
+"""The least that a CT holds, and how far under it a network may draw air."""
+
 
 def synthesize(
     generator: nn.Module, mr: Volume[Scalar], config: CycleGanConfig, limits: CycleGanConfig | None = None
@@ -30,7 +33,8 @@ def synthesize(
         `synthesis-not-finite`, `synthesis-range`, `synthesis-bone` where the result cannot be a CT of a knee.
     """
     slices = sagittal(flatten_bias(mr), config)
-    made = _translate(generator, scale_mr(slices.array), config)
+    made = unscale_hu(translate(generator, scale_mr(slices.array), config))
+    made = np.where(made > AIR_HU - OVERSHOOT_HU, np.maximum(made, AIR_HU), made)
     require_plausible(made, limits or config)
     grid = slices.geometry
     wide = np.pad(made, 2, mode="edge")
@@ -38,10 +42,13 @@ def synthesize(
     return Volume(array=wide, geometry=around).resample_onto(mr.geometry)
 
 
-def _translate(
+def translate(
     generator: nn.Module, slices: NDArray[np.float32], config: CycleGanConfig
 ) -> NDArray[np.float32]:
-    """Return HU slices of the same shape; edges are replicated, so that borders see no zero padding."""
+    """Return what a generator makes of scaled slices, of the same shape and scaled too.
+
+    Edges are replicated, so that borders see no zero padding.
+    """
     unit = 2**config.downs
     margin = 2 * unit
     rows, columns = slices.shape[1:]
@@ -55,7 +62,7 @@ def _translate(
             for start in range(0, len(wide), 16)
         ]
     made = np.concatenate(parts)[:, margin : margin + rows, margin : margin + columns]
-    return unscale_hu(made)
+    return np.asarray(made, dtype=np.float32)
 
 
 def require_plausible(hu: NDArray[np.float32], config: CycleGanConfig) -> None:

@@ -37,7 +37,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SMALL = {
     "distillation": {"folds": 2, "teacher_epochs": 2, "student_epochs": 2, "search": {"epochs": 2}},
     "tune": {"trials": 2, "grace_epochs": 1, "cpus_per_trial": 1},
-    "synthesis": {"epochs": 2},
+    "synthesis": {"epochs": 2, "held_out": 0.35},
+    "synthesis_aligned": {"epochs": 1},
 }
 
 
@@ -78,7 +79,11 @@ def ended(
 
 def outputs(layout: RunLayout) -> dict[str, bytes]:
     """The bytes of every result; `run.json` and the report hold times."""
-    kept = [p for part in ("volumes", "patches", "tables", "models") for p in (layout.root / part).rglob("*")]
+    kept = [
+        p
+        for part in ("volumes", "first", "patches", "tables", "models")
+        for p in (layout.root / part).rglob("*")
+    ]
     files = [*kept, layout.metrics]
     return {p.relative_to(layout.root).as_posix(): p.read_bytes() for p in sorted(files) if p.is_file()}
 
@@ -124,7 +129,7 @@ def test_every_stage_ends_and_every_knee_is_accounted_for(ended: Ended) -> None:
 def test_the_metrics_have_the_keys_that_others_read(ended: Ended) -> None:
     metrics = json.loads(ended.layout.metrics.read_text())
     assert {"median", "p95"} <= set(metrics["registration"]["tre_mm"]["femur"])
-    assert {"mae_hu", "psnr_db", "ssim"} <= set(metrics["synthesis"])
+    assert {"mae_hu", "psnr_db", "ssim", "held_out", "round_two"} <= set(metrics["synthesis"])
     for model in ("teacher", "distilled", "baseline"):
         for parameter in PARAMETERS:
             assert {"icc", "icc_ci"} <= set(metrics["regression"][model][parameter])
@@ -140,13 +145,15 @@ RECORDS: dict[str, Name] = {
     r"volumes/[^/]+/transform_(femur|tibia)\.json": "transform",
     r"models/winners\.json": "winners",
     r"models/expected\.json": "expected",
-    r"models/losses-(learn-synthesis|teach|distil)\.json": "losses",
-    r"models/synthesis/model\.json": "synthesis",
+    r"first/[^/]+/transform_(femur|tibia)\.json": "transform",
+    r"models/losses-(learn-synthesis|learn-aligned|teach|distil)\.json": "losses",
+    r"models/synthesis(-aligned)?/model\.json": "synthesis",
+    r"models/synthesis-aligned/choice\.json": "synthesis_choice",
     r"models/diagnosis/model\.json": "diagnosis_models",
     r"models/(teacher|baseline|distilled)/model\.json": "model",
 }
 ELSE = (
-    r"volumes/[^/]+/\w+\.ome\.zarr/.+|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
+    r"volumes/[^/]+/\w+\.ome\.zarr/.+|first/[^/]+/(ct_bones\.ome\.zarr/.+|pair\.safetensors)|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
     r"|citation\.bib|dataset_description\.json|ro-crate-metadata\.json"
     r"|qc/(index|page-\d+)\.html|qc/(thumbnails/)?sub-[^/]+\.webp"
     r"|models/README\.md"

@@ -239,7 +239,7 @@ def test_nobody_waits_for_the_lock_of_a_run_that_has_ended(tmp_path: Path) -> No
 def test_a_stopped_run_ends_the_command_as_it_ended_and_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int, kind: str
 ) -> None:
-    written = manifest(tmp_path, 2)
+    written = manifest(tmp_path, STAGE_NAMES.index("synthesize"))
     fault = Fault(code=kind, message=f"[{kind}] stopped here")
     written.outcomes.append(Outcome(knee=knees(1)[0], stage="synthesize", status="done", seconds=1.0))
     written.outcomes.append(Outcome(knee=None, stage="synthesize", status="failed", seconds=0.0, error=fault))
@@ -266,7 +266,7 @@ def test_a_folder_with_a_lock_alone_is_a_run_that_begins(tmp_path: Path) -> None
 def test_a_lost_or_torn_manifest_leaves_what_the_sidecars_tell(tmp_path: Path, torn: str | None) -> None:
     sidecars(tmp_path, "ingest", 6)
     sidecars(tmp_path, "learn-synthesis", 1)
-    sidecars(tmp_path, "synthesize", 2)
+    sidecars(tmp_path, "align", 2)
     if torn:
         (tmp_path / "run.json").write_text(torn)
     found = status_of(tmp_path)
@@ -379,7 +379,7 @@ def test_a_run_in_an_object_store_is_told_as_one_on_a_disk_with_few_requests(
 
 
 def test_of_a_driver_that_died_the_finished_items_of_its_stage_are_counted(tmp_path: Path) -> None:
-    written = manifest(tmp_path, 2)
+    written = manifest(tmp_path, STAGE_NAMES.index("synthesize"))
     sidecars(tmp_path, "synthesize", 4, age_s=60)
     died = Fault(code="driver-died", message="[driver-died] the process that drives the run died")
     written.outcomes.append(Outcome(knee=None, stage="synthesize", status="failed", seconds=0.0, error=died))

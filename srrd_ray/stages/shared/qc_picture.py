@@ -34,7 +34,7 @@ def draw_knee(layout: RunLayout, knee: Knee) -> tuple[Path, Path]:
     with styled():
         figure = registration(_images(layout, knee, found))
         lines = [f"{knee.key}: {describe_bones(found)}", *(fill(n, LINE) for n in bone_notes(layout, knee))]
-        figure.suptitle("\n".join(lines), fontsize=9)
+        figure.suptitle("\n".join([*lines, *_flags(layout, knee)]), fontsize=9)
         drawn = png_bytes(figure)
     paths = layout.qc_picture(knee), layout.qc_thumbnail(knee)
     with Image.open(io.BytesIO(drawn)) as picture:
@@ -45,6 +45,12 @@ def draw_knee(layout: RunLayout, knee: Knee) -> tuple[Path, Path]:
         with replacing(path) as temporary:
             image.save(temporary, format="WEBP", quality=QUALITY, method=4)
     return paths
+
+
+def _flags(layout: RunLayout, knee: Knee) -> list[str]:
+    """Return what somebody should look at in the synthetic CT."""
+    notes = read_notes(layout.volume(knee, "sct"))
+    return [note.removeprefix("FLAG ") for note in notes if note.startswith("FLAG ")]
 
 
 def describe_bones(found: list[BoneTransform]) -> str:

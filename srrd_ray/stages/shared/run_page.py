@@ -38,7 +38,7 @@ TABLES = (
     "knees", "registration", "measures", "predictions", "diagnosis", "tune", "truth", "target_errors",
     "synthesis_figures",
 )  # fmt: skip
-TRAINING = ("learn-synthesis", "teach", "distil")
+TRAINING = ("learn-synthesis", "learn-aligned", "teach", "distil")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from srrd_ray.storage.record_files import read_record
 from srrd_ray.synthesis.config import CycleGanConfig
 
 GENERATOR: Final = "mr_to_ct"
+WAY_BACK: Final = "ct_to_mr"
 CARD: Final = "model.json"
 
 

@@ -5,16 +5,17 @@ The training set is made from stored volumes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee, StoredVolume
 from srrd_ray.core.volume import Volume
-from srrd_ray.stages.shared.synthesis_card import CARD, GENERATOR, SynthesisCard, read_card
+from srrd_ray.stages.shared.synthesis_card import CARD, GENERATOR, WAY_BACK, SynthesisCard, read_card
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
@@ -80,20 +81,36 @@ def save_model(
 ) -> Path:
     """Return the folder of the model, made from the learner's trained weights (``cyclegan.safetensors``).
 
-    Only the generator MR -> CT is kept. ``model.json`` is written last.
+    The generators are kept: MR -> CT, and the way back, by which a synthetic CT is checked.
     """
     tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
-    generator_weights = {
-        key.removeprefix(f"{GENERATOR}."): value
-        for key, value in tensors.items()
-        if key.startswith(f"{GENERATOR}.")
+    kept = {
+        name: {
+            key.removeprefix(f"{name}."): value
+            for key, value in tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        for name in (GENERATOR, WAY_BACK)
     }
-    load_into(Generator(config), generator_weights, weights.name)
-    path = model_dir / f"{GENERATOR}.safetensors"
-    save_tensors(path, generator_weights, {"network": GENERATOR})
+    return save_generators(kept, model_dir, config, held_out)
+
+
+def save_generators(
+    weights: Mapping[str, Mapping[str, Tensor]],
+    model_dir: Path,
+    config: CycleGanConfig,
+    held_out: tuple[str, ...],
+) -> Path:
+    """Return the folder of the model with these weights, by generator. ``model.json`` is written last."""
+    hashes: dict[str, str] = {}
+    for name, tensors in weights.items():
+        load_into(Generator(config, from_mr=name == GENERATOR), tensors, model_dir.name)
+        path = model_dir / f"{name}.safetensors"
+        save_tensors(path, tensors, {"network": name})
+        hashes[path.name] = hash_file(path)
     card = SynthesisCard(
         config=config,
-        weights={path.name: hash_file(path)},
+        weights=hashes,
         units={"input": "MR over its marrow level", "output": "HU"},
         held_out=held_out,
     )
@@ -109,21 +126,37 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
     StoreError
         `model-missing`, `model-altered`, `schema-version`, `schema-invalid`, or as the weights are read.
     """
-    path, card = model_dir / f"{GENERATOR}.safetensors", read_card(model_dir)
-    if card.weights.get(path.name) != hash_file(path):
+    return _load(model_dir, GENERATOR)
+
+
+def load_way_back(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
+    """Return the generator CT -> MR of round one, and its configuration; errors as `load_model`."""
+    return _load(model_dir, WAY_BACK)
+
+
+def _load(model_dir: Path, name: str) -> tuple[Generator, CycleGanConfig]:
+    path, card = model_dir / f"{name}.safetensors", read_card(model_dir)
+    if not path.is_file() or card.weights.get(path.name) != hash_file(path):
         raise StoreError(
             "model-altered", "weights and model.json do not belong together", where=model_dir.name,
             todo="Train the synthesis again.",
         )  # fmt: skip
-    generator = Generator(card.config)
+    generator = Generator(card.config, from_mr=name == GENERATOR)
     load_into(generator, load_tensors(path)[0], path.name)
     return generator, card.config
 
 
-def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: CycleGanConfig) -> StoredVolume:
+def synthesize_knee(
+    knee: Knee,
+    layout: RunLayout,
+    model_dir: Path,
+    config: CycleGanConfig,
+    note: Callable[[Volume[np.generic], Volume[np.float32]], tuple[str, ...]] = lambda _mr, _sct: (),
+) -> StoredVolume:
     """Return the record of one knee's synthetic CT, written on the grid of its MR and labelled synthetic.
 
-    `config` gives the limits of plausibility; the network is built as its model describes.
+    `config` gives the limits of plausibility; the network is built as its model describes. `note` returns
+    what is to be kept with MR and synthetic CT, or refuses the latter.
 
     Raises
     ------
@@ -144,4 +177,5 @@ def synthesize_knee(knee: Knee, layout: RunLayout, model_dir: Path, config: Cycl
         unit="HU",
         synthetic_from="mr",
         sources=sources,
+        notes=note(mr, made),
     )
