@@ -106,6 +106,19 @@ def real_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture
+def class_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network that finds bones is one that reads classes off grey values."""
+    from srrd_ray.knee_bones import segmenter_model
+    from srrd_ray.segmentation.config import SegmenterConfig
+    from tests.knee_bones.class_reader import ClassReader
+    from tests.segmentation.planted import SPACING
+
+    known = ClassReader(), SegmenterConfig(spacing_mm=SPACING)
+    monkeypatch.setattr(segmenter_model, "shared_segmenter", lambda _: known)
+    monkeypatch.setattr("srrd_ray.knee_bones.find.require_segmenter", Path)
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[ObjectStore]:
     """A real S3 server on loopback."""

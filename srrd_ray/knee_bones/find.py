@@ -20,6 +20,8 @@ from srrd_ray.segmentation.side import SideFound, find_side, require_side
 Labels = Volume[np.uint8]
 Kind: TypeAlias = Literal["ct", "synthetic-ct", "mr"]
 DEFAULT = BoneConfig()
+SIDE_UNCERTAIN = "side-uncertain"
+"""Code of the note on bones whose anatomy does not tell their side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -170,7 +172,7 @@ def _words(shown: SideFound) -> str:
 
 def _uncertain(seen: str) -> Note:
     text = f"the anatomy does not tell for certain whether this is a left or a right knee: {seen}"
-    return Note(severity="FLAG", code="side-uncertain", message=text)
+    return Note(severity="FLAG", code=SIDE_UNCERTAIN, message=text)
 
 
 def require_known_side(found: FoundBones) -> Side:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONE_LABELS, BONES
 from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.volume import Volume
-from srrd_ray.knee_bones.find import find_bones
+from srrd_ray.imaging.source import Note
+from srrd_ray.knee_bones.find import SIDE_UNCERTAIN, find_bones
 from srrd_ray.measurement.plate_row import plate_row
 from srrd_ray.measurement.recipe import Recipe
 from srrd_ray.measurement.result import Binarization, Flat, Mapped, MeasuredImage
@@ -111,9 +112,17 @@ def measure_ct(
     InputError
         As `find_bones`; `references-equal`.
     """
-    bone = _find_in_ct(image, recipe) if inside is None else inside
+    bone, notes = _find_in_ct(image, recipe) if inside is None else (inside, ())
+    measured = _measure_in_ct(image, recipe, bone, bone if roi is None else bone & roi, threads=threads)
+    return replace(measured, notes=notes)
+
+
+def _measure_in_ct(
+    image: Volume[np.generic], recipe: Recipe, bone: Mask, roi: Mask, *, threads: int
+) -> MeasuredImage:
+    """Return the measures of a bone of a CT that is known."""
     grey = Volume(array=image.array.astype(np.float32), geometry=image.geometry)
-    found = _ct_bone(grey, recipe, bone, bone if roi is None else bone & roi)
+    found = _ct_bone(grey, recipe, bone, roi)
     binary = recipe.threshold != "auto"
     if not binary and max(grey.geometry.spacing_mm) > RESOLVED_MM["ct"]:
         return _measure_fraction_alone(found)
@@ -131,15 +140,17 @@ def measure_ct(
     )
 
 
-def _find_in_ct(image: Volume[np.generic], recipe: Recipe) -> Mask:
+def _find_in_ct(image: Volume[np.generic], recipe: Recipe) -> tuple[Mask, tuple[Note, ...]]:
+    """Return the bone that the recipe names, and what is doubtful of the bones that were found."""
     if recipe.bone is None:
         raise ConfigError(
             "bone-mask-missing",
             "which bone of the CT?",
             expected=f"--bone {' or '.join(BONES)}, or --bone-mask MASK",
         )
-    labels: Mask = find_bones(image, "ct", None).labels.array == BONE_LABELS[recipe.bone]
-    return labels
+    found = find_bones(image, "ct", None)
+    notes = tuple(note for note in found.notes if note.code != SIDE_UNCERTAIN)  # no side is asked for
+    return found.labels.array == BONE_LABELS[recipe.bone], notes
 
 
 def _ct_bone(grey: Image, recipe: Recipe, inside: Mask, region: Mask) -> _Bone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import sys
 from collections import Counter
@@ -51,6 +52,8 @@ from srrd_ray.storage.paths import list_sizes
 from srrd_ray.storage.record_files import read_record
 from srrd_ray.storage.tables import escape_formula
 
+log = logging.getLogger(__name__)
+
 KNEES = data_dictionary.KNEES
 ONE = "ct"
 """Name of the work item where there is one CT."""
@@ -84,6 +87,10 @@ class InferenceRequest:
         wanted: tuple[ResultFormat, ...] = () if self.store is None else ("dicom",)
         formats = tuple(dict.fromkeys((*self.formats, *wanted)))
         return Options(side=self.side or side_in_name(image), mask=self.mask_of(image), formats=formats)
+
+    def folder_of(self, name: str, images: Mapping[str, Path]) -> Path:
+        """Return the folder of results of an image: that of all where there is one."""
+        return self.out if images[name] == self.ct else self.out / name
 
     def mask_of(self, image: Path) -> BoneMask | None:
         """Return the mask of a CT, none where the bones are to be found."""
@@ -133,14 +140,25 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
         # the error of a single CT is the error of the command
         where: Where = "here" if one else "spread"
         items = _items(request, model, images)
-        ended = list(runner.run_items(_task(request, model, images), items, where=where))
+        results = {}
+        for item, result, _ in runner.run_items(_task(request, model, images), items, where=where):
+            results[item.name] = result
+            _log_flags(item.name, request.folder_of(item.name, images), result)
         if not one:
-            results = {item.name: result for item, result, _ in ended}
             _write_knees(request, images, results)
         if request.store is not None:
-            store(_dicom_files(root, [result for _, result, _ in ended]), request.store)
+            store(_dicom_files(root, list(results.values())), request.store)
     sys.stdout.write(f"{request.out / (PAGE if one else KNEES)}\n")
-    return 1 if any(result.sidecar is None for _, result, _ in ended) else 0
+    return 1 if any(result.sidecar is None for result in results.values()) else 0
+
+
+def _log_flags(name: str, folder: Path, result: Result) -> None:
+    """Log what to know of a knee before its values are used, as its row and its page say it."""
+    if result.sidecar is None:
+        return
+    flags = "; ".join(read_record(InferenceRecord, folder / RECORD, "inference").flags)
+    if flags:
+        log.warning("%-16s %s  %s", NAME, name, printable(flags))
 
 
 def _dicom_files(root: Path, results: Sequence[Result]) -> list[Path]:
@@ -154,7 +172,7 @@ def _task(request: InferenceRequest, model: InferenceModel, images: Mapping[str,
     function = _Infer(
         images={name: path.resolve() for name, path in images.items()},
         options={name: request.options_of(path) for name, path in images.items()},
-        folders={name: root if images[name] == request.ct else root / name for name in images},
+        folders={name: request.folder_of(name, images).resolve() for name in images},
         model=replace(model, folder=request.model.resolve()),
     )
     return Task(stage=NAME, layout=RunLayout(root=root), function=function, shared_storage_probe=root / LOCK)

@@ -6,54 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
 from srrd_ray.core.bones import CUT_OFF
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
 from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.imaging.images import read_image
-from srrd_ray.knee_bones import segmenter_model
 from srrd_ray.knee_bones.find import find_bones, require_known_side, shows_whole_joint
 from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.knee_bones.segmenter_model import save_segmenter
 from srrd_ray.registration.bones import BoneConfig, segment_ct_bones
-from srrd_ray.segmentation.classes import CLASSES, FIBULA, PATELLA
-from srrd_ray.segmentation.config import SegmenterConfig
+from srrd_ray.segmentation.classes import FIBULA, PATELLA
 from srrd_ray.segmentation.grey_values import WINDOW_HU
+from tests.knee_bones.class_reader import leaking, painted
 from tests.knee_bones.test_segmenter_model import SMALL, trained
 from tests.registration import phantoms
-from tests.segmentation.planted import SPACING, shaped_knee
+from tests.segmentation.planted import shaped_knee
 
 NETWORK = BoneConfig(by="network")
-
-
-class Reader(nn.Module):
-    """A network that reads the class of a voxel off its grey value."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.level = nn.Parameter(torch.linspace(0, 1, len(CLASSES)), requires_grad=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return -((image - self.level[None, :, None, None, None]) ** 2) * 100
-
-
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A knee whose grey values are its classes can be told in a test: training takes hours."""
-    known = Reader(), SegmenterConfig(spacing_mm=SPACING)
-    monkeypatch.setattr(segmenter_model, "shared_segmenter", lambda _: known)
-    monkeypatch.setattr("srrd_ray.knee_bones.find.require_segmenter", Path)
-
-
-def painted(side: Side) -> Volume[np.float32]:
-    """A CT in which each class has its place in the window of HU."""
-    labels = shaped_knee(side)
-    low, high = WINDOW_HU
-    grey = low + (high - low) * labels.array.astype(np.float64) / (len(CLASSES) - 1)
-    return Volume(array=grey.astype(np.float32), geometry=labels.geometry)
 
 
 def test_rules_are_asked_for_a_ct_and_a_side_that_nothing_shows_is_said() -> None:
@@ -66,7 +36,7 @@ def test_rules_are_asked_for_a_ct_and_a_side_that_nothing_shows_is_said() -> Non
         require_known_side(found)
 
 
-@pytest.mark.usefixtures("reader")
+@pytest.mark.usefixtures("class_reader")
 @pytest.mark.parametrize("side", ["L", "R"])
 def test_the_network_gives_femur_and_tibia_alone_and_the_side(side: Side) -> None:
     found = find_bones(painted(side), "ct", None, NETWORK)
@@ -79,12 +49,9 @@ def test_the_network_gives_femur_and_tibia_alone_and_the_side(side: Side) -> Non
         find_bones(painted(side), "ct", other, NETWORK)
 
 
-@pytest.mark.usefixtures("reader")
+@pytest.mark.usefixtures("class_reader")
 def test_a_lump_is_cut_off_flagged_and_kept_apart() -> None:
-    image = painted("L")
-    leak = np.zeros(image.array.shape, np.bool_)
-    leak[50:58, 14:26, 4:14] = shaped_knee("L").array[50:58, 14:26, 4:14] == 0
-    image.array[leak] = WINDOW_HU[0] + 0.27 * (WINDOW_HU[1] - WINDOW_HU[0])  # the reader takes it for femur
+    image, leak = leaking("L")
     found = find_bones(image, "ct", None, NETWORK)
     assert [(note.severity, note.code) for note in found.notes] == [("FLAG", "bone-lump")]
     assert found.lumps is not None
@@ -95,7 +62,7 @@ def test_a_lump_is_cut_off_flagged_and_kept_apart() -> None:
     assert (found.lumps.array > 0)[leak].mean() > 0.8
 
 
-@pytest.mark.usefixtures("reader")
+@pytest.mark.usefixtures("class_reader")
 def test_without_fibula_and_patella_the_side_is_flagged_and_a_given_one_is_believed() -> None:
     image = painted("L")
     image.array[np.isin(shaped_knee("L").array, (FIBULA, PATELLA))] = WINDOW_HU[0]

@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.nifti_writer import write_nifti
+from tests.knee_bones.class_reader import leaking
 from tests.stages.test_measure import BVTV, SHAPE, STEPS, label_mask, mr_image
 from tests.test_cli import code_of
 
@@ -181,3 +183,16 @@ def test_the_bone_of_an_image_that_resolves_it_has_a_plate_too(
     found = run(capsys, path, "--threshold", "binary", "--bone", "tibia", "--bone-mask", mask)
     assert found["Plate.Th"] == pytest.approx(PLATE_MM, abs=0.5 * STEPS[0])
     assert found["n_voxels"] == label_mask().sum()
+
+
+@pytest.mark.usefixtures("class_reader")
+def test_a_lump_that_was_cut_off_a_bone_that_was_found_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_nifti(tmp_path / "ct.nii.gz", leaking("L")[0])
+    assert code_of("measure", str(tmp_path / "ct.nii.gz"), "--from", "ct", "--bone", "femur") == 0
+    said = capsys.readouterr()
+    told = "FLAG bone-lump: femur: bone-lump, got "
+    assert told in str(json.loads(said.out)["notes"])
+    assert f"srrd: ct.nii.gz: {told}" in said.err
+    assert "side-uncertain" not in said.err

@@ -29,12 +29,14 @@ from srrd_ray.imaging.bone_masks import read_bone_masks
 from srrd_ray.imaging.dicom.source_series import read_source_series
 from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, write_series
 from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.pipeline.inference import InferenceRequest, infer_all
 from srrd_ray.stages.shared.knee_files import ResultFormat
 from srrd_ray.stages.shared.model_facts import SIMULATED
 from srrd_ray.stages.shared.models import StoredFold, store_model
 from tests.imaging.dicom.test_knee_results import FILES, groups_of, on_grid
 from tests.imaging.dicomweb.orthanc import allow_login, serving
+from tests.knee_bones.class_reader import leaking
 from tests.registration import phantoms
 
 
@@ -136,6 +138,25 @@ def test_the_tables_are_as_the_dictionary_says(out: Path) -> None:
             values = rows[column["name"]]
             assert column["minimum"] is None or (values >= column["minimum"]).all(), column["name"]
             assert column["maximum"] is None or (values <= column["maximum"]).all(), column["name"]
+
+
+def test_what_the_page_warns_of_is_logged_also_where_nothing_is_read_anew(
+    ct: Path, model: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags = json.loads((out / "inference.json").read_text())["flags"]
+    with caplog.at_level("WARNING", logger="srrd_ray"):
+        read(ct, model, out)
+    assert caplog.messages == [f"{'infer':<16} ct  {'; '.join(flags)}"]
+
+
+@pytest.mark.usefixtures("class_reader")
+def test_a_lump_that_was_cut_off_is_told_in_the_flags(model: Path, tmp_path: Path) -> None:
+    write_nifti(tmp_path / "ct.nii.gz", leaking("R")[0])
+    (tmp_path / "out").mkdir()
+    flags = json.loads(
+        (read(tmp_path / "ct.nii.gz", model, tmp_path / "out") / "inference.json").read_text()
+    )["flags"]
+    assert [flag for flag in flags if flag.startswith("FLAG bone-lump: femur: ")]
 
 
 @pytest.mark.slow
