@@ -117,7 +117,7 @@ def infer(
         ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs. Or a
             study or a series of a DICOMweb server, https://…/studies/UID or …/studies/UID/series/UID: it is
             fetched to --out/fetched first, of a study all CT but localisers. Who asks is told in ~/.netrc or
-            by a token in SRRD_DICOMWEB_TOKEN.
+            by SRRD_DICOMWEB_TOKEN=HOST=TOKEN.
         out: folder for the results.
         side: L or R; where absent, as the name of the file (…_side-L…), the names in the mask or else the
             fibula says.
@@ -161,8 +161,8 @@ def fetch(
 ) -> int:
     """Fetch studies or series from a DICOMweb server into a folder, e.g. for `srrd new-cohort`.
 
-    The same command again fetches what is new. Who asks is told in ~/.netrc or by a token in
-    SRRD_DICOMWEB_TOKEN.
+    The same command again fetches what is new. Who asks is told in ~/.netrc or by
+    SRRD_DICOMWEB_TOKEN=HOST=TOKEN.
 
     Args:
         addresses: https://…/studies/UID or …/studies/UID/series/UID, one or several.

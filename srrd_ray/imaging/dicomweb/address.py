@@ -61,7 +61,7 @@ def parse_address(text: str) -> Address:
     """
     parts = _split(text)
     if parts.username is not None or parts.password is not None:
-        raise _refused("a login in the address", "a login in ~/.netrc, or a token in SRRD_DICOMWEB_TOKEN")
+        raise _refused("a login in the address", "a login in ~/.netrc, or SRRD_DICOMWEB_TOKEN=HOST=TOKEN")
     if parts.query or parts.fragment:
         raise _refused("a query or a fragment", "…/studies/STUDY/series/SERIES at the end, or nothing")
     found = _PATH.fullmatch(parts.path)

@@ -1,6 +1,7 @@
 """Requests to a DICOMweb server: time-outs, a few retries, and errors that can be acted on.
 
-Who asks is told by ``~/.netrc`` (or the file that ``NETRC`` names), or by a token in ``SRRD_DICOMWEB_TOKEN``.
+Who asks is told by ``~/.netrc`` (or the file that ``NETRC`` names), or by a token that
+``SRRD_DICOMWEB_TOKEN`` has for the host.
 No error and no log line carries an address of a study, a login or an answer.
 """
 
@@ -94,7 +95,7 @@ def connect(address: Address) -> Server:
     Raises
     ------
     ConfigError
-        `dicomweb-missing` where the extra is not installed.
+        `dicomweb-missing` where the extra is not installed; `dicomweb-token`.
     """
     try:
         from dicomweb_client.web import DICOMwebClient
@@ -107,7 +108,7 @@ def connect(address: Address) -> Server:
     logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)  # it logs UIDs
     if not address.encrypted and not _is_here(address):
         log.warning("%s is asked without encryption: use https:// where it has that", address.host)
-    session, token = Session(), os.environ.get(TOKEN)
+    session, token = Session(), _token_for(address.host)
     if token:
         session.auth = _bearer(token)
     client = DICOMwebClient(
@@ -115,6 +116,22 @@ def connect(address: Address) -> Server:
     )
     client.set_http_retry_params(retry=False)  # of a body in chunks the library sends the second time nothing
     return Server(host=address.host, client=client)
+
+
+def _token_for(host: str) -> str:
+    """Return the token of a host, with its port where the address has one; empty where it has none."""
+    tokens: dict[str, str] = {}
+    for entry in os.environ.get(TOKEN, "").split():
+        name, _, token = entry.partition("=")
+        if not (name and token) or name.lower() in tokens:
+            raise ConfigError(
+                "dicomweb-token", f"{TOKEN} does not say whom a token is for",
+                got="a host twice" if name and token else "an entry without a host or without a token",
+                expected=f"{TOKEN}=HOST=TOKEN, several with blanks between, each host once",
+                todo=f"For this server: {host}=TOKEN.",
+            )  # fmt: skip
+        tokens[name.lower()] = token
+    return tokens.get(host.lower(), "")
 
 
 def _bearer(token: str) -> Callable[[PreparedRequest], PreparedRequest]:
@@ -157,7 +174,8 @@ def _translated(error: RequestException, host: str) -> StoreError:
     if status in (UNAUTHORIZED, FORBIDDEN):
         return StoreError(
             "dicomweb-denied", "the server refuses who asks", where=host, got=f"HTTP {status}",
-            todo=f"Give a login in ~/.netrc (machine HOST login … password …), or a token in {TOKEN}.",
+            todo=f"Give a login in ~/.netrc (machine HOST login … password …), or a token: "
+            f"{TOKEN}={host}=TOKEN.",
         )  # fmt: skip
     if status and status not in PASSING:
         return StoreError(

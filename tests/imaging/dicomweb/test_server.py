@@ -38,8 +38,12 @@ class Failing:
     """Path and ``Authorization`` of each request."""
 
     @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.port}/rs"
+        return f"http://{self.host}/rs"
 
     def address(self) -> Address:
         return parse_address(f"{self.root}/studies/1.2.3")
@@ -216,7 +220,7 @@ def test_a_token_goes_with_each_request_and_is_told_nowhere(
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login tester password swordfish\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv(TOKEN, SECRET)
+    monkeypatch.setenv(TOKEN, f"{failing.host}={SECRET}")
     failing.answers = [say(403)]
     with (
         caplog.at_level(logging.DEBUG, "srrd_ray"),
@@ -230,12 +234,46 @@ def test_a_token_goes_with_each_request_and_is_told_nowhere(
 def test_a_token_does_not_follow_to_another_server(
     failing: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(TOKEN, SECRET)
+    monkeypatch.setenv(TOKEN, f"{failing.host}={SECRET}")
     with listening() as other:
         failing.answers, other.answers = [lead_to(f"{other.root}/x")], [say(403)]
         with pytest.raises(StoreError, match="dicomweb-denied"):
             fetch(failing.address(), tmp_path / "out", ("CT",))
         assert [sign for _, sign in other.asked] == [""]
+
+
+@pytest.mark.parametrize("entries", ["pacs.example={0}", "127.0.0.1={0}", "127.0.0.1:1={0} localhost={0}"])
+def test_a_token_goes_to_nobody_but_whom_it_is_for(
+    failing: Failing, entries: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, entries.format(SECRET))
+    failing.answers = [say(401)]
+    with pytest.raises(StoreError, match=rf"dicomweb-denied.*{TOKEN}={failing.host}=TOKEN"):
+        fetch(failing.address(), tmp_path / "out", ("CT",))
+    assert [sign for _, sign in failing.asked] == [""]
+
+
+def test_of_several_tokens_each_goes_to_its_host_and_a_host_has_no_capitals(
+    failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, f"pacs.example=a== LOCALHOST:{failing.port}={SECRET}")
+    failing.answers = [NOTHING]
+    here = parse_address(failing.root.replace("127.0.0.1", "localhost"))
+    assert connect(here).search(lambda client, known: client.search_for_studies(offset=known)) == []
+    assert [sign for _, sign in failing.asked] == [f"Bearer {SECRET}"]
+
+
+@pytest.mark.parametrize(
+    "value", [SECRET, f"Bearer {SECRET}", f"={SECRET}", "pacs.example=", f"a={SECRET} A=b"]
+)
+def test_a_token_without_a_host_is_refused_and_not_repeated(
+    failing: Failing, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, value)
+    with pytest.raises(ConfigError, match=rf"dicomweb-token.*{failing.host}=TOKEN") as refused:
+        connect(failing.address())
+    assert SECRET not in str(refused.value)
+    assert failing.asked == []
 
 
 def test_a_line_that_anybody_can_read_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
