@@ -18,7 +18,7 @@ from srrd_ray.core.hashing import hash_voxels
 from srrd_ray.core.records import CohortKnee, Fault, Knee, Modality, Series, Side
 from srrd_ray.imaging.bone_masks import holds_all_bones, read_bone_masks
 from srrd_ray.imaging.images import read_header, read_image
-from srrd_ray.imaging.masks import doubt_mask, read_mask
+from srrd_ray.imaging.masks import read_doubted_mask
 from srrd_ray.imaging.source import Note, ReadRules, SourceHeader
 from srrd_ray.storage.paths import local_copy
 
@@ -167,8 +167,7 @@ def _read_mask(path: Path, grid: Geometry, knee: Knee, rules: ReadRules) -> tupl
     if holds_all_bones(path):
         return read_bone_masks(path, grid, knee.side, {}, rules).notes
     with local_copy(path) as here:
-        read_mask(here, grid, rules=rules)
-        return doubt_mask(here, rules)
+        return read_doubted_mask(here, grid, rules=rules)[1]
 
 
 def _check_all_voxels(

@@ -55,10 +55,23 @@ def read_mask(
         `mask-grid` (another lattice than its image, both are named), `mask-values` (more than one label, no
         zero, NaN), `mask-label` (no such label), `mask-format` or `mask-empty`.
     """
+    return read_doubted_mask(path, like, bone=bone, only=only, rules=rules)[0]
+
+
+def read_doubted_mask(
+    path: Path,
+    like: Geometry | None = None,
+    *,
+    bone: BoneName | None = None,
+    only: int | None = None,
+    rules: ReadRules = DEFAULT_RULES,
+    of_image: Iterable[Note] = (),
+) -> tuple[Volume[np.bool_], tuple[Note, ...]]:
+    """Return a mask and what is doubtful of it; arguments and errors as in `read_mask` and `doubt_mask`."""
     with local_copy(path) as here:
         kind = image_format(here)
         if kind == "dicom":
-            return _require_not_empty(here, _read_segmentation(here, like))
+            return _require_not_empty(here, _read_segmentation(here, like)), ()
         geometry, notes = plain_geometry(here, kind, None, rules)
         if like is not None:  # before the voxels are read
             empty = Volume(array=np.broadcast_to(False, geometry.shape), geometry=geometry)
@@ -66,7 +79,8 @@ def read_mask(
             _box_of(here, _turned(empty, like), like, lacks)
         chosen = select_label(plain_values(here, kind, rules), here.name, bone=bone, only=only)
         mask = Volume(array=chosen, geometry=geometry)
-        return _require_not_empty(here, mask if like is None else _onto(here, mask, like))
+        mask = _require_not_empty(here, mask if like is None else _onto(here, mask, like))
+    return mask, doubt_labels(path.name, notes, _doubted(of_image))
 
 
 def doubt_mask(
@@ -74,18 +88,23 @@ def doubt_mask(
 ) -> tuple[Note, ...]:
     """Return what is doubtful of a mask: of its voxels, and of its orientation where its image has one.
 
-    `of_image` are the notes of the image's reader; its grid is compared with that of the mask elsewhere.
+    Its voxels are not read: `read_doubted_mask` does both. `of_image` are the notes of the image's reader;
+    its grid is compared with that of the mask elsewhere.
 
     Raises
     ------
     InputError
         As its header is read.
     """
-    codes = OF_VOXELS if any(note.code == NO_ORIENTATION for note in of_image) else DOUBTED
     with local_copy(path) as here:
         kind = image_format(here)
         notes = () if kind == "dicom" else plain_geometry(here, kind, None, rules)[1]
-    return doubt_labels(path.name, notes, codes)
+    return doubt_labels(path.name, notes, _doubted(of_image))
+
+
+def _doubted(of_image: Iterable[Note]) -> Sequence[str]:
+    """Return the codes of the notes that matter of a mask of an image with these notes."""
+    return OF_VOXELS if any(note.code == NO_ORIENTATION for note in of_image) else DOUBTED
 
 
 def doubt_labels(where: str, notes: Iterable[Note], codes: Sequence[str] = DOUBTED) -> tuple[Note, ...]:

@@ -13,7 +13,7 @@ from srrd_ray.core.bones import BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.geometry import Geometry
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.masks import doubt_mask, read_mask
+from srrd_ray.imaging.masks import read_doubted_mask
 from srrd_ray.imaging.source import SPACING_ABSENT, Note, ReadRules, SourceImage
 from srrd_ray.measurement.cut import Cut, choose_cut, find_values
 from srrd_ray.measurement.doubts import Doubt, doubt_region
@@ -110,8 +110,11 @@ def measure_with_maps(
     grid, notes = grid_with_spacing(source.volume.geometry, source.notes, recipe)
     image = replace(source.volume, geometry=grid)
     grids = (source.volume.geometry, image.geometry)
-    region = None if roi is None else _mask(roi, grids, None, recipe.roi_label)
-    inside = None if bone_mask is None else _mask(bone_mask, grids, recipe.bone, recipe.bone_label)
+    given = (source.notes, grids)
+    region, of_roi = (None, ()) if roi is None else _mask(roi, given, None, recipe.roi_label)
+    inside, of_bone = (
+        (None, ()) if bone_mask is None else _mask(bone_mask, given, recipe.bone, recipe.bone_label)
+    )
     match recipe.kind:
         case "mr":
             found = measure_mr(image, recipe, inside, region, threads=threads)
@@ -120,9 +123,7 @@ def measure_with_maps(
         case "bone":
             about = replace(source, volume=image, notes=notes)
             found = _measure_bone(path.name, about, recipe, (region, inside), threads)
-    masks = [mask for mask in (roi, bone_mask) if mask is not None]
-    doubts = [note for mask in masks for note in doubt_mask(mask, of_image=source.notes)]
-    return replace(found, notes=(*notes, *doubts, *found.notes))
+    return replace(found, notes=(*notes, *of_roi, *of_bone, *found.notes))
 
 
 def grid_with_spacing(
@@ -141,14 +142,23 @@ def grid_with_spacing(
     return Geometry.from_affine(grid.shape, affine), (*kept, note)
 
 
-def _mask(path: Path, grids: tuple[Geometry, Geometry], bone: BoneName | None, only: int | None) -> Mask:
-    """Return a mask on the grid of the file, or on that with the given voxel size: it may have either."""
+def _mask(
+    path: Path,
+    given: tuple[tuple[Note, ...], tuple[Geometry, Geometry]],
+    bone: BoneName | None,
+    only: int | None,
+) -> tuple[Mask, tuple[Note, ...]]:
+    """Return a mask on the grid of the file, or on that with the given voxel size: it may have either.
+    Also what is doubtful of it. `given` are the notes of the image's reader, and the two grids.
+    """
+    of_image, (first, second) = given
     try:
-        return read_mask(path, grids[0], bone=bone, only=only).array
+        mask, doubts = read_doubted_mask(path, first, bone=bone, only=only, of_image=of_image)
     except InputError as error:
-        if error.code != "mask-grid" or grids[0] == grids[1]:
+        if error.code != "mask-grid" or first == second:
             raise
-    return read_mask(path, grids[1], bone=bone, only=only).array
+        mask, doubts = read_doubted_mask(path, second, bone=bone, only=only, of_image=of_image)
+    return mask.array, doubts
 
 
 def _within(masks: tuple[Mask | None, Mask | None], where: str) -> Mask | None:

@@ -19,7 +19,7 @@ from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.imaging.bone_masks import holds_all_bones, read_bone_masks
 from srrd_ray.imaging.images import read_image
-from srrd_ray.imaging.masks import doubt_mask, read_mask
+from srrd_ray.imaging.masks import read_doubted_mask
 from srrd_ray.imaging.source import Note
 from srrd_ray.stages.shared.ingest_config import IngestConfig
 from srrd_ray.storage import omezarr
@@ -132,8 +132,8 @@ def _read_masks(
     for bone, path in given.items():
         try:
             with local_copy(path) as here:
-                masks[bone] = read_mask(here, image.geometry, rules=config.rules).array
-                doubts += doubt_mask(here, config.rules)
+                mask, doubted = read_doubted_mask(here, image.geometry, rules=config.rules)
+            masks[bone], doubts = mask.array, [*doubts, *doubted]
         except InputError as error:
             if error.code != "mask-empty" or len(empty) + 1 == len(given):
                 raise
