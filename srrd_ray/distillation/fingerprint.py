@@ -16,6 +16,7 @@ FLAG_AT = 4.0
 """A scan is flagged where one feature lies further than this from the training mean, in training SDs."""
 
 _AXES = ("si", "ap", "ml")
+_ALONG = dict(zip(_AXES, ("head to foot", "front to back", "side to side"), strict=True))
 NAMES = (
     "mean_hu",
     "log_sd",
@@ -142,6 +143,8 @@ def _describe(name: str, value: float, mean: float, sd: float) -> str:
     if name.startswith("log_"):
         name, value, ends = name.removeprefix("log_"), float(np.exp(value)), np.exp(ends)
     unit = " mm" if name.startswith("voxel") else ""
+    for axis, words in _ALONG.items():
+        name = name.replace(f"_{axis}", f" {words}")
     return (
         f"{name.replace('_', ' ')}: {value:.3g}{unit}, training images {ends[0]:.3g} to {ends[1]:.3g}{unit}"
     )

@@ -223,7 +223,7 @@ def _scan(inference: Inference) -> Grid:
 def _model(inference: Inference) -> Grid:
     model, run = inference.model, inference.expected
     rows = [
-        ("model", f"{model.name}, {model.networks} networks, one a fold"),
+        ("model", model.name + (", one network" if model.networks == 1 else f", {model.networks} networks")),
         ("SHA-256 of model and classifier", model.sha256),
         ("learnt from", _learnt_from(inference)),
         ("kind of knees", _kind(inference)),
@@ -246,7 +246,8 @@ def _learnt_from(inference: Inference) -> str:
     low, high = inference.model.patients
     each = f"{low}" if low == high else f"{low} to {high}"
     whole = f", of {inference.expected.patients} in all" if inference.expected else ""
-    return f"{each} patients a network{whole}"
+    who = "simulated patients" if inference.model.simulated else "patients"
+    return f"{each} {who} a network{whole}"
 
 
 def _kind(inference: Inference) -> str:
@@ -285,7 +286,7 @@ def _cards(inference: Inference) -> tuple[Card, ...]:
     cubes = Card(
         title="Cubes of bone read",
         value=str(at(record, "cubes")),
-        note=f"{at(record, 'cubes_outside_volume')} left the volume",
+        note=f"{at(record, 'cubes_outside_volume')} more reach beyond the image",
     )
     return (*((simulated,) if inference.model.simulated else ()), scan, _probability(inference), cubes)
 

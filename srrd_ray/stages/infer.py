@@ -39,7 +39,7 @@ from srrd_ray.stages.shared import data_dictionary
 from srrd_ray.stages.shared.domain import DomainCheck, check_domain
 from srrd_ray.stages.shared.expected import expected_beside, read_expected
 from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, note_oblique, write_knee
-from srrd_ray.stages.shared.model_facts import SIMULATED
+from srrd_ray.stages.shared.model_facts import READERS, SIMULATED
 from srrd_ray.stages.shared.model_figures import diagnosis_of, read_metrics
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
 from srrd_ray.stages.shared.reading import KneeReading, NotMeasured, read_knee
@@ -58,6 +58,7 @@ LABELS = {
     "measured": "values measured on the MR of its patients",
     "reader": "what a reader, which learnt from simulated knees alone, reads in the MR of its patients",
 }
+OF_SCHOOL = "the true values of simulated knees"
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
 """Cubes of an inference overlap, so that the maps are smooth where bone allows."""
 
@@ -270,11 +271,13 @@ def _shown_side(ct: Volume[np.generic]) -> Side | None:
 
 
 def _learnt_from_simulated(model: Path) -> bool:
-    """Return whether the metrics of the run of a model, or its own card, say that its knees are simulated."""
+    """Return whether the knees of a model are simulated: it is a school's, or metrics or card say so."""
     expected = read_expected(model)
     if expected is not None and expected.simulated:
         return True
     card = json.loads((model / CARD).read_text(encoding="utf-8"))
+    if at(card, "name") in READERS:
+        return True
     return at(read_metrics(model), "cohort", "simulated") is True or "simulated" in str(at(card, "caution"))
 
 
@@ -321,7 +324,7 @@ def _facts(loaded: Model, model: InferenceModel) -> ModelFacts:
         patients=(min(patients), max(patients)) if patients else None,
         simulated=model.simulated,
         caution=loaded.card.caution,
-        labels=LABELS[loaded.card.config.labels],
+        labels=OF_SCHOOL if loaded.card.name in READERS else LABELS[loaded.card.config.labels],
     )
 
 

@@ -117,6 +117,7 @@ def test_a_model_of_simulated_knees_is_called_so_first_of_all() -> None:
     said = page.index("SIMULATED TRAINING")
     assert said < page.index("Scan against training images")
     assert "SIMULATED knees" in page
+    assert "57 to 61 simulated patients a network" in page
     assert "SIMULATED" not in words_of(render_inference(inference()))
 
 

@@ -10,6 +10,7 @@ import pytest
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.model_card import words
 from srrd_ray.sharing.folder import facts_of, kind_of
+from srrd_ray.stages.shared.school_files import SHIPPED
 
 
 def test_the_facts_of_a_student_come_from_its_card_and_the_figures_of_its_run(student: Path) -> None:
@@ -50,3 +51,9 @@ def test_a_part_of_a_run_that_is_not_shared_alone_is_named(tmp_path: Path) -> No
 def test_a_folder_without_a_model_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="model-missing"):
         kind_of(tmp_path)
+
+
+def test_the_reader_that_ships_tells_what_it_learnt_from() -> None:
+    facts = facts_of(SHIPPED / "ct")
+    assert facts.simulated
+    assert "Simulated knees of a school alone" in facts.data[0]

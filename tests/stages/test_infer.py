@@ -31,9 +31,11 @@ from srrd_ray.imaging.dicom.writer import SeriesHeader, StoredPixels, write_seri
 from srrd_ray.imaging.images import read_image
 from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.pipeline.inference import InferenceRequest, infer_all
+from srrd_ray.stages.infer import InferenceModel
 from srrd_ray.stages.shared.knee_files import ResultFormat
 from srrd_ray.stages.shared.model_facts import SIMULATED
 from srrd_ray.stages.shared.models import StoredFold, store_model
+from srrd_ray.stages.shared.school_files import SHIPPED
 from tests.imaging.dicom.test_knee_results import FILES, groups_of, on_grid
 from tests.imaging.dicomweb.orthanc import allow_login, serving
 from tests.knee_bones.class_reader import leaking
@@ -221,3 +223,7 @@ def test_a_ct_on_a_server_has_its_results_in_its_study(
     assert ended.value.code == 0
     local = [dcmread(path) for folder in (ct, out / "dicom") for path in folder.iterdir()]
     assert stored == {str(one.SOPInstanceUID): one for one in local}
+
+
+def test_the_reader_that_ships_is_known_to_have_learnt_from_simulated_knees() -> None:
+    assert InferenceModel.at(SHIPPED / "ct").simulated

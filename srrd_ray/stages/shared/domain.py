@@ -102,7 +102,7 @@ def _lesions(reading: KneeReading) -> DomainCheck:
     """Return how many cubes look unlike the training, which cysts, sclerosis, fractures or metal make."""
     finding = (
         f"{reading.unlike} of {len(reading.points)} cubes look unlike any of the training (cyst, sclerosis, "
-        f"fracture, metal, or another scanner)"
+        f"fracture, metal, or another scanner); outside above {MOST_UNLIKE:.0%}"
     )
     outside = reading.unlike > MOST_UNLIKE * len(reading.points)
     return DomainCheck(aspect="lesions", verdict="outside" if outside else "inside", finding=finding)

@@ -11,6 +11,8 @@ from srrd_ray.core.model_card import Figure, ModelFacts
 from srrd_ray.core.parameters import PARAMETERS
 
 SIMULATED: Final = "the model learnt from simulated knees: its values in patients are not validated"
+READERS: Final = ("reader-mr", "reader-ct")
+"""The models of a school: they learnt from its simulated knees alone."""
 LIMITS: Final = (
     "Femur and tibia of one adult knee in CT (HU); `srrd infer` flags a scan unlike its training images.",
     "Values are predictions of what was measured in MR: there is no calibration to microCT.",
@@ -21,6 +23,10 @@ USE: Final = (
     "of a knee CT: `srrd infer --model FOLDER --ct CT --out OUT`."
 )
 USE_OF_TEACHER: Final = "Reads the same in cubes of a knee MR: it teaches a student, and reads no CT."
+OF_SCHOOL: Final = (
+    "Simulated knees of a school alone, with their exact truth as target; school.json beside the folder says "
+    "how many, and how well it reads knees that it never saw.",
+)
 LICENCE_OF_SIMULATED: Final = "Apache-2.0"
 
 
@@ -39,11 +45,13 @@ def facts_of_run(name: str, metrics: Json, warning: str, files: Mapping[str, str
     """
     simulated = at(metrics, "cohort", "simulated")
     known = simulated if isinstance(simulated, bool) else None
+    if name in READERS:
+        known = True
     first = (f"It {warning}.",) if warning else ()
     return ModelFacts(
         name=f"SRRD-Ray {name}",
         use=USE,
-        data=tuple(_data(metrics)),
+        data=OF_SCHOOL if name in READERS else tuple(_data(metrics)),
         simulated=known,
         limits=(*first, *((f"{SIMULATED[0].upper()}{SIMULATED[1:]}.",) if known else ()), *LIMITS),
         figures=tuple(_figures(name, metrics)),
