@@ -25,6 +25,7 @@ RunState: TypeAlias = Literal["running", "finished", "stopped"]
 Scope: TypeAlias = Literal["knee", "shard", "cohort"]
 """What one work item of a stage covers."""
 STATUSES: tuple[Status, ...] = get_args(Status)
+RUN_MODELS: tuple[RunModel, ...] = get_args(RunModel)
 COMPARTMENTS: tuple[Compartment, ...] = get_args(Compartment)
 
 LONGEST = 2000

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import STATUSES
+from srrd_ray.core.records import RUN_MODELS, STATUSES, RunModel
 from srrd_ray.pipeline.current import outputs_of_run
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.storage.layout import RunLayout
@@ -64,11 +64,11 @@ def _figures(layout: RunLayout) -> Iterator[str]:
         yield f"AUC of osteoarthritis, {model}: {_number(metrics, f'diagnosis/{model}/auc')}"
 
 
-def _present(metrics: Mapping[str, object]) -> tuple[str, ...]:
+def _present(metrics: Mapping[str, object]) -> tuple[RunModel, ...]:
     """Return the models with figures, the school's reader of CT where it took part."""
     found = metrics.get("regression")
     school = isinstance(found, Mapping) and "school" in found
-    return ("teacher", "distilled", "school", "baseline") if school else ("teacher", "distilled", "baseline")
+    return tuple(model for model in RUN_MODELS if school or model != "school")
 
 
 def _path_safe(name: str) -> str:

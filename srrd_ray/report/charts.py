@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from srrd_ray.report.style import COLOURS, NAMES, canvas
@@ -124,14 +125,17 @@ def search(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def effects(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
-    """Return the best ICC of every trial against each searched key: a colour a fold, diamonds the winners."""
+def effects(table: pd.DataFrame, keys: Mapping[str, str]) -> Figure:
+    """Return the best ICC of every trial against each searched key, under its name.
+
+    A colour a fold, diamonds the winners.
+    """
     figure, [row] = canvas(10.5, 2.9, columns=len(keys))
     best = table.groupby(["fold", "trial"], sort=True).agg(
         {**dict.fromkeys(keys, "first"), "icc": "max", "status": "first"}
     )
     colours = [COLOURS[name] for name in ("distilled", "baseline", "teacher", "vermillion", "mr", "plain")]
-    for axes, key in zip(row, keys, strict=True):
+    for axes, (key, name) in zip(row, keys.items(), strict=True):
         for number, (fold, part) in enumerate(best.groupby("fold", sort=True)):
             won = part["status"] == "winner"
             colour = colours[number % len(colours)]
@@ -139,7 +143,7 @@ def effects(table: pd.DataFrame, keys: Sequence[str]) -> Figure:
             axes.scatter(
                 part[key][won], part["icc"][won], c=colour, s=52, marker="D", edgecolors=COLOURS["ink"]
             )
-        axes.set(xlabel=key.replace("_", " "))
+        axes.set(xlabel=name)
         axes.locator_params(nbins=5)
     row[0].set_ylabel("best mean ICC(A,1)")
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(colours))
@@ -156,17 +160,18 @@ def losses(learners: Mapping[str, object]) -> Figure:
     names = [name for name in table.columns if name not in ("learner", "epoch")]
     columns = min(len(names), 4) or 1
     figure, grid = canvas(10.5, 2.4 * -(-len(names) // columns) + 0.4, -(-len(names) // columns), columns)
-    flat = [axes for row in grid for axes in row]
+    flat, drawn = [axes for row in grid for axes in row], sorted({str(row["learner"]) for row in rows})
     for axes, name in zip(flat, names, strict=False):
         for learner, part in table.dropna(subset=[name]).groupby("learner", sort=True):
-            axes.plot(part["epoch"], part[name], marker=".", linewidth=1.2, label=str(learner))
+            colour = f"C{drawn.index(learner) % 10}"
+            axes.plot(part["epoch"], part[name], marker=".", linewidth=1.2, color=colour)
         axes.set(title=name, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in flat[len(names) :]:
         axes.set_axis_off()
-    handles, labels = flat[0].get_legend_handles_labels()
-    if len(labels) <= MOST_NAMED:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
+    if len(drawn) <= MOST_NAMED:
+        handles = [Line2D([], [], color=f"C{n % 10}", marker=".", label=name) for n, name in enumerate(drawn)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(drawn), 5))
     return figure
 
 

@@ -122,7 +122,8 @@ def _of_settings(config: Json, manifest: Json) -> dict[int, str]:
         28: "ICC(A,1), ICC(C,1), CCC, bias, RMSE, limits of agreement; AUC, Brier, ECE, calibration slope",
         29: "95 % intervals over patients; DeLong with clustered knees; BCa bootstrap",
         31: "Maps of the parameters in the bone; eight named features in a linear classifier",
-        32: "Every figure is out of fold, on the patients of this cohort",
+        32: "Parameters and diagnosis: out of fold, on the patients of this cohort; synthetic CT: on "
+        "held-out patients where it says so",
     }
 
 

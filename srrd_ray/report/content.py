@@ -11,11 +11,20 @@ from srrd_ray.core.bones import BONES
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import Outcome
+from srrd_ray.core.records import RUN_MODELS, Outcome
 from srrd_ray.report.page import Card, Grid, Note, Tone
 from srrd_ray.report.style import NAMES, with_unit
 
 MISSING = "not estimable"
+AGREEMENT = (
+    "ICC(A,1): absolute agreement; ICC(C,1): agreement but for a constant difference; CCC: Lin's "
+    "concordance; r: Pearson's; slope: of the predicted on the reference value; bias: mean of predicted "
+    "minus reference; 95 % limits: of agreement. Bias, RMSE and limits in the unit of the parameter."
+)
+CALIBRATION = (
+    "Brier: mean squared error of the probability (0.25 for a constant 0.5). ECE: mean distance of predicted "
+    "and observed share over bins. Calibration slope: 1 is ideal, below 1 probabilities are too extreme."
+)
 NOT_SEARCHED = (
     "Nothing was searched: each fold has one patient to learn from and nobody to validate on. The configured "
     "settings were used."
@@ -26,7 +35,7 @@ def number(value: Json, digits: int = 2, unit: str = "") -> str:
     """Return a number as text, `MISSING` for null."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return MISSING
-    return f"{value:.{digits}f} {unit}".rstrip()
+    return f"{round(value, digits) + 0.0:.{digits}f} {unit}".rstrip()  # no -0.00
 
 
 def interval(value: Json, digits: int = 2) -> str:
@@ -94,7 +103,8 @@ def _synthesis(metrics: Json) -> Card:
         title="Synthetic CT, mean error",
         value=number(at(one, "mae_hu"), 0, "HU"),
         interval="" if at(one, "mae_hu") is None else rest,
-        note=_reason(one) or f"in and round the bones of {at(one, 'knees')} knees",
+        note=_reason(one)
+        or f"in and round the bones of {at(one, 'knees')} knees, also those that it learnt from",
     )
 
 
@@ -166,7 +176,7 @@ def strip_code(reason: str) -> str:
 
 
 def regression_table(models: Json, caption: str) -> Grid:
-    """Return the agreement of each model and parameter as a table."""
+    """Return the agreement of each model and parameter as a table; `caption` says what with."""
     header = (
         "Parameter",
         "Model",
@@ -183,7 +193,7 @@ def regression_table(models: Json, caption: str) -> Grid:
     )
     rows = []
     for name in PARAMETERS:
-        for model in ("teacher", "baseline", "school", "distilled", "mr"):
+        for model in (*RUN_MODELS, "mr"):
             one = at(models, model, name)
             if not isinstance(one, Mapping):
                 continue
@@ -203,7 +213,7 @@ def regression_table(models: Json, caption: str) -> Grid:
                     str(at(one, "patients")),
                 )
             )
-    return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2)
+    return Grid(header=header, rows=tuple(rows), caption=f"{caption} {AGREEMENT}", text_columns=2)
 
 
 def diagnosis_table(diagnosis: Json) -> Grid:
@@ -219,7 +229,7 @@ def diagnosis_table(diagnosis: Json) -> Grid:
         "knees with / without",
     )
     rows = []
-    for model in ("teacher", "baseline", "school", "distilled"):
+    for model in RUN_MODELS:
         one = at(diagnosis, model)
         if not isinstance(one, Mapping):
             continue
@@ -227,7 +237,7 @@ def diagnosis_table(diagnosis: Json) -> Grid:
         values = [number(at(one, key)) for key in ("brier", "ece", "calibration_slope")]
         bounds = [_range(at(one, key), 2) for key in ("auc_ci", "auc_ci_bootstrap")]
         rows.append((NAMES[model], number(at(one, "auc")), *bounds, *values, counts))
-    return Grid(header=header, rows=tuple(rows))
+    return Grid(header=header, rows=tuple(rows), caption=CALIBRATION)
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> Grid:

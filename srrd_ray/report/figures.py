@@ -116,7 +116,8 @@ def agreement(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
             _scatter(axes, table, name, COLOURS[model])
             axes.plot(limits[name], limits[name], color=COLOURS["ink"], linewidth=0.9, linestyle="--")
             axes.set(xlim=limits[name], ylim=limits[name], xlabel=f"{reference} {with_unit(name)}")
-            axes.set_ylabel(f"{NAMES[model]}\n{name}" if name == PARAMETERS[0] else name)
+            named = with_unit(name)
+            axes.set_ylabel(f"{NAMES[model]}\n{named}" if name == PARAMETERS[0] else named)
             axes.set_title(_icc_label(patient_pairs(table, name)), fontweight="normal", fontsize=9)
             axes.set_aspect("equal")
     return figure
@@ -164,7 +165,8 @@ def differences(tables: Mapping[str, pd.DataFrame], reference: str) -> Figure:
         for axes, name in zip(row, PARAMETERS, strict=True):
             _bland_altman(axes, patient_pairs(table, name), COLOURS[model])
             axes.set_xlabel(f"mean of both {with_unit(name)}")
-            axes.set_ylabel(f"{NAMES[model]}\n− {reference}" if name == PARAMETERS[0] else "difference")
+            difference = with_unit(name).replace(name, "difference")
+            axes.set_ylabel(f"{NAMES[model]}\n− {reference}" if name == PARAMETERS[0] else difference)
     return figure
 
 

@@ -50,13 +50,16 @@ def methods_text(manifest: Json, metrics: Json) -> tuple[str, ...]:
 def _cohort(manifest: Json, metrics: Json) -> str:
     simulated = at(metrics, "cohort", "simulated") is True
     kind = "simulated knees (no patient)" if simulated else "knees"
+    people = "simulated people" if simulated else "people"
     counts = f"{at(manifest, 'knees')} {kind}"
     patients = at(metrics, "cohort", "patients")
+    scanned = "each with a simulated CT and MR" if simulated else "each scanned with CT and MR"
     return (
-        f"{counts}{f' of {patients} people' if patients is not None else ''}, each scanned with CT and MR, "
+        f"{counts}{f' of {patients} {people}' if patients is not None else ''}, {scanned}, "
         f"were processed with SRRD-Ray {at(manifest, 'software')} [{KEYS['srrd']}], an implementation of "
         f"Synthesis, Registration, Regression and Diagnosis [{KEYS['paper']}]. All splits were by patient; "
-        f"nothing was fitted on test patients. The seed was {at(manifest, 'config', 'seed')}."
+        "no model of a parameter or of the diagnosis was fitted on its test patients. The seed was "
+        f"{at(manifest, 'config', 'seed')}."
     )
 
 
@@ -66,15 +69,21 @@ def _synthesis(config: Json) -> str:
         f"of {_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, in "
         f"{_at(config, 'epochs')} epochs of {_at(config, 'steps')} steps with {_at(config, 'batch')} tiles "
         f"each (learning rate {_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, "
-        f"mutual information weight {_at(config, 'mi_weight')}). Synthetic CT served registration only; no "
-        "value was measured on it."
+        f"mutual information weight {_at(config, 'mi_weight')}). It saw images alone, also of patients that "
+        f"later were test patients; a share of {_at(config, 'held_out')} of the patients, at most 40, was "
+        "held out for its figures. Synthetic CT served registration only; no value was measured on it."
     )
 
 
 def _registration(config: Json) -> str:
-    how = {"network": "a segmentation network", "rules": "rules on grey values"}
+    how = {
+        "auto": "a segmentation network where the image shows the joint as a whole, else by rules on grey "
+        "values",
+        "network": "a segmentation network",
+        "rules": "rules on grey values",
+    }
     finish = f"mutual information with the MR itself on {_at(config, 'refine_mm')} mm"
-    found = how.get(str(at(config, "bones", "by")), str(at(config, "bones", "by")))
+    found = how.get(str(at(config, "bones", "by")), "(not recorded)")
     return (
         f"Femur and tibia, found by {found}, were registered rigidly and separately: surfaces first, then "
         f"correlation of CT and synthetic CT on grids of {_list(at(config, 'levels_mm'))} mm, then "

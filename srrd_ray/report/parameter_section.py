@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
 from srrd_ray.report import content, figures
-from srrd_ray.report.page import Block, Grid, Section
+from srrd_ray.report.page import Block, Grid, Note, Section
 from srrd_ray.report.run import MODELS, Run, draw_or_note, missing_note
 from srrd_ray.statistics.pairs import with_reference
 
@@ -21,8 +23,8 @@ def parameter_section(run: Run) -> Section:
     intro = (
         "Four parameters of trabecular bone, read from CT patches by the student trained with MR guidance "
         "(distilled) and without (baseline), "
-        "and from MR patches by the teacher. One value a patient is the mean over the regions of all his "
-        "knees; predictions are out of fold."
+        "and from MR patches by the teacher. The value of a patient is the mean over all regions of one "
+        "knee or both; predictions are out of fold."
     )
     blocks: list[Block] = []
     panels = {name: _intervals(at(run.metrics, key)) for key, name in _REFERENCES.items()}
@@ -90,10 +92,28 @@ def _against(run: Run, reference: str, name: str, models: Json) -> list[Block]:
         )
     return [
         *blocks,
-        content.regression_table(
-            models, f"Agreement with the value {what}. Bias, RMSE and limits in the unit of the parameter."
-        ),
+        content.regression_table(models, f"Agreement with the value {what}."),
+        *worth_of_labels(models),
     ]
+
+
+def worth_of_labels(models: Json) -> list[Note]:
+    """Return what the MR measurement itself is worth against a truth, where it is compared with one."""
+    means = {
+        model: float(np.mean(values))
+        for model in ("mr", "distilled")
+        if (
+            values := [icc for name in PARAMETERS if isinstance(icc := at(models, model, name, "icc"), float)]
+        )
+    }
+    if len(means) < 2:
+        return []
+    text = (
+        f"Against the truth the mean ICC(A,1) of the four is {means['mr']:.2f} for the MR measurement itself "
+        f"(measured labels), and {means['distilled']:.2f} for the distilled student: agreement with "
+        "MR alone is no accuracy."
+    )
+    return [Note(text=text)]
 
 
 def paper_table(metrics: Json) -> Grid:

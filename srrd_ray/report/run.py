@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.core.json_tree import Json
-from srrd_ray.core.records import Outcome
+from srrd_ray.core.records import RUN_MODELS, Outcome
 from srrd_ray.report import content
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Note, Picture
 from srrd_ray.report.style import svg_uri
 
-MODELS = ("teacher", "baseline", "school", "distilled")
+MODELS: tuple[str, ...] = RUN_MODELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,13 @@ from srrd_ray.report import charts, content
 from srrd_ray.report.page import Block, Grid, Note, Section
 from srrd_ray.report.run import Run, draw_or_note, missing_note
 
-SEARCHED = ("temperature", "kd_weight", "feature_weight", "relation_weight")
+SEARCHED = {
+    "temperature": "temperature",
+    "kd_weight": "KD weight",
+    "feature_weight": "feature weight",
+    "relation_weight": "relation weight",
+}
+"""The keys that are searched, and their names."""
 
 
 def search_section(run: Run) -> Section:
@@ -24,14 +30,14 @@ def search_section(run: Run) -> Section:
     if table is None or table.empty:
         note = missing_note("tune") if table is None else Note(text=content.NOT_SEARCHED)
         return Section(anchor="tuning", title="Search", intro=intro, blocks=(note,))
-    names = ["temperature", "kd_weight", "feature_weight", "relation_weight", "lr"]
+    names = [*SEARCHED, "lr"]
     best = table.groupby(["fold", "trial"], sort=True).agg(
         {**dict.fromkeys(names, "first"), "epoch": "max", "icc": "last", "status": "first"}
     )
     ranked = best.reset_index().sort_values(["icc", "trial"], ascending=[False, True])
     rows = tuple(
         (
-            f"fold {row.fold}, {row.trial}",
+            f"fold {row.fold}, trial {row.trial}",
             *(f"{getattr(row, name):.3g}" for name in names),
             str(int(row.epoch)),
             f"{row.icc:.3f}",
@@ -40,8 +46,7 @@ def search_section(run: Run) -> Section:
         for row in ranked.head(20).itertuples()
     )
     header = (
-        "Trial", "temperature", "KD weight", "feature weight", "relation weight", "learning rate", "epochs",
-        "mean ICC at its end", "",
+        "Trial", *SEARCHED.values(), "learning rate", "epochs", "mean ICC at its end", "how it ended",
     )  # fmt: skip
     caption = (
         "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."
@@ -54,7 +59,13 @@ def search_section(run: Run) -> Section:
             "Best mean ICC of each trial against each key; a colour a fold, diamonds the winners.",
         ),
         correlations(table),
-        Grid(header=header, rows=rows),
+        Grid(
+            header=header,
+            rows=rows,
+            caption="The best trials of all folds; an ICC is that of other patients in each fold. KD weight: "
+            "that of the teacher's histograms against the labels. Trial 0 has no teacher, so that its "
+            "temperature has no effect.",
+        ),
     )
     return Section(anchor="tuning", title="Search", intro=intro, blocks=blocks)
 
@@ -87,12 +98,10 @@ def correlations(table: pd.DataFrame) -> Grid:
     best = table.groupby(["fold", "trial"], sort=True).agg({**dict.fromkeys(SEARCHED, "first"), "icc": "max"})
     centred = best["icc"] - best.groupby("fold")["icc"].transform("mean")
     rows = []
-    for key in SEARCHED:
+    for key, name in SEARCHED.items():
         enough = len(best) >= charts.FEWEST_TRIALS and best[key].nunique() > 1
         rho = best[key].rank().corr(centred.rank()) if enough else None
-        rows.append(
-            (key.replace("_", " "), "too few trials" if rho is None else f"{rho:+.2f}", str(len(best)))
-        )
+        rows.append((name, "too few trials" if rho is None else f"{rho:+.2f}", str(len(best))))
     caption = (
         "Effect of each key: Spearman's correlation with the best mean ICC of a trial, less the mean of "
         "its fold. Keys were drawn together at random; a few trials show no more than a tendency."

@@ -102,16 +102,16 @@ def _spread(part: Json, figure: str, digits: int) -> str:
 
 
 def profile(layers: Mapping[str, Json]) -> Figure:
-    """Return the chart of HU against depth; `layers` are named ``depth <low> to <high> mm``, in order."""
+    """Return the chart of HU against depth; `layers` are named ``depth <low> to <high> mm``."""
     figure, [[axes]] = canvas(5.2, 2.9)
-    edges = [(float(name.split()[1]), float(name.split()[3])) for name in layers]
-    middle = np.array(edges).mean(axis=1)
+    middle = {name: (float(name.split()[1]) + float(name.split()[3])) / 2 for name in layers}
+    inwards = sorted(layers, key=middle.__getitem__)
     for key, label, colour in (
         ("ct_hu", "CT", COLOURS["plain"]),
         ("synthetic_hu", "synthetic CT", BONE_OF["tibia"].colour),
     ):
-        values = [at(layer, key) for layer in layers.values()]
-        axes.plot(middle, np.array(values, dtype=np.float64), "o-", color=colour, label=label, markersize=3)
+        values = np.array([at(layers[name], key) for name in inwards], dtype=np.float64)
+        axes.plot([middle[name] for name in inwards], values, "o-", color=colour, label=label, markersize=3)
     axes.axvline(0.0, color=COLOURS["pale"], linewidth=0.9, linestyle="--")
     axes.set(xlabel="depth under the surface (mm)", ylabel="mean HU")
     figure.legend(loc="outside upper center", ncols=2)

@@ -57,7 +57,13 @@ LOST_BONE = replace(LOST, knee=DONE.knee, bone="tibia")
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.1234, "0.12 mm"), (3, "3.00 mm"), (None, "not estimable"), (True, "not estimable")],
+    [
+        (0.1234, "0.12 mm"),
+        (-0.0012, "0.00 mm"),
+        (3, "3.00 mm"),
+        (None, "not estimable"),
+        (True, "not estimable"),
+    ],
 )
 def test_numbers_have_units_and_missing_ones_have_words(value: Json, words: str) -> None:
     assert number(value, 2, "mm") == words
@@ -146,3 +152,21 @@ def test_tables_show_what_there_is() -> None:
         "0.50 to 0.90",
     )
     assert diagnosis_table(METRICS["diagnosis"]).rows[0][1] == "not estimable"
+
+
+def test_every_figure_of_a_table_is_explained() -> None:
+    for table in (regression_table(METRICS["regression"], ""), diagnosis_table(METRICS["diagnosis"])):
+        known = (
+            "Parameter",
+            "Model",
+            "95 % CI",
+            "RMSE",
+            "patients",
+            "AUC",
+            "Parameters from",
+            "knees with / without",
+        )
+        for name in table.header:
+            assert (
+                name in known or name.startswith("95 % CI") or f"{name.lower()}:" in table.caption.lower()
+            ), name

@@ -94,6 +94,15 @@ def test_lengths_and_times_carry_their_units(name: str, unit: str) -> None:
         assert any(unit in axes.get_xlabel() for axes in DRAWN[name]().axes)
 
 
+def test_predicted_values_and_differences_carry_their_units() -> None:
+    with styled():
+        labels = {
+            name: [axes.get_ylabel() for axes in DRAWN[name]().axes] for name in ("agreement", "differences")
+        }
+    assert labels["agreement"][1:] == ["Tb.Th (mm)", "Tb.Sp (mm)", "Tb.N (1/mm)"]
+    assert labels["differences"][1:] == ["difference (mm)", "difference (mm)", "difference (1/mm)"]
+
+
 LOW = {"MR": {"teacher": {"BV/TV": (-3.0, -3.0, -3.0), "Tb.Th": (-0.4, -2.9, 0.9), "Tb.N": (0.5, 0.2, 0.7)}}}
 
 

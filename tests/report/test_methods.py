@@ -44,13 +44,19 @@ def test_the_methods_follow_the_configuration(text: str) -> None:
     assert "a Dice of 0.91" not in text
 
 
+def test_who_found_the_bones_and_what_the_synthesis_saw_is_said(text: str) -> None:
+    assert "found by a segmentation network where the image shows the joint as a whole" in text
+    assert "also of patients that later were test patients; a share of 0.2" in text
+    assert "nothing was fitted on test patients" not in text
+
+
 def test_versions_are_named(text: str) -> None:
     for words in ("SRRD-Ray 0.2.0", "Python 3.11.7", "ray 2.60.0", "torch 2.13.0", "ab" * 32):
         assert words in text
 
 
 def test_simulated_knees_are_never_called_patients(text: str) -> None:
-    assert "simulated knees (no patient)" in text
+    assert "simulated knees (no patient) of 16 simulated people, each with a simulated CT and MR" in text
     real = " ".join(methods_text(manifest_of(CONFIG), {"cohort": {"simulated": False, "patients": 16}}))
     assert "simulated" not in real
 

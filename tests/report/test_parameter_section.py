@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from srrd_ray.report.parameter_section import paper_table
+from srrd_ray.core.json_tree import Json
+from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.report.parameter_section import paper_table, worth_of_labels
 from tests.report.test_content import METRICS
 
 
@@ -19,3 +21,11 @@ def test_the_figures_of_the_paper_stand_beside_those_of_the_run() -> None:
 
 def test_a_run_without_figures_has_the_papers_alone() -> None:
     assert {row[2] for row in paper_table(None).rows} == {"not estimable"}
+
+
+def test_what_the_labels_are_worth_is_said_beside_the_truth() -> None:
+    icc: dict[str, Json] = {name: {"icc": 0.2} for name in PARAMETERS}
+    (note,) = worth_of_labels({"mr": icc, "distilled": icc | {"BV/TV": {"icc": 0.6}}})
+    assert "0.20 for the MR measurement itself" in note.text
+    assert "0.30 for the distilled" in note.text
+    assert worth_of_labels({"distilled": icc}) == []

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS
-from srrd_ray.core.records import COMPARTMENTS, Compartment, Patch, RunModel, Side
+from srrd_ray.core.records import COMPARTMENTS, RUN_MODELS, Compartment, Patch, Side
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.fingerprint import Distance, count_unlike, fingerprint_distance
@@ -99,7 +99,7 @@ def predictions_of(shard: Path, models: Path, folds: Mapping[str, int]) -> pd.Da
     index = patch_store.read_index(shard)
     arrays = patch_store.read_shard(shard) if index else {}
     tables: list[pd.DataFrame] = []
-    for name in get_args(RunModel):
+    for name in RUN_MODELS:
         if index and (models / name).is_dir():
             tables.extend(_by_fold(name, load_model(models / name), index, arrays, folds))
     if not tables:
