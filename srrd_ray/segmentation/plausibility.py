@@ -102,25 +102,21 @@ def check_bones(
     boxes = [*ndimage.find_objects(tidied.array), *(None,) * len(BONES)]
     numbers = range(1, len(BONES) + 1)
     specks = [_drop_specks(tidied, n, boxes[n - 1]) for n in numbers]
-    cut = {n: _cut_lump(tidied, lumps, n, boxes[n - 1], image) for n in NEEDED if shaped}
+    told = {n: _cut_lump(tidied, lumps, n, boxes[n - 1], image) for n in NEEDED if shaped}
+    left = {n: parts for n, (found, parts) in told.items() if any(one.doubt for one in found)}
     if image is not None:  # what edges part from it is no island
-        left = {n: one.parts for n, one in cut.items() if one.parts is not None}
         specks = [one._replace(parts=left.get(n, one.parts)) for n, one in zip(numbers, specks, strict=True)]
     holes = [_fill_holes(tidied, n, boxes[n - 1]) for n in numbers]
     lumps.array[tidied.array > 0] = 0
     of_bones = [_check_bone(tidied, n, boxes[n - 1], specks[n - 1], holes[n - 1]) for n in numbers]
     surfaces = [] if image is None else _surfaces(tidied, image)
+    of_lumps = [found for found, _ in told.values()]
     return Checked(
         labels=tidied,
-        lumps=lumps if any(one.parts is not None for one in cut.values()) else None,
+        lumps=lumps if left else None,
         specks_cm3=sum(one.cm3 for one in specks),
         holes_cm3=sum(one.cm3 for one in holes),
-        findings=(
-            *chain(*(one.findings for one in cut.values()), *of_bones),
-            *_order(tidied),
-            *_ends(tidied),
-            *surfaces,
-        ),
+        findings=(*chain(*of_lumps, *of_bones), *_order(tidied), *_ends(tidied), *surfaces),
     )
 
 
@@ -158,13 +154,6 @@ class _Tidied(NamedTuple):
     largest_cm3: float = 0.0
 
 
-class _Cut(NamedTuple):
-    """What bulges out of a bone, if anything, and the parts that are left of it where that was cut off."""
-
-    findings: tuple[Finding, ...] = ()
-    parts: int | None = None
-
-
 def _drop_specks(labels: Volume[np.uint8], number: int, box: Box | None) -> _Tidied:
     """Return what was removed of one bone, in place; `box` is where it is."""
     if box is None:
@@ -197,24 +186,24 @@ def _cut_lump(
     number: int,
     box: Box | None,
     image: Volume[Scalar] | None,
-) -> _Cut:
-    """Return what bulges out of one bone, after moving it from `labels` to `lumps` if it can be cut off."""
+) -> tuple[tuple[Finding, ...], int]:
+    """Return what bulges out of a bone, and the parts left once it is moved to `lumps`, if it can be."""
     if box is None:
-        return _Cut()
+        return (), 0
     wide = _widened(box, labels)
     part = labels.array[wide]
     bone = Volume(array=part == number, geometry=labels.geometry.crop(_start(wide), _shape(part)))
     lump = find_lump(bone, number, image)
     if lump is None:
-        return _Cut()
+        return (), 0
     finding = _lump_finding(lump, CLASSES[number])
     if not finding.doubt:
-        return _Cut(findings=(finding,))
+        return (finding,), 0
     whole, parts = _without_specks(bone.array & ~lump.mask)
     cut = bone.array & ~whole
     part[cut] = 0
     lumps.array[wide][cut] = number
-    return _Cut(findings=(finding,), parts=parts)
+    return (finding,), parts
 
 
 def _lump_finding(lump: Lump, bone: str) -> Finding:
