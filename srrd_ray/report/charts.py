@@ -60,7 +60,7 @@ def probabilities(tables: Mapping[str, pd.DataFrame]) -> Figure:
             part = table[table["label"] == label].sort_values("probability")
             spread = (np.arange(len(part)) % 5 - 2) * 0.07
             grade = part["kl_grade"].to_numpy(dtype=np.float64)
-            name = "osteoarthritis" if label else "none"
+            name = "osteoarthritis" if label else "no osteoarthritis"
             colour = COLOURS["vermillion"] if label else COLOURS["plain"]
             axes.scatter(
                 grade + spread, part["probability"], c=colour, marker=marker, s=22, alpha=0.85, label=name

@@ -11,17 +11,12 @@ from srrd_ray.report.diagnosis_section import diagnosis_section
 from srrd_ray.report.flow import flow_diagram
 from srrd_ray.report.methods import USE, methods_blocks
 from srrd_ray.report.overlays import KneeImages
-from srrd_ray.report.page import Block, Grid, Links, Note, Page, Picture, Section
+from srrd_ray.report.page import SIMULATED_COHORT, Block, Grid, Links, Note, Page, Picture, Section
 from srrd_ray.report.parameter_section import parameter_section
 from srrd_ray.report.run import Run, draw_or_note, missing_note
 from srrd_ray.report.search_section import search_section, training_section
 from srrd_ray.report.style import contour_words, png_uri, styled
 from srrd_ray.report.synthesis_section import synthesis_section
-
-SIMULATED = (
-    "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are "
-    "not clinical results."
-)
 
 
 def run_page(run: Run) -> Page:
@@ -43,7 +38,7 @@ def run_page(run: Run) -> Page:
     return Page(
         title="SRRD-Ray: report of a run",
         subtitle="Subchondral trabecular bone of the knee from CT, learned from MR",
-        banners=(Note(text=SIMULATED, tone="warning"),) if simulated is True else (),
+        banners=(Note(text=SIMULATED_COHORT, tone="warning"),) if simulated is True else (),
         cards=content.cards(run.metrics, run.outcomes) if run.metrics is not None else (),
         sections=(*sections, _limits(run), _methods(run), _claim(run), _provenance(run)),
         footer=f"SRRD-Ray {run.software}. Research software; not a medical device.",

@@ -11,6 +11,10 @@ from typing import Literal, TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 Tone: TypeAlias = Literal["good", "plain", "warning", "bad"]
+SIMULATED_COHORT = (
+    "Simulated cohort: no image here is of a patient. The figures test the software and the method; they are "
+    "not clinical results."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from srrd_ray.core.records import Outcome
 from srrd_ray.report.content import failure_table
-from srrd_ray.report.page import Links, Page, Picture, Section
+from srrd_ray.report.page import SIMULATED_COHORT, Links, Note, Page, Picture, Section
 from srrd_ray.report.style import contour_words
 
 PER_PAGE = 60
@@ -36,6 +36,7 @@ def qc_page(
     number: int,
     *,
     lost: Sequence[Outcome] = (),
+    simulated: bool = False,
     software: str = "",
 ) -> Page:
     """Return page `number` (from 1) of the pictures in their order.
@@ -59,6 +60,7 @@ def qc_page(
     return Page(
         title="SRRD-Ray: every knee of a run",
         subtitle="Bones that were refused first, then by the distance of their surfaces",
+        banners=(Note(text=SIMULATED_COHORT, tone="warning"),) if simulated else (),
         cards=(),
         sections=(knees, without) if lost and number == 1 else (knees,),
         footer=f"SRRD-Ray {software}. Research software; not a medical device.",

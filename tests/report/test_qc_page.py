@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from srrd_ray.core.records import Fault, Knee, Outcome
-from srrd_ray.report.page import render
+from srrd_ray.report.page import SIMULATED_COHORT, render
 from srrd_ray.report.qc_page import PER_PAGE, KneePicture, count_pages, qc_page
 
 
@@ -36,3 +36,10 @@ def test_knees_that_have_no_picture_are_told_on_the_first_page() -> None:
     first, second = (render(qc_page(pictures(PER_PAGE + 1), files, n, lost=lost)) for n in (1, 2))
     assert "no knee in the image" in first
     assert "no knee in the image" not in second
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_pictures_of_simulated_knees_are_called_so_on_every_page(number: int) -> None:
+    shown, files = pictures(PER_PAGE + 1), ["index.html", "page-2.html"]
+    assert SIMULATED_COHORT in render(qc_page(shown, files, number, simulated=True))
+    assert SIMULATED_COHORT not in render(qc_page(shown, files, number))

@@ -58,10 +58,12 @@ def build_report(layout: RunLayout) -> tuple[Path, ...]:
     tables = {name: table for name in TABLES if (table := read_of_run(layout, name)) is not None}
     manifest = _json(layout.run_json)
     outcomes = _outcomes(manifest)
-    knees = _write_qc(layout, tables.get("registration"), outcomes)
+    metrics = _json(layout.metrics) if layout.opens("metrics.json") else None
+    simulated = at(metrics, "cohort", "simulated") is True
+    knees = _write_qc(layout, tables.get("registration"), outcomes, simulated=simulated)
     run = Run(
         tables=tables,
-        metrics=_json(layout.metrics) if layout.opens("metrics.json") else None,
+        metrics=metrics,
         manifest=manifest,
         outcomes=outcomes,
         overlays={
@@ -123,7 +125,7 @@ def _losses(layout: RunLayout) -> dict[str, Json]:
 
 
 def _write_qc(
-    layout: RunLayout, registration: pd.DataFrame | None, outcomes: Sequence[Outcome]
+    layout: RunLayout, registration: pd.DataFrame | None, outcomes: Sequence[Outcome], *, simulated: bool
 ) -> tuple[Path, ...]:
     """Return the pages with a picture of every knee, after writing them; none where none was drawn."""
     if registration is None or not layout.opens("qc/pictures") or not layout.opens("qc/pages"):
@@ -134,7 +136,7 @@ def _write_qc(
     drawn = {one.name for one in pictures}
     lost = [o for o in outcomes if o.lost_knee is not None and o.lost_knee.key not in drawn]
     for number, page in enumerate(pages, start=1):
-        shown = qc_page(pictures, names, number, lost=lost, software=__version__)
+        shown = qc_page(pictures, names, number, lost=lost, simulated=simulated, software=__version__)
         write_text(page, render(shown))
     for old in set(layout.qc_page(1).parent.glob("page-*.html")) - set(pages):
         old.unlink()
