@@ -97,9 +97,9 @@ def measure(
 
 def infer(
     *,
-    model: Path,
     ct: Annotated[str, tyro.conf.arg(metavar="PATH|URL")],
     out: Path,
+    model: Path | None = None,
     side: Literal["L", "R"] | None = None,
     bone_mask: Path | None = None,
     bone_label: tyro.conf.UseAppendAction[tuple[BoneLabel, ...]] = (),
@@ -113,12 +113,13 @@ def infer(
     --out and a row in knees.csv; ends with 1 where one of them could not be read.
 
     Args:
-        model: RUN/models/distilled of a finished run.
         ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs. Or a
             study or a series of a DICOMweb server, https://…/studies/UID or …/studies/UID/series/UID: it is
             fetched to --out/fetched first, of a study all CT but localisers. Who asks is told in ~/.netrc or
             by SRRD_DICOMWEB_TOKEN=HOST=TOKEN.
         out: folder for the results.
+        model: RUN/models/distilled of a finished run, or an exported model. Absent: the reader of CT that
+            ships with the package, which learnt from simulated knees alone.
         side: L or R; where absent, as the name of the file (…_side-L…), the names in the mask or else the
             fibula says.
         bone_mask: your own bones, cortex and marrow included, in place of those that are found: one file of
@@ -137,11 +138,12 @@ def infer(
     from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.imaging.dicomweb.address import parse_service
     from srrd_ray.pipeline.inference import InferenceRequest, infer_all, parse_bone_labels
+    from srrd_ray.stages.shared.school_files import SHIPPED_READER
 
     request = InferenceRequest(
         store=None if store is None else parse_service(store),
         ct=_fetched(ct, parse_path(out)),
-        model=parse_path(model),
+        model=parse_path(model) if model else SHIPPED_READER,
         out=parse_path(out),
         side=side,
         bone_mask=given_place(bone_mask),

@@ -18,7 +18,7 @@ def school(
     knees: int = 400,
     held_out: int = 60,
     seed: int = 7,
-    epochs: int = 12,
+    epochs: int = 60,
     cpus: int = 0,
     workers: int = 1,
 ) -> int:

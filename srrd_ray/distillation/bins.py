@@ -40,14 +40,20 @@ def bin_widths() -> Tensor:
 
 def gaussian_targets(values: Tensor, sigma_bins: float) -> Tensor:
     """Return the probabilities (n, parameter, BINS) of a Gaussian round `values` (n, parameter),
-    its SD `sigma_bins` bins.
+    its SD `sigma_bins` bins; as `gaussian`.
+    """
+    return gaussian(values, sigma_bins * bin_widths().to(values))
+
+
+def gaussian(values: Tensor, sd: Tensor) -> Tensor:
+    """Return the probabilities (n, parameter, BINS) of Gaussians round `values` (n, parameter), `sd`
+    (parameter) in their units.
 
     The mass outside the support is given to the bins in proportion (Z of Imani & White);
     values beyond the support are moved to its ends first.
     """
     limits = bin_edges().to(values)
     inside = values.clamp(limits[:, 0], limits[:, -1])
-    sd = sigma_bins * bin_widths().to(values)
     below: Tensor = torch.special.ndtr((limits - inside[..., None]) / sd[:, None])
     mass = below[..., 1:] - below[..., :-1]
     total: Tensor = mass.sum(dim=-1, keepdim=True)

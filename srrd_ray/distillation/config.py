@@ -177,12 +177,16 @@ class DistillationConfig:
         Parts of the cross-validation, by patient.
     labels
         What the distilled student learns: the values that are measured in MR, by a teacher that a fold's
-        patients train; or what the school's reader of MR reads there, which then is the teacher.
+        patients train; or what the school's readers read in MR and CT together, of which that of MR is the
+        teacher.
     school
         Folder of the school's readers; those of the package where it is empty.
     start
         Where the distilled student begins, with labels of the reader: at a ridge regression of the cohort's
         own texture, or at the school's reader of CT.
+    start_rate
+        Learning rate of a student that begins at the reader, as a share of `hyper.lr`: a few patients are to
+        correct what hundreds of knees taught, not to replace it.
     learn_from
         Most knees in training, by whole shards:
         a training process holds all its cubes, 3.2 MB a knee. A larger cohort is sampled by the seed;
@@ -212,6 +216,7 @@ class DistillationConfig:
     labels: Labels = "measured"
     school: Folder = ""
     start: Start = "reader"
+    start_rate: Share = 0.05
     learn_from: Count = 1000
     teacher_epochs: Count = 4
     student_epochs: Count = 4
@@ -249,11 +254,13 @@ class SchoolConfig:
     seed: Natural = 7
     readers: DistillationConfig = field(
         default_factory=lambda: DistillationConfig(
-            teacher_epochs=12,
-            student_epochs=12,
+            teacher_epochs=60,
+            student_epochs=60,
             batch_size=32,
             teacher=NetworkConfig(input="mr", width=16),
             student=NetworkConfig(input="ct", width=16),
+            teacher_nuisance=Augmentation(scale=0.05, offset=0.02, noise=0.06),
+            student_nuisance=Augmentation(scale=0.04, offset=8.0, noise=40.0),
         )
     )
 

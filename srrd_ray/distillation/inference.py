@@ -4,8 +4,8 @@ and the teacher outputs that a student learns from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,10 +15,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from srrd_ray.core.devices import fastest_device
 from srrd_ray.distillation.augmentation import FLIPS, mirror
-from srrd_ray.distillation.bins import mean_and_sd
+from srrd_ray.distillation.bins import gaussian, mean_and_sd
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import read_halves
 from srrd_ray.distillation.networks import PatchRegressor, Reading
+
+LEAST = 1e-12
+"""Probability of a bin that nothing is said of: its logarithm stays finite."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -35,6 +38,11 @@ class TeacherOutputs:
     def values(self) -> Tensor:
         """Return the means (n, parameter) of the predicted histograms."""
         return mean_and_sd(self.logits.softmax(dim=-1))[0]
+
+    def saying(self, values: NDArray[np.float32], sd: Sequence[float]) -> TeacherOutputs:
+        """Return the same features with other predictions: Gaussians round `values` (n, parameter)."""
+        said = gaussian(torch.from_numpy(values), torch.tensor(sd))
+        return replace(self, logits=said.clamp_min(LEAST).log())
 
     def rows(self, keep: NDArray[np.bool_]) -> TeacherOutputs:
         """Return the outputs of the rows that `keep` selects."""

@@ -104,6 +104,7 @@ class StudentLearner:
     ) -> None:
         self._name, self._config, self._seed = name, config, seed
         self._hyper = config.hyper if teacher else config.hyper.without_teacher()
+        self._rate = self._hyper.lr * (1.0 if start is None else config.start_rate)
         self._teacher = teacher
         self._terms = tuple(term for term in terms if term.counts(self._hyper, taught=teacher is not None))
         self._images, self._masks = to_cubes(data.ct, data.ct_mask)
@@ -145,7 +146,7 @@ class StudentLearner:
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
-        _set_rate(self._optimizer, self._hyper.lr, epoch, self.epochs)
+        _set_rate(self._optimizer, self._rate, epoch, self.epochs)
         count, size, device = (
             len(self._targets),
             self._config.batch_size,

@@ -27,7 +27,7 @@ from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.simulation.frozen import school_sha256
-from srrd_ray.simulation.school import SchoolKnee, sample_school_knee
+from srrd_ray.simulation.school import SchoolKnee, participant_of, sample_school_knee
 from srrd_ray.storage.layout import RunLayout
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ def _make_cubes(request: SchoolRequest, runner: Runner, make: _MakeCubes) -> tup
         WorkItem(
             name=f"{number:06d}",
             input_hash=input_hash(NAME, hash_json([number, files.seed, constants]), []),
-            knees=(Knee(participant=f"school{number:06d}", side="R"),),
+            knees=(Knee(participant=participant_of(number), side="R"),),
         )
         for number in request.numbers
     ]

@@ -14,9 +14,16 @@ from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import COMPARTMENTS, Compartment
 from srrd_ray.report.page import Block, Grid, Note
 from srrd_ray.report.style import with_unit
-from srrd_ray.statistics.expected import FEWEST, ErrorToExpect, ModelExpectations, ReferenceRange
+from srrd_ray.statistics.expected import FEWEST, ErrorToExpect, ModelExpectations, Reference, ReferenceRange
 
 UNKNOWN = "not known"
+REFERENCES: Mapping[Reference, str] = {
+    "measured": "the measurement on MR",
+    "read": "what the school's reader reads in MR",
+    "truth": "the true value of a simulated knee",
+}
+PEOPLE: Mapping[Reference, str] = {"truth": "simulated knees"}
+"""Where it is not patients."""
 
 
 def value_table(regions: pd.DataFrame, expected: ModelExpectations, *, outside: bool) -> Grid:
@@ -36,10 +43,12 @@ def value_table(regions: pd.DataFrame, expected: ModelExpectations, *, outside: 
         _row(row, name, errors.get(name), expected, outside=outside)
         for row, name in product(regions.to_dict("records"), PARAMETERS)
     ]
+    people = PEOPLE.get(expected.reference, "patients")
+    of_usual = "simulated knees" if expected.reference == "truth" else "the patients that it was made from"
     caption = (
         "Mean of each region over its cubes; the SD is variation within the region, not an error. 90 % "
-        "interval: where the measurement on MR is expected, from errors of the model in patients that it "
-        "never saw. Last column: what the model reads in the patients that it was made from."
+        f"interval: where {REFERENCES[expected.reference]} is expected, from errors of the model in {people} "
+        f"that it never saw. Last column: what the model reads in {of_usual}."
     )
     return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2, faded=outside)
 
@@ -109,8 +118,9 @@ def error_table(expected: ModelExpectations) -> tuple[Block, ...]:
         return (Note(text=text, tone="warning"),)
     rows = tuple(_error_row(error, PARAMETER_OF[error.parameter].digits) for error in expected.errors)
     caption = (
-        "Predicted minus measured on MR, mean of a region, in patients that the network never saw. Nine in "
-        "ten errors of a new patient of the same kind stay within the fourth column."
+        f"Predicted minus {REFERENCES[expected.reference]}, mean of a region, in "
+        f"{PEOPLE.get(expected.reference, 'patients')} that the network never saw. Nine in ten errors of a "
+        "new patient of the same kind stay within the fourth column."
     )
     header = ("Parameter", "bias", "RMSE", "90 % within", "patients")
     return (Grid(header=header, rows=rows, caption=caption),)

@@ -71,6 +71,8 @@ GRADES: Final = 5
 TURN_DEG, SHIFT_MM = 0.3, 0.15
 """SD of what a registration leaves, about each axis through the joint and along it."""
 
+_PREFIX: Final = "school"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchoolKnee:
@@ -89,8 +91,18 @@ def sample_school_knee(number: int, seed: int) -> SchoolKnee:
     of_school = seed_from(seed, "school")
     rng = np.random.default_rng(seed_from(of_school, number))
     grade = int(rng.integers(GRADES))
-    plan = sample_patient(f"school{number:06d}", grade, of_school, "quick")
+    plan = sample_patient(participant_of(number), grade, of_school, "quick")
     return SchoolKnee(plan=plan, micro=_texture(rng, plan), scans=_scans(rng, plan))
+
+
+def participant_of(number: int) -> str:
+    """Return the name of knee `number` of a school."""
+    return f"{_PREFIX}{number:06d}"
+
+
+def number_of(participant: str) -> int:
+    """Return the number of the knee of a school that bears a name."""
+    return int(participant.removeprefix(_PREFIX))
 
 
 def image_school_knee(knee: SchoolKnee, view: View = VIEW) -> KneeImages:

@@ -21,6 +21,8 @@ from srrd_ray.statistics.pairs import region_pairs
 from srrd_ray.statistics.regression import Pairs
 
 Sex: TypeAlias = Literal["F", "M", "all"]
+Reference: TypeAlias = Literal["measured", "read", "truth"]
+"""What errors are errors from: measured in MR, read in MR by the school's reader, or exact (simulated)."""
 SEXES: tuple[Sex, ...] = ("all", "F", "M")
 AGES: tuple[tuple[float | None, float | None], ...] = (
     (None, None), (None, 50.0), (50.0, 60.0), (60.0, 70.0), (70.0, None),
@@ -33,7 +35,7 @@ SHARE = 0.9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorToExpect:
-    """Predicted minus measured value of a region, over patients that the network never saw.
+    """Predicted minus reference value of a region, over patients that the network never saw.
 
     `within_90` is what nine in ten absolute errors of a new patient stay below; null with fewer than nine
     patients, of whom none can say so.
@@ -63,10 +65,11 @@ class ReferenceRange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelExpectations:
-    """The errors and ranges of one model."""
+    """The errors of one model, from what they are errors, and its ranges."""
 
     errors: tuple[ErrorToExpect, ...] = ()
     ranges: tuple[ReferenceRange, ...] = ()
+    reference: Reference = "measured"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,20 +96,24 @@ class Expected:
     models: Mapping[str, ModelExpectations] = field(default_factory=dict)
 
 
-def expect(pairs: pd.DataFrame, predictions: pd.DataFrame, knees: pd.DataFrame) -> ModelExpectations:
+def expect(
+    pairs: pd.DataFrame, predictions: pd.DataFrame, knees: pd.DataFrame, reference: Reference = "measured"
+) -> ModelExpectations:
     """Return what to expect of one model.
 
     Parameters
     ----------
     pairs
-        Its out-of-fold predictions with measured values, as `pairs.with_reference`.
+        Its out-of-fold predictions with values of the reference, as `pairs.with_reference`.
     predictions
         All of them.
     knees
         The patients: participant, age and sex.
     """
     return ModelExpectations(
-        errors=tuple(errors_to_expect(pairs)), ranges=tuple(reference_ranges(predictions, knees))
+        errors=tuple(errors_to_expect(pairs)),
+        ranges=tuple(reference_ranges(predictions, knees)),
+        reference=reference,
     )
 
 

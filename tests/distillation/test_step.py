@@ -71,6 +71,20 @@ def test_a_guided_student_reports_every_term_of_its_loss() -> None:
     assert train(learner, range(1)).keys() == {"labels", "soft", "features", "relations", "loss"}
 
 
+def test_a_student_that_goes_on_from_a_reader_stays_near_it() -> None:
+    reader = TeacherLearner("t", DATA, SMALL, 0).network
+    start = StudentLearner("s", DATA, SMALL, 0).network
+    moved = []
+    for rate in (1.0, SMALL.start_rate):
+        learner = StudentLearner(
+            "s", DATA, replace(SMALL, start_rate=rate), 0, teacher_outputs(reader, DATA), start=start
+        )
+        train(learner, range(2))
+        pairs = zip(learner.network.parameters(), start.parameters(), strict=True)
+        moved.append(sum(float(((a - b) ** 2).sum().detach()) for a, b in pairs) ** 0.5)
+    assert 0 < moved[1] < 0.2 * moved[0]
+
+
 def test_guidance_brings_the_students_features_towards_the_teachers() -> None:
     guided = student(hyper=replace(SMALL.hyper, feature_weight=3.0))
     first = train(guided, range(1))["features"]

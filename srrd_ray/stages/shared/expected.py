@@ -47,9 +47,15 @@ def _models(layout: RunLayout, knees: pd.DataFrame) -> Iterator[tuple[str, Model
     predictions, measures = read_of_run(layout, "predictions"), read_of_run(layout, "measures")
     if predictions is None or measures is None:
         return
+    teacher = predictions[predictions["model"] == "teacher"]
+    by_reader = (predictions["model"] == "school").any()  # predicted where the school's reader is the teacher
     for name in READERS:
         own = predictions[predictions["model"] == name]
-        if not own.empty:
+        if own.empty:
+            continue
+        if by_reader and name != "baseline":
+            yield name, expect(with_reference(own, teacher, PARAMETERS), own, knees, "read")
+        else:
             yield name, expect(with_reference(own, measures, PARAMETERS), own, knees)
 
 

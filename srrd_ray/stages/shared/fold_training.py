@@ -26,9 +26,10 @@ from srrd_ray.distillation.inference import teacher_outputs
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.distillation.search import TrialInputs, trial
 from srrd_ray.distillation.step import StudentLearner, TeacherLearner
+from srrd_ray.distillation.together import read_together
 from srrd_ray.stages.shared.models import CARD, ModelName, StoredFold, load_model, load_trained, store_model
 from srrd_ray.stages.shared.school_labels import label_table, like_the_school
-from srrd_ray.stages.shared.school_model import load_reader, read_school, reader_fingerprint
+from srrd_ray.stages.shared.school_model import load_reader, read_cubes, read_school, reader_fingerprint
 from srrd_ray.storage import patch_store
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
@@ -167,14 +168,22 @@ def distilled_learners(plan: DistilPlan) -> Iterator[Learner]:
 def guided_part(data: DistillationData, teacher: PatchRegressor, config: DistillationConfig) -> TrialInputs:
     """Return cubes and what the teacher says of them.
 
-    Where its values are the labels, cubes of MR that is not like the school's are left out.
+    Where the school's values are the labels, they are what its readers read in MR and CT together, and cubes
+    of MR that is not like the school's are left out.
     """
     if config.labels == "measured":
         return TrialInputs(data=data, outputs=teacher_outputs(teacher, data))
     data = like_the_school(data, reader_fingerprint(config.school, "mr"))
     outputs = teacher_outputs(teacher, data)
-    data = replace(data, targets=outputs.values().numpy())
-    return TrialInputs(data=data, outputs=outputs, start=school_start(config))
+    ways, in_ct = (
+        read_school(config.school).together,
+        read_cubes(load_reader(config.school, "ct"), "ct", data),
+    )
+    values = read_together(ways, outputs.values().numpy(), in_ct)
+    spread = [ways[name].sd for name in PARAMETERS]
+    return TrialInputs(
+        data=replace(data, targets=values), outputs=outputs.saying(values, spread), start=school_start(config)
+    )
 
 
 def school_start(config: DistillationConfig) -> PatchRegressor | None:

@@ -13,6 +13,8 @@ from srrd_ray.storage.file_hash import hash_file
 SHIPPED: Final = Path(distillation.__file__).parent / "readers"
 CARD: Final = "school.json"
 MODELS: Final = ("mr", "ct")
+SHIPPED_READER: Final = SHIPPED / "ct"
+"""Reads one CT where no model of a run is named."""
 
 
 def require_school(folder: str) -> Path:

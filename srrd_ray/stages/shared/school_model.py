@@ -11,15 +11,17 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
 from srrd_ray.distillation.config import SchoolConfig
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.fingerprint import Fingerprint, fit_fingerprint, fit_mr_fingerprint
 from srrd_ray.distillation.inference import predict
 from srrd_ray.distillation.networks import PatchRegressor, build
+from srrd_ray.distillation.together import Readings, Together, fit_together, read_together
 from srrd_ray.simulation.frozen import COHORT, school_sha256
 from srrd_ray.stages.shared.models import ModelName, StoredFold, load_model, load_trained, store_model
 from srrd_ray.stages.shared.school_cubes import read_all_cubes
+from srrd_ray.stages.shared.school_expected import write_reader_expected
 from srrd_ray.stages.shared.school_files import CARD, require_school
 from srrd_ray.statistics import icc
 from srrd_ray.storage.record_files import read_record, write_record
@@ -42,7 +44,11 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SchoolCard:
-    """``school.json``: what the readers saw, and how well they read knees that they never saw."""
+    """``school.json``: what the readers saw, and how well they read knees that they never saw.
+
+    `figures` are of each reader, and of both `together`, fitted on one half of those knees and judged by the
+    other; `together` itself is fitted on all of them.
+    """
 
     config: SchoolConfig
     simulator: str
@@ -51,6 +57,7 @@ class SchoolCard:
     cubes: int
     judged_by: int
     figures: dict[str, dict[str, Agreement]]
+    together: dict[ParameterSymbol, Together]
     use: str = (
         "Learnt from simulated knees alone: no real image, no real bone. For research; how it reads a real "
         "scanner's images is not known."
@@ -71,14 +78,17 @@ def save_school(
     """
     taught, judging = (read_all_cubes(paths) for paths in shards)
     figures: dict[str, dict[str, Agreement]] = {}
+    read: dict[Input, Readings] = {}
     for kind, name in READERS.items():
         network = _trained(config, kind, weights / f"{name}.safetensors")
-        figures[name] = judge(network, kind, judging)
+        read[kind] = read_cubes(network, kind, judging)
+        figures[name] = judge(read[kind], judging)
         fold = StoredFold(
             fold=0, network=network, hyper=config.readers.hyper, fingerprint=_fingerprint(kind, taught),
             patients=np.unique(taught.patients).size,
         )  # fmt: skip
         store_model(folder / kind, name, config.readers, [fold])
+    write_reader_expected(folder / "ct", read["ct"], (taught, judging), config.seed)
     card = SchoolCard(
         config=config,
         simulator=COHORT,
@@ -86,10 +96,21 @@ def save_school(
         knees=np.unique(taught.patients).size,
         cubes=len(taught),
         judged_by=np.unique(judging.patients).size,
-        figures=figures,
+        figures=figures | {"together": judge(_cross_fitted(read, judging), judging)},
+        together=fit_together(read["mr"], read["ct"], judging.targets),
     )
     write_record(folder / CARD, card, "school")
     return folder
+
+
+def _cross_fitted(read: Mapping[Input, Readings], data: DistillationData) -> Readings:
+    """Return what both readers say together of the knees of each half, fitted on those of the other."""
+    odd = np.unique(data.patients, return_inverse=True)[1] % 2 == 1
+    values = np.empty_like(data.targets)
+    for part in (odd, ~odd):
+        fitted = fit_together(read["mr"][~part], read["ct"][~part], data.targets[~part])
+        values[part] = read_together(fitted, read["mr"][part], read["ct"][part])
+    return values
 
 
 def _fingerprint(kind: Input, data: DistillationData) -> Fingerprint:
@@ -98,10 +119,14 @@ def _fingerprint(kind: Input, data: DistillationData) -> Fingerprint:
     return fit_fingerprint(data.ct, data.ct_mask, data.ct_spacing_mm)
 
 
-def judge(network: PatchRegressor, kind: Input, data: DistillationData) -> dict[str, Agreement]:
-    """Return how a reader agrees with the truth, parameter by parameter, over the means of knees."""
+def read_cubes(network: PatchRegressor, kind: Input, data: DistillationData) -> Readings:
+    """Return what a reader reads in the cubes of `data`."""
     images, masks = (data.mr, data.mr_mask) if kind == "mr" else (data.ct, data.ct_mask)
-    read, _ = predict(network.eval(), images, masks)
+    return predict(network.eval(), images, masks)[0]
+
+
+def judge(read: Readings, data: DistillationData) -> dict[str, Agreement]:
+    """Return how readings agree with the truth, parameter by parameter, over the means of knees."""
     knees, row = np.unique(data.patients, return_inverse=True)
     count = np.bincount(row, minlength=len(knees))
     means = [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from srrd_ray.core.parameters import PARAMETERS
@@ -24,6 +25,19 @@ def test_what_is_written_beside_the_models_is_read_back(made: Made) -> None:
         assert [error.parameter for error in one.errors] == list(PARAMETERS)
         assert all(error.within_90 is not None and error.within_90 > 0 for error in one.errors)
         assert one.ranges
+
+
+def test_errors_of_a_student_of_the_readers_are_from_what_the_reader_reads(tmp_path: Path) -> None:
+    made = make_run(tmp_path, patients=20)
+    path = made.layout.table("predictions")
+    predictions = pd.read_parquet(path)
+    school = predictions[predictions["model"] == "distilled"].assign(model="school")
+    pd.concat([predictions, school], ignore_index=True).to_parquet(path)
+    write_expected(made.layout, simulated=True)
+    found = read_expected(made.layout.model("distilled"))
+    assert found is not None
+    references = {name: one.reference for name, one in found.models.items()}
+    assert references == {"baseline": "measured", "distilled": "read", "school": "read"}
 
 
 def test_no_participant_is_named(made: Made) -> None:

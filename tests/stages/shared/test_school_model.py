@@ -9,7 +9,10 @@ import pytest
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.serial import from_json, to_json
+from srrd_ray.distillation.bins import mean_and_sd
 from srrd_ray.distillation.inference import predict, teacher_outputs
+from srrd_ray.distillation.together import read_together
+from srrd_ray.stages.shared.expected import read_expected
 from srrd_ray.stages.shared.fold_training import (
     distilled_learners,
     guided_part,
@@ -25,6 +28,7 @@ from srrd_ray.stages.shared.school_model import (
     SchoolCard,
     judge,
     load_reader,
+    read_cubes,
     read_school,
     reader_fingerprint,
 )
@@ -52,11 +56,21 @@ def test_the_card_says_what_was_seen_and_how_well_unseen_knees_are_read(school: 
 
 def test_a_reader_is_judged_over_the_means_of_knees(school: str) -> None:
     data = toy(8 * 12, seed=77)
-    figures = judge(load_reader(school, "mr"), "mr", data)
-    read, _ = predict(load_reader(school, "mr"), data.mr, data.mr_mask)
+    read = read_cubes(load_reader(school, "mr"), "mr", data)
+    figures = judge(read, data)
     means = [values.reshape(12, 8, -1).mean(axis=1) for values in (read, data.targets)]
     assert figures["Tb.N"].bias == pytest.approx(float((means[0] - means[1])[:, 3].mean()), abs=1e-5)
     assert figures["Tb.N"].r > 0.5
+
+
+def test_what_to_expect_of_the_reader_of_ct_stands_in_its_folder(school: str) -> None:
+    found = read_expected(Path(school) / "ct")
+    assert found is not None
+    assert (found.simulated, found.patients, found.women + found.men) == (True, 6, 6)
+    of_reader = found.models["reader-ct"]
+    assert of_reader.reference == "truth"
+    assert [error.parameter for error in of_reader.errors] == list(PARAMETERS)
+    assert all(error.patients == 4 and error.rmse > 0 for error in of_reader.errors)
 
 
 def test_a_folder_that_is_no_school_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -103,7 +117,7 @@ def test_with_labels_of_the_reader_it_is_the_teacher_of_every_fold(school: str, 
         np.testing.assert_array_equal(learnt["network.head.centre.weight"].numpy(), start.numpy())
 
 
-def test_the_students_labels_are_what_the_reader_reads_not_what_was_measured(
+def test_the_students_labels_are_what_both_readers_read_not_what_was_measured(
     school: str, tmp_path: Path
 ) -> None:
     plan = plan_of(write_run(tmp_path / "run"))
@@ -111,7 +125,13 @@ def test_the_students_labels_are_what_the_reader_reads_not_what_was_measured(
     part = training_part(read_data(plan), FOLDS, 0)
     reader = load_reader(school, "mr")
     guided = guided_part(part, reader, config)
-    np.testing.assert_array_equal(guided.data.targets, teacher_outputs(reader, part).values().numpy())
+    in_mr = teacher_outputs(reader, part).values().numpy()
+    in_ct = read_cubes(load_reader(school, "ct"), "ct", part)
+    ways = read_school(school).together
+    np.testing.assert_array_equal(guided.data.targets, read_together(ways, in_mr, in_ct))
+    said, spread = mean_and_sd(guided.outputs.logits.softmax(dim=-1))
+    np.testing.assert_allclose(said.numpy()[:, 0], guided.data.targets[:, 0], atol=0.01)
+    np.testing.assert_allclose(spread.numpy()[:, 0], ways["BV/TV"].sd, rtol=0.2)
     scrambled = replace(part, targets=part.targets[::-1])
     again = guided_part(scrambled, reader, config)
     np.testing.assert_array_equal(again.data.targets, guided.data.targets)
