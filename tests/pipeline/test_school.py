@@ -10,7 +10,7 @@ from srrd_ray.core.errors import ClusterError, InputError
 from srrd_ray.execution.executor import PlainLoop
 from srrd_ray.execution.training import Training
 from srrd_ray.pipeline.school import SchoolRequest, hold_school
-from srrd_ray.simulation.school import SchoolKnee
+from srrd_ray.simulation.school import SchoolKnee, number_of
 from srrd_ray.stages.shared.school_model import read_school
 from tests.distillation.toys import toy
 from tests.stages.small_run import drive
@@ -25,7 +25,7 @@ class ToyCubes:
     made: list[int] = field(default_factory=list)
 
     def __call__(self, path: Path, knee: SchoolKnee) -> int:
-        number = int(knee.plan.knee.participant.removeprefix("school"))
+        number = number_of(knee.plan.knee.participant)
         if number in self.broken:
             raise InputError("patches-none", "no cube has both truth and MR")
         self.made.append(number)

@@ -7,6 +7,7 @@ import pytest
 
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.stages.shared.expected import EXPECTED, read_expected, write_expected
+from srrd_ray.storage.tables import CONTRACTS, write_table
 from tests.run_folder import Made, make_run
 
 
@@ -32,7 +33,7 @@ def test_errors_of_a_student_of_the_readers_are_from_what_the_reader_reads(tmp_p
     path = made.layout.table("predictions")
     predictions = pd.read_parquet(path)
     school = predictions[predictions["model"] == "distilled"].assign(model="school")
-    pd.concat([predictions, school], ignore_index=True).to_parquet(path)
+    write_table(path, pd.concat([predictions, school], ignore_index=True), CONTRACTS["predictions"])
     write_expected(made.layout, simulated=True)
     found = read_expected(made.layout.model("distilled"))
     assert found is not None
