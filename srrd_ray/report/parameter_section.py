@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
@@ -27,7 +28,7 @@ def parameter_section(run: Run) -> Section:
         "knee or both; predictions are out of fold."
     )
     blocks: list[Block] = []
-    panels = {name: _intervals(at(run.metrics, key)) for key, name in _REFERENCES.items()}
+    panels = {f"the value {what}": _intervals(at(run.metrics, key)) for key, (_, what) in _REFERENCES.items()}
     panels = {name: models for name, models in panels.items() if models}
     if panels:
         blocks.append(
@@ -38,11 +39,8 @@ def parameter_section(run: Run) -> Section:
                 "patients may give.",
             )
         )
-    for key, (table, name) in {
-        "regression": ("measures", "MR"),
-        "regression_truth": ("truth", "true"),
-    }.items():
-        blocks += _against(run, table, name, at(run.metrics, key))
+    for key, (name, what) in _REFERENCES.items():
+        blocks += _against(run, name, what, at(run.metrics, key))
     return Section(
         anchor="parameters",
         title="Bone parameters",
@@ -51,7 +49,20 @@ def parameter_section(run: Run) -> Section:
     )
 
 
-_REFERENCES = {"regression": "the MR measurement", "regression_truth": "the simulated truth"}
+_REFERENCES: Mapping[str, tuple[str, str]] = {
+    "regression": ("MR", "measured on MR"),
+    "regression_teacher": ("teacher", "that the teacher reads in MR"),
+    "regression_truth": ("true", "known from the simulation"),
+}
+"""What predictions are held against, by key of the metrics: in a word, and in words after "the value"."""
+
+
+def _reference(run: Run, name: str) -> pd.DataFrame | None:
+    """Return the table of values that `name` of `_REFERENCES` stands for."""
+    predictions = run.tables.get("predictions")
+    if name == "teacher":
+        return None if predictions is None else predictions[predictions["model"] == "teacher"]
+    return run.tables.get({"MR": "measures", "true": "truth"}[name])
 
 
 def _intervals(models: Json) -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -64,16 +75,16 @@ def _intervals(models: Json) -> dict[str, dict[str, tuple[float, float, float]]]
     return found
 
 
-def _against(run: Run, reference: str, name: str, models: Json) -> list[Block]:
-    predictions, values = run.tables.get("predictions"), run.tables.get(reference)
+def _against(run: Run, name: str, what: str, models: Json) -> list[Block]:
+    predictions, values = run.tables.get("predictions"), _reference(run, name)
     if predictions is None or values is None or values.empty:
         return []
-    joined = {m: with_reference(predictions[predictions["model"] == m], values, PARAMETERS) for m in MODELS}
+    read = [model for model in MODELS if model != name]
+    joined = {m: with_reference(predictions[predictions["model"] == m], values, PARAMETERS) for m in read}
     held = {model: table for model, table in joined.items() if not table.empty}
     students = {model: table for model, table in held.items() if model != "teacher"}
     if not held:
         return []
-    what = "measured on MR" if name == "MR" else "known from the simulation"
     blocks: list[Block] = [
         draw_or_note(
             lambda: figures.agreement(held, name),
@@ -119,7 +130,8 @@ def worth_of_labels(models: Json) -> list[Note]:
 def paper_table(metrics: Json) -> Grid:
     """Return the figures of the paper beside those of this run."""
     rows = [
-        (f"ICC with MR, {name}", f"{value:.3f}", *_ours(at(metrics, "regression", "distilled", name), "icc"))
+        (f"ICC with {words}, {name}", f"{value:.3f}", *_ours(at(metrics, key, "distilled", name), "icc"))
+        for key, words in {"regression": "MR", "regression_teacher": "the teacher's reading of MR"}.items()
         for name, value in PAPER_ICC.items()
     ]
     rows += [

@@ -19,6 +19,12 @@ def test_the_figures_of_the_paper_stand_beside_those_of_the_run() -> None:
     assert rows["AUC of osteoarthritis, distilled"][1] == "not estimable"
 
 
+def test_agreement_with_the_teachers_reading_stands_beside_the_papers() -> None:
+    metrics = {"regression_teacher": {"distilled": {"Tb.N": {"icc": 0.71, "icc_ci": [0.6, 0.8]}}}}
+    rows = {row[0]: row[1:] for row in paper_table(metrics).rows}
+    assert rows["ICC with the teacher's reading of MR, Tb.N"] == ("0.622", "0.710", "0.600 to 0.800")
+
+
 def test_a_run_without_figures_has_the_papers_alone() -> None:
     assert {row[2] for row in paper_table(None).rows} == {"not estimable"}
 

@@ -72,7 +72,11 @@ def _data(metrics: Json) -> Iterator[str]:
 
 
 def _figures(name: str, metrics: Json) -> Iterator[Figure]:
-    against = (("regression", "MR"), ("regression_truth", "the simulated truth"))
+    against = (
+        ("regression", "MR"),
+        ("regression_teacher", "the teacher's reading of MR"),
+        ("regression_truth", "the simulated truth"),
+    )
     for part, of in against:
         if at(metrics, part, name) is None:
             continue
