@@ -38,3 +38,5 @@ def test_a_cohort_wholly_outside_the_school_is_refused_with_what_to_do() -> None
     data = noisy(toy(16, seed=4), {"p0", "p1"})
     with pytest.raises(InputError, match=r"\[mr-outside-school\].*labels: measured"):
         like_the_school(data, FINGERPRINT)
+    with pytest.raises(InputError, match=r"\[mr-outside-school\]"):
+        label_table(data, FINGERPRINT)  # the first stage that learns stops already
