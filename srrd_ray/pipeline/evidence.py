@@ -63,13 +63,13 @@ CONTROLS: Final[Mapping[str, Control]] = MappingProxyType(
     {
         "measured": Control(about="labels measured in MR; a teacher learns them", labels="measured"),
         "reader": Control(
-            about="labels of the school's reader; the student begins at the reader of CT", labels="reader"
+            about="labels of the school's readers; the student begins at the reader of CT", labels="reader"
         ),
         "reader-ridge": Control(
             about="the same, the student begins at a ridge regression", labels="reader", start="ridge"
         ),
         "reader-values": Control(
-            about="the reader's values alone: no histograms, features, relations",
+            about="the readers' values alone: no histograms, features, relations",
             labels="reader",
             guided=False,
         ),

@@ -3,7 +3,6 @@ from __future__ import annotations
 from srrd_ray.core.json_tree import Json
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.report.parameter_section import paper_table, worth_of_labels
-from srrd_ray.report.parameter_section import paper_table
 from tests.report.test_content import METRICS
 
 
@@ -21,7 +20,9 @@ def test_the_figures_of_the_paper_stand_beside_those_of_the_run() -> None:
 
 
 def test_agreement_with_the_teachers_reading_stands_beside_the_papers() -> None:
-    metrics: dict[str, Json] = {"regression_teacher": {"distilled": {"Tb.N": {"icc": 0.71, "icc_ci": [0.6, 0.8]}}}}
+    metrics: dict[str, Json] = {
+        "regression_teacher": {"distilled": {"Tb.N": {"icc": 0.71, "icc_ci": [0.6, 0.8]}}}
+    }
     rows = {row[0]: row[1:] for row in paper_table(metrics).rows}
     assert rows["ICC with the teacher's reading of MR, Tb.N"] == ("0.622", "0.710", "0.600 to 0.800")
 

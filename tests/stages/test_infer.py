@@ -34,8 +34,8 @@ from srrd_ray.pipeline.inference import InferenceRequest, infer_all
 from srrd_ray.stages.infer import InferenceModel
 from srrd_ray.stages.shared.knee_files import ResultFormat
 from srrd_ray.stages.shared.model_facts import SIMULATED
-from srrd_ray.stages.shared.models import StoredFold, store_model
-from srrd_ray.stages.shared.school_files import SHIPPED
+from srrd_ray.stages.shared.models import StoredFold, read_card, store_model
+from srrd_ray.stages.shared.school_files import SHIPPED, SHIPPED_READER
 from tests.imaging.dicom.test_knee_results import FILES, groups_of, on_grid
 from tests.imaging.dicomweb.orthanc import allow_login, serving
 from tests.knee_bones.class_reader import leaking
@@ -195,6 +195,18 @@ def test_a_folder_of_knees_has_one_table_that_its_dictionary_describes(
         nifti = for_viewers.parent / f"{stem}.nii.gz"
         known = np.rint(phantoms.knee()[0].array) if stem == "ct" else voxels_of(nifti)
         np.testing.assert_array_equal(np.asarray(whole.data), known)
+
+
+@pytest.mark.slow
+def test_where_no_model_is_named_the_reader_that_ships_reads(ct: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["infer", "--ct", str(ct), "--side", "R", "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    record = json.loads((tmp_path / "out" / "inference.json").read_text())
+    assert record["model_sha256"] == read_card(SHIPPED_READER).weights
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert SIMULATED in page
+    assert "the true value of a simulated knee" in page
 
 
 @pytest.mark.slow
