@@ -213,7 +213,7 @@ class DistillationConfig:
     """
 
     folds: Folds = 3
-    labels: Labels = "measured"
+    labels: Labels = "reader"
     school: Folder = ""
     start: Start = "reader"
     start_rate: Share = 0.05

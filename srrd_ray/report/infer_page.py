@@ -15,7 +15,13 @@ from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.content import number
-from srrd_ray.report.infer_values import error_table, not_measured_blocks, range_tables, value_table
+from srrd_ray.report.infer_values import (
+    error_table,
+    not_measured_blocks,
+    range_tables,
+    usual_people,
+    value_table,
+)
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Note, Page, Picture, Section, render
 from srrd_ray.report.style import contour_words, png_uri, styled
@@ -24,6 +30,10 @@ from srrd_ray.statistics.expected import Expected, ModelExpectations
 SIMULATED = (
     "SIMULATED TRAINING: the model of this page learnt from simulated knees alone, never from a patient. "
     "Its values in patients are not validated: do not use them for any decision."
+)
+TAUGHT = (
+    "SIMULATED TEACHER: the labels that the model of this page learnt from were read by networks that learnt "
+    "from simulated knees alone. They are not validated in patients."
 )
 OUTSIDE = (
     "This scan lies outside the images that the model was trained on ({aspects}). The values below are "
@@ -35,7 +45,8 @@ OUTSIDE = (
 class ModelFacts:
     """The model of a page: its name, hash and networks, and of how many patients (fewest, most) they learnt.
 
-    `simulated` says whether these are known to be simulated, `labels` what was learnt, in words.
+    `simulated` says whether these are known to be simulated, `labels` what was learnt, in words,
+    `taught` whether networks that learnt from simulated knees read those labels.
     """
 
     name: str
@@ -45,6 +56,7 @@ class ModelFacts:
     simulated: bool
     caution: str = ""
     labels: str = ""
+    taught: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -118,7 +130,12 @@ def render_inference(inference: Inference) -> str:
             intro="",
             blocks=(_model(inference), *error_table(inference.of_model)),
         ),
-        Section(anchor="usual", title="Usual values", intro=_USUAL, blocks=range_tables(inference.of_model)),
+        Section(
+            anchor="usual",
+            title="Usual values",
+            intro=_USUAL.format(people=usual_people(inference.of_model)),
+            blocks=range_tables(inference.of_model),
+        ),
     )
     page = Page(
         title="SRRD-Ray: one knee from CT",
@@ -141,9 +158,8 @@ _LOOK = (
     f"out a part of it, makes them wrong. Contours: {contour_words()}."
 )
 _USUAL = (
-    "What the model reads, out of fold, in the patients that it was made from, with and without "
-    "osteoarthritis, by sex and age. Not a healthy reference. Groups of fewer than ten patients are left "
-    "out."
+    "What the model reads, out of fold, in {people}, with and without osteoarthritis, by sex and age. Not a "
+    "healthy reference. Groups of fewer than ten are left out."
 )
 
 
@@ -258,6 +274,8 @@ def _kind(inference: Inference) -> str:
 
 def _banners(inference: Inference) -> list[Note]:
     banners = [Note(text=SIMULATED, tone="bad")] if inference.model.simulated else []
+    if inference.model.taught and not inference.model.simulated:
+        banners.append(Note(text=TAUGHT, tone="bad"))
     if inference.outside:
         checks = at(inference.record, "checks")
         entries = checks if isinstance(checks, list | tuple) else ()

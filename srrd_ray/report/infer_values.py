@@ -44,13 +44,19 @@ def value_table(regions: pd.DataFrame, expected: ModelExpectations, *, outside: 
         for row, name in product(regions.to_dict("records"), PARAMETERS)
     ]
     people = PEOPLE.get(expected.reference, "patients")
-    of_usual = "simulated knees" if expected.reference == "truth" else "the patients that it was made from"
     caption = (
         "Mean of each region over its cubes; the SD is variation within the region, not an error. 90 % "
         f"interval: where {REFERENCES[expected.reference]} is expected, from errors of the model in {people} "
-        f"that it never saw. Last column: what the model reads in {of_usual}."
+        f"that it never saw. Last column: what the model reads in {usual_people(expected)}."
     )
     return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2, faded=outside)
+
+
+def usual_people(expected: ModelExpectations) -> str:
+    """Return whose values are the usual ones, in words."""
+    if expected.reference == "truth":
+        return "simulated knees that it never saw"
+    return "the patients that it was made from"
 
 
 def _row(

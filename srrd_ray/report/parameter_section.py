@@ -129,11 +129,8 @@ def worth_of_labels(models: Json) -> list[Note]:
 
 def paper_table(metrics: Json) -> Grid:
     """Return the figures of the paper beside those of this run."""
-    rows = [
-        (f"ICC with {words}, {name}", f"{value:.3f}", *_ours(at(metrics, key, "distilled", name), "icc"))
-        for key, words in {"regression": "MR", "regression_teacher": "the teacher's reading of MR"}.items()
-        for name, value in PAPER_ICC.items()
-    ]
+    rows = _agreement(metrics, "regression", "MR")
+    rows += _agreement(metrics, "regression_teacher", "the teacher's reading of MR")
     rows += [
         (f"AUC of osteoarthritis, {model}", PAPER_AUC[model], *_ours(at(metrics, "diagnosis", model), "auc"))
         for model in ("distilled", "baseline")
@@ -144,6 +141,14 @@ def paper_table(metrics: Json) -> Grid:
         "out of fold."
     )
     return Grid(header=("Figure", "paper", "this run", "95 % CI"), rows=tuple(rows), caption=caption)
+
+
+def _agreement(metrics: Json, key: str, words: str) -> list[tuple[str, str, str, str]]:
+    """Return the rows of one reference, a parameter each."""
+    return [
+        (f"ICC with {words}, {name}", f"{value:.3f}", *_ours(at(metrics, key, "distilled", name), "icc"))
+        for name, value in PAPER_ICC.items()
+    ]
 
 
 def _ours(one: Json, key: str) -> tuple[str, str]:

@@ -39,7 +39,7 @@ from srrd_ray.stages.shared import data_dictionary
 from srrd_ray.stages.shared.domain import DomainCheck, check_domain
 from srrd_ray.stages.shared.expected import expected_beside, read_expected
 from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_source, note_oblique, write_knee
-from srrd_ray.stages.shared.model_facts import READERS, SIMULATED
+from srrd_ray.stages.shared.model_facts import READERS, SIMULATED, TAUGHT
 from srrd_ray.stages.shared.model_figures import diagnosis_of, read_metrics
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
 from srrd_ray.stages.shared.reading import KneeReading, NotMeasured, read_knee
@@ -56,7 +56,7 @@ _HARMLESS = re.compile(
 )
 LABELS = {
     "measured": "values measured on the MR of its patients",
-    "reader": "what a reader, which learnt from simulated knees alone, reads in the MR of its patients",
+    "reader": "what readers, which learnt from simulated knees alone, read in MR and CT of its patients",
 }
 OF_SCHOOL = "the true values of simulated knees"
 DENSE = PatchConfig(per_region=60, pitch_mm=4.0, radius_mm=12.0, layers=2, min_bone_fraction=0.7)
@@ -315,6 +315,11 @@ def _doubts(reading: KneeReading, checks: Sequence[DomainCheck]) -> tuple[str, .
     return (*reading.distance.reasons, *(f"{check.aspect}: {check.finding}" for check in outside))
 
 
+def _taught(loaded: Model) -> bool:
+    """Return whether networks that learnt from simulated knees read the labels of a student."""
+    return loaded.card.name == "distilled" and loaded.card.config.labels == "reader"
+
+
 def _facts(loaded: Model, model: InferenceModel) -> ModelFacts:
     patients = [fold.patients for fold in loaded.card.folds if fold.patients is not None]
     return ModelFacts(
@@ -325,6 +330,7 @@ def _facts(loaded: Model, model: InferenceModel) -> ModelFacts:
         simulated=model.simulated,
         caution=loaded.card.caution,
         labels=OF_SCHOOL if loaded.card.name in READERS else LABELS[loaded.card.config.labels],
+        taught=_taught(loaded),
     )
 
 
@@ -345,7 +351,9 @@ def shown_name(ct: Path) -> str:
 def _cautions(loaded: Model, model: InferenceModel) -> tuple[str, ...]:
     """Return what a user of the model has to know first."""
     told = [f"the model {loaded.card.caution}"] if loaded.card.caution else []
-    return (*told, SIMULATED) if model.simulated else tuple(told)
+    if model.simulated:
+        return (*told, SIMULATED)
+    return (*told, TAUGHT) if _taught(loaded) else tuple(told)
 
 
 def _probability(

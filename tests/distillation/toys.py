@@ -8,6 +8,7 @@ from srrd_ray.distillation.config import DistillationConfig, HyperParameters, Ne
 from srrd_ray.distillation.data import DistillationData
 
 SMALL = DistillationConfig(
+    labels="measured",
     teacher_epochs=3,
     student_epochs=3,
     batch_size=16,

@@ -121,6 +121,11 @@ def test_a_model_of_simulated_knees_is_called_so_first_of_all() -> None:
     assert "SIMULATED" not in words_of(render_inference(inference()))
 
 
+def test_labels_that_simulated_knees_taught_are_called_so_too() -> None:
+    page = words_of(render_inference(inference(model=replace(REAL, taught=True))))
+    assert page.index("SIMULATED TEACHER") < page.index("Scan against training images")
+
+
 def test_a_scan_outside_the_training_set_is_flagged_at_the_top_with_its_reasons(outside: str) -> None:
     words = words_of(outside)
     assert words.index("extrapolations") < words.index(

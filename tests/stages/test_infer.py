@@ -205,8 +205,9 @@ def test_where_no_model_is_named_the_reader_that_ships_reads(ct: Path, tmp_path:
     record = json.loads((tmp_path / "out" / "inference.json").read_text())
     assert record["model_sha256"] == read_card(SHIPPED_READER).weights
     page = (tmp_path / "out" / "report.html").read_text()
-    assert SIMULATED in page
+    assert "SIMULATED TRAINING" in page
     assert "the true value of a simulated knee" in page
+    assert "the true values of simulated knees" in page
 
 
 @pytest.mark.slow

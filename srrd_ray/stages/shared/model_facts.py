@@ -27,6 +27,10 @@ OF_SCHOOL: Final = (
     "Simulated knees of a school alone, with their exact truth as target; school.json beside the folder says "
     "how many, and how well it reads knees that it never saw.",
 )
+TAUGHT: Final = (
+    "the labels of the model were read by networks that learnt from simulated knees alone: they are not "
+    "validated in patients"
+)
 LICENCE_OF_SIMULATED: Final = "Apache-2.0"
 
 

@@ -1,4 +1,4 @@
-"""What to expect of the school's reader of CT: its errors in knees that it never saw, and its usual values."""
+"""What to expect of the school's reader of CT: errors in knees that it never saw, and its usual values."""
 
 from __future__ import annotations
 
