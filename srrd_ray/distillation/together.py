@@ -1,8 +1,8 @@
 """What MR and CT of a cube say together: the school's two readings of it, each as far as it can be trusted.
 
 A reader of MR need not be the better one in everything: thick slices blur the distance of trabeculae, which
-CT still shows. A student's labels are therefore of both images (privileged information: Lopez-Paz et al. 2016,
-arXiv 1511.03643), and how far each counts is learnt where the truth is known, on knees of the school that
+CT still shows. Labels are therefore of both images (privileged information: Lopez-Paz et al. 2016, arXiv
+1511.03643), and how far each counts is learnt where the truth is known, on knees of the school that
 neither reader learnt from.
 """
 
