@@ -15,7 +15,7 @@ USE = (
 
 _LABELS = {
     "measured": "the values measured on MR",
-    "reader": "what a reader, trained on simulated knees alone, read in the MR",
+    "reader": "what readers, trained on simulated knees alone, read in MR and CT together",
 }
 
 
