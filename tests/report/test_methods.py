@@ -44,6 +44,12 @@ def test_the_methods_follow_the_configuration(text: str) -> None:
     assert "a Dice of 0.91" not in text
 
 
+def test_a_student_of_the_readers_is_of_their_size(text: str) -> None:
+    measured = replace(CONFIG, distillation=replace(CONFIG.distillation, labels="measured"))
+    assert "network (of the size of the readers that it learnt from)" in text
+    assert "network (width 8, 2 blocks)" in " ".join(methods_text(manifest_of(measured), METRICS))
+
+
 def test_who_found_the_bones_and_what_the_synthesis_saw_is_said(text: str) -> None:
     assert "found by a segmentation network where the image shows the joint as a whole" in text
     assert "also of patients that later were test patients; a share of 0.2" in text
