@@ -110,7 +110,8 @@ def _learning(config: Json) -> str:
     if _at(learning, "labels") == "reader":
         size = "of the size of the readers that it learnt from"
     return (
-        f"A {_at(student, 'architecture')} network ({size}) read the parameters from CT cubes under the guidance of a teacher that read MR "
+        f"A {_at(student, 'architecture')} network ({size}) read the parameters from CT cubes "
+        "under the guidance of a teacher that read MR "
         f"[{KEYS['distillation']}], in {_at(learning, 'folds')}-fold cross-validation, "
         f"{_at(learning, 'student_epochs')} epochs of batches of {_at(learning, 'batch_size')} with AdamW. "
         "Temperature and weights of the terms of the loss were chosen in each fold on inner validation "
