@@ -25,6 +25,8 @@ PIXEL_MM = 0.3
 TILE_MM = 6.0
 MARGIN_MM = 8.0
 SLICES = 5
+MAPS_WIDE, SCALES_TALL = 11.5, 0.6
+"""Inches of the picture of maps, and of its scales and titles."""
 CT_WINDOW = (-200.0, 1100.0)
 LUMP_COLOUR = "#ff5a4f"
 """Of the outline of what was cut off of a bone."""
@@ -84,11 +86,16 @@ def parameter_maps(
     """Return each parameter's map (NaN where there is none) over the CT, coronal above sagittal,
     where it holds most; in `grey` where its values are not to be used.
     """
-    figure, rows = canvas(11.5, 6.4, 2, len(PARAMETERS))
+    grids = {view: [_fullest(images, maps[name], view) for name in PARAMETERS] for view in PLANES}
+    tall = sum(
+        MAPS_WIDE / len(PARAMETERS) * max(high / wide for wide, high in map(_size_mm, row))
+        for row in grids.values()
+    )
+    figure, rows = canvas(MAPS_WIDE, tall + SCALES_TALL, len(PLANES), len(PARAMETERS))
     for column, name in enumerate(PARAMETERS):
         drawn = None
         for row, view in zip(rows, PLANES, strict=True):
-            grid = _fullest(images, maps[name], view)
+            grid = grids[view][column]
             axes = row[column]
             _image(axes, grid, _as_plane(images.ct.resample_onto(grid, fill=-1000)), CT_WINDOW)
             _contours(axes, grid, images.bones)

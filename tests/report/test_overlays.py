@@ -108,3 +108,15 @@ def test_a_slice_shows_what_was_cut_off_of_a_bone_of_the_ct_and_of_the_mr() -> N
             assert overlays.plane(one, "coronal").corners_lps()[0, 1] == pytest.approx(middle[1], abs=0.5)
             assert overlays.plane(one, "sagittal").corners_lps()[0, 0] == pytest.approx(middle[0], abs=0.5)
             assert png_bytes(overlays.registration(one)) != plain
+
+
+def test_maps_of_a_low_field_of_view_leave_no_empty_space() -> None:
+    images = knee()
+    start, shape = (10, 0, 0), (10, 20, 40)
+    low = replace(images, ct=images.ct.crop(start, shape), bones=images.bones.crop(start, shape))
+    values = np.where(low.bones.array > 0, 0.5, np.nan).astype(np.float32)
+    maps = dict.fromkeys(PARAMETERS, Volume(array=values, geometry=low.ct.geometry))
+    with styled():
+        figure = overlays.parameter_maps(low, maps, dict.fromkeys(PARAMETERS, (0.0, 1.0)))
+        figure.draw_without_rendering()
+    assert figure.get_tightbbox().height > 0.88 * figure.get_figheight()
