@@ -95,8 +95,8 @@ class AlignedConfig:
     of the first round.
     """
 
-    epochs: Natural = 0
-    """Epochs, of which 12 are usual; 0 leaves the second round out."""
+    epochs: Natural = 12
+    """Epochs; 0 leaves the second round out."""
     steps: Count = 20
     """Optimizer steps an epoch."""
     blocks: Count = 2

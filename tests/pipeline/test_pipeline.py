@@ -150,7 +150,7 @@ RECORDS: dict[str, Name] = {
     r"models/synthesis(-aligned)?/model\.json": "synthesis",
     r"models/synthesis-aligned/choice\.json": "synthesis_choice",
     r"models/diagnosis/model\.json": "diagnosis_models",
-    r"models/(teacher|baseline|distilled)/model\.json": "model",
+    r"models/(teacher|baseline|school|distilled)/model\.json": "model",
 }
 ELSE = (
     r"volumes/[^/]+/\w+\.ome\.zarr/.+|first/[^/]+/(ct_bones\.ome\.zarr/.+|pair\.safetensors)|patches/shard-\d+\.(zarr/.+|parquet)|models/.+\.safetensors|report\.html|tune/.+"
@@ -180,7 +180,7 @@ def test_no_patch_is_predicted_by_a_model_that_saw_its_patient(ended: Ended) -> 
     fold_of = dict(zip(knees["participant"], knees["fold"], strict=True))
     predictions = pd.read_parquet(ended.layout.table("predictions"))
     assert (predictions["participant"].map(fold_of) == predictions["fold"]).all()
-    assert set(predictions["model"]) == {"teacher", "baseline", "distilled"}
+    assert set(predictions["model"]) == {"teacher", "baseline", "school", "distilled"}
     assert np.isfinite(predictions[list(PARAMETERS)].to_numpy()).all()
 
 
