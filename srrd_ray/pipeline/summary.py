@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 
 from srrd_ray.core.bones import BONES
+from srrd_ray.core.headline import REFERENCES, judged_by
+from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import RUN_MODELS, STATUSES, RunModel
 from srrd_ray.pipeline.current import outputs_of_run
@@ -51,24 +53,23 @@ def _figures(layout: RunLayout) -> Iterator[str]:
     if not layout.opens("metrics.json") or not layout.metrics.is_file():
         yield "figures: none, the run did not come so far"
         return
-    metrics: Mapping[str, object] = json.loads(layout.metrics.read_text(encoding="utf-8"))
+    metrics: Mapping[str, Json] = json.loads(layout.metrics.read_text(encoding="utf-8"))
     for bone in BONES:
         error = _number(metrics, f"registration/tre_mm/{bone}/median")
         yield f"registration error, {bone}: {error} mm (median)"
-    for model in _present(metrics):
-        values = [
-            f"{p} {_number(metrics, f'regression/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)
-        ]
-        yield f"ICC(A,1) with MR, {model}: " + ", ".join(value.replace("|", "/") for value in values)
+    key = judged_by(metrics)
+    for model in _present(metrics, key):
+        values = [f"{p} {_number(metrics, f'{key}/{model}/{p}/icc')}" for p in map(_path_safe, PARAMETERS)]
+        yield f"ICC(A,1) with {REFERENCES[key]}, {model}: " + ", ".join(
+            value.replace("|", "/") for value in values
+        )
     for model in ("distilled", "baseline"):
         yield f"AUC of osteoarthritis, {model}: {_number(metrics, f'diagnosis/{model}/auc')}"
 
 
-def _present(metrics: Mapping[str, object]) -> tuple[RunModel, ...]:
+def _present(metrics: Mapping[str, Json], key: str) -> tuple[RunModel, ...]:
     """Return the models with figures, the school's reader of CT where it took part."""
-    found = metrics.get("regression")
-    school = isinstance(found, Mapping) and "school" in found
-    return tuple(model for model in RUN_MODELS if school or model != "school")
+    return tuple(model for model in RUN_MODELS if at(metrics, key, model) is not None)
 
 
 def _path_safe(name: str) -> str:

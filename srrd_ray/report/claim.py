@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from srrd_ray.core.headline import REFERENCES, judged_by
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.report.content import interval, number
 from srrd_ray.report.page import Grid
@@ -150,8 +151,10 @@ def _of_metrics(metrics: Json) -> dict[int, str]:
 
 
 def _agreement(metrics: Json) -> str:
-    one = at(metrics, "regression_comparison", "mean_icc", "distilled")
-    return f"Mean ICC(A,1) with MR {number(at(one, 'icc'))} {interval(at(one, 'icc_ci'))}".rstrip()
+    key = judged_by(metrics)
+    one = at(metrics, f"{key}_comparison", "mean_icc", "distilled")
+    value = f"{number(at(one, 'icc'))} {interval(at(one, 'icc_ci'))}".rstrip()
+    return f"Mean ICC(A,1) with {REFERENCES[key]} {value}"
 
 
 def _accuracy(metrics: Json) -> str:

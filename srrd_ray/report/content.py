@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from srrd_ray.core.bones import BONES
+from srrd_ray.core.headline import REFERENCES, judged_by
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.learner import FEW_PATIENTS
 from srrd_ray.core.parameters import PARAMETERS
@@ -109,23 +110,24 @@ def _synthesis(metrics: Json) -> Card:
 
 
 def _agreement(metrics: Json) -> Card:
-    means = at(metrics, "regression_comparison", "mean_icc")
+    key = judged_by(metrics)
+    means = at(metrics, f"{key}_comparison", "mean_icc")
     one = at(means, "distilled")
     others = [
         f"{NAMES[m]} {number(at(means, m, 'icc'))}"
-        for m in ("baseline", "teacher")
+        for m in ("baseline", "school", "teacher")
         if at(means, m, "icc") is not None
     ]
     return Card(
-        title="Mean ICC(A,1), CT against MR",
+        title=f"Mean ICC(A,1), CT against {REFERENCES[key]}",
         value=number(at(one, "icc")),
         interval=interval(at(one, "icc_ci")),
-        note=_reason(one) or _reason(at(metrics, "regression_comparison")) or "; ".join(others),
+        note=_reason(one) or _reason(at(metrics, f"{key}_comparison")) or "; ".join(others),
     )
 
 
 def _gain(metrics: Json) -> Card:
-    one = at(metrics, "regression_comparison")
+    one = at(metrics, f"{judged_by(metrics)}_comparison")
     delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
     note, tone = _verdict(bounds)
     return Card(

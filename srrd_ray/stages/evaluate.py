@@ -219,15 +219,15 @@ def _against_teacher(predictions: pd.DataFrame | None, seed: int) -> dict[str, J
     if predictions is None:
         return {}
     teacher = predictions[predictions["model"] == "teacher"]
-    pairs = {
+    pairs: dict[str, pd.DataFrame] = {
         model: with_reference(predictions[predictions["model"] == model], teacher, PARAMETERS)
         for model in MODELS
         if model != "teacher"
     }
+    held = {model: table for model, table in pairs.items() if not table.empty}
     return {
-        "regression_teacher": {
-            model: metrics.regression(table, seed) for model, table in pairs.items() if not table.empty
-        }
+        "regression_teacher": {model: metrics.regression(table, seed) for model, table in held.items()},
+        "regression_teacher_comparison": metrics.comparison(held, seed),
     }
 
 
