@@ -131,7 +131,7 @@ def _gain(metrics: Json) -> Card:
     delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
     note, tone = _verdict(bounds)
     return Card(
-        title="Gain from MR guidance, mean ICC",
+        title="Gain over the baseline, mean ICC",
         value=f"{delta:+.3f}" if isinstance(delta, float) else MISSING,
         interval=interval(bounds, 3),
         note=_reason(one) or note,

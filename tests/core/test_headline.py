@@ -13,7 +13,7 @@ def test_the_truth_judges_where_it_is_known() -> None:
     assert judged_by(metrics) == "regression_truth"
     found = {card.title: card for card in cards(metrics, ())}
     assert found["Mean ICC(A,1), CT against the truth"].value == "0.70"
-    assert found["Gain from MR guidance, mean ICC"].value == "+0.600"
+    assert found["Gain over the baseline, mean ICC"].value == "+0.600"
 
 
 def test_a_student_of_the_school_is_judged_by_what_it_was_to_learn() -> None:
