@@ -15,6 +15,7 @@ from torch.optim import AdamW, Optimizer
 from srrd_ray.core.devices import place
 from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.learner import Shard, batches
+from srrd_ray.core.optimizing import set_rate
 from srrd_ray.distillation.augmentation import sample_views, show
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
@@ -56,7 +57,7 @@ class TeacherLearner:
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean ``loss``."""
-        _set_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
+        _set_epoch_rate(self._optimizer, self._config.hyper.lr, epoch, self.epochs)
         count, size, device = (
             len(self._targets),
             self._config.batch_size,
@@ -146,7 +147,7 @@ class StudentLearner:
 
     def train_epoch(self, epoch: int, shard: Shard, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         """Run one epoch; returns the mean of the ``loss`` and of each of its terms."""
-        _set_rate(self._optimizer, self._rate, epoch, self.epochs)
+        _set_epoch_rate(self._optimizer, self._rate, epoch, self.epochs)
         count, size, device = (
             len(self._targets),
             self._config.batch_size,
@@ -215,12 +216,11 @@ def _optimizer(module: nn.Module, hyper: HyperParameters) -> AdamW:
     return AdamW(module.parameters(), lr=hyper.lr, weight_decay=hyper.weight_decay)
 
 
-def _set_rate(optimizer: Optimizer, peak: float, epoch: int, epochs: int) -> None:
+def _set_epoch_rate(optimizer: Optimizer, peak: float, epoch: int, epochs: int) -> None:
     """Set the learning rate of an epoch: half in the first, then a cosine to a hundredth of `peak`."""
     part = epoch / max(epochs - 1, 1)
     rate = peak * (0.01 + 0.99 * (1 + cos(pi * part)) / 2) * (0.5 if epoch == 0 else 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate([optimizer], rate)
 
 
 def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: str) -> float:

@@ -19,7 +19,7 @@ from srrd_ray.segmentation.network import AVERAGE, build_network, count_paramete
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record, write_record
-from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
+from srrd_ray.storage.weights import load_into, load_tensors, part_of, save_tensors
 
 USE: Final = (
     "Femur, tibia, patella, fibula and cartilage in CT, synthetic CT and MR of one adult knee, for research. "
@@ -44,7 +44,7 @@ class SegmenterCard:
 def save_segmenter(trained: Path, folder: Path, config: SegmenterConfig, learnt_from: dict[str, str]) -> Path:
     """Return the folder of the model, made of a training's moving average (``segmenter.safetensors``)."""
     tensors, _ = load_tensors(trained)
-    kept = {k.removeprefix(f"{AVERAGE}."): v for k, v in tensors.items() if k.startswith(f"{AVERAGE}.")}
+    kept = part_of(tensors, AVERAGE)
     network = build_network(config)
     load_into(network, kept, trained.name)
     path = folder / WEIGHTS

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from srrd_ray.core.headline import REFERENCES
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
 from srrd_ray.report import content, figures
@@ -129,8 +130,7 @@ def worth_of_labels(models: Json) -> list[Note]:
 
 def paper_table(metrics: Json) -> Grid:
     """Return the figures of the paper beside those of this run."""
-    rows = _agreement(metrics, "regression", "MR")
-    rows += _agreement(metrics, "regression_teacher", "the teacher's reading of MR")
+    rows = [*_agreement(metrics, "regression"), *_agreement(metrics, "regression_teacher")]
     rows += [
         (f"AUC of osteoarthritis, {model}", PAPER_AUC[model], *_ours(at(metrics, "diagnosis", model), "auc"))
         for model in ("distilled", "baseline")
@@ -143,10 +143,14 @@ def paper_table(metrics: Json) -> Grid:
     return Grid(header=("Figure", "paper", "this run", "95 % CI"), rows=tuple(rows), caption=caption)
 
 
-def _agreement(metrics: Json, key: str, words: str) -> list[tuple[str, str, str, str]]:
+def _agreement(metrics: Json, key: str) -> list[tuple[str, str, str, str]]:
     """Return the rows of one reference, a parameter each."""
     return [
-        (f"ICC with {words}, {name}", f"{value:.3f}", *_ours(at(metrics, key, "distilled", name), "icc"))
+        (
+            f"ICC with {REFERENCES[key]}, {name}",
+            f"{value:.3f}",
+            *_ours(at(metrics, key, "distilled", name), "icc"),
+        )
         for name, value in PAPER_ICC.items()
     ]
 

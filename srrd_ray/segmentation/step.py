@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard
+from srrd_ray.core.optimizing import follow, set_rate
 from srrd_ray.segmentation.config import LEVELS_FACTOR, SegmenterConfig
 from srrd_ray.segmentation.contrast import Example, draw
 from srrd_ray.segmentation.losses import segmentation_loss
@@ -85,13 +86,12 @@ class SegmenterLearner:
         losses: list[float] = []
         for step, (image, eighths) in enumerate(self._batches(epoch, shard)):
             done = epoch * self._config.steps + step
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._rate(done)
+            set_rate([self._optimizer], self._rate(done))
             image = image.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last_3d)
             share = eighths.to(device, non_blocking=True).float() / 8
             loss = self._step(image, share, wrapped[NETWORK])
             if loss is not None:
-                self._follow(done)
+                follow(self._modules[AVERAGE], self._modules[NETWORK], self._config.average, done)
                 losses.append(loss)
         skipped = self._config.steps - len(losses)
         if skipped > MOST_SKIPPED * self._config.steps:
@@ -149,14 +149,6 @@ class SegmenterLearner:
         part = done / (self._config.epochs * self._config.steps)
         rising = min(1.0, (part + 1e-3) / max(self._config.warm_up, 1e-3))
         return self._config.learning_rate * rising * (0.5 + 0.5 * cos(pi * part))
-
-    @torch.no_grad()
-    def _follow(self, done: int) -> None:
-        """Move the average towards the weights; early on it follows closely."""
-        share = 1 - min(self._config.average, (1 + done) / (10 + done))
-        pairs = zip(self._modules[AVERAGE].parameters(), self._modules[NETWORK].parameters(), strict=True)
-        for mean, new in pairs:
-            mean.lerp_(new.detach(), share)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

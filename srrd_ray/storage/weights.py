@@ -112,6 +112,12 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> N
     module.load_state_dict(dict(tensors))
 
 
+def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors whose keys begin with `name` and a point, without both."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the state of an optimizer as flat named tensors (``<parameter>.<slot>``)."""
     state = optimizer.state_dict()["state"]

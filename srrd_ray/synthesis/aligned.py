@@ -16,6 +16,7 @@ from torch.optim import Adam, Optimizer
 from srrd_ray.core.errors import InputError, TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard
+from srrd_ray.core.optimizing import follow, set_rate
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.losses import Criteria
 from srrd_ray.synthesis.networks import Generator, build_networks
@@ -102,16 +103,14 @@ class AlignedLearner:
         sums: dict[str, float] = {}
         for step in range(self._aligned.steps):
             done = epoch * self._aligned.steps + step
-            for optimizer in self._optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = self._rate(done)
+            set_rate(self._optimizers.values(), self._rate(done))
             batch = [self._draw(epoch, step, place) for place in self._places(shard)]
             mr, target, weight = (
                 torch.from_numpy(np.stack(images)).to(device) for images in zip(*batch, strict=True)
             )
             for name, value in self._step(mr, target, weight, wrapped).items():
                 sums[name] = sums.get(name, 0.0) + value / self._aligned.steps
-            self._follow(done)
+            follow(self._modules[AVERAGE], self._modules[NETWORK], self._aligned.average, done)
         return sums
 
     def _places(self, shard: Shard) -> range:
@@ -182,14 +181,6 @@ class AlignedLearner:
         loss.backward()
         nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
         optimizer.step()
-
-    @torch.no_grad()
-    def _follow(self, done: int) -> None:
-        """Move the average towards the weights; early on it follows closely."""
-        share = 1 - min(self._aligned.average, (1 + done) / (10 + done))
-        pairs = zip(self._modules[AVERAGE].parameters(), self._modules[NETWORK].parameters(), strict=True)
-        for mean, new in pairs:
-            mean.lerp_(new.detach(), share)
 
 
 def aligned_networks(config: CycleGanConfig, aligned: AlignedConfig) -> CycleGanConfig:

@@ -67,6 +67,3 @@ def cycle_error(back: nn.Module, mr: Volume[Scalar], sct: Volume[Scalar], config
     there = scale_mr(sagittal(flatten_bias(mr), config).array)
     here = translate(back, scale_hu(sagittal(sct, config).array), config)
     return float(np.abs(here - there).mean()) / 2.0
-
-
-__all__ = ["Invention", "compare_with_mr", "cycle_error"]

@@ -16,6 +16,7 @@ from srrd_ray.core.devices import place
 from srrd_ray.core.errors import InputError, TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard, batches
+from srrd_ray.core.optimizing import set_rate
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.losses import LOSS_TERMS, Criteria, LossTerm, Translations, cycle_distance
 from srrd_ray.synthesis.networks import build_networks
@@ -100,9 +101,7 @@ class CycleGanLearner:
         self._mr, self._ct = place((self._mr, self._ct), device)
         sums: dict[str, float] = {}
         for step, (mr, ct) in enumerate(self._pairs(epoch, shard, device)):
-            for optimizer in self._optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = self._rate(epoch, step)
+            set_rate(self._optimizers.values(), self._rate(epoch, step))
             losses = self._step(mr, ct, wrapped)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value / self._config.steps

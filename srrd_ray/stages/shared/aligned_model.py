@@ -15,7 +15,7 @@ from srrd_ray.knee_bones.segmenter_files import require_segmenter
 from srrd_ray.knee_bones.segmenter_model import load_segmenter
 from srrd_ray.segmentation.features import AnatomicalFeatures, feature_distance
 from srrd_ray.stages.shared.synthesis_card import GENERATOR
-from srrd_ray.storage.weights import load_tensors, save_tensors
+from srrd_ray.storage.weights import load_tensors, part_of, save_tensors
 from srrd_ray.synthesis.aligned import AVERAGE, AlignedLearner
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.pairs import AlignedPair
@@ -82,6 +82,4 @@ def _pair_of(paths: tuple[Path, ...], number: int) -> AlignedPair:
 
 def generator_weights(trained: Path) -> dict[str, Tensor]:
     """Return the moving average of a training of round two, as weights of a generator."""
-    tensors, _ = load_tensors(trained / "aligned.safetensors")
-    prefix = f"{AVERAGE}."
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return part_of(load_tensors(trained / "aligned.safetensors")[0], AVERAGE)

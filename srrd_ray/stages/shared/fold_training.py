@@ -175,20 +175,14 @@ def guided_part(data: DistillationData, teacher: PatchRegressor, config: Distill
         return TrialInputs(data=data, outputs=teacher_outputs(teacher, data))
     data = like_the_school(data, reader_fingerprint(config.school, "mr"))
     outputs = teacher_outputs(teacher, data)
-    ways, in_ct = (
-        read_school(config.school).together,
-        read_cubes(load_reader(config.school, "ct"), "ct", data),
-    )
-    values = read_together(ways, outputs.values().numpy(), in_ct)
+    ways, reader = read_school(config.school).together, load_reader(config.school, "ct")
+    values = read_together(ways, outputs.values().numpy(), read_cubes(reader, "ct", data))
     spread = [ways[name].sd for name in PARAMETERS]
     return TrialInputs(
-        data=replace(data, targets=values), outputs=outputs.saying(values, spread), start=school_start(config)
+        data=replace(data, targets=values),
+        outputs=outputs.saying(values, spread),
+        start=reader if config.start == "reader" else None,
     )
-
-
-def school_start(config: DistillationConfig) -> PatchRegressor | None:
-    """Return the network that a student of the reader's labels begins at; null for a ridge regression."""
-    return load_reader(config.school, "ct") if config.start == "reader" else None
 
 
 def with_school_networks(config: DistillationConfig) -> DistillationConfig:

@@ -18,7 +18,7 @@ from srrd_ray.stages.shared.model_facts import caution
 from srrd_ray.storage import schemas
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.file_hash import hash_file
-from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
+from srrd_ray.storage.weights import load_into, load_tensors, part_of, save_tensors
 
 ModelName: TypeAlias = Literal[RunModel, "reader-mr", "reader-ct"]
 """Also those in the folder of a school."""
@@ -165,8 +165,7 @@ def _store_fold(folder: Path, one: StoredFold) -> FoldCard:
 def load_trained(network: PatchRegressor, path: Path) -> None:
     """Fill a network with the weights that a training left at `path` (keys ``network.…``)."""
     tensors, _ = load_tensors(path)
-    own = {key.removeprefix("network."): v for key, v in tensors.items() if key.startswith("network.")}
-    load_into(network, own, path.name)
+    load_into(network, part_of(tensors, "network"), path.name)
 
 
 def load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:

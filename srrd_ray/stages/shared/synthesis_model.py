@@ -20,7 +20,7 @@ from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import write_record
-from srrd_ray.storage.weights import load_into, load_tensors, save_tensors
+from srrd_ray.storage.weights import load_into, load_tensors, part_of, save_tensors
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import synthesize
 from srrd_ray.synthesis.networks import Generator
@@ -84,14 +84,7 @@ def save_model(
     The generators are kept: MR -> CT, and the way back, by which a synthetic CT is checked.
     """
     tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
-    kept = {
-        name: {
-            key.removeprefix(f"{name}."): value
-            for key, value in tensors.items()
-            if key.startswith(f"{name}.")
-        }
-        for name in (GENERATOR, WAY_BACK)
-    }
+    kept = {name: part_of(tensors, name) for name in (GENERATOR, WAY_BACK)}
     return save_generators(kept, model_dir, config, held_out)
 
 
