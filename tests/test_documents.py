@@ -23,7 +23,7 @@ BESIDE = [
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "storage_schemas/README.md")
 ]
 DOCUMENTS = [*BESIDE, *sorted((ROOT / "docs").rglob("*.md"))]
-LINK = re.compile(r"\[[^\]\n]+\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
+LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 NAMED = re.compile(r"`((?:srrd_ray|tests|docs|benchmarks|jobs|examples|storage_schemas)/[\w./-]*)")
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 SPAN = re.compile(r"`srrd ([a-z][^`…]*)`")

@@ -33,6 +33,7 @@ from srrd_ray.storage.weights import (
     load_optimizer,
     load_tensors,
     optimizer_tensors,
+    part_of,
     save_tensors,
 )
 
@@ -165,14 +166,10 @@ def _load_intact(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 def _restore(learner: Learner, resumed: _Resume) -> int:
     """Return the first epoch still to do, after putting networks and optimizers back."""
     for name, module in learner.modules().items():
-        load_into(module, _with_prefix(resumed.tensors, f"module.{name}."), f"checkpoint of {learner.name}")
+        load_into(module, part_of(resumed.tensors, f"module.{name}"), f"checkpoint of {learner.name}")
     for name, optimizer in learner.optimizers().items():
-        load_optimizer(optimizer, _with_prefix(resumed.tensors, f"optimizer.{name}."))
+        load_optimizer(optimizer, part_of(resumed.tensors, f"optimizer.{name}"))
     return resumed.epoch + 1
-
-
-def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _state(learner: Learner) -> dict[str, Tensor]:
@@ -203,7 +200,7 @@ class _Saver:
         if loaded is None:
             return False
         for name, module in learner.modules().items():
-            load_into(module, _with_prefix(loaded[0], f"{name}."), path.name)
+            load_into(module, part_of(loaded[0], name), path.name)
         return True
 
     def report(self, learner: Learner, epoch: int, losses: dict[str, float]) -> None:
