@@ -74,21 +74,29 @@ def predict(
     return mean.numpy(), sd.numpy()
 
 
-@torch.no_grad()
 def teacher_outputs(network: PatchRegressor, data: DistillationData, batch_size: int = 64) -> TeacherOutputs:
-    """Return the outputs of a trained teacher on the cubes of `data`;
+    """Return what a trained teacher says of the MR of `data`; see `outputs_of`."""
+    return outputs_of(network, data.mr, data.mr_mask, batch_size)
+
+
+@torch.no_grad()
+def outputs_of(
+    network: PatchRegressor, images: NDArray[np.generic], masks: NDArray[np.uint8], batch_size: int = 64
+) -> TeacherOutputs:
+    """Return the outputs of a trained teacher on cubes of what it reads;
     features are standardised by channel over the cubes. The network stays on the device that it is read on.
     """
+    cubes = to_cubes(images, masks)
     network = network.to(fastest_device())
     views = []
     for flip in range(len(FLIPS)):
-        pairs = _chunks(to_cubes(data.mr, data.mr_mask), batch_size)
+        pairs = _chunks(cubes, batch_size)
         parts = [_read(network, image, mask, flip) for image, mask in pairs]
         scales = tuple(torch.cat(blocks) for blocks in zip(*(part.features for part in parts), strict=True))
         views.append(Reading(torch.cat([part.logits for part in parts]), scales))
     logits = torch.stack([F.log_softmax(view.logits, dim=-1) for view in views]).mean(dim=0)
     stacked = [torch.stack(blocks) for blocks in zip(*(view.features for view in views), strict=True)]
-    halves = read_halves(network, *to_cubes(data.mr, data.mr_mask))
+    halves = read_halves(network, *cubes)
     return TeacherOutputs(
         logits=logits, features=tuple(_standardise(features) for features in stacked), halves=halves
     )

@@ -1,172 +1,297 @@
-"""What distillation gains, and which part of it: one cohort, one run folder, and a run for each control.
+"""What distillation gains, and which part of it: ways to learn compared on the cubes of simulated patients.
 
-The controls differ in the settings of learning alone, so that everything up to the cubes and their
-measurement is done once; the same command again goes on with the controls that are not finished.
+Cubes are made once (`stages.shared.evidence_cubes`), then every course (`stages.shared.evidence_ways`) is held in every
+fold for every seed, each a work item of its own: the same command again goes on with what is not finished.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import ceil
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, TypeAlias
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pandas as pd
 
-from srrd_ray.core.errors import NotEstimableError
+from srrd_ray.core.errors import ClusterError
+from srrd_ray.core.hashing import hash_json, seed_from
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.distillation.config import Labels, Start
-from srrd_ray.pipeline.configuration import RunConfig, read_config
-from srrd_ray.pipeline.configuration_text import commented_yaml
-from srrd_ray.pipeline.run import MakeExecutor, RunRequest, run
-from srrd_ray.statistics.estimate import Estimate
-from srrd_ray.statistics.pairs import common, patient_pairs_of, with_reference
-from srrd_ray.statistics.regression import gain, mean_icc
-from srrd_ray.storage.atomic import write_text
+from srrd_ray.core.serial import to_json
+from srrd_ray.diagnosis.splits import patient_folds
+from srrd_ray.distillation.config import DistillationConfig
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.executor import Executor
+from srrd_ray.execution.listeners import ProgressLog
+from srrd_ray.execution.lock import LOCK, locked
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.sidecars import input_hash
+from srrd_ray.execution.work import Produced, Task, WorkItem
+from srrd_ray.morphometry.resolve import MorphometryConfig
+from srrd_ray.simulation.cohort import sample_acquisition
+from srrd_ray.simulation.frozen import shifted_sha256
+from srrd_ray.simulation.patients import SimulatedKnee, simulate_cohort_plan
+from srrd_ray.simulation.school import SchoolKnee
+from srrd_ray.simulation.shifted import sample_shifted_knee
+from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table, write_table
 
+if TYPE_CHECKING:
+    from srrd_ray.stages.shared.evidence_cubes import EvidenceCubes
+
 log = logging.getLogger(__name__)
 
-RESAMPLES: Final = 2000
-HEAD: Final = """\
-| way to learn | reads | ICC(A,1) with the truth, mean of four [95 %] | gain over CT alone [95 %] |
-|---|---|---|---|
-"""
-BASELINE: Final = ("measured", "baseline")
-"""The student without MR: what every other is compared with."""
-Model: TypeAlias = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Control:
-    """A way to learn: what it is in words, and its settings."""
-
-    about: str
-    labels: Labels
-    start: Start = "reader"
-    guided: bool = True
-
-    def config(self, usual: RunConfig, readers: str) -> RunConfig:
-        """Return the configuration of its run."""
-        learning = replace(usual.distillation, labels=self.labels, start=self.start, school=readers)
-        if self.guided:
-            return replace(usual, distillation=learning)
-        alone = replace(learning, hyper=learning.hyper.without_teacher())
-        return replace(usual, distillation=alone, tune=replace(usual.tune, trials=1))
-
-
-CONTROLS: Final[Mapping[str, Control]] = MappingProxyType(
-    {
-        "measured": Control(about="labels measured in MR; a teacher learns them", labels="measured"),
-        "reader": Control(
-            about="labels of the school's readers; the student begins at the reader of CT", labels="reader"
-        ),
-        "reader-ridge": Control(
-            about="the same, the student begins at a ridge regression", labels="reader", start="ridge"
-        ),
-        "reader-values": Control(
-            about="the readers' values alone: no histograms, features, relations",
-            labels="reader",
-            guided=False,
-        ),
-    }
-)
-SHOWN: Final[tuple[Model, ...]] = (
-    BASELINE,
-    ("measured", "teacher"),
-    ("measured", "distilled"),
-    ("reader", "teacher"),
-    ("reader", "school"),
-    ("reader", "distilled"),
-    ("reader-ridge", "distilled"),
-    ("reader-values", "distilled"),
-)
+CUBES, LEARN = "evidence-cubes", "evidence-learn"
+LEAST = 0.9
+"""Share of the knees that must be there."""
+MAIN: Final = ("measured", "readers")
+"""The courses of all patients; `curve` is that of a part of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceRequest:
-    """Compare ways to learn on a simulated cohort.
+    """Compare ways to learn on simulated patients whom nothing was tuned on.
 
     Parameters
     ----------
-    cohort
-        A simulated one: the truth judges.
-    run
-        Folder of the run that all controls share.
     out
-        Folder of the results: the tables of each control, and ``evidence.md``.
-    config
-        Of the run; its settings of learning are those of the controls.
+        Folder of the results: ``evidence.md`` and ``evidence.json``.
+    work
+        Folder that every node sees: cubes (2 MB a knee) and readings; kept, so that the work can go on.
+    patients
+        How many; one in eight brings both knees.
+    seed
+        Of the patients.
+    shifted
+        Bone and scanners that the school never drew (`simulation.shifted`).
+    seeds
+        How often everything is learnt, with other folds, weights and order.
+    curve
+        Smaller numbers of patients, for the learning curve.
     readers
         Folder of a school's readers; those of the package where it is empty.
     """
 
-    cohort: Path
-    run: Path
     out: Path
-    config: Path | None = None
+    work: Path
+    patients: int = 80
+    seed: int = 4242
+    shifted: bool = False
+    seeds: int = 3
+    curve: tuple[int, ...] = (20, 40)
     readers: str = ""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    @property
+    def config(self) -> DistillationConfig:
+        """The defaults of a run; nothing is searched."""
+        return DistillationConfig(school=self.readers)
+
+    def plan(self) -> tuple[SimulatedKnee, ...]:
+        """Return the knees."""
+        return simulate_cohort_plan(ceil(self.patients * 9 / 8), self.seed, "quick")
+
+    def cubes(self, plan: SimulatedKnee) -> Path:
+        """Return the shard of a knee."""
+        kind = "shifted" if self.shifted else "cohort"
+        return self.work.resolve() / "cubes" / f"{kind}-{self.seed}-{self.patients}" / f"{plan.knee.key}.zarr"
+
+    def folds(self, repeat: int) -> dict[str, int]:
+        """Return the fold of each patient in a repetition."""
+        plans = self.plan()
+        names, labels = [p.knee.participant for p in plans], [p.oa for p in plans]
+        return patient_folds(names, labels, self.config.folds, seed_from(self.seed, "folds", repeat))
 
 
-def gather_evidence(request: EvidenceRequest, make_executor: MakeExecutor) -> int:
-    """Return the exit code: the largest of the runs' codes; writes ``evidence.md``."""
-    usual, code = read_config(request.config), 0
-    readers = str(Path(request.readers).resolve()) if request.readers else ""
-    for name, control in CONTROLS.items():
-        code = max(code, _carry_out(request, name, control.config(usual, readers), make_executor))
-    write_text(request.out / "evidence.md", evidence_table(request.out, usual.seed))
-    return code
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readings:
+    """What every model read.
+
+    `table` has a row a cube, model and repetition: ``cube`` (its row in `cubes`), ``model``, ``patients`` (who
+    taught, in all folds together), ``repeat`` and the four parameters.
+    """
+
+    cubes: EvidenceCubes
+    plans: tuple[SimulatedKnee, ...]
+    table: pd.DataFrame
 
 
-def _carry_out(request: EvidenceRequest, name: str, config: RunConfig, make_executor: MakeExecutor) -> int:
-    """Run a control and keep its tables, unless they are there already for the same settings."""
-    folder, text = request.out / name, commented_yaml(config)
-    done, asked = folder / "done.yaml", folder / "run.yaml"
-    if done.is_file() and done.read_text(encoding="utf-8") == text:
-        log.info("%-16s %s: there already", "evidence", name)
-        return 0
-    write_text(asked, text)
-    log.info("%-16s %s: %s", "evidence", name, CONTROLS[name].about)
-    code = run(
-        RunRequest(cohort=request.cohort, out=request.run, config=asked, overwrite=True), make_executor
-    )
-    layout = RunLayout(root=request.run)
-    for table in ("predictions", "truth", "diagnosis"):
-        write_table(folder / f"{table}.parquet", read_table(layout.table(table)))
-    write_text(folder / "metrics.json", layout.metrics.read_text(encoding="utf-8"))
-    write_text(done, text)
-    return code
+def gather_evidence(request: EvidenceRequest, executor: Executor) -> Readings:
+    """Return what every model of every course reads in patients that it did not learn from.
+
+    Raises
+    ------
+    ClusterError
+        `evidence-small` where more than a tenth of the knees, or any course, failed.
+    """
+    from srrd_ray.stages.shared.evidence_ways import unlearnt  # torch takes seconds to import
+
+    root, started = request.work.resolve(), monotonic()
+    with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
+        plans = _make_cubes(request, runner, root)
+        paths = tuple(request.cubes(plan) for plan in plans)
+        cubes = _read(paths)
+        log.info("%-16s %d cubes of %d knees", CUBES, len(cubes), len(plans))
+        tables = list(_hold_courses(request, runner, root, paths))
+    alone = unlearnt(cubes, request.readers)
+    tables += [
+        _rows(name, values, np.arange(len(cubes)), request.patients, 0) for name, values in alone.items()
+    ]
+    log.info("%-16s %.0f s", "evidence", monotonic() - started)
+    return Readings(cubes=cubes, plans=plans, table=pd.concat(tables, ignore_index=True))
 
 
-def evidence_table(out: Path, seed: int) -> str:
-    """Return the table of all models: agreement with the truth, and the gain over the student without MR."""
-    return HEAD + "".join(_rows(out, seed))
+@lru_cache(maxsize=1)
+def _read(paths: tuple[Path, ...]) -> EvidenceCubes:
+    """Return the cubes of some knees; kept for the next course of this process."""
+    from srrd_ray.stages.shared.evidence_cubes import read_evidence_cubes  # torch takes seconds to import
+
+    return read_evidence_cubes(paths)
 
 
-def _rows(out: Path, seed: int) -> Iterator[str]:
-    baseline = _against_truth(out, BASELINE)
-    for model in SHOWN:
-        table = _against_truth(out, model)
-        ours, theirs = (patient_pairs_of(one, PARAMETERS) for one in common(table, baseline, PARAMETERS))
-        reads = "MR" if model[1] == "teacher" else "CT"
-        own = _shown(partial(mean_icc, ours, seed=seed, resamples=RESAMPLES))
-        compared = partial(gain, ours, theirs, seed=seed, resamples=RESAMPLES)
-        better = "" if model == BASELINE else _shown(compared)
-        yield f"| {CONTROLS[model[0]].about}: {model[1]} | {reads} | {own} | {better} |\n"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _MakeCubes:
+    """Makes the cubes of the knee that a work item names."""
+
+    request: EvidenceRequest
+    plans: dict[str, SimulatedKnee]
+
+    def __call__(self, item: WorkItem) -> Produced:
+        from srrd_ray.stages.shared.evidence_cubes import (
+            write_evidence_cubes,
+        )  # torch takes seconds to import
+
+        plan = self.plans[item.name]
+        knee = (
+            sample_shifted_knee(plan)
+            if self.request.shifted
+            else SchoolKnee(plan=plan, micro=None, scans=sample_acquisition(plan))
+        )
+        path = self.request.cubes(plan)
+        write_evidence_cubes(path, knee, MorphometryConfig())
+        return Produced(paths=(path, path.with_suffix(".parquet")))
 
 
-def _against_truth(out: Path, model: Model) -> pd.DataFrame:
-    predictions, truth = (read_table(out / model[0] / f"{name}.parquet") for name in ("predictions", "truth"))
-    return with_reference(predictions[predictions["model"] == model[1]], truth, PARAMETERS)
+def _make_cubes(request: EvidenceRequest, runner: Runner, root: Path) -> tuple[SimulatedKnee, ...]:
+    """Return the knees whose cubes are there, made where they were not."""
+    plans = {plan.knee.key: plan for plan in request.plan()}
+    task = Task(
+        stage=CUBES, layout=RunLayout(root=root), function=_MakeCubes(request=request, plans=plans),
+        shared_storage_probe=root / LOCK,
+    )  # fmt: skip
+    depends = [shifted_sha256(), request.shifted, to_json(MorphometryConfig())]
+    items = [
+        WorkItem(
+            name=name,
+            input_hash=input_hash(CUBES, hash_json([to_json(plan), *depends]), []),
+            knees=(plan.knee,),
+        )
+        for name, plan in plans.items()
+    ]
+    there = {item.name for item, result, _ in runner.run_items(task, items) if result.sidecar is not None}
+    if len(there) < LEAST * len(items):
+        raise _small(f"{len(there)} of {len(items)} knees")
+    return tuple(plan for name, plan in plans.items() if name in there)
 
 
-def _shown(estimate: Callable[[], Estimate]) -> str:
-    try:
-        value, low, high = estimate()
-    except NotEstimableError as error:
-        return f"not estimable: {error.code}"
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sitting:
+    """One course in one fold of one repetition; `patients` teach in all folds together."""
+
+    course: str
+    patients: int
+    repeat: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        """The name of its work item."""
+        return f"{self.course}_{self.patients}-patients_repeat-{self.repeat}_fold-{self.fold}"
+
+
+def sittings(request: EvidenceRequest) -> Iterator[Sitting]:
+    """Yield every course that has to be held, repetition by repetition."""
+    courses = [(name, request.patients) for name in MAIN] + [("curve", few) for few in request.curve]
+    for repeat in range(request.seeds):
+        for fold in range(request.config.folds):
+            for course, patients in courses:
+                yield Sitting(course=course, patients=patients, repeat=repeat, fold=fold)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Learn:
+    """Holds the course that a work item names."""
+
+    request: EvidenceRequest
+    root: Path
+    paths: tuple[Path, ...]
+    sittings: dict[str, Sitting]
+
+    def __call__(self, item: WorkItem) -> Produced:
+        from srrd_ray.stages.shared.evidence_ways import COURSES, lesson_of  # torch takes seconds to import
+
+        sitting, request = self.sittings[item.name], self.request
+        cubes, folds = _read(self.paths), request.folds(sitting.repeat)
+        asked = np.flatnonzero([folds[str(name)] == sitting.fold for name in cubes.data.patients])
+        lesson = lesson_of(
+            cubes, request.config, sitting.fold, folds, seed=sitting.repeat,
+            patients=0 if sitting.patients == request.patients else sitting.patients,
+        )  # fmt: skip
+        tables = [
+            _rows(model, values, asked, sitting.patients, sitting.repeat)
+            for model, values in COURSES[sitting.course](lesson)
+        ]
+        path = _readings(self.root, item.name)
+        write_table(path, pd.concat(tables, ignore_index=True))
+        return Produced(paths=(path,))
+
+
+def _hold_courses(
+    request: EvidenceRequest, runner: Runner, root: Path, paths: tuple[Path, ...]
+) -> Iterator[pd.DataFrame]:
+    all_of = {sitting.name: sitting for sitting in sittings(request)}
+    task = Task(
+        stage=LEARN, layout=RunLayout(root=root),
+        function=_Learn(request=request, root=root, paths=paths, sittings=all_of),
+        shared_storage_probe=root / LOCK,
+    )  # fmt: skip
+    depends = [*_hashes(paths), to_json(request.config), _school_sha256(request.readers), request.seed]
+    items = [
+        WorkItem(name=name, input_hash=input_hash(LEARN, hash_json([to_json(sitting), *depends]), []))
+        for name, sitting in all_of.items()
+    ]
+    failed = [item.name for item, result, _ in runner.run_items(task, items) if result.sidecar is None]
+    if failed:
+        raise _small(f"{len(failed)} of {len(items)} courses failed, {failed[0]} among them")
+    yield from (read_table(_readings(root, name)) for name in all_of)
+
+
+def _rows(model: str, values: np.ndarray, cubes: np.ndarray, patients: int, repeat: int) -> pd.DataFrame:
+    table = pd.DataFrame(values.astype(np.float64), columns=list(PARAMETERS))
+    return table.assign(cube=cubes, model=model, patients=patients, repeat=repeat)
+
+
+def _readings(root: Path, name: str) -> Path:
+    return root / "readings" / f"{name}.parquet"
+
+
+def _hashes(paths: Sequence[Path]) -> list[str]:
+    return [hash_file(path.with_suffix(".parquet")) for path in paths]
+
+
+def _school_sha256(readers: str) -> str:
+    from srrd_ray.stages.shared.school_files import CARD, require_school
+
+    return hash_file(require_school(readers) / CARD)
+
+
+def _small(got: str) -> ClusterError:
+    return ClusterError(
+        "evidence-small", "too little was finished to compare anything", got=got,
+        todo="Look at the failures above, and run the same command again.",
+    )  # fmt: skip

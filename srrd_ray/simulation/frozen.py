@@ -68,6 +68,11 @@ def school_sha256() -> str:
     return hash_json(constants((*MODULES, "school")))
 
 
+def shifted_sha256() -> str:
+    """Return the SHA-256 of all constants that a knee outside of the school's physics depends on."""
+    return hash_json(constants((*MODULES, "school", "shifted")))
+
+
 def _plain(value: object) -> object:
     """Return `value` as data that JSON writes the same everywhere."""
     if is_dataclass(value) and not isinstance(value, type):

@@ -27,10 +27,20 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import write_table
 
 Row = dict[str, str | int | float | None]
+Values = tuple[float, float | None, float | None]
+"""BV/TV, Tb.Th and Tb.Sp in mm; null where a box holds no bone, or nothing else."""
 COLUMNS = (
     "participant", "side", "bone", "compartment", "store", "row",
     *PARAMETERS, "coverage", "method",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """A box along the axes of the CT: its centre (x, y, z), LPS mm, and its size (z, y, x), mm."""
+
+    center_lps_mm: tuple[float, float, float]
+    size_mm: tuple[float, float, float]
 
 
 def measure_knee(knee: Knee, layout: RunLayout, shard: Path, config: MorphometryConfig) -> Path:
@@ -92,26 +102,63 @@ def _region_rows(
     patches: Sequence[Patch],
     config: MorphometryConfig,
 ) -> Iterator[Row]:
-    corners = np.stack([box_corners(patch.center_lps_mm, config.box_mm, to_mr) for patch in patches])
-    start, shape = window_around(fraction.geometry, corners, config.halo_mm)
-    near = fraction.crop(start, shape)
-    mask = Volume(array=inside, geometry=fraction.geometry).crop(start, shape).array
+    boxes = [Box(center_lps_mm=patch.center_lps_mm, size_mm=config.box_mm) for patch in patches]
     if config.method == "paper":
+        near, mask = _near(fraction, inside, to_mr, boxes, config)
         yield from _paper_rows(near, mask, to_mr, patches, config)
         return
-    found = super_resolve_trabecular(near, mask, config)
-    grid = found.fraction.geometry
-    rois = [
-        found.trabecular & box_mask(grid, np.linalg.inv(to_mr), p.center_lps_mm, config.box_mm)
-        for p in patches
-    ]
-    maps = found.maps(np.logical_or.reduce(rois), config.threads)
     method = f"apparent, marrow reference, {config.thickness} Tb.Th, {config.target_mm:g} mm, open border"
-    for patch, roi in zip(patches, rois, strict=True):
-        coverage = float(np.count_nonzero(roi)) * config.target_mm**3 / float(np.prod(config.box_mm))
-        if coverage >= config.min_coverage:
-            values = apparent_measures(found.mean_fraction(roi), region_measures(maps, roi), config)
+    found = apparent_in_boxes(fraction, inside, to_mr, boxes, config)
+    for patch, (values, coverage) in zip(patches, found, strict=True):
+        if values is not None:
             yield _row(patch, values, coverage, method)
+
+
+def _near(
+    fraction: Volume[np.float32],
+    inside: NDArray[np.bool_],
+    to_mr: NDArray[np.float64],
+    boxes: Sequence[Box],
+    config: MorphometryConfig,
+) -> tuple[Volume[np.float32], NDArray[np.bool_]]:
+    """Return the image and the bone round some boxes."""
+    corners = np.stack([box_corners(box.center_lps_mm, box.size_mm, to_mr) for box in boxes])
+    start, shape = window_around(fraction.geometry, corners, config.halo_mm)
+    mask = Volume(array=inside, geometry=fraction.geometry).crop(start, shape).array
+    return fraction.crop(start, shape), mask
+
+
+def apparent_in_boxes(
+    fraction: Volume[np.float32],
+    inside: NDArray[np.bool_],
+    to_mr: NDArray[np.float64],
+    boxes: Sequence[Box],
+    config: MorphometryConfig,
+) -> Iterator[tuple[Values | None, float]]:
+    """Yield for each box its BV/TV, Tb.Th and Tb.Sp (mm), of one pair of maps, and its coverage.
+
+    The values are null below `min_coverage`.
+
+    Parameters
+    ----------
+    fraction
+        Bone fraction of one bone in MR.
+    inside
+        That bone, on the same grid.
+    to_mr
+        From the world of the boxes to that of the MR (4x4).
+    """
+    near, mask = _near(fraction, inside, to_mr, boxes, config)
+    found = super_resolve_trabecular(near, mask, config)
+    grid, from_mr = found.fraction.geometry, np.linalg.inv(to_mr)
+    rois = [found.trabecular & box_mask(grid, from_mr, box.center_lps_mm, box.size_mm) for box in boxes]
+    maps = found.maps(np.logical_or.reduce(rois), config.threads)
+    for box, roi in zip(boxes, rois, strict=True):
+        coverage = float(np.count_nonzero(roi)) * config.target_mm**3 / float(np.prod(box.size_mm))
+        if coverage < config.min_coverage:
+            yield None, coverage
+        else:
+            yield apparent_measures(found.mean_fraction(roi), region_measures(maps, roi), config), coverage
 
 
 def _paper_rows(
@@ -132,7 +179,7 @@ def _paper_rows(
             yield row | {"Tb.N": found.tb_n_per_mm}
 
 
-def _row(patch: Patch, values: tuple[float, float | None, float | None], coverage: float, method: str) -> Row:
+def _row(patch: Patch, values: Values, coverage: float, method: str) -> Row:
     bvtv, thickness, separation = values
     return {
         "participant": patch.knee.participant,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,26 @@ from numpy.typing import NDArray
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.data import DistillationData, bone_fraction
-from srrd_ray.patches import PatchConfig
+from srrd_ray.patches import PatchConfig, SubchondralPoint
 from srrd_ray.simulation.cohort import KneeImages, View
 from srrd_ray.simulation.school import VIEW, SchoolKnee, image_school_knee, sample_pose_errors
-from srrd_ray.stages.patches import KneeCubes, PairedMr, cut_cubes, patches_of
+from srrd_ray.stages.patches import Arrays, PairedMr, cut_cubes, patches_of
 from srrd_ray.stages.shared.truth import parameters_in_cubes
 from srrd_ray.storage import patch_store
 
 CUBES = PatchConfig(per_region=6, apart_mm=3.0)
 """More of them in a knee than a run cuts: each comes with its own truth."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrueCubes:
+    """The cubes of a simulated knee that have MR and truth; `arrays` as `write_school_cubes` stores them."""
+
+    arrays: Arrays
+    places: list[tuple[Knee, SubchondralPoint]]
 
 
 def write_school_cubes(path: Path, knee: SchoolKnee, view: View = VIEW) -> int:
@@ -37,7 +46,26 @@ def write_school_cubes(path: Path, knee: SchoolKnee, view: View = VIEW) -> int:
         `patches-none` where no cube has both truth and MR.
     """
     images = image_school_knee(knee, view)
-    cubes = _cut(knee, images)
+    cubes = cut_with_truth(knee, images, paired_mr(knee, images))
+    patch_store.write_shard(path, cubes.arrays, patches_of(path, cubes.places))
+    return len(cubes.places)
+
+
+def paired_mr(knee: SchoolKnee, images: KneeImages) -> PairedMr:
+    """Return the MR of a simulated knee, its bones as far off as a registration leaves them."""
+    middle = (np.array(images.ct.geometry.shape) - 1) / 2
+    errors = sample_pose_errors(knee.plan, images.ct.geometry.index_to_lps(middle))
+    transforms = [
+        np.asarray(images.transforms[bone]) @ error for bone, error in zip(BONES, errors, strict=True)
+    ]
+    mr = Volume(array=images.mr.array, geometry=images.mr.geometry)
+    return PairedMr.of(mr, dict(zip(BONES, transforms, strict=True)))
+
+
+def cut_with_truth(knee: SchoolKnee, images: KneeImages, paired: PairedMr) -> TrueCubes:
+    """Return the cubes of a simulated knee, each with its truth; errors as `write_school_cubes`."""
+    ct = Volume(array=images.ct.array, geometry=images.ct.geometry)
+    cubes = cut_cubes(knee.plan.knee, ct, images.ct_labels, paired, CUBES)
     cells = pd.DataFrame([asdict(cell) for cell in images.cells])
     truth = parameters_in_cubes(cells, [(point.bone, point.center_lps_mm) for point in cubes.points])
     keep = np.flatnonzero(np.isfinite(truth).all(axis=1) & cubes.arrays["has_mr"].astype(np.bool_))
@@ -45,24 +73,7 @@ def write_school_cubes(path: Path, knee: SchoolKnee, view: View = VIEW) -> int:
         raise InputError("patches-none", "no cube has both truth and MR", where=knee.plan.knee.key)
     arrays = {name: values[keep] for name, values in cubes.arrays.items()}
     arrays["truth"] = truth[keep, : len(PARAMETERS)].astype(np.float32)
-    places = [(knee.plan.knee, cubes.points[row]) for row in keep.tolist()]
-    patch_store.write_shard(path, arrays, patches_of(path, places))
-    return int(keep.size)
-
-
-def _cut(knee: SchoolKnee, images: KneeImages) -> KneeCubes:
-    """Return the cubes of a knee, its MR as far off as a registration leaves it."""
-    middle = (np.array(images.ct.geometry.shape) - 1) / 2
-    errors = sample_pose_errors(knee.plan, images.ct.geometry.index_to_lps(middle))
-    paired = PairedMr.of(
-        Volume(array=images.mr.array, geometry=images.mr.geometry),
-        {
-            bone: np.asarray(images.transforms[bone]) @ error
-            for bone, error in zip(BONES, errors, strict=True)
-        },
-    )
-    ct = Volume(array=images.ct.array, geometry=images.ct.geometry)
-    return cut_cubes(knee.plan.knee, ct, images.ct_labels, paired, CUBES)
+    return TrueCubes(arrays=arrays, places=[(knee.plan.knee, cubes.points[row]) for row in keep.tolist()])
 
 
 def read_school_cubes(path: Path) -> DistillationData:
