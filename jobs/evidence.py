@@ -8,23 +8,17 @@ import sys
 import tyro
 
 from srrd_ray.cluster.executor import RayExecutor
-from srrd_ray.core.console import log_to_console
-from srrd_ray.core.errors import SrrdError, exit_code
+from srrd_ray.core.console import ended_with
 from srrd_ray.pipeline.evidence import EvidenceRequest, gather_evidence
 from srrd_ray.pipeline.evidence_table import write_evidence
 
 
-def main() -> int:
-    request = tyro.cli(EvidenceRequest, description=__doc__)
-    log_to_console()
-    try:
-        path = write_evidence(request, gather_evidence(request, RayExecutor(request.cluster)))
-    except SrrdError as error:
-        sys.stderr.write(f"{error}\n")
-        return exit_code(error)
+def main(request: EvidenceRequest) -> int:
+    path = write_evidence(request, gather_evidence(request, RayExecutor(request.cluster)))
     sys.stdout.write(path.read_text(encoding="utf-8"))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = tyro.cli(EvidenceRequest, description=__doc__)
+    sys.exit(ended_with(lambda: main(given)))

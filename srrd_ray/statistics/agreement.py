@@ -104,6 +104,26 @@ def icc_value(a: NDArray[np.float64], b: NDArray[np.float64], form: Form = "A,1"
     return _coefficient(squares.rows, squares, form)
 
 
+def icc_values(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ICC(A,1) of many methods (…, subject, parameter) against one reference (subject, parameter), as
+    `icc_value`, without a loop over them: for resampling.
+
+    Raises
+    ------
+    NotEstimableError
+        `no-variance`.
+    """
+    n = b.shape[0]
+    total, difference = a + b, a - b
+    shift = difference.mean(axis=-2)
+    rows = total.var(axis=-2, ddof=1) / 2
+    error = difference.var(axis=-2, ddof=1) / 2
+    columns = n * shift**2 / 2
+    if (rows + error <= NEGLIGIBLE**2 * (total**2 + difference**2).mean(axis=-2)).any():
+        raise NotEstimableError("no-variance", "the subjects do not differ", got=f"{n} subjects")
+    return np.asarray(n * (rows - error) / (RATERS * columns + (n - 2) * error + n * rows))
+
+
 def _mean_squares(a: NDArray[np.float64], b: NDArray[np.float64]) -> _MeanSquares:
     """Return the mean squares.
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.errors import ConfigError, NotEstimableError
 from srrd_ray.statistics import bias_percent, bias_slope, bland_altman, ccc, cv_percent, errors, icc, line
-from srrd_ray.statistics.agreement import Form
+from srrd_ray.statistics.agreement import Form, icc_value, icc_values
 
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 FORMS: tuple[Form, Form] = ("A,1", "C,1")
@@ -181,3 +181,13 @@ def test_the_slope_of_the_difference_shows_a_bias_that_grows() -> None:
 def test_bland_altman_needs_three_patients() -> None:
     with pytest.raises(NotEstimableError, match="patients"):
         bland_altman([1, 2, 3, 4], [1, 2, 3, 5], ["p", "p", "q", "q"])
+
+
+def test_many_methods_at_once_have_the_values_of_each() -> None:
+    rng = np.random.default_rng(4)
+    reference = rng.standard_normal((12, 4))
+    methods = reference + rng.standard_normal((3, 12, 4)) * 0.7 + rng.standard_normal((3, 1, 4))
+    each = [[icc_value(one[:, p], reference[:, p]) for p in range(4)] for one in methods]
+    np.testing.assert_allclose(icc_values(methods, reference), each, rtol=1e-12)
+    with pytest.raises(NotEstimableError, match="no-variance"):
+        icc_values(np.ones((1, 12, 4)), np.ones((12, 4)))

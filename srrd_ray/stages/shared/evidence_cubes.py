@@ -144,7 +144,8 @@ def _read(path: Path) -> EvidenceCubes:
         np.isfinite(measured[:, 1:]).all(axis=2, keepdims=True), measured[:, 1:], whole[:, None]
     )
     cubes = EvidenceCubes(data=replace(data, targets=whole), truth=data.targets, halves=halves.swapaxes(0, 1))
-    return cubes.rows(np.isfinite(whole).all(axis=1) & (arrays["coverage"] >= MIN_COVERAGE))
+    covered = arrays["coverage"].astype(np.float32) >= MIN_COVERAGE
+    return cubes.rows(np.isfinite(whole).all(axis=1) & covered)
 
 
 def _concatenate(parts: Sequence[EvidenceCubes]) -> EvidenceCubes:

@@ -145,8 +145,7 @@ def lesson_of(
 def of_measured_labels(given: Lesson) -> Iterator[tuple[str, Readings]]:
     """Yield what the models of measured labels read."""
     data, usual = given.taught.data, given.config.hyper
-    ridge = replace(given, config=replace(given.config, student_epochs=0))
-    yield "ridge", given.read(ridge.student(data, usual))
+    yield "ridge", given.read(StudentLearner("ridge", data, given.config, given.seed).network)  # not trained
     baseline = given.student(data, usual)
     yield "baseline", given.read(baseline)
     yield (
@@ -180,9 +179,9 @@ def _taught_by_ct(given: Lesson, teacher: PatchRegressor) -> PatchRegressor:
 
 def of_the_readers(given: Lesson) -> Iterator[tuple[str, Readings]]:
     """Yield what the students of the readers' labels read; nothing where no MR is like the school's."""
-    school = given.config.school
-    usual = given.config.hyper
-    inputs = guided_part(given.taught.data, load_reader(school, "mr"), given.config)
+    inputs, usual = _of_the_readers(given), given.config.hyper
+    if inputs is None:
+        return
     data, said, start = inputs.data, inputs.outputs, inputs.start
     yield "values", given.read(given.student(data, usual.without_teacher(), start=start))
     weights = {
@@ -199,6 +198,16 @@ def of_the_readers(given: Lesson) -> Iterator[tuple[str, Readings]]:
     yield "ridge-start", given.read(given.student(data, usual, said))
 
 
+def _of_the_readers(given: Lesson) -> TrialInputs | None:
+    """Return cubes with what the readers say of them; null where no MR is like the school's."""
+    try:
+        return guided_part(given.taught.data, load_reader(given.config.school, "mr"), given.config)
+    except InputError as error:
+        if error.code != "mr-outside-school":
+            raise
+        return None
+
+
 def _labelled_by(inputs: TrialInputs, kind: Input, config: DistillationConfig) -> TrialInputs:
     """Return the inputs with labels of one of the readers alone."""
     values = read_cubes(load_reader(config.school, kind), kind, inputs.data)
@@ -211,8 +220,9 @@ def with_fewer_patients(given: Lesson) -> Iterator[tuple[str, Readings]]:
     """Yield what baseline and distilled student of a point of the learning curve read."""
     usual = given.config.hyper
     yield "baseline", given.read(given.student(given.taught.data, usual))
-    inputs = guided_part(given.taught.data, load_reader(given.config.school, "mr"), given.config)
-    yield "distilled", given.read(given.student(inputs.data, usual, inputs.outputs, inputs.start))
+    inputs = _of_the_readers(given)
+    if inputs is not None:
+        yield "distilled", given.read(given.student(inputs.data, usual, inputs.outputs, inputs.start))
 
 
 COURSES: Final[Mapping[str, Course]] = MappingProxyType(
