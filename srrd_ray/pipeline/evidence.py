@@ -1,7 +1,8 @@
 """What distillation gains, and which part of it: ways to learn compared on the cubes of simulated patients.
 
-Cubes are made once (`stages.shared.evidence_cubes`), then every course (`stages.shared.evidence_ways`) is held in every
-fold for every seed, each a work item of its own: the same command again goes on with what is not finished.
+Cubes are made once (`stages.shared.evidence_cubes`), then every course (`stages.shared.evidence_ways`) is held
+in every fold for every seed, each a work item of its own: the same command again goes on with what is not
+finished.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ class EvidenceRequest:
 class Readings:
     """What every model read.
 
-    `table` has a row a cube, model and repetition: ``cube`` (its row in `cubes`), ``model``, ``patients`` (who
-    taught, in all folds together), ``repeat`` and the four parameters.
+    `table` has a row a cube, model and repetition: ``cube`` (its row in `cubes`), ``model``, ``patients``
+    (who taught, in all folds together), ``repeat`` and the four parameters.
     """
 
     cubes: EvidenceCubes

@@ -1,7 +1,7 @@
 """The readings of all ways to learn as tables: agreement with the truth and what each gains, with intervals.
 
-Patients are the sample: cubes are averaged over a region, regions over a patient. A figure of several repetitions is
-the mean of theirs, and its interval is from resampled patients, the same in all of them.
+Patients are the sample: cubes are averaged over a region, regions over a patient. A figure of several
+repetitions is the mean of theirs, and its interval is from resampled patients, the same in all of them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Sample:
 
 
 def write_evidence(request: EvidenceRequest, readings: Readings, resamples: int = RESAMPLES) -> Path:
-    """Return the path of ``evidence.md``, written beside ``evidence.json``, which has the settings and hashes."""
+    """Return the path of ``evidence.md``; ``evidence.json`` beside it has the settings and hashes."""
     sample = sample_of(readings, request.patients, request.seed, resamples)
     text = "\n".join(_page(request, readings, sample))
     facts: dict[str, Json] = {
@@ -147,14 +147,14 @@ def _head(request: EvidenceRequest, readings: Readings) -> Iterator[str]:
     options = f"--patients {request.patients} --seed {request.seed} --seeds {request.seeds}"
     options += " --shifted" if request.shifted else ""
     yield (
-        f"`python jobs/evidence.py --out … --work … {options}`, {strftime('%Y-%m-%d')}, version {__version__}, "
-        f"simulator {shifted_sha256()[:12]}.\n"
+        f"`python jobs/evidence.py --out … --work … {options}`, {strftime('%Y-%m-%d')}, "
+        f"version {__version__}, simulator {shifted_sha256()[:12]}.\n"
     )
     yield (
-        f"{len(readings.cubes)} cubes of {len(readings.plans)} knees, cut at the true bones, the MR as far off as a "
-        f"registration leaves it. Every model is learnt {request.seeds} times in {request.config.folds} folds of "
-        "patients, with the same network, passes and settings; nothing is searched. Figures are the mean of the "
-        "repetitions over means of patients, intervals are 95 %, from resampled patients.\n"
+        f"{len(readings.cubes)} cubes of {len(readings.plans)} knees, cut at the true bones, the MR as far off "
+        f"as a registration leaves it. Every model is learnt {request.seeds} times in {request.config.folds} "
+        "folds of patients, with the same network, passes and settings; nothing is searched. Figures are the "
+        "mean of the repetitions over means of patients, intervals are 95 %, from resampled patients.\n"
     )
 
 
@@ -164,8 +164,8 @@ def sample_patients(readings: Readings) -> set[str]:
 
 
 def _all_ways(sample: Sample) -> Iterator[str]:
-    yield f"| way to learn | reads | {' | '.join(PARAMETERS)} | mean ICC(A,1) with the truth | minus baseline | minus CT reader |"
-    yield "|" + "---|" * (len(PARAMETERS) + 5)
+    with_truth = (*PARAMETERS, "mean ICC(A,1) with the truth", "minus baseline", "minus CT reader")
+    yield from _table_head("way to learn", "reads", *with_truth)
     for name, model in MODELS.items():
         if name not in sample.means:
             continue
@@ -175,27 +175,26 @@ def _all_ways(sample: Sample) -> Iterator[str]:
             "" if name == other else _shown(partial(sample.gain, name, other), "+")
             for other in ("baseline", "school")
         ]
-        yield f"| {model.about} (`{name}`) | {model.reads} | {' | '.join([*cells, mean, *gains])} |"
+        yield _line(f"{model.about} (`{name}`)", model.reads, *cells, mean, *gains)
 
 
 def _in_detail(sample: Sample) -> Iterator[str]:
-    yield "| model | parameter | ICC(A,1) with the truth | ICC(C,1) | r | bias | limits of agreement | ICC(A,1) with the MR reader |"
-    yield "|" + "---|" * 8
+    figures = ("ICC(A,1) with the truth", "ICC(C,1)", "r", "bias", "limits of agreement")
+    yield from _table_head("model", "parameter", *figures, "ICC(A,1) with the MR reader")
     for name in (name for name in IN_DETAIL if name in sample.means):
         for p, parameter in enumerate(PARAMETERS):
             values, truth = sample.means[name].mean(axis=0)[:, p], sample.means["truth"][0][:, p]
             limits = bland_altman(values, truth)
             read = "" if name == "reader-mr" else f"{sample.by_parameter(name, 'reader-mr')[p]:.2f}"
-            yield (
-                f"| `{name}` | {parameter} | {_cell(icc(values, truth))} | {_cell(icc(values, truth, 'C,1'))} | "
-                f"{line(values, truth).r:.2f} | {limits.bias:+.3f} | {limits.low:+.3f} to {limits.high:+.3f} | {read} |"
-            )
+            agreement = [_cell(icc(values, truth)), _cell(icc(values, truth, "C,1"))]
+            correlation, spread = f"{line(values, truth).r:.2f}", f"{limits.low:+.3f} to {limits.high:+.3f}"
+            yield _line(f"`{name}`", parameter, *agreement, correlation, f"{limits.bias:+.3f}", spread, read)
     yield f"\nMeans of the repetitions; the paper's ICC of CT against what was measured in MR: {PAPER}."
 
 
 def _curve(request: EvidenceRequest, readings: Readings, resamples: int) -> Iterator[str]:
-    yield "| patients, a third of them held out in turn | baseline | distilled | distilled minus baseline |"
-    yield "|---|---|---|---|"
+    ways = ("baseline", "distilled", "distilled minus baseline")
+    yield from _table_head("patients, a third of them held out in turn", *ways)
     for patients in (*sorted(request.curve), request.patients):
         sample = sample_of(readings, patients, request.seed, resamples)
         if "distilled" not in sample.means:
@@ -205,12 +204,11 @@ def _curve(request: EvidenceRequest, readings: Readings, resamples: int) -> Iter
             _shown(partial(sample.agreement, "distilled")),
             _shown(partial(sample.gain, "distilled", "baseline"), "+"),
         ]
-        yield f"| {patients} | {' | '.join(cells)} |"
+        yield _line(str(patients), *cells)
 
 
 def _diagnosis(request: EvidenceRequest, readings: Readings) -> Iterator[str]:
-    yield "| readings | AUC [95 %] | difference to baseline, p (DeLong, by patient) |"
-    yield "|---|---|---|"
+    yield from _table_head("readings", "AUC [95 %]", "difference to baseline, p (DeLong, by patient)")
     there = {*readings.table["model"], "truth"}
     scores = {name: _scores(request, readings, name) for name in (*DIAGNOSED, "truth") if name in there}
     knees = {(plan.knee.participant, str(plan.knee.side)): plan.oa for plan in readings.plans}
@@ -221,7 +219,7 @@ def _diagnosis(request: EvidenceRequest, readings: Readings) -> Iterator[str]:
         if name != "baseline":
             found = delong_test(labels, list(one.values()), list(scores["baseline"].values()), patients)
             compared = f"{found.auc_a - found.auc_b:+.3f}, p {found.p:.3f}"
-        yield f"| {name} | {cell} | {compared} |"
+        yield _line(name, cell, compared)
 
 
 def _scores(request: EvidenceRequest, readings: Readings, model: str) -> dict[tuple[str, str], float]:
@@ -260,6 +258,15 @@ def _probabilities(
         (knee.participant, knee.side): float(models[folds[knee.participant]].probability(row[None])[0])
         for knee, row in zip(features.knees, features.values, strict=True)
     }
+
+
+def _table_head(*words: str) -> Iterator[str]:
+    yield _line(*words)
+    yield "|" + "---|" * len(words)
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _shown(estimate: Callable[[], Estimate], sign: str = "") -> str:

@@ -1,7 +1,7 @@
 """Knees of a cohort whose bone and scanners the school never drew: how far what was learnt there reaches.
 
-Every value lies outside of the school's ranges (`school`), which a test holds; the construction of the bone is
-the same foam.
+Every value lies outside of the school's ranges (`school`), which a test holds; the construction of the bone
+is the same foam.
 """
 
 from __future__ import annotations

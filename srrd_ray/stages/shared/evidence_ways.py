@@ -1,7 +1,7 @@
-"""Ways to learn from the same cubes, each with the same network, passes and patients: what MR gives, and which part
-of it.
+"""Ways to learn from the same cubes, each with the same network, passes and patients.
 
-A course trains the models that belong together on the patients outside one fold, and reads the cubes of those in it.
+They show what MR gives, and which part of it. A course trains the models that belong together on the patients
+outside one fold, and reads the cubes of those in it.
 """
 
 from __future__ import annotations
