@@ -1,8 +1,8 @@
 """What distillation gains, and which part of it: ways to learn compared on the cubes of simulated patients.
 
-Cubes are made once (`stages.shared.evidence_cubes`), then every course (`stages.shared.evidence_ways`) is held
-in every fold for every seed, each a work item of its own: the same command again goes on with what is not
-finished.
+Cubes are made once (`stages.shared.evidence_cubes`), then every course (`stages.shared.evidence_ways`) is
+held in every fold for every seed, each a work item of its own: the same command again goes on with what is
+not finished.
 """
 
 from __future__ import annotations
