@@ -153,8 +153,9 @@ def _head(request: EvidenceRequest, readings: Readings) -> Iterator[str]:
     yield (
         f"{len(readings.cubes)} cubes of {len(readings.plans)} knees, cut at the true bones, the MR as far "
         f"off as a registration leaves it. Every model is learnt {request.seeds} times in "
-        f"{request.config.folds} folds of patients, with the same network, passes and settings; nothing is searched. Figures are the "
-        "mean of the repetitions over means of patients, intervals are 95 %, from resampled patients.\n"
+        f"{request.config.folds} folds of patients, with the same network, passes and settings; nothing is "
+        "searched. Figures are the mean of the repetitions over means of patients, intervals are 95 %, from "
+        "resampled patients.\n"
     )
 
 
