@@ -17,12 +17,16 @@ _LICENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*\Z")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One figure of a model; `value` is null where it could not be estimated, and `reason` says why."""
+    """One figure of a model; `value` is null where it could not be estimated, and `reason` says why.
+
+    `digits` are the decimals shown.
+    """
 
     name: str
     value: float | None
     interval: tuple[float, float] | None = None
     reason: str = ""
+    digits: int = 2
 
     def text(self) -> str:
         """Return the figure with its 95 % interval.
@@ -35,8 +39,9 @@ class Figure:
         if self.value is None:
             return f"not estimable: {self.reason or 'no reason is stored'}"
         if self.interval is None:
-            return f"{self.value:.2f}"
-        return f"{self.value:.2f} [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
+            return f"{self.value:.{self.digits}f}"
+        low, high = (f"{end:.{self.digits}f}" for end in self.interval)
+        return f"{self.value:.{self.digits}f} [{low}, {high}]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.report import overlays
 from srrd_ray.report.content import number
+from srrd_ray.report.infer_precision import precision_blocks
 from srrd_ray.report.infer_values import (
     error_table,
     not_measured_blocks,
@@ -26,6 +27,7 @@ from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Card, Grid, Note, Page, Picture, Section, render
 from srrd_ray.report.style import contour_words, png_uri, styled
 from srrd_ray.statistics.expected import Expected, ModelExpectations
+from srrd_ray.statistics.model_precision import ModelPrecision
 
 SIMULATED = (
     "SIMULATED TRAINING: the model of this page learnt from simulated knees alone, never from a patient. "
@@ -78,6 +80,8 @@ class Inference:
         Of the CT; empty where it may name a person.
     expected
         What to expect of the models of the run; null where the model came without.
+    precision
+        How well its values repeat; null where that was not measured.
     """
 
     ct: Volume[np.generic]
@@ -88,6 +92,7 @@ class Inference:
     model: ModelFacts
     name: str = ""
     expected: Expected | None = None
+    precision: ModelPrecision | None = None
 
     @property
     def outside(self) -> bool:
@@ -111,9 +116,17 @@ def render_inference(inference: Inference) -> str:
             title="Values",
             intro="",
             blocks=(
-                value_table(inference.regions, inference.of_model, outside=inference.outside),
+                value_table(
+                    inference.regions, inference.of_model, inference.precision, outside=inference.outside
+                ),
                 *not_measured_blocks(inference.regions, inference.record),
             ),
+        ),
+        Section(
+            anchor="precision",
+            title="Precision",
+            intro=_AGAIN,
+            blocks=precision_blocks(inference.precision),
         ),
         Section(anchor="trust", title="Trust", intro=_TRUST, blocks=_trust(inference.record)),
         Section(
@@ -156,6 +169,10 @@ _TRUST = "What was looked at in this scan, and whether it is as in the images th
 _LOOK = (
     "Look at the outlines: values are of the bone inside them. An outline that leaves the bone, or leaves "
     f"out a part of it, makes them wrong. Contours: {contour_words()}."
+)
+_AGAIN = (
+    "How far the values of one knee differ when it is scanned again, and how often the 90 % intervals hold: "
+    "what a change, or a difference between two scans, has to exceed to be more than noise."
 )
 _USUAL = (
     "What the model reads, out of fold, in {people}, with and without osteoarthritis, by sex and age. Not a "

@@ -12,11 +12,17 @@ from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.core.parameters import PARAMETER_OF, PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import COMPARTMENTS, Compartment
+from srrd_ray.report.infer_precision import held_in, least_change
 from srrd_ray.report.page import Block, Grid, Note
 from srrd_ray.report.style import with_unit
 from srrd_ray.statistics.expected import FEWEST, ErrorToExpect, ModelExpectations, Reference, ReferenceRange
+from srrd_ray.statistics.model_precision import ModelPrecision
 
-UNKNOWN = "not known"
+UNKNOWN, OUTSIDE = "not known", "unknown outside the training"
+CHANGE = (
+    "Least significant change: on another day on the same scanner by the same protocol, a smaller difference "
+    "of this value is noise (95 %)."
+)
 REFERENCES: Mapping[Reference, str] = {
     "measured": "the measurement on MR",
     "read": "what the school's reader reads in MR",
@@ -26,28 +32,32 @@ PEOPLE: Mapping[Reference, str] = {"truth": "simulated knees"}
 """Where it is not patients."""
 
 
-def value_table(regions: pd.DataFrame, expected: ModelExpectations, *, outside: bool) -> Grid:
-    """Return each value with its spread, the interval to expect the measurement in, and the usual range.
+def value_table(
+    regions: pd.DataFrame, expected: ModelExpectations, precision: ModelPrecision | None, *, outside: bool
+) -> Grid:
+    """Return each value with its spread, the interval to expect the measurement in, the least significant
+    change, and the usual range.
 
-    A scan from outside the training has no interval: errors there are unknown.
+    A scan from outside the training has no interval and no such change: errors there are unknown.
     """
     header = (
         "Region",
         "Parameter",
         "Value ± SD over cubes",
         "90 % interval",
+        "Least significant change",
         "Median (5th to 95th percentile)",
     )
     errors = {error.parameter: error for error in expected.errors}
     rows = [
-        _row(row, name, errors.get(name), expected, outside=outside)
+        _row(row, name, (errors.get(name), precision), expected, outside=outside)
         for row, name in product(regions.to_dict("records"), PARAMETERS)
     ]
     people = PEOPLE.get(expected.reference, "patients")
     caption = (
         "Mean of each region over its cubes; the SD is variation within the region, not an error. 90 % "
         f"interval: where {REFERENCES[expected.reference]} is expected, from errors of the model in {people} "
-        f"that it never saw. Last column: what the model reads in {usual_people(expected)}."
+        f"that it never saw{held_in(precision)}. {CHANGE} Last column: what the model reads in {usual_people(expected)}."
     )
     return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2, faded=outside)
 
@@ -62,11 +72,12 @@ def usual_people(expected: ModelExpectations) -> str:
 def _row(
     row: Mapping[str, object],
     name: ParameterSymbol,
-    error: ErrorToExpect | None,
+    of: tuple[ErrorToExpect | None, ModelPrecision | None],
     expected: ModelExpectations,
     *,
     outside: bool,
 ) -> tuple[str, ...]:
+    error, precision = of
     about, value = PARAMETER_OF[name], float(str(row[name]))
     spread = float(str(row.get(about.cubes_sd, "nan")))
     words = f"{value:.{about.digits}f}"
@@ -79,7 +90,8 @@ def _row(
         f"{row['bone']} {row['compartment']} ({row['cubes']} cubes)",
         with_unit(name),
         f"{words} ± {spread:.{about.digits}f}" if np.isfinite(spread) else words,
-        "unknown outside the training" if outside else _interval(value, error, about.digits),
+        OUTSIDE if outside else _interval(value, error, about.digits),
+        OUTSIDE if outside else least_change(precision, name, (str(row["bone"]), str(row["compartment"]))),
         _range(usual[0], about.digits) if usual else UNKNOWN,
     )
 

@@ -15,6 +15,7 @@ from srrd_ray.sharing.onnx_files import regressor_export, require_onnx, segmente
 from srrd_ray.stages.shared import models
 from srrd_ray.stages.shared.expected import EXPECTED, expected_beside
 from srrd_ray.stages.shared.model_figures import DIAGNOSIS, METRICS, diagnosis_of, metrics_of
+from srrd_ray.stages.shared.precision import PRECISION
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.paths import local_copy
@@ -86,6 +87,7 @@ def _write_regressor(request: ExportRequest, out: Path, facts: ModelFacts) -> No
         METRICS: metrics_of(request.model),
         DIAGNOSIS: diagnosis_of(request.model),
         EXPECTED: expected_beside(request.model),
+        PRECISION: request.model / PRECISION,
     }
     for name, source in beside.items():
         if source.is_file():

@@ -14,6 +14,8 @@ from srrd_ray.knee_bones import segmenter_files, segmenter_model
 from srrd_ray.stages.shared import models
 from srrd_ray.stages.shared.model_facts import USE_OF_TEACHER, facts_of_run
 from srrd_ray.stages.shared.model_figures import read_metrics
+from srrd_ray.stages.shared.precision import precision_figures, read_precision
+from srrd_ray.statistics.model_precision import ModelPrecision
 from srrd_ray.storage.record_files import read_record
 
 Kind: TypeAlias = Literal["regressor", "segmenter"]
@@ -51,10 +53,11 @@ def facts_of(folder: Path) -> ModelFacts:
             card = read_record(segmenter_model.SegmenterCard, folder / segmenter_files.CARD, "segmenter")
             return segmenter_model.facts_of(card)
         case "regressor":
-            return regressor_facts(models.read_card(folder), read_metrics(folder))
+            return regressor_facts(models.read_card(folder), read_metrics(folder), read_precision(folder))
 
 
-def regressor_facts(card: models.ModelCard, metrics: Json) -> ModelFacts:
-    """Return the facts of a model of a run, whose metrics may be empty."""
-    facts = facts_of_run(card.name, metrics, card.caution, card.weights)
+def regressor_facts(card: models.ModelCard, metrics: Json, precision: ModelPrecision | None) -> ModelFacts:
+    """Return the facts of a model of a run, whose metrics may be empty; `precision` null: not measured."""
+    figures = tuple(precision_figures(precision)) if precision else ()
+    facts = facts_of_run(card.name, metrics, card.caution, card.weights, figures)
     return replace(facts, use=USE_OF_TEACHER) if card.name in models.READ_MR else facts

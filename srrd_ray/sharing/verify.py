@@ -22,6 +22,7 @@ from srrd_ray.sharing.onnx_files import (
 from srrd_ray.stages.shared import models
 from srrd_ray.stages.shared.expected import EXPECTED
 from srrd_ray.stages.shared.model_figures import DIAGNOSIS, METRICS
+from srrd_ray.stages.shared.precision import PRECISION, read_precision
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record
 
@@ -66,12 +67,19 @@ def _regressor(folder: Path, onnx: bool) -> Checks:
         card = models.read_card(folder)
     except SrrdError:  # told by the check of the card
         return
+    if (folder / PRECISION).is_file():
+        yield PRECISION, partial(_precision, folder)
     for one in card.folds:
         name = Path(one.file).name
         yield name, partial(_weights, folder, card, one)
         path = (folder / name).with_suffix(".onnx")
         if onnx and path.is_file():
             yield path.name, partial(_same, path, partial(_exported_fold, folder, card, one))
+
+
+def _precision(folder: Path) -> str:
+    read_precision(folder)
+    return "obeys its schema; of the weights of model.json"
 
 
 def _exported_fold(folder: Path, card: models.ModelCard, one: models.FoldCard) -> Exported:

@@ -146,14 +146,18 @@ def image_grids(
     """Return the grids: CT axial along the scanner's axes, MR sagittal and angled to the knee,
     both centred on the joint.
     """
-    spacing = (scans.ct_protocol.slice_mm, scans.ct_protocol.pixel_mm, scans.ct_protocol.pixel_mm)
-    counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
-    center = transform_points(sessions["ct"].joint_line(), np.array(view.center_mm))
-    axial = np.diag([*spacing[::-1], 1.0])
     return {
-        "ct": _centered((counts[0], counts[1], counts[2]), axial, center),
+        "ct": axial_grid(view, sessions["ct"], scans.ct_protocol),
         "mr": _sagittal(plan, view, sessions["mr"], scans.mr_protocol),
     }
+
+
+def axial_grid(view: View, session: Session, protocol: ct.CtProtocol) -> Geometry:
+    """Return the grid of a CT, along the scanner's axes and centred on the joint."""
+    spacing = (protocol.slice_mm, protocol.pixel_mm, protocol.pixel_mm)
+    counts = [round(mm / s) for mm, s in zip(view.ct_mm[::-1], spacing, strict=True)]
+    center = transform_points(session.joint_line(), np.array(view.center_mm))
+    return _centered((counts[0], counts[1], counts[2]), np.diag([*spacing[::-1], 1.0]), center)
 
 
 def _sagittal(plan: SimulatedKnee, view: View, session: Session, protocol: mr.MrProtocol) -> Geometry:

@@ -62,10 +62,9 @@ def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...], gap_mm: float
     cartilage keeps it in every pose, but for a little compression.
     """
     rng = plan.generator("pose")
-    bent = float(np.clip(abs(rng.normal(2, 1.5)), 0, 5))
-    ct = JointPose(flexion=bent, axial=rng.normal(2, 2), varus=0.0, shift=(0.0, 0.0, 0.0))
+    ct = _extended_joint(rng)
     mr = JointPose(
-        flexion=bent + float(np.clip(rng.normal(12, 7), 0, 30)),
+        flexion=ct.flexion + float(np.clip(rng.normal(12, 7), 0, 30)),
         axial=ct.axial + rng.normal(-5, 3),
         varus=rng.normal(1.5, 1.5),
         shift=(rng.normal(0, 0.8), rng.normal(1.5, 1.5), 0.0),
@@ -75,6 +74,20 @@ def sample_sessions(plan: SimulatedKnee, bones: tuple[Table, ...], gap_mm: float
         "ct": _session(rng, plan.knee.side, ct, bones, gaps[0]),
         "mr": _session(rng, plan.knee.side, mr, bones, gaps[1]),
     }
+
+
+def reposition(plan: SimulatedKnee, bones: tuple[Table, ...], gap_mm: float, visit: str) -> Session:
+    """Return the CT session of another visit: leg and joint as laid anew, drawn as those of the first."""
+    rng = plan.generator(f"pose {visit}")
+    joint = _extended_joint(rng)
+    return _session(
+        rng, plan.knee.side, joint, bones, gap_mm * float(np.clip(rng.normal(1, 0.06), 0.85, 1.15))
+    )
+
+
+def _extended_joint(rng: np.random.Generator) -> JointPose:
+    bent = float(np.clip(abs(rng.normal(2, 1.5)), 0, 5))
+    return JointPose(flexion=bent, axial=rng.normal(2, 2), varus=0.0, shift=(0.0, 0.0, 0.0))
 
 
 def _session(

@@ -42,6 +42,7 @@ from srrd_ray.stages.shared.knee_files import ReadKnee, ResultFormat, find_sourc
 from srrd_ray.stages.shared.model_facts import READERS, SIMULATED, TAUGHT
 from srrd_ray.stages.shared.model_figures import diagnosis_of, read_metrics
 from srrd_ray.stages.shared.models import CARD, Model, load_model, require_card
+from srrd_ray.stages.shared.precision import PRECISION, read_precision
 from srrd_ray.stages.shared.reading import KneeReading, NotMeasured, read_knee
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.file_hash import hash_file
@@ -117,7 +118,7 @@ class InferenceModel:
         ConfigError
             `model-missing`.
         """
-        files = [require_card(folder), diagnosis_of(folder), expected_beside(folder)]
+        files = [require_card(folder), diagnosis_of(folder), expected_beside(folder), folder / PRECISION]
         simulated = _learnt_from_simulated(folder)
         hashes = [hash_file(file) for file in files if file.is_file()]
         return cls(folder=folder, sha256=hash_json([*hashes, simulated]), simulated=simulated)
@@ -211,6 +212,7 @@ def infer(ct: Path, model: InferenceModel, out: Path, options: Options) -> tuple
             name=shown_name(ct),
             model=_facts(loaded, model),
             expected=read_expected(model.folder),
+            precision=read_precision(model.folder),
         )
     )
     write_text(out / PAGE, page)

@@ -34,6 +34,7 @@ Name: TypeAlias = Literal[
     "metrics",
     "winners",
     "expected",
+    "precision",
     "losses",
     "synthesis",
     "diagnosis_models",

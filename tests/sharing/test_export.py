@@ -12,8 +12,10 @@ from srrd_ray.sharing.export import ExportRequest, export_model
 from srrd_ray.sharing.folder import facts_of
 from srrd_ray.stages.infer import InferenceModel
 from srrd_ray.stages.shared.expected import read_expected
+from srrd_ray.stages.shared.precision import read_precision, write_precision
 from srrd_ray.statistics.expected import Expected
 from srrd_ray.storage.record_files import write_record
+from tests.stages.shared.test_precision import record_of
 
 
 def test_an_exported_model_tells_the_same_and_has_a_readme_and_checksums(
@@ -37,6 +39,17 @@ def test_the_classifier_and_what_to_expect_go_with_the_model(student: Path, tmp_
     assert (out / "diagnosis.json").read_text() == "{}"
     assert read_expected(out) == expected
     assert InferenceModel.at(out).sha256 == InferenceModel.at(student).sha256
+
+
+def test_the_precision_goes_with_the_model_and_stands_on_its_card(student: Path, tmp_path: Path) -> None:
+    assert any("was not measured" in limit for limit in facts_of(student).limits)
+    record = record_of(student)
+    write_precision(student, record)
+    out = export_model(ExportRequest(model=student, out=tmp_path / "out"))
+    assert read_precision(out) == record
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "BV/TV: RMS-CV (%), repositioned, tibia medial" in card
+    assert "was not measured" not in card
 
 
 def test_a_licence_is_that_which_is_given(student: Path, tmp_path: Path) -> None:

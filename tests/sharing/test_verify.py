@@ -11,6 +11,8 @@ import pytest
 from srrd_ray.cli import main
 from srrd_ray.sharing.export import ExportRequest, export_model
 from srrd_ray.sharing.verify import verify
+from srrd_ray.stages.shared.precision import write_precision
+from tests.stages.shared.test_precision import record_of
 
 
 def failed(folder: Path) -> dict[str, str]:
@@ -37,6 +39,14 @@ def test_a_card_that_does_not_obey_its_schema_is_found(student: Path) -> None:
     card["weights"]["fold-0.safetensors"] = "no hash"
     (student / "model.json").write_text(json.dumps(card))
     assert "schema-invalid" in failed(student)["model.json"]
+
+
+def test_a_precision_of_other_weights_is_found(student: Path) -> None:
+    write_precision(student, record_of(student))
+    assert failed(student) == {}
+    path = student / "precision.json"
+    path.write_text(path.read_text().replace(record_of(student).weights["fold-0.safetensors"], "0" * 64))
+    assert "model-altered" in failed(student)["precision.json"]
 
 
 def test_weights_that_are_a_pickle_are_never_opened(student: Path, tmp_path: Path) -> None:

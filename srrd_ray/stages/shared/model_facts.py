@@ -27,6 +27,10 @@ OF_SCHOOL: Final = (
     "Simulated knees of a school alone, with their exact truth as target; school.json beside the folder says "
     "how many, and how well it reads knees that it never saw.",
 )
+NOT_MEASURED: Final = (
+    "How well its values repeat when a knee is scanned again was not measured, nor how often its 90 % intervals "
+    "hold: there is no precision.json in its folder."
+)
 TAUGHT: Final = (
     "the labels of the model were read by networks that learnt from simulated knees alone: they are not "
     "validated in patients"
@@ -42,10 +46,13 @@ def caution(patients: Sequence[int]) -> str:
     return f"learnt from {least} patients, fewer than {FEW_PATIENTS}: do not trust what it reads in others"
 
 
-def facts_of_run(name: str, metrics: Json, warning: str, files: Mapping[str, str]) -> ModelFacts:
+def facts_of_run(
+    name: str, metrics: Json, warning: str, files: Mapping[str, str], precision: Sequence[Figure] = ()
+) -> ModelFacts:
     """Return the facts of the model `name` of a run with these metrics, which may be empty.
 
-    `warning` is its caution. A licence is stated where no patient's data is in the weights.
+    `warning` is its caution; without figures of its `precision` a limit says so. A licence is stated where no
+    patient's data is in the weights.
     """
     simulated = at(metrics, "cohort", "simulated")
     known = simulated if isinstance(simulated, bool) else None
@@ -57,8 +64,13 @@ def facts_of_run(name: str, metrics: Json, warning: str, files: Mapping[str, str
         use=USE,
         data=OF_SCHOOL if name in READERS else tuple(_data(metrics)),
         simulated=known,
-        limits=(*first, *((f"{SIMULATED[0].upper()}{SIMULATED[1:]}.",) if known else ()), *LIMITS),
-        figures=tuple(_figures(name, metrics)),
+        limits=(
+            *first,
+            *((f"{SIMULATED[0].upper()}{SIMULATED[1:]}.",) if known else ()),
+            *LIMITS,
+            *(() if precision else (NOT_MEASURED,)),
+        ),
+        figures=(*_figures(name, metrics), *precision),
         licence=LICENCE_OF_SIMULATED if known else "",
         files=files,
     )

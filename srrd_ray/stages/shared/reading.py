@@ -81,6 +81,16 @@ class KneeReading:
     not_measured: tuple[NotMeasured, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CtCubes:
+    """The cubes of one CT, a row each: HU, bone, and the CT's own voxel (z, y, x), mm; and where they lie."""
+
+    placement: Placement
+    images: NDArray[np.int16]
+    masks: NDArray[np.uint8]
+    spacing_mm: NDArray[np.float32]
+
+
 def predict_shard(layout: RunLayout, shard: Path, path: Path, folds: Mapping[str, int]) -> None:
     """Write the rows of one shard, by every model in the run, to the Parquet file `path`.
 
@@ -118,23 +128,34 @@ def read_knee(
     InputError
         `patches-none` where no cube fits into the subchondral bone; `bone-missing`.
     """
+    cubes = cut_cubes_of(ct, bones, side, config)
+    placement, images, masks = cubes.placement, cubes.images, cubes.masks
+    mean, sd = predict_ensemble(model, images, masks)
+    return KneeReading(
+        points=placement.kept,
+        table=pd.concat([_places(placement.kept), _parameters(mean, sd)], axis=1),
+        distance=ensemble_distance(model, images, masks, cubes.spacing_mm),
+        outside_volume=placement.outside_volume,
+        outside_bone=placement.outside_bone,
+        unlike=min(
+            count_unlike(fold.fingerprint, images, masks, cubes.spacing_mm) for fold in model.card.folds
+        ),
+        not_measured=tuple(not_measured(placement)),
+    )
+
+
+def cut_cubes_of(ct: Volume[Scalar], bones: Volume[np.uint8], side: Side, config: PatchConfig) -> CtCubes:
+    """Return the cubes of the CT (HU) of one knee; errors as `read_knee`."""
     placement = place_cubes(ct, bones, subchondral_points(bones, side, config), config)
     if not placement.kept:
         seen = f"{placement.outside_volume} outside the volume, {placement.outside_bone} outside the bone"
         raise InputError("patches-none", "no cube fits into the subchondral bone", got=seen)
     cut = [cut_ct(ct, bones, point) for point in placement.kept]
-    images = np.rint(np.stack([c.image for c in cut])).clip(-32768, 32767).astype(np.int16)
-    masks = np.stack([c.mask for c in cut]).astype(np.uint8)
-    spacing = np.tile(np.array(ct.geometry.spacing_mm, dtype=np.float32), (len(cut), 1))
-    mean, sd = predict_ensemble(model, images, masks)
-    return KneeReading(
-        points=placement.kept,
-        table=pd.concat([_places(placement.kept), _parameters(mean, sd)], axis=1),
-        distance=ensemble_distance(model, images, masks, spacing),
-        outside_volume=placement.outside_volume,
-        outside_bone=placement.outside_bone,
-        unlike=min(count_unlike(fold.fingerprint, images, masks, spacing) for fold in model.card.folds),
-        not_measured=tuple(not_measured(placement)),
+    return CtCubes(
+        placement=placement,
+        images=np.rint(np.stack([c.image for c in cut])).clip(-32768, 32767).astype(np.int16),
+        masks=np.stack([c.mask for c in cut]).astype(np.uint8),
+        spacing_mm=np.tile(np.array(ct.geometry.spacing_mm, dtype=np.float32), (len(cut), 1)),
     )
 
 
