@@ -119,6 +119,8 @@ def repeat_errors(values: pd.DataFrame) -> Iterator[RepeatError]:
 def interval_coverage(values: pd.DataFrame, errors: Sequence[ErrorToExpect]) -> Iterator[IntervalCoverage]:
     """Yield how often the 90 % intervals of `errors` hold the truth: in all, by region, by hospital.
 
+    Of one patient nothing is told.
+
     Parameters
     ----------
     values
@@ -131,6 +133,8 @@ def interval_coverage(values: pd.DataFrame, errors: Sequence[ErrorToExpect]) -> 
     for parameter, (group, column) in product(names, _COLUMNS):
         rows = inside if parameter is None else inside[inside["parameter"] == parameter]
         for name, part in rows.groupby(column, sort=True):
+            if part["participant"].nunique() < 2:
+                continue
             share, low, high = coverage(part["inside"], part["participant"])
             yield IntervalCoverage(
                 parameter=parameter, group=group, name=str(name), patients=part["participant"].nunique(),
