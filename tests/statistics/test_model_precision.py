@@ -30,7 +30,12 @@ def scans() -> Iterator[dict[str, object]]:
         value = RNG.normal(1.0, 0.1)
         for visit, sign in zip(("first", *REPEATS), (-1, 1, 1, 1), strict=True):
             size = value * (1 + sign * (0.01 if bone == "femur" else 0.03) / np.sqrt(2))
-            row = {"participant": f"p{knee}", "visit": visit, "bone": bone, "compartment": compartment}
+            row: dict[str, object] = {
+                "participant": f"p{knee}",
+                "visit": visit,
+                "bone": bone,
+                "compartment": compartment,
+            }
             yield row | dict.fromkeys(PARAMETERS, size)
 
 
@@ -38,14 +43,14 @@ TABLE = pd.DataFrame(list(scans()))
 FOUND = list(repeat_errors(TABLE))
 
 
-def of(errors: list[object]) -> ModelPrecision:
+def record_of() -> ModelPrecision:
     return ModelPrecision(
         weights={}, simulated=True, knees=KNEES, refused=0, errors=tuple(FOUND), coverage=()
     )
 
 
 def test_each_region_has_the_precision_of_its_own_scans() -> None:
-    record = of([])
+    record = record_of()
     assert len(FOUND) == len(REPEATS) * len(PARAMETERS) * 5
     for repeat, parameter in product(REPEATS, PARAMETERS):
         for bone, percent in (("femur", 1.0), ("tibia", 3.0)):
@@ -56,7 +61,7 @@ def test_each_region_has_the_precision_of_its_own_scans() -> None:
 
 
 def test_that_of_a_knee_is_of_the_mean_of_its_regions() -> None:
-    whole = of([]).error("another day", "Tb.Th", None)
+    whole = record_of().error("another day", "Tb.Th", None)
     means = TABLE.groupby(["participant", "visit"])["Tb.Th"].mean().unstack()
     assert whole == precision(means[["first", "another day"]])
 
@@ -75,7 +80,7 @@ def test_a_region_that_one_scan_lacks_is_in_neither_mean() -> None:
 
 
 def test_what_was_not_measured_is_null() -> None:
-    assert of([]).covered("Tb.N") is None
+    assert record_of().covered("Tb.N") is None
     empty = ModelPrecision(weights={}, simulated=True, knees=3, refused=0, errors=(), coverage=())
     assert empty.error("repositioned", "Tb.N", None) is None
 
