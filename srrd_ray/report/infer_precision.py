@@ -87,8 +87,8 @@ def _coverage_table(precision: ModelPrecision) -> Iterator[Grid]:
     )
     if rows:
         caption = (
-            "Share of values whose 90 % interval holds the true value, with 95 % interval by patient (Korn and "
-            f"Graubard): first scans of the same {_kind(precision)}."
+            "Share of values whose 90 % interval holds the true value, with 95 % interval by patient (Korn "
+            f"and Graubard): first scans of the same {_kind(precision)}."
         )
         header = ("Values", "knees", *(with_unit(name) for name in PARAMETERS), "together")
         yield Grid(header=header, rows=rows, caption=caption)

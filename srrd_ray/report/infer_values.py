@@ -57,7 +57,8 @@ def value_table(
     caption = (
         "Mean of each region over its cubes; the SD is variation within the region, not an error. 90 % "
         f"interval: where {REFERENCES[expected.reference]} is expected, from errors of the model in {people} "
-        f"that it never saw{held_in(precision)}. {CHANGE} Last column: what the model reads in {usual_people(expected)}."
+        f"that it never saw{held_in(precision)}. {CHANGE} Last column: what the model reads in "
+        f"{usual_people(expected)}."
     )
     return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2, faded=outside)
 

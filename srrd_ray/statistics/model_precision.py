@@ -30,7 +30,7 @@ REGION = ["bone", "compartment"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RepeatError:
-    """The precision of a parameter of a region; without bone and compartment, of the mean of a knee's regions."""
+    """The precision of a parameter of a region; without one, of the mean of a knee's regions."""
 
     repeat: Repeat
     parameter: ParameterSymbol
@@ -81,7 +81,7 @@ class ModelPrecision:
     def error(
         self, repeat: Repeat, parameter: ParameterSymbol, region: tuple[str, str] | None
     ) -> Precision | None:
-        """Return the precision of a parameter of a region, of the knee where None; null where not measured."""
+        """Return the precision of a parameter of a region (None: of the knee); null where not measured."""
         key = (repeat, parameter, *(region or (None, None)))
         found = (e.error for e in self.errors if (e.repeat, e.parameter, e.bone, e.compartment) == key)
         return next(found, None)

@@ -28,8 +28,8 @@ OF_SCHOOL: Final = (
     "how many, and how well it reads knees that it never saw.",
 )
 NOT_MEASURED: Final = (
-    "How well its values repeat when a knee is scanned again was not measured, nor how often its 90 % intervals "
-    "hold: there is no precision.json in its folder."
+    "How well its values repeat when a knee is scanned again was not measured, nor how often its 90 % "
+    "intervals hold: there is no precision.json in its folder."
 )
 TAUGHT: Final = (
     "the labels of the model were read by networks that learnt from simulated knees alone: they are not "

@@ -1,4 +1,4 @@
-"""``precision.json`` in the folder of a model: written where its precision was measured, read by its pages."""
+"""``precision.json`` in the folder of a model: written where it was measured, read by its pages."""
 
 from __future__ import annotations
 
