@@ -144,11 +144,25 @@ def plate_by_mass(
         profile[along > PLATE_MM].mean(axis=0),
     )
     near = profile[along <= PLATE_MM].sum(axis=0, dtype=np.float64) * step
-    depth = (near - SOFT_MM * soft - PLATE_MM * deep) / np.maximum(1.0 - deep, 0.1)
-    depth = np.maximum(depth, 0.0)
+    depth = solid_mm(near, SOFT_MM, soft, deep)
     return PlateThickness(
         mean_mm=float(depth.mean()), sd_mm=float(depth.std()), n_points=len(depth), deep=0.0
     )
+
+
+def solid_mm(mass_mm: Real, outside_mm: ArrayLike, soft: Real, deep: Real) -> Real:
+    """Return the thickness of solid bone in profiles of bone fraction, mm, 0 where there is none.
+
+    Parameters
+    ----------
+    mass_mm
+        Integral of each profile from `outside_mm` outside the surface to `PLATE_MM` under it, mm.
+    soft, deep
+        Bone fraction of what lies outside, and of the trabecular bone under the plate.
+    """
+    plate = (mass_mm - np.asarray(outside_mm) * soft - PLATE_MM * deep) / np.maximum(1.0 - deep, 0.1)
+    thick: Real = np.maximum(plate, 0.0)
+    return thick
 
 
 def _outward(label: Mask, steps: Spacing) -> Real:

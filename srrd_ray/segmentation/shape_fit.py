@@ -12,12 +12,15 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from srrd_ray.core.records import Side
 from srrd_ray.core.volume import Volume
 from srrd_ray.segmentation.classes import FEMUR, TIBIA
 from srrd_ray.simulation.meshes import Mesh, Points
 from srrd_ray.simulation.shape_model import MODES, templates
 
 Values = NDArray[np.float64]
+SIDES: Final[tuple[Side, ...]] = ("R", "L")
+"""The model is that of right knees."""
 UP: Final = {FEMUR: 1.0, TIBIA: -1.0}
 """Bones that are fitted, and where along z their shaft runs."""
 STEP_MM: Final = 2.0
@@ -69,8 +72,11 @@ class _Pose(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FittedShape:
-    """A shape that people have: its surface (vertices and outward normals, LPS mm), and where it ends."""
+    """A shape that people have: its surface (vertices and outward normals, LPS mm), where it ends, and its
+    scores, SDs of each mode.
+    """
 
+    scores: Values
     vertices: Points
     normals: Points
     tree: cKDTree
@@ -129,15 +135,16 @@ def surface_of(bone: Volume[np.bool_]) -> tuple[Points, Points]:
     return bone.geometry.index_to_lps(where * skips) + beyond[:, None] * normals, normals
 
 
-def fit_shape(points: Points, normals: Points, model: Model) -> FittedShape:
-    """Return the shape of a left or a right bone, whichever fits better, laid on a surface (LPS mm).
+def fit_shape(points: Points, normals: Points, model: Model, side: Side | None = None) -> FittedShape:
+    """Return the shape of a left or a right bone, where it is not known whichever fits better, laid on a
+    surface (LPS mm).
 
     Iteratively reweighted least squares of the distances along the shape's normals to the nearest vertices,
     as Chen and Medioni (1992), with a prior on shape and size; Geman and McClure's weights leave out what no
     shape reaches.
     """
-    sides = (np.array([1.0, 1.0, 1.0]), np.array([-1.0, 1.0, 1.0]))
-    fits = [_fitted(points * side, normals * side, model, side) for side in sides]
+    mirrors = [np.array([1.0 if one == "R" else -1.0, 1.0, 1.0]) for one in (SIDES if side is None else (side,))]
+    fits = [_fitted(points * mirror, normals * mirror, model, mirror) for mirror in mirrors]
     return min(fits, key=lambda fit: fit.misfit_mm(points))
 
 
@@ -148,6 +155,7 @@ def _fitted(points: Points, normals: Points, model: Model, side: Values) -> Fitt
     mesh = Mesh(model.mean + model.modes @ pose.scores, model.faces)
     vertices, along = pose.to_lps(mesh.vertices) * side, model.up * pose.turn[:, 2] * side
     return FittedShape(
+        scores=pose.scores,
         vertices=vertices,
         normals=mesh.normals() @ pose.turn.T * side,
         tree=cKDTree(vertices),

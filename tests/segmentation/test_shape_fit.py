@@ -9,7 +9,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.segmentation.classes import FEMUR, TIBIA
 from srrd_ray.segmentation.shape_fit import fit_shape, shape_model, surface_of
 from srrd_ray.simulation.meshes import Mesh, Points
-from srrd_ray.simulation.shape_model import draw_scores, shape_bones, smooth_mesh
+from srrd_ray.simulation.shape_model import MODES, draw_scores, shape_bones, smooth_mesh
 from tests.segmentation.planted import shaped_knee
 
 
@@ -32,6 +32,19 @@ def test_the_shape_of_somebody_is_found_in_any_pose_and_on_either_side(number: i
     outside = shape.outside_mm((points + 4 * normals)[middle])
     assert np.nanmedian(outside) == pytest.approx(4, abs=0.5)
     assert np.nanmedian(shape.outside_mm((points - 4 * normals)[middle])) < -3
+
+
+@pytest.mark.parametrize("number", [FEMUR, TIBIA])
+def test_scores_tell_one_end_of_a_mode_from_the_other(number: int) -> None:
+    ends = []
+    for score in (-2.0, 2.0):
+        scores = np.zeros(MODES)
+        scores[0] = score
+        mesh = smooth_mesh(number - FEMUR, shape_bones(scores)[number - FEMUR])
+        some = np.random.default_rng(0).choice(len(mesh.vertices), 1200, replace=False)
+        normals = Mesh(*mesh).normals()[some]
+        ends.append(fit_shape(mesh.vertices[some], normals, shape_model(number), "R").scores[0])
+    assert ends[0] < -0.5 < 0.5 < ends[1]
 
 
 def test_beyond_the_end_of_the_shaft_nothing_is_said() -> None:
