@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.settings import Folds, NotEmpty, Positive, validate_fields
-from srrd_ray.diagnosis.splits import patient_folds, rows_of_fold
+from srrd_ray.diagnosis.selection import Fit, Probability, Training, choose
+from srrd_ray.diagnosis.splits import rows_of_fold
 from srrd_ray.statistics import logistic, require_both_classes
 
 ALL = -1
@@ -65,21 +67,6 @@ class LinearModel:
         return np.asarray(1 / (1 + np.exp(-(scaled @ np.array(self.coefficients) + self.intercept))))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Training:
-    """Labelled knees: features (n, f), labels (0 or 1), and the patient of each."""
-
-    values: NDArray[np.float64]
-    labels: NDArray[np.intp]
-    patients: tuple[str, ...]
-
-    def take(self, rows: Sequence[int]) -> Training:
-        """Return only `rows`."""
-        return Training(
-            values=self.values[rows], labels=self.labels[rows], patients=tuple(self.patients[r] for r in rows)
-        )
-
-
 def fit(
     data: Training, names: tuple[str, ...], config: DiagnosisConfig, *, seed: int, fold: int = ALL
 ) -> LinearModel:
@@ -98,17 +85,22 @@ def choose_penalty(data: Training, config: DiagnosisConfig, seed: int) -> float:
     """Return the candidate C of least log loss over inner folds;
     the smallest one where no inner fold can be trained.
     """
-    candidates = sorted(config.inverse_penalties)
-    count = min(config.inner_folds, len(set(data.patients)))
-    losses = np.zeros(len(candidates))
-    if count < 2:
-        return candidates[0]
-    folds = patient_folds(data.patients, data.labels.tolist(), count, seed)
-    for fold in range(count):
-        train, test = rows_of_fold(data.patients, folds, fold)
-        if np.unique(data.labels[train]).size == 2:
-            losses += [_loss(data.take(train), data.take(test), c) for c in candidates]
-    return candidates[int(np.argmin(losses.round(9)))]
+    return sorted(config.inverse_penalties)[choose(ridge(config), data, config.inner_folds, seed)]
+
+
+def ridge(config: DiagnosisConfig) -> Fit:
+    """Return logistic regression as a classifier among others: one model a penalty, the strongest first."""
+
+    def fitted(data: Training, seed: int) -> Sequence[Probability]:
+        names = tuple(str(n) for n in range(data.values.shape[1]))
+        models = [_fit(data, names, c, ALL) for c in sorted(config.inverse_penalties)]
+        return [partial(_probability, model) for model in models]
+
+    return fitted
+
+
+def _probability(model: LinearModel, knees: Training) -> NDArray[np.float64]:
+    return model.probability(knees.values)
 
 
 def out_of_fold(
@@ -144,9 +136,3 @@ def _fit(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: i
         inverse_penalty=inverse_penalty,
     )
 
-
-def _loss(train: Training, test: Training, inverse_penalty: float) -> float:
-    names = tuple(str(n) for n in range(train.values.shape[1]))
-    probability = _fit(train, names, inverse_penalty, ALL).probability(test.values)
-    probability = np.clip(np.where(test.labels == 1, probability, 1 - probability), 1e-9, 1)
-    return float(-np.log(probability).sum())

@@ -10,6 +10,7 @@ from srrd_ray.execution.stage import AnyStage
 from srrd_ray.stages import (
     align,
     classify,
+    compare_diagnosis,
     compare_synthesis,
     distil,
     evaluate,
@@ -22,6 +23,7 @@ from srrd_ray.stages import (
     qc,
     register,
     report,
+    shape,
     synthesize,
     tables,
     teach,
@@ -37,6 +39,7 @@ STAGES: tuple[AnyStage, ...] = (
     register.STAGE,
     compare_synthesis.STAGE,
     qc.STAGE,
+    shape.STAGE,
     patches.STAGE,
     measure.STAGE,
     tables.STAGE,
@@ -45,6 +48,7 @@ STAGES: tuple[AnyStage, ...] = (
     distil.STAGE,
     predict.STAGE,
     classify.STAGE,
+    compare_diagnosis.STAGE,
     evaluate.STAGE,
     report.STAGE,
 )

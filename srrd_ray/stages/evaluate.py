@@ -18,7 +18,7 @@ from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.json_tree import at
 from srrd_ray.core.model_card import ModelFacts, readme
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import Knee, Patch
+from srrd_ray.core.records import Knee
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.classify import MODELS, Model, read_models
@@ -31,11 +31,10 @@ from srrd_ray.stages.shared.metrics import Json
 from srrd_ray.stages.shared.model_facts import caution, facts_of_run
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.stages.shared.synthesis_card import CARD, read_card
-from srrd_ray.stages.shared.truth import has_truth, has_truth_of, patch_truth, read_poses
+from srrd_ray.stages.shared.truth import has_truth, read_poses, true_parameters
 from srrd_ray.statistics.pairs import with_reference
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.patch_store import read_index
 from srrd_ray.storage.schemas import validate
 from srrd_ray.storage.tables import read_table, write_table
 
@@ -85,27 +84,6 @@ def _student(found: Json) -> ModelFacts:
     patients = at(found, "cohort", "learnt_from")
     warning = caution([patients]) if isinstance(patients, int) else ""
     return facts_of_run("distilled", found, warning, {})
-
-
-def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
-    """Return the true parameters of every patch in a shard of the run; None where the cohort has no truth.
-
-    Shards of an earlier, larger cohort may lie beside those that the run's measures name.
-    """
-    measures = read_of_run(layout, "measures")
-    if not has_truth(cohort) or measures is None:
-        return None
-    stores = set(measures["store"].astype(str))
-    patches: dict[Knee, list[Patch]] = {}
-    for shard in (path for path in layout.shards() if path.stem in stores):
-        for patch in read_index(shard):
-            patches.setdefault(patch.knee, []).append(patch)
-    parts = [
-        patch_truth(cohort, tuple(of_knee))
-        for knee, of_knee in sorted(patches.items())
-        if has_truth_of(cohort, knee)
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else None
 
 
 def target_errors_mm(

@@ -46,6 +46,8 @@ Name: TypeAlias = Literal[
     "labels",
     "synthesis_figures",
     "synthesis_choice",
+    "shape",
+    "diagnosis_variants",
 ]
 FOLDER = Path(__file__).resolve().parents[2] / "storage_schemas"
 DEFINITIONS = "definitions.json"

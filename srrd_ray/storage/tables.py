@@ -26,6 +26,7 @@ CONTRACTS: Mapping[str, Name] = {
     "measures": "morphometry", "predictions": "predictions", "knees": "knees", "registration": "registration",
     "diagnosis": "diagnosis", "target_errors": "target_errors", "truth": "truth", "tune": "tune",
     "labels": "labels", "synthesis_figures": "synthesis_figures",
+    "shape": "shape", "diagnosis_variants": "diagnosis_variants",
 }  # fmt: skip
 """The contract of each table of a run; a file of that name has it wherever it lies."""
 THREADS = 8

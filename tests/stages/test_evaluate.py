@@ -11,9 +11,10 @@ import pytest
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.diagnosis import DiagnosisConfig
 from srrd_ray.stages.classify import classify
-from srrd_ray.stages.evaluate import evaluate, true_parameters
+from srrd_ray.stages.evaluate import evaluate
 from srrd_ray.stages.shared import metrics
 from srrd_ray.stages.shared.run_page import build_report
+from srrd_ray.stages.shared.truth import true_parameters
 from srrd_ray.statistics import delong_test, icc
 from srrd_ray.storage import schemas
 from srrd_ray.storage.tables import read_table, write_table

@@ -16,6 +16,9 @@ from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.geometry import Points
 from srrd_ray.core.parameters import PARAMETERS, ParameterSymbol
 from srrd_ray.core.records import Knee, Patch
+from srrd_ray.stages.shared.gather import read_of_run
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.patch_store import read_index
 from srrd_ray.storage.tables import read_table
 
 SCHEMA = "srrd-truth/1"
@@ -113,6 +116,27 @@ def parameters_in_cubes(
         inside = (np.abs(centres - centre) <= PATCH_HALF_MM).all(axis=1) & of_bone[bone]
         values[row] = _parameters(sums[inside].sum(axis=0)) or np.nan
     return values
+
+
+def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
+    """Return the true parameters of every patch in a shard of the run; None where the cohort has no truth.
+
+    Shards of an earlier, larger cohort may lie beside those that the run's measures name.
+    """
+    measures = read_of_run(layout, "measures")
+    if not has_truth(cohort) or measures is None:
+        return None
+    stores = set(measures["store"].astype(str))
+    patches: dict[Knee, list[Patch]] = {}
+    for shard in (path for path in layout.shards() if path.stem in stores):
+        for patch in read_index(shard):
+            patches.setdefault(patch.knee, []).append(patch)
+    parts = [
+        patch_truth(cohort, tuple(of_knee))
+        for knee, of_knee in sorted(patches.items())
+        if has_truth_of(cohort, knee)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else None
 
 
 def cells_of(cohort: Path, knee: Knee) -> pd.DataFrame:
