@@ -163,6 +163,26 @@ def compare_synthesis(work: Work[Any]) -> Produced:
     return Produced(paths=(path,))
 
 
+def shape(work: Work[Any]) -> Produced:
+    """Write a row of a knee of which nothing is known."""
+    from srrd_ray.segmentation.knee_shape import SHAPE_COLUMNS
+
+    knee = work.item.knees[0]
+    row = {"participant": knee.participant, "side": knee.side, **dict.fromkeys(SHAPE_COLUMNS, np.nan)}
+    path = work.layout.part("shape", knee)
+    write_table(path, pd.DataFrame([row]), "shape")
+    return Produced(paths=(path,))
+
+
+def compare_diagnosis(work: Work[Any]) -> Produced:
+    """Write an empty table."""
+    from srrd_ray.stages.compare_diagnosis import COLUMNS, TABLE, TYPES
+
+    path = work.layout.table(TABLE)
+    write_table(path, pd.DataFrame({name: [] for name in COLUMNS}).astype(TYPES))
+    return Produced(paths=(path,))
+
+
 def teach(work: Work[Any]) -> Produced:
     """Write two models."""
     return _models(work, "teacher", "baseline")
@@ -190,6 +210,7 @@ SMALL = {
     "ingest": ingest, "learn-synthesis": learn_synthesis, "align": align, "learn-aligned": learn_aligned,
     "compare-synthesis": compare_synthesis, "synthesize": synthesize, "register": register,
     "patches": patches, "measure": measure, "teach": teach, "tune": tune, "distil": distil, "predict": predict,
+    "shape": shape, "compare-diagnosis": compare_diagnosis,
 }  # fmt: skip
 
 

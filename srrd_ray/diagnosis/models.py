@@ -91,7 +91,7 @@ def choose_penalty(data: Training, config: DiagnosisConfig, seed: int) -> float:
 def ridge(config: DiagnosisConfig) -> Fit:
     """Return logistic regression as a classifier among others: one model a penalty, the strongest first."""
 
-    def fitted(data: Training, seed: int) -> Sequence[Probability]:
+    def fitted(data: Training, _: int) -> Sequence[Probability]:
         names = tuple(str(n) for n in range(data.values.shape[1]))
         models = [_fit(data, names, c, ALL) for c in sorted(config.inverse_penalties)]
         return [partial(_probability, model) for model in models]
@@ -135,4 +135,3 @@ def _fit(data: Training, names: tuple[str, ...], inverse_penalty: float, fold: i
         intercept=intercept,
         inverse_penalty=inverse_penalty,
     )
-

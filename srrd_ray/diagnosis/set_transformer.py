@@ -1,7 +1,8 @@
 """A small set-Transformer over the cubes of a knee (Lee et al., ICML 2019): it does not ask for their order.
 
-Cubes attend to each other, one learnt query gathers them, and a linear layer takes that, and what is known of
-the whole knee, to a logit. How long it learns is its only setting; it starts at the share of the patients.
+Cubes attend to each other, one learnt query gathers them, and a linear layer takes that to a logit. What is
+known of the whole knee is one more member of the set. How long it learns is its only setting; it starts at the
+share of the patients.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch.nn import functional
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.diagnosis.selection import Probability, Training, Values
 
-EPOCHS: Final = (5, 15, 50)
+EPOCHS: Final = (5, 15, 40)
 """The candidates: after how many steps over all knees learning stops."""
 WIDTH, HEADS = 16, 2
-RATE, DECAY = 3e-3, 0.3
-NETWORKS: Final = 3
+RATE, DECAY = 5e-3, 0.3
+NETWORKS: Final = 2
 """Networks of other starts whose probabilities are averaged."""
 
 
@@ -65,17 +66,21 @@ class SetTransformer(nn.Module):
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
         self.embed = nn.Linear(channels, WIDTH)
+        self.whole = nn.Linear(features, WIDTH) if features else None
         self.among, self.pool = _Attention(), _Attention()
         self.query = nn.Parameter(torch.randn(1, 1, WIDTH))
-        self.head = nn.Linear(WIDTH + features, 1)
+        self.head = nn.Linear(WIDTH, 1)
         nn.init.zeros_(self.head.weight)
 
     def forward(self, inputs: _Inputs) -> Tensor:
         """Return one logit a knee."""
-        cubes = self.embed(inputs.cubes)
-        cubes = self.among(cubes, cubes, inputs.absent)
-        pooled = self.pool(self.query.expand(len(cubes), -1, -1), cubes, inputs.absent)[:, 0]
-        logit: Tensor = self.head(torch.cat([pooled, inputs.values], dim=1))[:, 0]
+        members, absent = self.embed(inputs.cubes), inputs.absent
+        if self.whole is not None:
+            members = torch.cat([members, self.whole(inputs.values)[:, None]], dim=1)
+            absent = functional.pad(absent, (0, 1), value=False)
+        members = self.among(members, members, absent)
+        pooled = self.pool(self.query.expand(len(members), -1, -1), members, absent)
+        logit: Tensor = self.head(pooled)[:, 0, 0]
         return logit
 
 
@@ -94,7 +99,7 @@ def _train(inputs: _Inputs, labels: Tensor, seed: int) -> list[SetTransformer]:
         network = SetTransformer(inputs.cubes.shape[2], inputs.values.shape[1])
     share = float(labels.mean())
     nn.init.constant_(network.head.bias, float(np.log(share / (1 - share))))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
     kept = []
     for epoch in range(1, max(EPOCHS) + 1):
         optimizer.zero_grad()

@@ -38,7 +38,7 @@ class Inputs:
 class StageGraph:
     """Runs stages whose needs have been run before; a knee that fails is left out of all later stages.
 
-    A stage that only draws (`Stage.for_the_eye`) loses no knee.
+    A stage that only draws or compares (`Stage.for_the_eye`) loses no knee.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ class Stage(Generic[Settings]):
     trains
         The function runs in the driver and trains or searches through `Work.trainer`.
     for_the_eye
-        Its outputs are to be looked at alone: a knee that fails here goes on all the same.
+        Its outputs are looked at or compared, no more: a knee that fails here goes on all the same.
     """
 
     name: str

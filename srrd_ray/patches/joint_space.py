@@ -110,9 +110,7 @@ def _measure(ct: Volume[Scalar], bones: Volume[np.uint8], points: Points) -> Joi
     label = bones.at(points, order=0)
     profiles = _profiles(fraction, label == BONE_LABELS["tibia"], label == BONE_LABELS["femur"])
     if len(profiles.tibia) < LEAST_SHARE * len(points):
-        return JointSpace(
-            least_mm=np.nan, mean_mm=np.nan, femoral_plate_mm=np.nan, tibial_plate_mm=np.nan
-        )
+        return JointSpace(least_mm=np.nan, mean_mm=np.nan, femoral_plate_mm=np.nan, tibial_plate_mm=np.nan)
     width = (profiles.femur - profiles.tibia) * STEP_MM
     return JointSpace(
         least_mm=float(np.percentile(width, LEAST_PERCENTILE)),

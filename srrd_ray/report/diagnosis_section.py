@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Final
+
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.report import charts, content
-from srrd_ray.report.page import Block, Note, Section
+from srrd_ray.report.page import Block, Grid, Note, Section
 from srrd_ray.report.run import MODELS, Run, draw_or_note, missing_note
+
+SOURCES: Final = {"distilled": "student", "truth": "exact truth (ceiling)"}
+INPUTS: Final = {"readings": "readings", "shape": "shape", "both": "readings and shape"}
+CLASSIFIERS: Final = {
+    "logistic": "logistic regression",
+    "boosting": "gradient boosting",
+    "set-transformer": "set-Transformer over cubes",
+}
+VARIANT_HEADER: Final = (
+    "Readings by",
+    "Inputs",
+    "Classifier",
+    "AUC",
+    "95 % CI (DeLong)",
+    "Brier",
+    "calibration slope",
+    "calibration intercept",
+    "AUC against the diagnosis",
+)
+VARIANTS: Final = (
+    "Other classifiers and inputs, for comparison alone: each fitted on the patients of the other folds, its "
+    "setting chosen on inner folds of those. Shape: joint space width and thickness of the subchondral plates "
+    "by compartment, first coordinates of femur and tibia in a shape model, all from CT. The last column is "
+    "the difference to logistic regression on the readings of the same row, with DeLong's p, not corrected "
+    "for the number of rows."
+)
+FEW: Final = (
+    "{patients} patients, {ones} knees with and {zeros} without osteoarthritis: only what lies outside the "
+    "intervals is a finding, and the best of many rows looks better than it is."
+)
 
 
 def diagnosis_section(run: Run) -> Section:
@@ -62,6 +95,7 @@ def diagnosis_section(run: Run) -> Section:
         blocks += [
             content.diagnosis_table(at(run.metrics, "diagnosis")),
             *_comparison(at(run.metrics, "diagnosis")),
+            *_variants(at(run.metrics, "diagnosis_variants")),
         ]
     return Section(anchor="diagnosis", title="Diagnosis", intro=intro, blocks=tuple(blocks))
 
@@ -89,6 +123,31 @@ def _comparison(diagnosis: Json) -> list[Block]:
         Note(text=f"Not estimable: {content.strip_code(reason)}.", tone="warning")
         for reason in sorted(filter(None, map(_text, reasons)))
     ]
+
+
+def _variants(sources: Json) -> list[Block]:
+    """Return the table of other classifiers and inputs, and what it cannot show."""
+    rows = [
+        _variant_row(source, inputs, classifier, at(sources, source, inputs, classifier))
+        for source, inputs, classifier in product(SOURCES, INPUTS, CLASSIFIERS)
+        if at(sources, source, inputs, classifier) is not None
+    ]
+    if not rows:
+        return []
+    table = Grid(header=VARIANT_HEADER, rows=tuple(rows), caption=VARIANTS, text_columns=3)
+    plain = at(sources, "distilled", "readings", "logistic")
+    knees = (at(plain, "positives"), at(plain, "negatives"))
+    text = FEW.format(patients=at(plain, "patients"), ones=knees[0], zeros=knees[1])
+    return [table, Note(text=text)]
+
+
+def _variant_row(source: str, inputs: str, classifier: str, one: Json) -> tuple[str, ...]:
+    bounds = content.interval(at(one, "auc_ci")).removeprefix("95 % CI ") or "–"
+    calibrated = (at(one, key) for key in ("brier", "calibration_slope", "calibration_intercept"))
+    delta, p = at(one, "delta_auc"), at(one, "delong_p")
+    gain = f"{delta:+.2f} (p = {p:.2f})" if isinstance(delta, float) and isinstance(p, float) else "–"
+    names = (SOURCES[source], INPUTS[inputs], CLASSIFIERS[classifier])
+    return (*names, content.number(at(one, "auc")), bounds, *map(content.number, calibrated), gain)
 
 
 def _text(value: Json) -> str:

@@ -143,7 +143,9 @@ def fit_shape(points: Points, normals: Points, model: Model, side: Side | None =
     as Chen and Medioni (1992), with a prior on shape and size; Geman and McClure's weights leave out what no
     shape reaches.
     """
-    mirrors = [np.array([1.0 if one == "R" else -1.0, 1.0, 1.0]) for one in (SIDES if side is None else (side,))]
+    mirrors = [
+        np.array([1.0 if one == "R" else -1.0, 1.0, 1.0]) for one in (SIDES if side is None else (side,))
+    ]
     fits = [_fitted(points * mirror, normals * mirror, model, mirror) for mirror in mirrors]
     return min(fits, key=lambda fit: fit.misfit_mm(points))
 

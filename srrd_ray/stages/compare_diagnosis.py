@@ -6,7 +6,7 @@ get the exact parameters, which says what readings could tell at best.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,8 @@ COLUMNS = ("participant", "side", "source", "inputs", "classifier", "fold", "pro
 SOURCE = "distilled"
 """Whose readings are classified; ``truth`` are the exact ones."""
 PLACE = ("store", "row")
+MOST_PATIENTS = 200
+"""Of larger cohorts some are drawn: 200 tell classifiers apart, and a comparison must not take hours."""
 TYPES = {"fold": "int64", "label": "int64", "probability": "float64"}
 
 
@@ -47,9 +49,10 @@ def compare_diagnoses(
     """
     shaped = [knee for knee in knees if layout.part(SHAPE, knee).is_file()]
     shape = read_table(gather_parts(layout, SHAPE, shaped)) if shaped else None
+    labelled = some_patients(read_table(layout.table("knees")), seed)
     rows: list[pd.DataFrame] = []
-    for source, cubes in _cubes(layout, cohort).items():
-        found = labelled_knees(cubes, shape, read_table(layout.table("knees")))
+    for source, cubes in _cubes(layout, cohort, set(labelled["participant"])).items():
+        found = labelled_knees(cubes, shape, labelled)
         try:
             rows += list(_rows(source, found, config, seed_from(seed, "classify")))
         except NotEstimableError:
@@ -59,17 +62,25 @@ def compare_diagnoses(
     return (*((layout.table(SHAPE),) if shaped else ()), layout.table(TABLE))
 
 
-def _cubes(layout: RunLayout, cohort: Path) -> Mapping[str, pd.DataFrame]:
+def some_patients(knees: pd.DataFrame, seed: int, most: int = MOST_PATIENTS) -> pd.DataFrame:
+    """Return the labelled knees of table `knees` that are in a fold, of at most so many patients, drawn by
+    their names.
+    """
+    labelled = knees.dropna(subset=["oa", "fold"])
+    patients = sorted(set(labelled["participant"]), key=lambda one: seed_from(seed, "compare diagnosis", one))
+    return labelled[labelled["participant"].isin(patients[:most])]
+
+
+def _cubes(layout: RunLayout, cohort: Path, patients: Collection[str]) -> Mapping[str, pd.DataFrame]:
     """Return what the student reads in each cube, and what is true of it where that is known."""
-    predictions = read_table(layout.table("predictions"), (*KEYS, *PLACE, "model", *PARAMETERS))
-    read = predictions[predictions["model"] == SOURCE].drop(columns="model")
-    truth = true_parameters(layout, cohort)
+    predictions = read_table(layout.table("predictions"), (*KEYS, *PLACE, "model", *PARAMETERS), coded=True)
+    chosen = (predictions["model"] == SOURCE) & predictions["participant"].isin(list(patients))
+    read = predictions[chosen].drop(columns="model")
+    truth = true_parameters(layout, cohort, patients)
     if truth is None:
         return {SOURCE: read}
-    return {
-        SOURCE: read,
-        "truth": read.drop(columns=list(PARAMETERS)).merge(truth[[*PLACE, *PARAMETERS]], on=list(PLACE)),
-    }
+    exact = read.drop(columns=list(PARAMETERS)).merge(truth[[*PLACE, *PARAMETERS]], on=list(PLACE))
+    return {SOURCE: read, "truth": exact}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -83,9 +94,9 @@ class _Cohort:
 
 
 def labelled_knees(cubes: pd.DataFrame, shape: pd.DataFrame | None, knees: pd.DataFrame) -> _Cohort:
-    """Return the labelled knees of table `knees` of which both compartments were read in `cubes`."""
+    """Return the knees of the table of labelled `knees` of which both compartments were read in `cubes`."""
     features = features_of(cubes)
-    known = knees.dropna(subset=["oa", "fold"]).set_index(["participant", "side"])
+    known = knees.set_index(["participant", "side"])
     rows = [n for n, knee in enumerate(features.knees) if (knee.participant, knee.side) in known.index]
     kept = tuple(features.knees[n] for n in rows)
     index = pd.MultiIndex.from_tuples([(k.participant, k.side) for k in kept], names=["participant", "side"])
@@ -165,5 +176,4 @@ STAGE = Stage(
     needs=("patches", "shape", "tables", "classify"),
     outside=("truth",),
     outputs=(f"tables/{SHAPE}", f"tables/{TABLE}"),
-    for_the_eye=True,
 )

@@ -22,6 +22,7 @@ from srrd_ray.core.records import Knee
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.classify import MODELS, Model, read_models
+from srrd_ray.stages.compare_diagnosis import TABLE as VARIANTS
 from srrd_ray.stages.compare_synthesis import TABLE as FIGURES
 from srrd_ray.stages.shared import metrics
 from srrd_ray.stages.shared.expected import EXPECTED, write_expected
@@ -72,6 +73,7 @@ def evaluate(layout: RunLayout, cohort: Path, seed: int = 0) -> Path:
         **_regression("regression_truth", predictions, truth, NO_TRUTH, seed, mr=measures),
         **_against_teacher(predictions, seed),
         "diagnosis": _diagnosis(layout, seed),
+        **_variants(layout, seed),
     }
     validate("metrics", found, where=layout.metrics.name)
     write_expected(layout, simulated=has_truth(cohort))
@@ -230,6 +232,13 @@ def _diagnosis(layout: RunLayout, seed: int) -> dict[str, Json]:
     return {**found, **metrics.delong(known)}
 
 
+def _variants(layout: RunLayout, seed: int) -> dict[str, Json]:
+    table = read_of_run(layout, VARIANTS)
+    if table is None or table.empty:
+        return {}
+    return {VARIANTS: metrics.diagnosis_variants(table, seed)}
+
+
 def _cohort(layout: RunLayout, cohort: Path) -> dict[str, Json]:
     table = read_of_run(layout, "knees")
     counts: dict[str, Json] = {"simulated": has_truth(cohort)}
@@ -277,6 +286,7 @@ STAGE = Stage(
         "patches",
         "tables",
         "classify",
+        "compare-diagnosis",
     ),
     outside=("truth",),
     outputs=(

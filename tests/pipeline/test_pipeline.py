@@ -224,7 +224,7 @@ def test_a_deleted_prediction_is_redone_with_what_depends_on_it_to_the_same_byte
     part.unlink()
     ended.again()
     done = {o.stage for o in ended.record().outcomes if o.status == "done"}
-    assert done == {"predict", "classify", "evaluate", "report"}
+    assert done == {"predict", "classify", "compare-diagnosis", "evaluate", "report"}
     assert outputs(ended.layout) == before
 
 

@@ -196,7 +196,8 @@ def test_changed_truth_is_evaluated_anew(cohort: Cohort, tmp_path: Path) -> None
     truth.mkdir(parents=True)
     before = input_hashes(cohort, tmp_path / "run")
     (truth / "sub-000001_side-L_truth.json").write_text("{}")
-    assert changed(before, input_hashes(cohort, tmp_path / "run")) == {"compare-synthesis", "evaluate"}
+    evaluating = {"compare-synthesis", "compare-diagnosis", "evaluate"}
+    assert changed(before, input_hashes(cohort, tmp_path / "run")) == evaluating
 
 
 def test_a_work_item_carries_its_knee_and_survives_json(cohort: Cohort, tmp_path: Path) -> None:

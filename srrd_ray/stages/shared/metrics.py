@@ -42,6 +42,8 @@ from srrd_ray.statistics.regression import Pairs, gain, mean_icc, pooled_icc
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Part: TypeAlias = tuple[tuple[str, ...], Callable[[], Mapping[str, Json]]]
 RESAMPLES = 1000
+PLAIN = "readings logistic"
+"""The inputs and classifier of the diagnosis itself."""
 AGREEMENT = ("icc", "icc_ci")
 REGRESSION = (*AGREEMENT, "icc_consistency", "icc_region", "icc_region_ci", "ccc", "r", "slope")
 CLASSES = ("auc", "auc_ci", "auc_ci_bootstrap", "brier", "ece", "calibration_intercept", "calibration_slope")
@@ -199,8 +201,8 @@ def diagnosis(table: pd.DataFrame, seed: int) -> dict[str, Json]:
     )
 
 
-def delong(table: pd.DataFrame) -> dict[str, Json]:
-    """Return p and z of distilled against baseline on the knees of both.
+def delong(table: pd.DataFrame, one: str = "distilled", other: str = "baseline") -> dict[str, Json]:
+    """Return p and z of model `one` against the `other` on the knees of both.
 
     `table` has a row a knee and model.
     """
@@ -209,20 +211,40 @@ def delong(table: pd.DataFrame) -> dict[str, Json]:
         wide = table.pivot(
             index=["participant", "side", "label"], columns="model", values="probability"
         ).reset_index()
-        missing = {"distilled", "baseline"} - set(wide.columns)
+        missing = {one, other} - set(wide.columns)
         if missing:
             raise NotEstimableError(
                 "model-absent", "no predictions of a model", got=", ".join(sorted(missing))
             )
-        wide = wide.dropna(subset=["distilled", "baseline"])
+        wide = wide.dropna(subset=[one, other])
         labels = wide["label"].to_numpy(dtype=np.int64)
         require_both_classes(labels, MIN_POSITIVES)
-        found = delong_test(
-            labels, wide["distilled"], wide["baseline"], wide["participant"].to_numpy(dtype=str)
-        )
+        found = delong_test(labels, wide[one], wide[other], wide["participant"].to_numpy(dtype=str))
         return {"delong_p": found.p, "delong_z": found.z, "delta_auc": found.auc_a - found.auc_b}
 
     return estimated([(("delong_p", "delong_z", "delta_auc"), compute)])
+
+
+def diagnosis_variants(table: pd.DataFrame, seed: int) -> dict[str, Json]:
+    """Return the figures of each source, input and classifier of table ``diagnosis_variants``.
+
+    Each is also compared with logistic regression on the readings of the same source.
+    """
+    found: dict[str, dict[str, dict[str, Json]]] = {}
+    for source, of_source in table.groupby("source", sort=False):
+        named = of_source.assign(model=of_source["inputs"] + " " + of_source["classifier"])
+        for (inputs, classifier, model), rows in named.groupby(["inputs", "classifier", "model"], sort=False):
+            against = {} if model == PLAIN else delong(named, str(model), PLAIN)
+            counts: dict[str, Json] = {"patients": int(rows["participant"].nunique())}
+            one = counts | _joined(diagnosis(rows, seed), against)
+            found.setdefault(str(source), {}).setdefault(str(inputs), {})[str(classifier)] = one
+    return dict(found)
+
+
+def _joined(one: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the figures of both, and the reasons of both."""
+    reasons = dict.fromkeys(str(part["reason"]) for part in (one, other) if "reason" in part)
+    return {**one, **other} | ({"reason": "; ".join(reasons)} if reasons else {})
 
 
 def _parameter(table: pd.DataFrame, name: str, seed: int) -> dict[str, Json]:

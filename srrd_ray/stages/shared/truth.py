@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,8 +118,11 @@ def parameters_in_cubes(
     return values
 
 
-def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
-    """Return the true parameters of every patch in a shard of the run; None where the cohort has no truth.
+def true_parameters(
+    layout: RunLayout, cohort: Path, patients: Collection[str] | None = None
+) -> pd.DataFrame | None:
+    """Return the true parameters of every patch in a shard of the run, or of those of some `patients`; None
+    where the cohort has no truth.
 
     Shards of an earlier, larger cohort may lie beside those that the run's measures name.
     """
@@ -130,7 +133,8 @@ def true_parameters(layout: RunLayout, cohort: Path) -> pd.DataFrame | None:
     patches: dict[Knee, list[Patch]] = {}
     for shard in (path for path in layout.shards() if path.stem in stores):
         for patch in read_index(shard):
-            patches.setdefault(patch.knee, []).append(patch)
+            if patients is None or patch.knee.participant in patients:
+                patches.setdefault(patch.knee, []).append(patch)
     parts = [
         patch_truth(cohort, tuple(of_knee))
         for knee, of_knee in sorted(patches.items())
