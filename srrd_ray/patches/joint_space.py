@@ -136,16 +136,18 @@ def _profiles(fraction: Values, tibia: Mask, femur: Mask) -> _Profiles:
     third = (upper - lower) / 3
     inner = (steps >= (lower + third)[:, None]) & (steps <= (upper - third)[:, None])
     soft = np.where(inner, fraction, 0).sum(axis=1) / np.maximum(inner.sum(axis=1), 1)
+    end = len(steps) - 1
     return _Profiles(
         fraction=fraction,
         tibia=_edge(fraction, lower, upper, soft),
-        femur=len(steps) - 1 - _edge(fraction[:, ::-1], *(len(steps) - 1 - n for n in (upper, lower)), soft),
+        femur=end - _edge(fraction[:, ::-1], end - upper, end - lower, soft),
         soft=soft,
     )
 
 
 def _peak(fraction: Values, window: Mask) -> NDArray[np.intp]:
-    return np.argmax(np.where(window, fraction, -np.inf), axis=1)
+    highest: NDArray[np.intp] = np.argmax(np.where(window, fraction, -np.inf), axis=1)
+    return highest
 
 
 def _edge(fraction: Values, start: NDArray[np.intp], end: NDArray[np.intp], soft: Values) -> Values:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from srrd_ray.statistics.pairs import KEYS
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.tables import read_table, write_table
 
-TABLE = "diagnosis_variants"
+TABLE: Final = "diagnosis_variants"
 COLUMNS = ("participant", "side", "source", "inputs", "classifier", "fold", "probability", "label")
 SOURCE = "distilled"
 """Whose readings are classified; ``truth`` are the exact ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
 from srrd_ray.storage.tables import write_table
 
-TABLE = "shape"
+TABLE: Final = "shape"
 
 
 def write_shape(layout: RunLayout, knee: Knee) -> Path:

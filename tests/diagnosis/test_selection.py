@@ -16,9 +16,13 @@ from tests.diagnosis.toys import knees
 CONFIG = DiagnosisConfig(inverse_penalties=(0.01, 0.1))
 
 
+def always(probability: float, data: Training) -> np.ndarray:
+    return np.full(len(data.labels), probability)
+
+
 def constants(data: Training, seed: int) -> Sequence[Probability]:
     """Candidates that always say the same: 0.1, 0.5 and 0.9."""
-    return [lambda knees, p=p: np.full(len(knees.labels), p) for p in (0.1, 0.5, 0.9)]
+    return [partial(always, probability) for probability in (0.1, 0.5, 0.9)]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.1, 0), (0.5, 1), (0.9, 2)])
@@ -29,7 +33,7 @@ def test_the_candidate_that_fits_the_inner_folds_is_chosen(share: float, expecte
 
 def test_of_equals_the_simplest_is_chosen_and_also_where_nothing_can_be_tried() -> None:
     def same(data: Training, seed: int) -> Sequence[Probability]:
-        return constants(data, seed)[1:2] * 3
+        return [partial(always, 0.5)] * 3
 
     assert choose(same, knees(20, 0.0), 4, seed=0) == 0
     assert choose(constants, replace(knees(20, 0.0), patients=("p",) * 20), 4, seed=0) == 0

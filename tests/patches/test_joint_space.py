@@ -99,10 +99,12 @@ def test_a_leg_that_lies_turned_in_the_scanner_has_the_same_values() -> None:
 
 def test_where_the_image_ends_in_the_plate_there_are_no_values_and_beyond_it_all() -> None:
     ct, bones = planted()
-    low = [v.crop((0, 0, 0), (43, 70, 130)) for v in (ct, bones)]
-    assert np.isnan(joint_spaces(low[0], low[1], "R")["medial"].least_mm)
-    enough = [v.crop((0, 0, 0), (65, 70, 130)) for v in (ct, bones)]
-    assert joint_spaces(enough[0], enough[1], "R") == joint_spaces(ct, bones, "R")
+    low, enough = (
+        joint_spaces(ct.crop((0, 0, 0), shape), bones.crop((0, 0, 0), shape), "R")
+        for shape in ((43, 70, 130), (65, 70, 130))
+    )
+    assert np.isnan(low["medial"].least_mm)
+    assert enough == joint_spaces(ct, bones, "R")
 
 
 def test_a_bone_that_is_absent_is_named() -> None:
