@@ -21,8 +21,8 @@ Values: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Training:
-    """Labelled knees: features (n, f), labels (0 or 1), the patient of each; `cubes` (m, c) of each knee where
-    the classifier reads them.
+    """Labelled knees: features (n, f), labels (0 or 1), the patient of each; `cubes` (m, c) of each knee
+    where the classifier reads them.
     """
 
     values: Values

@@ -1,8 +1,8 @@
 """A small set-Transformer over the cubes of a knee (Lee et al., ICML 2019): it does not ask for their order.
 
 Cubes attend to each other, one learnt query gathers them, and a linear layer takes that to a logit. What is
-known of the whole knee is one more member of the set. How long it learns is its only setting; it starts at the
-share of the patients.
+known of the whole knee is one more member of the set. How long it learns is its only setting; it starts at
+the share of the patients.
 """
 
 from __future__ import annotations

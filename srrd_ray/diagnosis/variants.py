@@ -44,7 +44,7 @@ def compare(
 
 
 def _data(knees: LabelledKnees, inputs: Inputs, classifier: Classifier) -> Training:
-    """Return the knees as that classifier reads them: a set-Transformer has the cubes in place of features."""
+    """Return the knees as a classifier reads them: a set-Transformer has the cubes in place of features."""
     by_cubes = classifier == "set-transformer"
     readings = knees.readings[:, :0] if by_cubes or inputs == "shape" else knees.readings
     shape = knees.shape[:, :0] if inputs == "readings" else knees.shape

@@ -51,7 +51,7 @@ class JointSpace:
 
 
 class _Profiles(NamedTuple):
-    """Bone fraction (lines, steps) from the tibia to the femur, and the steps of the edges of their plates."""
+    """Bone fraction (lines, steps) from tibia to femur, and the steps of the edges of their plates."""
 
     fraction: Values
     tibia: Values
@@ -151,7 +151,7 @@ def _peak(fraction: Values, window: Mask) -> NDArray[np.intp]:
 
 
 def _edge(fraction: Values, start: NDArray[np.intp], end: NDArray[np.intp], soft: Values) -> Values:
-    """Return where each profile first falls half way from its value at step `start` to `soft`, up to `end`."""
+    """Return where each profile first falls half way from its value at `start` to `soft`, up to `end`."""
     rows, steps = np.arange(len(fraction)), np.arange(fraction.shape[1])
     half = (fraction[rows, start] + soft) / 2
     under = (fraction < half[:, None]) & (steps > start[:, None]) & (steps <= end[:, None])

@@ -29,11 +29,11 @@ VARIANT_HEADER: Final = (
     "AUC against the diagnosis",
 )
 VARIANTS: Final = (
-    "Other classifiers and inputs, for comparison alone: each fitted on the patients of the other folds, its "
-    "setting chosen on inner folds of those. Shape: joint space width and thickness of the subchondral plates "
-    "by compartment, first coordinates of femur and tibia in a shape model, all from CT. The last column is "
-    "the difference to logistic regression on the readings of the same row, with DeLong's p, not corrected "
-    "for the number of rows."
+    "Other classifiers and inputs, for comparison alone: each fitted on the patients of the other folds, "
+    "its setting chosen on inner folds of those. Shape: joint space width and thickness of the subchondral "
+    "plates by compartment, first coordinates of femur and tibia in a shape model, all from CT. The last "
+    "column is the difference to logistic regression on the readings of the same row, with DeLong's p, not "
+    "corrected for the number of rows."
 )
 FEW: Final = (
     "{patients} patients, {ones} knees with and {zeros} without osteoarthritis: only what lies outside the "

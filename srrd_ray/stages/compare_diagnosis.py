@@ -1,4 +1,4 @@
-"""Stage ``compare-diagnosis``: other classifiers and inputs beside those of the diagnosis, by patients held out.
+"""Stage ``compare-diagnosis``: other classifiers and inputs beside the diagnosis, by patients held out.
 
 It is evaluation: nothing of it is used for new knees. Where the cohort is simulated the same classifiers also
 get the exact parameters, which says what readings could tell at best.
@@ -86,7 +86,7 @@ def _cubes(layout: RunLayout, cohort: Path, patients: Collection[str]) -> Mappin
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Cohort:
-    """The labelled knees that have readings of both compartments, their folds, and whether shapes are known."""
+    """The labelled knees with readings of both compartments, their folds, and whether shapes are known."""
 
     keys: tuple[Knee, ...]
     knees: LabelledKnees
