@@ -9,6 +9,7 @@ import pytest
 
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.model_card import words
+from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.sharing.folder import facts_of, kind_of
 from srrd_ray.stages.shared.school_files import SHIPPED
 
@@ -57,3 +58,10 @@ def test_the_reader_that_ships_tells_what_it_learnt_from() -> None:
     facts = facts_of(SHIPPED / "ct")
     assert facts.simulated
     assert "Simulated knees of a school alone" in facts.data[0]
+
+
+def test_the_reader_that_ships_tells_how_its_values_repeat() -> None:
+    names = [figure.name for figure in facts_of(SHIPPED / "ct").figures]
+    for symbol in PARAMETERS:
+        assert f"{symbol}: RMS-CV (%), repositioned, tibia medial" in names
+        assert any(name.startswith(f"{symbol}: coverage of the 90 % interval") for name in names)
