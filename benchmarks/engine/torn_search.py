@@ -36,12 +36,12 @@ STATE_S = 15.0
 """Tune writes its state every ten seconds."""
 
 
-def climb(root: Path, setting: float) -> Iterator[float]:
+def climb(root: Path, by: str, setting: float) -> Iterator[float]:
     """Yield three scores; the second setting keeps a copy of the storage as it is in its second epoch."""
     for epoch in range(3):
-        if setting == SETTINGS[1] and epoch == 1 and not (root / "early").exists():
+        if setting == SETTINGS[1] and epoch == 1 and not (root / by).exists():
             time.sleep(STATE_S)
-            shutil.copytree(root / "search", root / "early")
+            shutil.copytree(root / "search", root / by)
         yield setting * (epoch + 1)
 
 
@@ -56,24 +56,41 @@ def tear(path: Path, how: str) -> None:
             path.unlink()
 
 
-def restored(root: Path) -> list[int]:
-    """Return the epochs of each trial that Tune restores."""
+def trial_of_tune(root: Path) -> Callable[[dict[str, int]], None]:
+    """Return what Tune runs where it keeps its own state."""
 
     def trial(space: dict[str, int]) -> None:
-        for score in climb(root, SETTINGS[space["number"]]):
+        for score in climb(root, "Tune", SETTINGS[space["number"]]):
             tune.report({"score": score})
 
     trial.__name__ = "trial-torn"
+    return trial
+
+
+def by_tune(root: Path) -> list[int]:
+    """Return the epochs of each trial of a search of Tune alone, with its own search over a grid."""
+    found = tune.Tuner(
+        tune.with_resources(trial_of_tune(root), {"CPU": 1}),
+        param_space={"number": tune.grid_search(list(range(len(SETTINGS))))},
+        tune_config=tune.TuneConfig(metric="score", mode="max", max_concurrent_trials=1, reuse_actors=True),
+        run_config=tune.RunConfig(name="torn", storage_path=str(root / "search"), verbose=0),
+    ).fit()
+    return [int(found[number].metrics.get("training_iteration", 0)) for number in range(len(found))]
+
+
+def restored(root: Path) -> list[int]:
+    """Return the epochs of each trial that Tune restores."""
     found = tune.Tuner.restore(
-        str(root / "search" / "torn"), tune.with_resources(trial, {"CPU": 1}), resume_unfinished=True,
-        restart_errored=True,
+        str(root / "search" / "torn"), tune.with_resources(trial_of_tune(root), {"CPU": 1}),
+        resume_unfinished=True, restart_errored=True,
     ).fit()  # fmt: skip
     return [int(found[number].metrics.get("training_iteration", 0)) for number in range(len(found))]
 
 
 def ours(root: Path) -> list[int]:
     """Return the epochs of each trial of a search of ours."""
-    plan = Search(name="torn", settings=SETTINGS, run=partial(climb, root), epochs=3, storage=root / "search")
+    run = partial(climb, root, "ours")
+    plan = Search(name="torn", settings=SETTINGS, run=run, epochs=3, storage=root / "search")
     return [len(trial.scores) for trial in search(plan, TuneConfig())]
 
 
@@ -87,12 +104,13 @@ def outcome(ask: Callable[[Path], list[int]], root: Path) -> str:
 def main() -> None:
     with own_ray(), tempfile.TemporaryDirectory(prefix="torn-") as folder:
         root = Path(folder)
-        print("undisturbed:", outcome(ours, root), flush=True)
+        for name, ask in (("Tune", by_tune), ("ours", ours)):
+            print(f"undisturbed, {name}:", outcome(ask, root), flush=True)
         for pattern in sys.argv[1:] or FILES:
             for how in ("empty", "cut", "gone") if pattern != "nothing" else ("torn",):
                 for name, ask in (("Tune", restored), ("ours", ours)):
                     shutil.rmtree(root / "search")
-                    shutil.copytree(root / "early", root / "search")
+                    shutil.copytree(root / name, root / "search")
                     for path in (root / "search").glob(pattern):
                         tear(path, how)
                     print(f"{pattern:<26} {how:<5} {name}: {outcome(ask, root)}", flush=True)

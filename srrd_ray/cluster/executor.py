@@ -62,4 +62,4 @@ class RayTrainer:
         """Yield each search with its trials, in order."""
         from srrd_ray.cluster.tuning import search_all
 
-        return search_all(searches, config)
+        return search_all(searches, config, self.config.gpu)

@@ -121,6 +121,27 @@ def decide_gpus(workers: int, policy: GpuUse) -> bool:
     return use
 
 
+def decide_share(wanted: float, policy: GpuUse) -> float:
+    """Return the share of a GPU that a trial takes: `wanted`, or 0 where there is none.
+
+    Raises
+    ------
+    ClusterError
+        `gpu-missing` where the policy is ``require`` and the cluster has none.
+    """
+    if policy == "never" or not wanted:
+        return 0.0
+    if attainable("GPU", 1) >= 1:
+        return wanted
+    if policy == "require":
+        raise ClusterError(
+            "gpu-missing", "no GPU for the trials of the search", got="0", expected=f"{wanted:g} a trial",
+            todo="Add GPU nodes, set cluster.gpu to auto, or tune.gpus_per_trial to 0.",
+        )  # fmt: skip
+    log.info("trials of the search run on CPUs: there is no GPU")
+    return 0.0
+
+
 def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")

@@ -1,12 +1,12 @@
-"""The search over distillation temperature and loss weights, by Ray Tune with ASHA."""
+"""The search over what distillation depends on, by Ray Tune with ASHA."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 import ray
 import torch
@@ -14,15 +14,16 @@ from ray import tune
 from ray.exceptions import RayTaskError
 from ray.remote_function import RemoteFunction
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
 
 from srrd_ray.cluster.causes import own_error
-from srrd_ray.cluster.session import attainable, require_cpus
+from srrd_ray.cluster.session import attainable, decide_share, require_cpus
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError, StoreError, TrainingError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.records import Fault
-from srrd_ray.execution.config import TuneConfig
-from srrd_ray.execution.training import Search, Trial
+from srrd_ray.execution.config import GpuUse, TuneConfig
+from srrd_ray.execution.training import Search, Trial, Tried
 from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.paths import remove_tree, to_address
 
@@ -32,10 +33,15 @@ TRIES_MORE = 2
 """How often a trial is tried again whose worker died."""
 FAULT = "fault"
 """The column with the fault of a trial that diverged, as JSON."""
+SETTING = "setting"
+"""The key of a setting that was proposed, in the space of its trial; those known before go by their number."""
+
+Space: TypeAlias = Mapping[str, object]
+"""What Tune knows of a trial: its number, and its setting as TensorBoard shows it."""
 
 
-def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], ...]:
-    """Return all trials of a search, in the order of the settings; an interrupted search resumes.
+def search(plan: Search[Setting], config: TuneConfig, gpu: GpuUse = "auto") -> tuple[Trial[Setting], ...]:
+    """Return all trials of a search, in their order; an interrupted search resumes.
 
     A trial that diverges fails and the others continue; one whose worker dies is retried from the start.
 
@@ -50,8 +56,7 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
         `results-lost` where storage did not take all that the trials reported.
     """
     require_cpus(1, f"search {plan.name}")
-    cpus = int(attainable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
-    results = _tuner(plan, config, cpus).fit()
+    results = _tuner(plan, config, trial_resources(config, gpu)).fit()
     if results.num_errors:  # Tune may not have been able to keep the error itself
         raise own_error(results.errors) or _search_error(
             plan.name,
@@ -59,7 +64,7 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
             "a trial ended with an error that its setting does not explain",
         )
     _require_kept(results, plan)
-    trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.settings))
+    trials = tuple(_read(result, number, plan) for number, result in _numbered(results, plan.trials))
     if not any(trial.sound for trial in trials):
         reasons = [trial.failure for trial in trials if trial.fault]
         raise _search_error(
@@ -68,8 +73,15 @@ def search(plan: Search[Setting], config: TuneConfig) -> tuple[Trial[Setting], .
     return trials
 
 
+def trial_resources(config: TuneConfig, gpu: GpuUse) -> dict[str, float]:
+    """Return what a trial asks of the cluster: as many CPUs as it has, a share of a GPU where there is one."""
+    cpus = float(attainable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
+    share = decide_share(config.gpus_per_trial, gpu)
+    return {"CPU": float(int(cpus)), **({"GPU": share} if share else {})}
+
+
 def search_all(
-    plans: Sequence[Search[Setting]], config: TuneConfig
+    plans: Sequence[Search[Setting]], config: TuneConfig, gpu: GpuUse = "auto"
 ) -> Iterator[tuple[Search[Setting], tuple[Trial[Setting], ...]]]:
     """Yield each search with its trials, in order; the searches run in parallel, each in its own process.
 
@@ -80,7 +92,7 @@ def search_all(
     # Ray's stubs have no generics
     remote_search: RemoteFunction = ray.remote(num_cpus=0, max_retries=2)(search)  # type: ignore[assignment]
     started: list[ray.ObjectRef[tuple[Trial[Setting], ...]]] = [
-        remote_search.remote(plan, config) for plan in plans
+        remote_search.remote(plan, config, gpu) for plan in plans
     ]
     for plan, reference in zip(plans, started, strict=True):
         try:
@@ -102,17 +114,17 @@ def _last_line(errors: Sequence[BaseException]) -> str:
     return lines[-1][:300] if lines else "an error that Tune could not keep"
 
 
-def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
+def _tuner(plan: Search[Setting], config: TuneConfig, resources: Mapping[str, float]) -> tune.Tuner:
     """Return a tuner that begins the search, whose trials begin with the scores that they have kept.
 
     Tune's own state is not restored. It lacks the rungs of ASHA, so that a resumed search stops other trials
     than an undisturbed one; and of a driver that is killed it may be torn, and then trials are missing.
     """
 
-    def trial(space: dict[str, int]) -> None:
+    def trial(space: Space) -> None:
         torch.set_num_threads(config.cpus_per_trial)  # from the configuration: sums depend on it
         try:
-            for score in resumed_scores(plan, space["number"]):
+            for score in resumed_scores(plan, _number(space), _setting(plan, space)):
                 tune.report({"score": score})
         except TrainingError as error:  # it would come again: only a lost worker is worth another try
             tune.report({"score": -inf, FAULT: serial.to_line(Fault.from_error(error))})
@@ -123,46 +135,106 @@ def _tuner(plan: Search[Setting], config: TuneConfig, cpus: int) -> tune.Tuner:
     path = plan.storage / plan.name
     remove_tree(path)
     return tune.Tuner(
-        tune.with_resources(trial, {"CPU": cpus}),
-        param_space={"number": tune.grid_search(list(range(len(plan.settings))))},
+        tune.with_resources(trial, dict(resources)),
         tune_config=_strategy(plan, config),
         run_config=_run_config(path),
     )
 
 
+def _number(space: Space) -> int:
+    return cast("int", space["number"])  # as `_space` made it
+
+
+def _setting(plan: Search[Setting], space: Space) -> Setting:
+    number = _number(space)
+    known = number < len(plan.settings)
+    return plan.settings[number] if known else cast("Setting", space[SETTING])  # as proposed
+
+
+class _Proposals(Searcher, Generic[Setting]):
+    """Gives Tune the settings of a search one after the other: those that are known, then what is proposed from
+    the trials that have ended.
+
+    What it knows follows from the scores in their order, so that there is nothing to save.
+    """
+
+    def __init__(self, plan: Search[Setting]) -> None:
+        super().__init__(metric="score", mode="max")
+        self._plan, self._begun = plan, 0
+        self._running: dict[str, tuple[Setting, dict[int, float]]] = {}
+        self._tried: list[Tried[Setting]] = []
+
+    def suggest(self, trial_id: str) -> dict[str, object]:
+        """Return the space of the next trial."""
+        number, plan = self._begun, self._plan
+        known = number < len(plan.settings)
+        setting = plan.settings[number] if known else plan.proposals[number - len(plan.settings)](self._tried)
+        self._begun, self._running[trial_id] = number + 1, (setting, {})
+        return {"number": number, **plan.values(setting), **({} if known else {SETTING: setting})}
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, object]) -> None:
+        """Note the score of an epoch; of one that was reported twice (its worker died), the last."""
+        self._running[trial_id][1][cast("int", result["training_iteration"])] = cast("float", result["score"])
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: Mapping[str, object] | None = None,
+        error: bool = False,
+    ) -> None:
+        """Note how a trial ended; one of an error ends the search."""
+        if result and "score" in result:  # of the epoch at which it was stopped, nothing was said before
+            self.on_trial_result(trial_id, result)
+        setting, scores = self._running.pop(trial_id)
+        diverged = error or not all(map(isfinite, scores.values()))
+        self._tried.append((setting, () if diverged else tuple(scores[epoch] for epoch in sorted(scores))))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: Tune's own state is not restored."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Kept:
-    """The scores of a trial after every epoch so far, and their hash: it alone tells an altered digit."""
+    """The scores of a trial after every epoch so far, and the hash of them and its setting: it alone tells an
+    altered digit, or that they are of another setting.
+    """
 
     scores: tuple[float, ...] = ()
     sha256: str = ""
 
 
-def resumed_scores(plan: Search[Setting], number: int) -> Iterator[float]:
+def resumed_scores(plan: Search[Setting], number: int, setting: Setting) -> Iterator[float]:
     """Yield the score of a setting after every epoch: those that are kept, then those that it learns.
 
     A search that begins again sees the same scores in the same order, and so decides the same.
     """
     path = plan.storage / f"{plan.name}.scores" / f"{number}.json"
-    kept = _read_kept(path)
+    kept = _read_kept(path, setting)
     yield from kept
     if len(kept) >= plan.epochs:
         return
     scores: tuple[float, ...] = ()
-    for score in plan.run(plan.settings[number]):
+    for score in plan.run(setting):
         scores += (score,)
         if len(scores) > len(kept):
-            write_text(path, serial.to_json(_Kept(scores=scores, sha256=hash_json(scores))))
+            write_text(path, serial.to_json(_Kept(scores=scores, sha256=_hash(setting, scores))))
             yield score
 
 
-def _read_kept(path: Path) -> tuple[float, ...]:
-    """Return the kept scores of a trial; none where they are absent or damaged, and it learns anew."""
+def _hash(setting: Setting, scores: Sequence[float]) -> str:
+    return hash_json(repr(setting), scores)
+
+
+def _read_kept(path: Path, setting: Setting) -> tuple[float, ...]:
+    """Return the kept scores of a setting; none where they are absent, damaged or another's: it learns anew."""
     try:
         kept = serial.from_json(_Kept, path.read_bytes())
     except (FileNotFoundError, ConfigError):
         return ()
-    return kept.scores if kept.sha256 == hash_json(kept.scores) else ()
+    return kept.scores if kept.sha256 == _hash(setting, kept.scores) else ()
 
 
 def _strategy(plan: Search[Setting], config: TuneConfig) -> tune.TuneConfig:
@@ -171,6 +243,9 @@ def _strategy(plan: Search[Setting], config: TuneConfig) -> tune.TuneConfig:
         mode="max",
         max_concurrent_trials=config.concurrent,
         reuse_actors=True,
+        trial_dirname_creator=lambda trial: f"trial-{_number(trial.config)}",
+        search_alg=_Proposals(plan),
+        num_samples=plan.trials,
         scheduler=ASHAScheduler(
             max_t=plan.epochs, grace_period=config.grace_epochs, reduction_factor=config.reduction
         ),
@@ -208,19 +283,19 @@ def _require_kept(results: tune.ResultGrid, plan: Search[Setting]) -> None:
             )  # fmt: skip
 
 
-def _numbered(results: tune.ResultGrid, settings: Sequence[Setting]) -> Iterator[tuple[int, tune.Result]]:
-    by_number = {int((results[i].config or {})["number"]): results[i] for i in range(len(results))}
-    yield from ((number, by_number[number]) for number in range(len(settings)) if number in by_number)
+def _numbered(results: tune.ResultGrid, trials: int) -> Iterator[tuple[int, tune.Result]]:
+    by_number = {_number(results[i].config or {}): results[i] for i in range(len(results))}
+    yield from ((number, by_number[number]) for number in range(trials) if number in by_number)
 
 
 def _read(result: tune.Result, number: int, plan: Search[Setting]) -> Trial[Setting]:
     """Return the result of a trial; of an epoch reported twice (its worker died), the last report."""
-    frame = result.metrics_dataframe
+    frame, setting = result.metrics_dataframe, _setting(plan, result.config or {})
     if frame is None or "score" not in frame:
-        return Trial(number=number, setting=plan.settings[number], scores=(), stopped=True)
+        return Trial(number=number, setting=setting, scores=(), stopped=True)
     last = frame.drop_duplicates("training_iteration", keep="last").sort_values("training_iteration")
     scores = tuple(float(score) for score in last["score"] if isfinite(score))
     failed = FAULT in last and not isfinite(last["score"].iloc[-1])
     fault = serial.from_json(Fault, str(last[FAULT].iloc[-1])) if failed else None
     stopped = len(scores) < plan.epochs
-    return Trial(number=number, setting=plan.settings[number], scores=scores, stopped=stopped, fault=fault)
+    return Trial(number=number, setting=setting, scores=scores, stopped=stopped, fault=fault)

@@ -74,6 +74,18 @@ class NotEmpty:
 
 
 @dataclass(frozen=True, slots=True)
+class TwoOrNone:
+    """A range, or an empty list."""
+
+    def holds(self, value: Sequence[object]) -> bool:
+        """Return whether the value is allowed."""
+        return len(value) in (0, 2)
+
+    def __str__(self) -> str:
+        return "two of them or none"
+
+
+@dataclass(frozen=True, slots=True)
 class Rising:
     """A list of which no number is below the one before it."""
 

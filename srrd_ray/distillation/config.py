@@ -4,7 +4,8 @@ defaults are for the quick demonstration on two cores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Literal, TypeAlias
 
 from srrd_ray.core.geometry import Shape
@@ -17,12 +18,14 @@ from srrd_ray.core.settings import (
     Positive,
     Rising,
     Share,
+    TwoOrNone,
     setting_error,
     validate_fields,
 )
 
 PositiveRange: TypeAlias = Annotated[tuple[Positive, Positive], Rising()]
 ShareRange: TypeAlias = Annotated[tuple[Share, Share], Rising()]
+RangeIfAny: TypeAlias = Annotated[tuple[NonNegative, ...], TwoOrNone(), Rising()]
 
 Labels: TypeAlias = Literal["measured", "reader"]
 Start: TypeAlias = Literal["ridge", "reader"]
@@ -141,8 +144,52 @@ class HyperParameters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What the search chooses for the distilled student of a fold.
+
+    Parameters
+    ----------
+    hyper
+        Loss weights and optimisation.
+    nuisance
+        Augmentation of CT, in HU.
+    width
+        Channels of the student after its stem.
+    """
+
+    hyper: HyperParameters
+    nuisance: Augmentation
+    width: Count
+
+    def __post_init__(self) -> None:
+        validate_fields(self)
+
+    def without_teacher(self) -> Candidate:
+        """Return the same student with every weight of the teacher zero."""
+        return replace(self, hyper=self.hyper.without_teacher())
+
+    def values(self) -> dict[str, float]:
+        """Return every value under its key; no key is in two of its parts."""
+        return {**asdict(self.hyper), **asdict(self.nuisance), "width": self.width}
+
+    def having(self, values: Mapping[str, float]) -> Candidate:
+        """Return the same but for `values`, by key."""
+        every = {**self.values(), **values}
+        parts = (
+            {each.name: every[each.name] for each in fields(kind)} for kind in (HyperParameters, Augmentation)
+        )
+        hyper, nuisance = parts
+        return Candidate(
+            hyper=HyperParameters(**hyper), nuisance=Augmentation(**nuisance), width=int(every["width"])
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SearchConfig:
     """What is searched inside the training patients of a fold (ranges: Hinton 2015, RepDistiller).
+
+    The baseline keeps `student_nuisance` and `student.width`: where they are searched, baseline and distilled
+    differ in more than the teacher.
 
     Parameters
     ----------
@@ -154,6 +201,12 @@ class SearchConfig:
         Lowest and highest value that is drawn, uniformly.
     temperature, feature_weight, relation_weight
         Lowest and highest value that is drawn, uniformly in its logarithm.
+    noise, offset, scale
+        Lowest and highest augmentation of CT that is drawn, uniformly, in the units of `student_nuisance`;
+        not searched where it is empty.
+    width
+        Capacities of the student that are drawn from, in the units of `student.width`; not searched where it
+        is empty. Only with labels that are measured: else students have the networks of the school's readers.
     """
 
     epochs: Count = 4
@@ -162,6 +215,10 @@ class SearchConfig:
     kd_weight: ShareRange = (0.0, 0.9)
     feature_weight: PositiveRange = (0.03, 3.0)
     relation_weight: PositiveRange = (0.01, 10.0)
+    noise: RangeIfAny = ()
+    offset: RangeIfAny = ()
+    scale: RangeIfAny = ()
+    width: tuple[Count, ...] = ()
 
     def __post_init__(self) -> None:
         validate_fields(self)
@@ -231,6 +288,23 @@ class DistillationConfig:
 
     def __post_init__(self) -> None:
         validate_fields(self)
+        widths, groups = self.search.width, self.student.groups
+        if widths and self.labels == "reader":
+            raise setting_error(
+                self, "search.width", "nothing with labels of the reader: students have its networks"
+            )
+        if any(width % groups for width in widths):
+            raise setting_error(self, "search.width", f"multiples of student.groups ({groups})")
+
+    @property
+    def candidate(self) -> Candidate:
+        """What a student is without a search."""
+        return Candidate(hyper=self.hyper, nuisance=self.student_nuisance, width=self.student.width)
+
+    def choosing(self, found: Candidate) -> DistillationConfig:
+        """Return these settings with what a search found."""
+        student = replace(self.student, width=found.width)
+        return replace(self, hyper=found.hyper, student_nuisance=found.nuisance, student=student)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

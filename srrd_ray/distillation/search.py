@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.core.devices import fastest_device
 from srrd_ray.core.errors import NotEstimableError, TrainingError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard
-from srrd_ray.distillation.config import DistillationConfig, HyperParameters, SearchConfig
+from srrd_ray.distillation.config import Candidate, DistillationConfig
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.inference import TeacherOutputs, predict
 from srrd_ray.distillation.networks import PatchRegressor
@@ -33,34 +34,7 @@ class TrialInputs:
     start: PatchRegressor | None = None
 
 
-def sample_settings(
-    search: SearchConfig, default: HyperParameters, trials: int, seed: int
-) -> tuple[HyperParameters, ...]:
-    """Return the settings of a search: no teacher, the default, and random samples;
-    the same for the same seed.
-
-    Learning rate and weight decay stay, so that baseline and distilled have the same optimisation.
-    """
-    rng = np.random.default_rng(seed_from(seed, "tune"))
-    settings = [default.without_teacher(), default]
-    for _ in range(trials - 2):
-        spans = (search.temperature, search.feature_weight, search.relation_weight)
-        temperature, feature, relation = (float(np.exp(rng.uniform(*np.log(span)))) for span in spans)
-        settings.append(
-            replace(
-                default,
-                temperature=temperature,
-                kd_weight=float(rng.uniform(*search.kd_weight)),
-                feature_weight=feature,
-                relation_weight=relation,
-            )
-        )
-    return tuple(settings[:trials])
-
-
-def trial(
-    inputs: TrialInputs, hyper: HyperParameters, config: DistillationConfig, seed: int
-) -> Iterator[float]:
+def trial(inputs: TrialInputs, chosen: Candidate, config: DistillationConfig, seed: int) -> Iterator[float]:
     """Yield the mean ICC(A,1) of the four parameters after each epoch, on inner validation patients.
 
     The student never sees these patients;
@@ -73,12 +47,13 @@ def trial(
         `loss-not-finite` or `prediction-not-finite`: the trial has failed, the others go on.
     """
     held = validation_rows(inputs.data.patients, config.search.inner_folds, seed)
-    settings = replace(config, hyper=hyper, student_epochs=config.search.epochs)
+    settings = replace(config.choosing(chosen), student_epochs=config.search.epochs)
     data, outputs = inputs.data.rows(~held), inputs.outputs.rows(~held)
     student = StudentLearner("trial", data, settings, seed, outputs, start=inputs.start)
-    rest = inputs.data.rows(held)
+    rest, device = inputs.data.rows(held), fastest_device()
+    modules = {name: module.to(device) for name, module in student.modules().items()}
     for epoch in range(config.search.epochs):
-        student.train_epoch(epoch, Shard(), student.modules())
+        student.train_epoch(epoch, Shard(), modules)
         yield agreement(predict(student.network, rest.ct, rest.ct_mask)[0], rest)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from srrd_ray.core.settings import AtLeast, Count, Natural, validate_fields
+from srrd_ray.core.settings import AtLeast, Count, Natural, Share, validate_fields
 
 GpuUse: TypeAlias = Literal["auto", "require", "never"]
+Algorithm: TypeAlias = Literal["random", "tpe"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,22 +57,32 @@ class TuneConfig:
     Parameters
     ----------
     trials
-        Settings that are tried; the first is always the student without MR (all weights zero).
+        Settings that are tried; the first is always the student without MR (all weights zero), the second the
+        configured one.
+    algorithm
+        How the others are chosen: at random, or by a tree-structured Parzen estimator (Bergstra 2011) from
+        the trials that have ended, of which the first ten are drawn at random too; that needs
+        ``pip install 'srrd-ray[search]'``.
     grace_epochs
         Epochs that every trial may take before ASHA can stop it.
     reduction
         ASHA keeps one in `reduction` trials at each rung.
     cpus_per_trial
         CPUs (and torch threads) of a trial.
+    gpus_per_trial
+        Share of a GPU that a trial takes, so that several share one; 0 for CPUs alone. `cluster.gpu` says
+        what happens where there is none.
     concurrent
         Trials at a time. With 1 the search is deterministic: ASHA compares a trial with those that reported
-        before it, so with more its decisions depend on timing.
+        before it, and the estimator learns from those that ended, so with more it depends on timing.
     """
 
     trials: Count = 4
+    algorithm: Algorithm = "random"
     grace_epochs: Count = 2
     reduction: Annotated[int, AtLeast(2)] = 2
     cpus_per_trial: Count = 1
+    gpus_per_trial: Share = 0.0
     concurrent: Count = 1
 
     def __post_init__(self) -> None:

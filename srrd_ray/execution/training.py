@@ -5,7 +5,7 @@ See `core.learner` for what learns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -57,15 +57,50 @@ class Training:
         remove_tree(self.storage / self.name)
 
 
+Tried: TypeAlias = tuple[Setting, tuple[float, ...]]
+"""The setting of a trial that has ended, and its score after every epoch; no score where it diverged."""
+Proposal: TypeAlias = Callable[[Sequence[Tried[Setting]]], Setting]
+"""Returns the setting of a trial from those that have ended: the same one for the same ones."""
+
+
+def _unnamed(_setting: object) -> Mapping[str, float]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Search(Generic[Setting]):
-    """One search: `run` yields the score (higher is better) of a setting after every epoch."""
+    """One search.
+
+    Parameters
+    ----------
+    name
+        Unique for what it depends on.
+    settings
+        The settings of the first trials.
+    proposals
+        Of each further trial how its setting is chosen.
+    run
+        Yields the score (higher is better) of a setting after every epoch.
+    epochs
+        Of a trial that is not stopped.
+    storage
+        Folder that every node sees.
+    values
+        A setting as TensorBoard shows it, by key.
+    """
 
     name: str
     settings: tuple[Setting, ...]
     run: Callable[[Setting], Iterator[float]]
     epochs: int
     storage: Path
+    proposals: tuple[Proposal[Setting], ...] = ()
+    values: Callable[[Setting], Mapping[str, float]] = _unnamed
+
+    @property
+    def trials(self) -> int:
+        """How many settings are tried."""
+        return len(self.settings) + len(self.proposals)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

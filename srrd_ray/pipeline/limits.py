@@ -18,6 +18,7 @@ from srrd_ray.core.errors import ConfigError, SrrdError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.records import COMPARTMENTS, CohortKnee
 from srrd_ray.diagnosis.splits import patient_folds
+from srrd_ray.distillation.proposals import require_estimator
 from srrd_ray.pipeline.configuration import RunConfig, read_config
 from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.stages.patches import plan_shards
@@ -55,7 +56,9 @@ def limits_of(config: RunConfig, cohort: Cohort, stages: Sequence[str]) -> tuple
     """Return all limits of the `stages` of a run, those that stop it first."""
     knees = tuple(one for one in cohort.knees if one.ct or one.mr)
     asked = _Asked(config=config, knees=knees, stages=frozenset(stages))
-    found = [*_images(asked), *_workers(asked), *_folds(asked), *_classes(asked), *_few(asked)]
+    found = [
+        *_images(asked), *_workers(asked), *_estimator(asked), *_folds(asked), *_classes(asked), *_few(asked)
+    ]  # fmt: skip
     return tuple(sorted(found, key=lambda limit: not limit.stops))
 
 
@@ -136,6 +139,16 @@ def _workers(asked: _Asked) -> Iterator[Limit]:
                     todo="Lower cluster.training_workers.",
                 )
             )  # fmt: skip
+
+
+def _estimator(asked: _Asked) -> Iterator[Limit]:
+    """Yield an algorithm of the search whose library is not installed."""
+    if "tune" not in asked.stages or asked.config.tune.algorithm != "tpe":
+        return
+    try:
+        require_estimator()
+    except ConfigError as error:
+        yield _stop(error)
 
 
 def _folds(asked: _Asked) -> Iterator[Limit]:

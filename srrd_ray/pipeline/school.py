@@ -28,7 +28,9 @@ from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.simulation.frozen import school_sha256
 from srrd_ray.simulation.school import SchoolKnee, participant_of, sample_school_knee
+from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.scalars import write_scalars
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +132,7 @@ def hold_school(
     )
     with executor.connect():
         weights = fit(training, lambda line: log.warning("%s", line))
+    write_scalars(root / "tensorboard", read_losses(training.log).learners)
     return save_school(request.out, request.school, weights, (taught, judging))
 
 

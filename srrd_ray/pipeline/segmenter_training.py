@@ -18,8 +18,10 @@ from srrd_ray.knee_bones.segmenter_files import CARD, WEIGHTS
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.stages.shared.label_maps import LabelMapStore
+from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record
+from srrd_ray.storage.scalars import write_scalars
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ def train_segmenter(request: SegmenterTraining, connect: Connect, fit: Fit) -> P
     )
     with connect():
         weights = fit(training, lambda line: log.warning("%s", line))
+    write_scalars(work / "tensorboard", read_losses(training.log).learners)
     learnt_from = {
         "knees": f"{request.segmenter.knees} of {COHORT}, seed {request.seed}",
         "patches": str(request.segmenter.epochs * request.segmenter.steps * request.segmenter.batch),

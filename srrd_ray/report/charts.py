@@ -14,7 +14,6 @@ from srrd_ray.report.style import COLOURS, NAMES, canvas
 from srrd_ray.statistics import reliability, roc_band, roc_points
 
 FALSE_POSITIVES = np.linspace(0, 1, 51)
-FEWEST_TRIALS = 6
 MOST_NAMED = 12
 """Networks in a legend."""
 
@@ -122,31 +121,6 @@ def search(table: pd.DataFrame) -> Figure:
     temperatures.xaxis.set_minor_formatter("{x:g}")
     temperatures.tick_params(axis="x", which="minor", labelsize=7)
     figure.legend(*curves.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
-
-
-def effects(table: pd.DataFrame, keys: Mapping[str, str]) -> Figure:
-    """Return the best ICC of every trial against each searched key, under its name.
-
-    A colour a fold, diamonds the winners.
-    """
-    figure, [row] = canvas(10.5, 2.9, columns=len(keys))
-    best = table.groupby(["fold", "trial"], sort=True).agg(
-        {**dict.fromkeys(keys, "first"), "icc": "max", "status": "first"}
-    )
-    colours = [COLOURS[name] for name in ("distilled", "baseline", "teacher", "vermillion", "mr", "plain")]
-    for axes, (key, name) in zip(row, keys.items(), strict=True):
-        for number, (fold, part) in enumerate(best.groupby("fold", sort=True)):
-            won = part["status"] == "winner"
-            colour = colours[number % len(colours)]
-            axes.scatter(part[key][~won], part["icc"][~won], c=colour, s=26, label=f"fold {fold}")
-            axes.scatter(
-                part[key][won], part["icc"][won], c=colour, s=52, marker="D", edgecolors=COLOURS["ink"]
-            )
-        axes.set(xlabel=name)
-        axes.locator_params(nbins=5)
-    row[0].set_ylabel("best mean ICC(A,1)")
-    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(colours))
     return figure
 
 

@@ -53,7 +53,7 @@ def write_regressor(folder: Path, model: Model, facts: ModelFacts) -> None:
     for one in model.card.folds:
         path = folder / "models" / f"fold-{one.fold}.safetensors"
         save_tensors(path, model.networks[one.fold].state_dict(), {"network": model.card.name})
-    network = model.card.network
+    network = model.card.network_of(model.card.folds[0])
     shape = CT_SHAPE if network.input == "ct" else MR_SHAPE
     image: Json = {**_tensor(1, shape, "image", "hounsfield"), "modality": network.input.upper()}
     names: Json = {str(index): symbol for index, symbol in enumerate(PARAMETERS)}

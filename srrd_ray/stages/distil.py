@@ -24,6 +24,6 @@ STAGE = Stage(
     keys=DISTILLATION_KEYS,
     needs=("patches", "tables", "teach", "tune"),
     outside=("school",),
-    outputs=("models/distilled", "models/losses-distil.json"),
+    outputs=("models/distilled", "models/losses-distil.json", "tensorboard/distil"),
     trains=True,
 )

@@ -98,6 +98,6 @@ STAGE = Stage(
     keys={"training_workers": "cluster.training_workers"},
     needs=("ingest", "learn-synthesis", "align"),
     outside=("segmenter",),
-    outputs=("models/synthesis-aligned", "models/losses-learn-aligned.json"),
+    outputs=("models/synthesis-aligned", "models/losses-learn-aligned.json", "tensorboard/learn-aligned"),
     trains=True,
 )

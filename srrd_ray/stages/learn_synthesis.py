@@ -48,6 +48,6 @@ STAGE = Stage(
     settings=LearnSynthesisSettings,
     keys={"training_workers": "cluster.training_workers"},
     needs=("ingest",),
-    outputs=("models/synthesis", "models/losses-learn-synthesis.json"),
+    outputs=("models/synthesis", "models/losses-learn-synthesis.json", "tensorboard/learn-synthesis"),
     trains=True,
 )

@@ -40,6 +40,7 @@ STAGE = Stage(
         "models/school",
         "tables/labels",
         "models/losses-teach.json",
+        "tensorboard/teach",
     ),
     trains=True,
 )

@@ -1,17 +1,23 @@
-"""Stage ``tune``: the search over distillation temperature and loss weights, one for every fold."""
+"""Stage ``tune``: the search over temperature, loss weights, augmentation and capacity, one for every fold."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import pandas as pd
 
 from srrd_ray.core.hashing import seed_from
-from srrd_ray.distillation.config import HyperParameters
+from srrd_ray.distillation.config import Candidate, DistillationConfig
+from srrd_ray.distillation.proposals import (
+    first_settings,
+    propose,
+    require_estimator,
+    sample_settings,
+)
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.training import Search, Trial, winner
@@ -29,9 +35,12 @@ from srrd_ray.storage.tables import write_table
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("fold", "trial", *(one.name for one in fields(HyperParameters)), "status", "epoch", "icc")
+if TYPE_CHECKING:
+    from srrd_ray.stages.shared.fold_training import DistilPlan
 
-Trials: TypeAlias = tuple[Trial[HyperParameters], ...]
+COLUMNS = ("fold", "trial", *DistillationConfig().candidate.values(), "status", "epoch", "icc")
+
+Trials: TypeAlias = tuple[Trial[Candidate], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,38 +51,55 @@ class TuneSettings(DistillationSettings):
 
 
 def tune(work: Work[TuneSettings]) -> Produced:
-    """Search temperature and loss weights for every fold, on its own training patients alone.
+    """Search what is searched for every fold, on its own training patients alone.
 
     A fold with a single one has nobody to validate on: it keeps the configured settings.
     """
-    from srrd_ray.distillation.search import sample_settings  # torch takes seconds to import
-    from srrd_ray.stages.shared.fold_training import training_patients, trial_scores
+    from srrd_ray.stages.shared.fold_training import training_patients  # torch takes seconds to import
 
     layout, settings = work.layout, work.settings
-    plan, config = plan_of(work), settings.distillation
+    if settings.tune.algorithm == "tpe":
+        require_estimator()
+    plan = plan_of(work)
     folds = [fold for fold in plan.fold_numbers() if training_patients(plan, fold) > 1]
-    searches = [
-        Search(
-            name=f"fold-{fold}-{work.item.input_hash[:16]}",
-            settings=sample_settings(
-                config.search, config.hyper, settings.tune.trials, seed_from(settings.seed, "tune", fold)
-            ),
-            run=partial(trial_scores, plan, fold),
-            epochs=config.search.epochs,
-            storage=layout.tune,
-        )
-        for fold in folds
-    ]
+    searches = [_search(work, plan, fold) for fold in folds]
     trials: dict[int, Trials] = {}
     ended = trainer_of(work).search(searches, settings.tune) if searches else ()
     for fold, (search, found) in zip(folds, ended, strict=True):
         _log_trials(search.name.rsplit("-", 1)[0], found)
         trials[fold] = found
-    _write(work, trials, dict.fromkeys(plan.fold_numbers(), config.hyper))
+    _write(work, trials, dict.fromkeys(plan.fold_numbers(), plan.config.candidate))
     return Produced(paths=(layout.table("tune"), layout.model(WINNERS)))
 
 
-def _write(work: Work[TuneSettings], trials: dict[int, Trials], default: dict[int, HyperParameters]) -> None:
+def _search(work: Work[TuneSettings], plan: DistilPlan, fold: int) -> Search[Candidate]:
+    """Return the search of a fold."""
+    from srrd_ray.stages.shared.fold_training import trial_scores
+
+    settings, space = work.settings, plan.config.search
+    default, count, seed = plan.config.candidate, settings.tune.trials, seed_from(settings.seed, "tune", fold)
+    proposals: tuple[partial[Candidate], ...] = ()
+    match settings.tune.algorithm:
+        case "random":
+            known = sample_settings(space, default, count, seed)
+        case "tpe":
+            known = first_settings(default)[:count]
+            later = range(len(known), count)
+            proposals = tuple(partial(propose, space, default, seed_from(seed, "tpe", n)) for n in later)
+        case _ as unknown:
+            assert_never(unknown)
+    return Search(
+        name=f"fold-{fold}-{work.item.input_hash[:16]}",
+        settings=known,
+        proposals=proposals,
+        run=partial(trial_scores, plan, fold),
+        epochs=space.epochs,
+        storage=work.layout.tune,
+        values=Candidate.values,
+    )
+
+
+def _write(work: Work[TuneSettings], trials: dict[int, Trials], default: dict[int, Candidate]) -> None:
     rows = [row for fold, found in trials.items() for row in _rows(fold, found)]
     write_table(work.layout.table("tune"), pd.DataFrame(rows, columns=list(COLUMNS)))
     for fold in sorted(set(default) - set(trials)):
@@ -92,27 +118,30 @@ def _log_trials(fold: str, trials: Trials) -> None:
             log.warning("%-16s %s trial %d: %s", "tune", fold, trial.number, trial.failure)
 
 
-def _state(trial: Trial[HyperParameters]) -> str:
+def _state(trial: Trial[Candidate]) -> str:
     if trial.failure:
         return "failed"
     return "stopped" if trial.stopped else "completed"
 
 
-def _rows(fold: int, trials: Sequence[Trial[HyperParameters]]) -> Iterator[dict[str, object]]:
+def _rows(fold: int, trials: Sequence[Trial[Candidate]]) -> Iterator[dict[str, object]]:
     """Yield the rows of ``tables/tune.parquet``: one for each epoch of each trial."""
     best = winner(trials).number
     for trial in trials:
         status = "winner" if trial.number == best else _state(trial)
-        facts = {"fold": fold, "trial": trial.number, **asdict(trial.setting), "status": status}
+        facts = {"fold": fold, "trial": trial.number, **trial.setting.values(), "status": status}
         yield from (
             {**facts, "epoch": epoch, "icc": score} for epoch, score in enumerate(trial.scores, start=1)
         )
 
 
-def _describe(fold: int, chosen: HyperParameters) -> str:
+def _describe(fold: int, chosen: Candidate) -> str:
+    hyper, nuisance = chosen.hyper, chosen.nuisance
     return (
-        f"fold {fold}: T {chosen.temperature:.1f}, KD {chosen.kd_weight:.2f}, "
-        f"features {chosen.feature_weight:.2f}, relations {chosen.relation_weight:.2f}"
+        f"fold {fold}: T {hyper.temperature:.1f}, KD {hyper.kd_weight:.2f}, "
+        f"features {hyper.feature_weight:.2f}, relations {hyper.relation_weight:.2f}, "
+        f"noise {nuisance.noise:.0f} HU, offset {nuisance.offset:.0f} HU, scale {nuisance.scale:.2f}, "
+        f"width {chosen.width}"
     )
 
 

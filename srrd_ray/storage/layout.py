@@ -109,6 +109,10 @@ class RunLayout:
         """``tune/``: the searches as Ray Tune leaves them, and the scores of their trials beside them."""
         return self._path("tune", "tune")
 
+    def tensorboard(self, stage: str) -> Path:
+        """``tensorboard/<stage>/``: the losses of a stage that trains, as scalars; kind of the same name."""
+        return self._path(f"tensorboard/{stage}", "tensorboard", stage)
+
     def qc_picture(self, knee: Knee) -> Path:
         """``qc/<knee>.webp``, of kind ``qc/pictures``."""
         return self._path("qc/pictures", "qc", f"{knee.key}.webp")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,14 @@ from typing import TypeAlias
 
 import pytest
 from ray.tune import registry as tune_registry
+from tensorboardX.proto import event_pb2
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from srrd_ray.cluster.tuning import resumed_scores, search, search_all
-from srrd_ray.core.errors import StoreError, TrainingError
-from srrd_ray.execution.config import ClusterConfig, TuneConfig
-from srrd_ray.execution.training import Search, Trial, winner
+from srrd_ray.cluster.tuning import resumed_scores, search, search_all, trial_resources
+from srrd_ray.core.errors import ClusterError, StoreError, TrainingError
+from srrd_ray.execution.config import ClusterConfig, GpuUse, TuneConfig
+from srrd_ray.execution.training import Search, Trial, Tried, winner
+from tests.tensorboard_files import records
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 
@@ -107,7 +110,7 @@ def interrupted(storage: Path, run: Callable[[float], Iterator[float]]) -> Searc
     """A search that was killed in its second trial while Tune wrote its state, as ray#58179 tells it."""
     plan = Search(name="torn", settings=SETTINGS, run=run, epochs=5, storage=storage)
     for number, epochs in ((0, 5), (1, 1)):
-        scores = resumed_scores(plan, number)
+        scores = resumed_scores(plan, number, SETTINGS[number])
         for _ in range(epochs):
             next(scores)
     for name in ("tuner.pkl", "experiment_state-2026-01-01_00-00-00.json"):
@@ -136,7 +139,88 @@ def test_a_trial_whose_kept_scores_are_damaged_learns_them_again(
     plan = interrupted(tmp_path, climb)
     kept = tmp_path / "torn.scores" / "0.json"
     kept.write_bytes(damage(kept.read_bytes()))
-    assert list(resumed_scores(plan, 0)) == list(climb(SETTINGS[0]))
+    assert list(resumed_scores(plan, 0, SETTINGS[0])) == list(climb(SETTINGS[0]))
+
+
+def test_no_setting_is_given_the_scores_of_another(tmp_path: Path) -> None:
+    plan = interrupted(tmp_path, climb)
+    assert list(resumed_scores(plan, 0, 0.25)) == list(climb(0.25))
+
+
+def after(number: int, tried: Sequence[Tried[float]]) -> float:
+    """Propose a setting that depends on what every trial before scored last."""
+    return number + sum(scores[-1] for _, scores in tried if scores) / 100
+
+
+def shown(setting: float) -> Mapping[str, float]:
+    return {"height": setting, "depth": -setting}
+
+
+def proposing(name: str, storage: Path, run: Callable[[float], Iterator[float]]) -> Search[float]:
+    later = tuple(partial(after, number) for number in (1, 2))
+    return Search(
+        name=name, settings=SETTINGS[:2], proposals=later, run=run, epochs=5, storage=storage, values=shown
+    )  # fmt: skip
+
+
+def test_settings_follow_from_the_trials_that_ended_also_in_a_search_that_begins_again(
+    cluster: ClusterConfig, tmp_path: Path
+) -> None:
+    first = search(proposing("p", tmp_path, partial(noting, tmp_path)), TuneConfig())
+    tried = [(trial.setting, trial.scores) for trial in first]
+    assert [trial.setting for trial in first[2:]] == [after(1, tried[:2]), after(2, tried[:3])]
+    assert [len(trial.scores) for trial in first] == [5, 2, 5, 5]
+    (tmp_path / "p.scores" / "3.json").unlink()
+    for path in tmp_path.glob("[0-9].*"):
+        path.unlink()
+    assert search(proposing("p", tmp_path, partial(noting, tmp_path)), TuneConfig()) == first
+    learnt = {float(path.name) for path in tmp_path.glob("[0-9].*")}
+    assert first[3].setting in learnt
+    assert not {first[0].setting, first[2].setting} & learnt
+    for number, trial in enumerate(first):
+        assert hparams(tmp_path / "p" / f"trial-{number}") >= {"number", *shown(trial.setting)}
+
+
+def hparams(folder: Path) -> set[str]:
+    """Return the keys that TensorBoard shows under HParams."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    events = [event_pb2.Event.FromString(record) for record in records(path)]
+    data = [
+        value.metadata.plugin_data.content
+        for event in events
+        for value in event.summary.value
+        if value.tag == "_hparams_/session_start_info"
+    ]
+    (start,) = (HParamsPluginData.FromString(content).session_start_info for content in data)
+    return set(start.hparams)
+
+
+def test_keys_of_a_search_that_knows_its_settings_are_hyperparameters_of_tensorboard(
+    searched: Searched, cluster: ClusterConfig, tmp_path: Path
+) -> None:
+    plan = Search(name="k", settings=SETTINGS[:1], run=climb, epochs=5, storage=tmp_path, values=shown)
+    (trial,) = search(plan, TuneConfig())
+    assert hparams(tmp_path / "k" / "trial-0") == {"number", "height", "depth"}
+    assert trial.scores == tuple(climb(SETTINGS[0]))
+
+
+@pytest.mark.parametrize(("gpu", "share"), [("never", 0.5), ("auto", 0.0)])
+def test_a_trial_asks_for_cpus_alone_where_no_gpu_is_wanted(
+    cluster: ClusterConfig, gpu: GpuUse, share: float
+) -> None:
+    assert trial_resources(TuneConfig(gpus_per_trial=share), gpu) == {"CPU": 1.0}
+
+
+def test_a_share_of_a_gpu_is_asked_for_where_there_is_one(
+    cluster: ClusterConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TuneConfig(gpus_per_trial=0.25)
+    assert trial_resources(config, "auto") == {"CPU": 1.0}
+    with pytest.raises(ClusterError, match=r"\[gpu-missing\].*0\.25 a trial"):
+        trial_resources(config, "require")
+    here = {"CPU": 2.0, "GPU": 1.0}
+    monkeypatch.setattr("srrd_ray.cluster.session.ray.cluster_resources", lambda: here)
+    assert trial_resources(config, "require") == {"CPU": 1.0, "GPU": 0.25}
 
 
 def test_no_two_searches_share_the_name_under_which_tune_keeps_their_function(searched: Searched) -> None:

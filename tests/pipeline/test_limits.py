@@ -12,7 +12,7 @@ from srrd_ray.cohort.tables import Cohort
 from srrd_ray.core.errors import ConfigError
 from srrd_ray.core.records import CohortKnee, Knee, Modality, Series, Side
 from srrd_ray.distillation.config import DistillationConfig
-from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.config import ClusterConfig, TuneConfig
 from srrd_ray.patches import PatchConfig
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.limits import limits_of, require_possible
@@ -50,6 +50,16 @@ def codes(cohort: Cohort, config: RunConfig, until: str = "report") -> dict[str,
 
 def test_a_cohort_of_forty_has_no_limit() -> None:
     assert codes(people(40), RunConfig()) == {}
+
+
+def test_an_algorithm_of_the_search_without_its_library_stops_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_of(tune=TuneConfig(algorithm="tpe"))
+    assert codes(people(40), config) == {}
+    monkeypatch.setattr("srrd_ray.distillation.proposals.find_spec", lambda _: None)
+    assert codes(people(40), config) == {"search-missing": True}
+    assert codes(people(40), config, until="teach") == {}
 
 
 @pytest.mark.parametrize(("folds", "patients"), [(17, 16), (3, 2), (2, 1)])

@@ -19,7 +19,7 @@ from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.distillation.config import DistillationConfig, HyperParameters
+from srrd_ray.distillation.config import Candidate, DistillationConfig
 from srrd_ray.distillation.data import DistillationData, bone_fraction
 from srrd_ray.distillation.fingerprint import fit_fingerprint
 from srrd_ray.distillation.inference import teacher_outputs
@@ -60,7 +60,7 @@ class DistilPlan:
     seed
         Of the run; each learner derives its own.
     winners
-        The settings that the search chose, by fold; `config.hyper` where a fold has none.
+        What the search chose, by fold; what `config` says where a fold has none.
     """
 
     layout: RunLayout
@@ -68,7 +68,7 @@ class DistilPlan:
     folds: dict[str, int]
     config: DistillationConfig
     seed: int
-    winners: dict[int, HyperParameters]
+    winners: dict[int, Candidate]
 
     def fold_numbers(self) -> tuple[int, ...]:
         """Return the folds that have a patient, in order."""
@@ -80,7 +80,7 @@ class DistilPlan:
 
     def config_of(self, fold: int) -> DistillationConfig:
         """Return the configuration with the fold's winning settings."""
-        return replace(self.config, hyper=self.winners.get(fold, self.config.hyper))
+        return self.config.choosing(self.winners.get(fold, self.config.candidate))
 
 
 def load_data(layout: RunLayout, shards: Sequence[Path]) -> DistillationData:
@@ -196,9 +196,9 @@ def with_school_networks(config: DistillationConfig) -> DistillationConfig:
     return replace(config, teacher=readers.teacher, student=readers.student)
 
 
-def trial_scores(plan: DistilPlan, fold: int, hyper: HyperParameters) -> Iterator[float]:
+def trial_scores(plan: DistilPlan, fold: int, chosen: Candidate) -> Iterator[float]:
     """Yield the inner validation score of one setting after every epoch."""
-    yield from trial(trial_inputs(plan, fold), hyper, plan.config, seed_from(plan.seed, "trial", fold))
+    yield from trial(trial_inputs(plan, fold), chosen, plan.config, seed_from(plan.seed, "trial", fold))
 
 
 def trial_inputs(plan: DistilPlan, fold: int) -> TrialInputs:
@@ -259,6 +259,8 @@ def _save_model(plan: DistilPlan, data: DistillationData, weights: Path, model: 
         folds.append(
             StoredFold(
                 fold=fold, network=network, hyper=config.hyper, fingerprint=fingerprint,
+                nuisance=config.student_nuisance if model == "distilled" else None,
+                width=config.student.width if model == "distilled" else None,
                 patients=school_knees if model in _of_school(config) else np.unique(part.patients).size,
             )
         )  # fmt: skip

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee
-from srrd_ray.distillation.config import DistillationConfig, HyperParameters
+from srrd_ray.distillation.config import Candidate, DistillationConfig
 from srrd_ray.execution.stage import Work
 from srrd_ray.execution.training import LearnerFactory, Trainer, Training
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.shared.gather import read_folds
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import read_record, write_record
+from srrd_ray.storage.scalars import write_scalars
 
 if TYPE_CHECKING:
     from srrd_ray.stages.shared.fold_training import DistilPlan
@@ -44,7 +45,7 @@ WINNERS = "winners.json"
 class Winners:
     """``models/winners.json``: the settings that the search chose, by outer fold."""
 
-    folds: dict[int, HyperParameters]
+    folds: dict[int, Candidate]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,14 +98,17 @@ def trainer_of(work: Work[Any]) -> Trainer:
 def fit(work: Work[Any], stage: str, learners: LearnerFactory) -> Iterator[Path]:
     """Yield the folder of the trained weights.
 
-    Once they have been saved elsewhere, it is removed with the checkpoints, and the losses are kept. The name
-    of the training contains the hash of its inputs, so that only the very same training is resumed.
+    Once they have been saved elsewhere, it is removed with the checkpoints, and the losses are kept, for
+    TensorBoard too. The name of the training contains the hash of its inputs, so that only the very same
+    training is resumed.
     """
     training = Training(
         name=f"{stage}-{work.item.input_hash[:16]}", learners=learners, storage=work.layout.trainings
     )
     yield trainer_of(work).fit(training, lambda line: log.info("%-16s %s", stage, line))
-    write_record(losses_path(work.layout, stage), read_losses(training.log), "losses")
+    losses = read_losses(training.log)
+    write_record(losses_path(work.layout, stage), losses, "losses")
+    write_scalars(work.layout.tensorboard(stage), losses.learners)
     training.discard()
 
 

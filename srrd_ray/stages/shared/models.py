@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError, StoreError
 from srrd_ray.core.records import RunModel
-from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
+from srrd_ray.distillation.config import Augmentation, DistillationConfig, HyperParameters, NetworkConfig
 from srrd_ray.distillation.fingerprint import Fingerprint
 from srrd_ray.distillation.networks import PatchRegressor, build
 from srrd_ray.stages.shared.model_facts import caution
@@ -33,7 +33,8 @@ class FoldCard:
     """One network of the ensemble and the settings it was trained with.
 
     It has its normalisation (HU, or bone fraction), the fingerprint of the CT it was trained with, and the
-    number of patients of whom that was (null: not known).
+    number of patients of whom that was (null: not known). `nuisance` and `width` are what a search chose for
+    its student (null: those of the configuration).
     """
 
     fold: int
@@ -43,6 +44,8 @@ class FoldCard:
     input_sd: float
     fingerprint: Fingerprint
     patients: int | None = None
+    nuisance: Augmentation | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +67,10 @@ class ModelCard:
         """The architecture of its networks."""
         return self.config.teacher if self.name in READ_MR else self.config.student
 
+    def network_of(self, one: FoldCard) -> NetworkConfig:
+        """Return the architecture of one of its networks."""
+        return self.network if one.width is None else replace(self.network, width=one.width)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StoredFold:
@@ -74,6 +81,8 @@ class StoredFold:
     hyper: HyperParameters
     fingerprint: Fingerprint
     patients: int
+    nuisance: Augmentation | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -159,6 +168,8 @@ def _store_fold(folder: Path, one: StoredFold) -> FoldCard:
         input_sd=float(one.network.input_sd),
         fingerprint=one.fingerprint,
         patients=one.patients,
+        nuisance=one.nuisance,
+        width=one.width,
     )
 
 
@@ -178,7 +189,7 @@ def load_fold(folder: Path, card: ModelCard, one: FoldCard) -> PatchRegressor:
             where=f"{folder.name}/{path.name}",
             todo="Copy the whole folder again, or run the same command again.",
         )
-    network = build(card.network, 0)
+    network = build(card.network_of(one), 0)
     load_into(network, load_tensors(path)[0], path.name)
     return network.eval()
 

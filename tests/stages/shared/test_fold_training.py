@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from srrd_ray.core.errors import ConfigError, InputError, StoreError
-from srrd_ray.distillation.config import HyperParameters, SearchConfig
-from srrd_ray.distillation.search import sample_settings, trial, validation_rows
+from srrd_ray.distillation.config import Augmentation, HyperParameters, SearchConfig
+from srrd_ray.distillation.search import trial, validation_rows
 from srrd_ray.stages.shared.fold_training import (
     distilled_learners,
     read_data,
@@ -87,12 +87,20 @@ def test_baseline_and_distilled_start_at_the_same_weights(trained: RunLayout) ->
 def test_the_winner_of_a_fold_is_used_and_recorded_for_that_fold_alone(
     trained: RunLayout, tmp_path: Path
 ) -> None:
-    winner = HyperParameters(temperature=5.0, kd_weight=0.8, feature_weight=0.0, relation_weight=0.0)
-    plan = replace(plan_of(trained), winners={1: winner})
+    plan = plan_of(trained)
+    winner = replace(
+        plan.config.candidate,
+        hyper=HyperParameters(temperature=5.0, kd_weight=0.8, feature_weight=0.0, relation_weight=0.0),
+        nuisance=Augmentation(noise=30.0),
+        width=8,
+    )
+    plan = replace(plan, winners={1: winner})
     drive(distilled_learners(plan), tmp_path, epochs=0)
     save_models(replace(plan, layout=write_run(tmp_path / "run")), tmp_path, ("distilled",))
-    card = load_model(tmp_path / "run" / "models" / "distilled").card
-    assert [fold.hyper == winner for fold in card.folds] == [False, True, False]
+    model = load_model(tmp_path / "run" / "models" / "distilled")
+    assert [fold.hyper == winner.hyper for fold in model.card.folds] == [False, True, False]
+    assert [fold.nuisance == winner.nuisance for fold in model.card.folds] == [False, True, False]
+    assert [model.networks[fold].config.width for fold in range(3)] == [4, 8, 4]
 
 
 def test_a_plan_travels_to_another_process(trained: RunLayout) -> None:
@@ -134,7 +142,7 @@ def test_a_trial_scores_every_epoch_and_repeats_itself(trained: RunLayout) -> No
     inputs = trial_inputs(plan, 0)
     assert set(inputs.data.patients) == {p for p, fold in FOLDS.items() if fold != 0}
     config = replace(plan.config, search=SearchConfig(epochs=2))
-    scores = [list(trial(inputs, config.hyper, config, seed=1)) for _ in range(2)]
+    scores = [list(trial(inputs, config.candidate, config, seed=1)) for _ in range(2)]
     assert len(scores[0]) == 2
     assert scores[0] == scores[1]
     assert all(np.isfinite(score) and score <= 1 for score in scores[0])  # an ICC has no lower bound
@@ -145,17 +153,6 @@ def test_a_trial_validates_on_whole_patients(trained: RunLayout) -> None:
     held = validation_rows(data.patients, 3, seed=4)
     assert 0 < held.sum() < len(data)
     assert not set(data.patients[held]) & set(data.patients[~held])
-
-
-def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisation() -> None:
-    default = HyperParameters(lr=1e-3)
-    settings = sample_settings(SearchConfig(), default, trials=6, seed=3)
-    assert settings[0] == default.without_teacher()
-    assert settings[1] == default
-    assert len(set(settings)) == 6
-    assert {s.lr for s in settings} == {1e-3}
-    assert all(1 <= s.temperature <= 8 and 0 <= s.kd_weight <= 0.9 for s in settings)
-    assert settings == sample_settings(SearchConfig(), default, trials=6, seed=3)
 
 
 def test_a_model_of_few_patients_says_so_on_its_card(trained: RunLayout) -> None:
