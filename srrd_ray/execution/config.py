@@ -60,9 +60,9 @@ class TuneConfig:
         Settings that are tried; the first is always the student without MR (all weights zero), the second the
         configured one.
     algorithm
-        How the others are chosen: at random, or by a tree-structured Parzen estimator (Bergstra 2011) from
-        the trials that have ended, of which the first ten are drawn at random too; that needs
-        ``pip install 'srrd-ray[search]'``.
+        How the others are chosen: at random, or by a Parzen estimator (TPE, Bergstra 2011) from the trials
+        that have ended, of which the first ten are drawn at random too. It needs the package's extra
+        ``search``.
     grace_epochs
         Epochs that every trial may take before ASHA can stop it.
     reduction

@@ -173,7 +173,7 @@ def _correlation(trials: pd.DataFrame, name: str) -> str:
             resamples=RESAMPLES,
         )  # fmt: skip
     except NotEstimableError:
-        return "too few trials"
+        return "not estimable"
     return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 

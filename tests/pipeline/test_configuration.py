@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from srrd_ray.core import serial
 from srrd_ray.core.errors import ConfigError
-from srrd_ray.core.settings import Above, AbsoluteOrEmpty, AtLeast, Between, NotEmpty, Rising, hints_of
+from srrd_ray.core.settings import (
+    Above,
+    AbsoluteOrEmpty,
+    AtLeast,
+    Between,
+    NotEmpty,
+    Rising,
+    TwoOrNone,
+    hints_of,
+)
 from srrd_ray.pipeline.configuration import RunConfig, read_config
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -91,6 +100,8 @@ def beyond(base: object, bound: object) -> st.SearchStrategy[object]:
             return st.sampled_from(["models", "./models", "~/models"])
         case NotEmpty():
             return st.just(())
+        case TwoOrNone():
+            return st.sampled_from([(0.5,), (0.1, 0.2, 0.3)])
         case Rising():
             return st.sampled_from([(0.9, 0.1), (1.0, 0.5)])
         case _:

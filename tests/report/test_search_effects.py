@@ -65,6 +65,10 @@ def test_a_few_trials_have_no_correlation() -> None:
     assert {row[1] for row in correlations(trials(3)).rows} == {"too few trials"}
 
 
+def test_trials_that_all_score_the_same_have_no_correlation() -> None:
+    assert {row[1] for row in correlations(trials(8).assign(icc=0.2)).rows} == {"not estimable"}
+
+
 def test_groups_are_even_and_never_part_one_value() -> None:
     values = np.repeat([4.0, 8.0, 16.0], [9, 4, 7])
     at, mean, sd = groups(values, values)
