@@ -142,7 +142,7 @@ def _tuner(plan: Search[Setting], config: TuneConfig, resources: Mapping[str, fl
 
 
 def _number(space: Space) -> int:
-    return cast("int", space["number"])  # as `_space` made it
+    return cast("int", space["number"])  # as `suggest` made it
 
 
 def _setting(plan: Search[Setting], space: Space) -> Setting:
@@ -174,7 +174,9 @@ class _Proposals(Searcher, Generic[Setting]):
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, object]) -> None:
         """Note the score of an epoch; of one that was reported twice (its worker died), the last."""
-        self._running[trial_id][1][cast("int", result["training_iteration"])] = cast("float", result["score"])
+        if "score" in result:
+            epoch, score = cast("int", result["training_iteration"]), cast("float", result["score"])
+            self._running[trial_id][1][epoch] = score
 
     def on_trial_complete(
         self,
@@ -183,8 +185,7 @@ class _Proposals(Searcher, Generic[Setting]):
         error: bool = False,
     ) -> None:
         """Note how a trial ended; one of an error ends the search."""
-        if result and "score" in result:  # of the epoch at which it was stopped, nothing was said before
-            self.on_trial_result(trial_id, result)
+        self.on_trial_result(trial_id, result or {})  # of an epoch that stopped it nothing was said before
         setting, scores = self._running.pop(trial_id)
         diverged = error or not all(map(isfinite, scores.values()))
         self._tried.append((setting, () if diverged else tuple(scores[epoch] for epoch in sorted(scores))))
