@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -108,7 +107,7 @@ def propose(search: SearchConfig, default: Candidate, seed: int, tried: Sequence
     require_estimator()
     import optuna
 
-    logging.getLogger("optuna").setLevel(logging.WARNING)  # it tells of every study
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study
     sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=AT_RANDOM)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     keys = searched(search)
