@@ -34,7 +34,7 @@ TRIES_MORE = 2
 FAULT = "fault"
 """The column with the fault of a trial that diverged, as JSON."""
 SETTING = "setting"
-"""The key of a setting that was proposed, in the space of its trial; those known before go by their number."""
+"""The key of a proposed setting in the space of its trial; those known before go by their number."""
 
 Space: TypeAlias = Mapping[str, object]
 """What Tune knows of a trial: its number, and its setting as TensorBoard shows it."""
@@ -74,7 +74,7 @@ def search(plan: Search[Setting], config: TuneConfig, gpu: GpuUse = "auto") -> t
 
 
 def trial_resources(config: TuneConfig, gpu: GpuUse) -> dict[str, float]:
-    """Return what a trial asks of the cluster: as many CPUs as it has, a share of a GPU where there is one."""
+    """Return what a trial asks of the cluster: CPUs, and a share of a GPU where there is one."""
     cpus = float(attainable("CPU", config.cpus_per_trial, apiece=config.cpus_per_trial))
     share = decide_share(config.gpus_per_trial, gpu)
     return {"CPU": float(int(cpus)), **({"GPU": share} if share else {})}
@@ -152,8 +152,7 @@ def _setting(plan: Search[Setting], space: Space) -> Setting:
 
 
 class _Proposals(Searcher, Generic[Setting]):
-    """Gives Tune the settings of a search one after the other: those that are known, then what is proposed from
-    the trials that have ended.
+    """Gives Tune the settings of a search one after the other: those that are known, then those proposed.
 
     What it knows follows from the scores in their order, so that there is nothing to save.
     """
@@ -230,7 +229,7 @@ def _hash(setting: Setting, scores: Sequence[float]) -> str:
 
 
 def _read_kept(path: Path, setting: Setting) -> tuple[float, ...]:
-    """Return the kept scores of a setting; none where they are absent, damaged or another's: it learns anew."""
+    """Return the kept scores of a setting; none where they are absent, damaged or of another."""
     try:
         kept = serial.from_json(_Kept, path.read_bytes())
     except (FileNotFoundError, ConfigError):

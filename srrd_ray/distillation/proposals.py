@@ -98,7 +98,7 @@ def sample_settings(
 
 
 def propose(search: SearchConfig, default: Candidate, seed: int, tried: Sequence[Tried]) -> Candidate:
-    """Return the setting that a tree-structured Parzen estimator (Bergstra 2011) asks for after those `tried`.
+    """Return the setting that a Parzen estimator (TPE, Bergstra 2011) asks for after those `tried`.
 
     It depends on the arguments alone: nothing is kept from one proposal to the next. Trials that were stopped
     count below those that were not, by how far they came, and those that diverged below all. A setting that
@@ -129,7 +129,7 @@ def require_estimator() -> None:
     """
     if find_spec("optuna") is None:
         raise ConfigError(
-            "search-missing", "tune.algorithm tpe needs a library that is not installed", got="without optuna",
+            "search-missing", "tune.algorithm tpe needs a library that is not installed", got="no optuna",
             todo="pip install 'srrd-ray[search]', or set tune.algorithm to random.",
         )  # fmt: skip
 

@@ -127,7 +127,7 @@ def _show_logarithm(axes: Axes, values: pd.Series[float]) -> None:
 def groups(
     values: NDArray[np.float64], gains: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return median value, mean gain and its SD of groups of trials, as even as can be, in order of the value.
+    """Return median value, mean gain and its SD of even groups of trials, in order of the value.
 
     Trials of one value are never parted. Nothing where there are too few trials for two groups.
 

@@ -16,9 +16,9 @@ from srrd_ray.report.search_effects import KEYS, correlations, effects, searched
 def search_section(run: Run) -> Section:
     """Return the trials of the search and the effect of each key."""
     intro = (
-        "Temperature and loss weights of the distillation, and augmentation and capacity of the student where "
-        "they have a range, searched for every fold on inner validation patients. The fold's winner trained "
-        "its distilled student."
+        "Temperature and loss weights of the distillation, and augmentation and capacity of the student "
+        "where they have a range, searched for every fold on inner validation patients. The fold's winner "
+        "trained its distilled student."
     )
     table = run.tables.get("tune")
     if table is None or table.empty:
@@ -41,7 +41,8 @@ def search_section(run: Run) -> Section:
         for row in ranked.head(20).itertuples()
     )
     header = (
-        "Trial", *(key.name for key in keys.values()), "learning rate", "epochs", "mean ICC at its end", "how it ended",
+        "Trial", *(key.name for key in keys.values()), "learning rate", "epochs", "mean ICC at its end",
+        "how it ended",
     )  # fmt: skip
     caption = (
         "Mean ICC(A,1) over the four parameters after each epoch; trials that fell behind were stopped early."

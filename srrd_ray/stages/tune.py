@@ -1,4 +1,4 @@
-"""Stage ``tune``: the search over temperature, loss weights, augmentation and capacity, one for every fold."""
+"""Stage ``tune``: the search over loss weights, augmentation and capacity, one for every fold."""
 
 from __future__ import annotations
 
