@@ -10,11 +10,18 @@ import pytest
 
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.distillation.halves import HALVES
 from srrd_ray.execution.executor import PlainLoop
+from srrd_ray.patches import SubchondralPoint
 from srrd_ray.pipeline.evidence import EvidenceRequest, Readings, gather_evidence, sittings
 from srrd_ray.pipeline.evidence_table import patient_means, sample_of, write_evidence
+from srrd_ray.simulation.school import SchoolKnee
+from srrd_ray.stages.patches import patches_of
 from srrd_ray.stages.shared.evidence_cubes import EvidenceCubes
+from srrd_ray.stages.shared.evidence_ways import MODELS
+from srrd_ray.storage import patch_store
 from tests.distillation.toys import toy
+from tests.stages.small_school import make_school
 
 ERRORS = {"baseline": 2.0, "school": 0.6, "distilled": 0.3, "reader-mr": 0.5, "measured": 1.5}
 """SD of what a model adds to the truth, in SDs of the truth."""
@@ -88,6 +95,34 @@ def test_every_course_is_held_in_every_fold_and_for_each_number_of_patients(tmp_
     held = list(sittings(asked))
     assert len(held) == len({sitting.name for sitting in held}) == 3 * 3 * 3
     assert {sitting.patients for sitting in held if sitting.course == "curve"} == {8}
+
+
+def write_toy(path: Path, knee: SchoolKnee, _: object) -> int:
+    """Write toy cubes in place of simulated ones; what is measured of them in MR is their truth."""
+    data = toy(8, seed=int(knee.plan.knee.participant))
+    point = SubchondralPoint(bone="femur", compartment="medial", center_lps_mm=(0, 0, 0), depth_mm=7.0)
+    arrays = {name: getattr(data, name) for name in ("ct", "ct_mask", "ct_spacing_mm", "mr", "mr_mask")}
+    arrays |= {"truth": data.targets, "has_mr": np.ones(8, np.bool_), "coverage": np.ones(8, np.float32)}
+    arrays |= {"measured": np.repeat(data.targets[:, None], 1 + len(HALVES), axis=1)}
+    patch_store.write_shard(path, arrays, patches_of(path, [(knee.plan.knee, point)] * 8))
+    return 8
+
+
+@pytest.mark.training
+def test_the_same_command_again_goes_on_and_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srrd_ray.stages.shared.evidence_cubes.write_evidence_cubes", write_toy)
+    school = make_school(tmp_path / "school")
+    asked = replace(request(tmp_path, patients=6), readers=str(school), seeds=1, curve=())
+    first = gather_evidence(asked, PlainLoop())
+    assert set(first.table["model"]) == set(MODELS)
+    of_fold = first.table[first.table["model"] == "distilled"]
+    assert sorted(of_fold["cube"]) == list(range(len(first.cubes)))
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.parquet")}
+    again = gather_evidence(asked, PlainLoop())
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.parquet")} == times
+    pd.testing.assert_frame_equal(again.table, first.table)
 
 
 def test_too_few_knees_stop_it_before_anything_is_learnt(
