@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from srrd_ray.core.errors import ClusterError
 from srrd_ray.core.hashing import hash_json, seed_from
@@ -52,6 +53,8 @@ LEAST = 0.9
 """Share of the knees that must be there."""
 MAIN: Final = ("measured", "readers")
 """The courses of all patients; `curve` is that of a part of them."""
+UNLEARNT: Final = "unlearnt"
+"""In the place of a course: what learns nothing from the cubes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,8 +133,6 @@ def gather_evidence(request: EvidenceRequest, executor: Executor) -> Readings:
     ClusterError
         `evidence-small` where more than a tenth of the knees, or any course, failed.
     """
-    from srrd_ray.stages.shared.evidence_ways import unlearnt  # torch takes seconds to import
-
     root, started = request.work.resolve(), monotonic()
     with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
         plans = _make_cubes(request, runner, root)
@@ -139,10 +140,6 @@ def gather_evidence(request: EvidenceRequest, executor: Executor) -> Readings:
         cubes = _read(paths)
         log.info("%-16s %d cubes of %d knees", CUBES, len(cubes), len(plans))
         tables = list(_hold_courses(request, runner, root, paths))
-    alone = unlearnt(cubes, request.readers)
-    tables += [
-        _rows(name, values, np.arange(len(cubes)), request.patients, 0) for name, values in alone.items()
-    ]
     log.info("%-16s %.0f s", "evidence", monotonic() - started)
     return Readings(cubes=cubes, plans=plans, table=pd.concat(tables, ignore_index=True))
 
@@ -216,7 +213,8 @@ class Sitting:
 
 
 def sittings(request: EvidenceRequest) -> Iterator[Sitting]:
-    """Yield every course that has to be held, repetition by repetition."""
+    """Yield every course that has to be held, repetition by repetition; first what learns nothing."""
+    yield Sitting(course=UNLEARNT, patients=request.patients, repeat=0, fold=0)
     courses = [(name, request.patients) for name in MAIN] + [("curve", few) for few in request.curve]
     for repeat in range(request.seeds):
         for fold in range(request.config.folds):
@@ -234,22 +232,34 @@ class _Learn:
     sittings: dict[str, Sitting]
 
     def __call__(self, item: WorkItem) -> Produced:
-        from srrd_ray.stages.shared.evidence_ways import COURSES, lesson_of  # torch takes seconds to import
+        sitting, path = self.sittings[item.name], _readings(self.root, item.name)
+        tables = [
+            _rows(model, values, asked, sitting.patients, sitting.repeat)
+            for model, asked, values in self._read_by_models(sitting)
+        ]
+        write_table(path, pd.concat(tables, ignore_index=True))
+        return Produced(paths=(path,))
 
-        sitting, request = self.sittings[item.name], self.request
-        cubes, folds = _read(self.paths), request.folds(sitting.repeat)
+    def _read_by_models(
+        self, sitting: Sitting
+    ) -> Iterator[tuple[str, NDArray[np.intp], NDArray[np.float32]]]:
+        """Yield each model with the rows of the cubes that it read, and what it read."""
+        # torch takes seconds to import
+        from srrd_ray.stages.shared.evidence_ways import COURSES, lesson_of, unlearnt
+
+        request, cubes = self.request, _read(self.paths)
+        if sitting.course == UNLEARNT:
+            for model, values in unlearnt(cubes, request.readers).items():
+                yield model, np.arange(len(cubes)), values
+            return
+        folds = request.folds(sitting.repeat)
         asked = np.flatnonzero([folds[str(name)] == sitting.fold for name in cubes.data.patients])
         lesson = lesson_of(
             cubes, request.config, sitting.fold, folds, seed=sitting.repeat,
             patients=0 if sitting.patients == request.patients else sitting.patients,
         )  # fmt: skip
-        tables = [
-            _rows(model, values, asked, sitting.patients, sitting.repeat)
-            for model, values in COURSES[sitting.course](lesson)
-        ]
-        path = _readings(self.root, item.name)
-        write_table(path, pd.concat(tables, ignore_index=True))
-        return Produced(paths=(path,))
+        for model, values in COURSES[sitting.course](lesson):
+            yield model, asked, values
 
 
 def _hold_courses(
