@@ -282,7 +282,9 @@ def _hold_courses(
     yield from (read_table(_readings(root, name)) for name in all_of)
 
 
-def _rows(model: str, values: np.ndarray, cubes: np.ndarray, patients: int, repeat: int) -> pd.DataFrame:
+def _rows(
+    model: str, values: NDArray[np.float32], cubes: NDArray[np.intp], patients: int, repeat: int
+) -> pd.DataFrame:
     table = pd.DataFrame(values.astype(np.float64), columns=list(PARAMETERS))
     return table.assign(cube=cubes, model=model, patients=patients, repeat=repeat)
 
