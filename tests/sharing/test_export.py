@@ -48,7 +48,7 @@ def test_the_precision_goes_with_the_model_and_stands_on_its_card(student: Path,
     out = export_model(ExportRequest(model=student, out=tmp_path / "out"))
     assert read_precision(out) == record
     card = (out / "README.md").read_text(encoding="utf-8")
-    assert "BV/TV: RMS-CV (%), repositioned, tibia medial" in card
+    assert "BV/TV: RMS-CV (%), 3 simulated knees repositioned, tibia medial" in card
     assert "was not measured" not in card
 
 

@@ -43,23 +43,23 @@ def precision_figures(record: ModelPrecision) -> Iterator[Figure]:
 
     Of each region where a knee is only repositioned, of the mean of a knee else: the record has the rest.
     """
+    knees = f"{record.knees} simulated knees" if record.simulated else f"{record.knees} knees"
     for one in record.errors:
         if one.repeat != "repositioned" and one.bone is not None:
             continue
-        of = f"{one.bone} {one.compartment}" if one.bone else "mean of the regions"
+        of = f"{knees} {one.repeat}, {one.bone or 'mean of'} {one.compartment or 'the regions'}"
         unit, error = PARAMETER_OF[one.parameter].unit, one.error
         yield Figure(
-            name=f"{one.parameter}: RMS-CV (%), {one.repeat}, {of}",
+            name=f"{one.parameter}: RMS-CV (%), {of}",
             value=error.rms_cv_percent, interval=error.rms_cv_percent_ci,
         )  # fmt: skip
         if one.repeat == "another day":
-            name = (
-                f"{one.parameter}: least significant change{f' ({unit})' if unit else ''}, {one.repeat}, {of}"
-            )
-            yield Figure(name=name, value=error.least_significant_change, digits=3)
+            change = f"least significant change ({unit})" if unit else "least significant change"
+            value = error.least_significant_change
+            yield Figure(name=f"{one.parameter}: {change}, {of}", value=value, digits=3)
     for held in (record.covered(parameter) for parameter in PARAMETERS):
         if held is not None:
-            name = f"{held.parameter}: coverage of the 90 % interval, {held.patients} knees"
+            name = f"{held.parameter}: coverage of the 90 % interval, {knees}"
             yield Figure(name=name, value=held.share, interval=held.ci)
 
 

@@ -63,10 +63,13 @@ def test_the_precision_of_other_weights_is_refused(model: Path) -> None:
 def test_a_card_has_the_regions_on_one_day_and_the_knee_on_another(model: Path) -> None:
     told = {figure.name: figure.text() for figure in precision_figures(record_of(model))}
     assert list(told) == [
-        "Tb.Th: RMS-CV (%), another day, mean of the regions",
-        "Tb.Th: least significant change (mm), another day, mean of the regions",
-        "BV/TV: RMS-CV (%), repositioned, tibia medial",
-        "Tb.Th: coverage of the 90 % interval, 3 knees",
+        "Tb.Th: RMS-CV (%), 3 simulated knees another day, mean of the regions",
+        "Tb.Th: least significant change (mm), 3 simulated knees another day, mean of the regions",
+        "BV/TV: RMS-CV (%), 3 simulated knees repositioned, tibia medial",
+        "Tb.Th: coverage of the 90 % interval, 3 simulated knees",
     ]
-    assert told["Tb.Th: coverage of the 90 % interval, 3 knees"] == "0.75 [0.40, 0.95]"
-    assert told["Tb.Th: least significant change (mm), another day, mean of the regions"] == "0.016"
+    assert told["Tb.Th: coverage of the 90 % interval, 3 simulated knees"] == "0.75 [0.40, 0.95]"
+    assert (
+        told["Tb.Th: least significant change (mm), 3 simulated knees another day, mean of the regions"]
+        == "0.016"
+    )
