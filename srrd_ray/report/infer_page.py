@@ -126,7 +126,7 @@ def render_inference(inference: Inference) -> str:
             anchor="precision",
             title="Precision",
             intro=_AGAIN,
-            blocks=precision_blocks(inference.precision),
+            blocks=precision_blocks(inference.precision, outside=inference.outside),
         ),
         Section(anchor="trust", title="Trust", intro=_TRUST, blocks=_trust(inference.record)),
         Section(

@@ -14,6 +14,10 @@ from srrd_ray.statistics.model_precision import REPEATS, IntervalCoverage, Model
 from srrd_ray.statistics.precision import Precision
 
 NOT_MEASURED = "not measured"
+OUTSIDE = (
+    "This scan lies outside the images that the model was trained on: the figures below are of scans like "
+    "those of the training and do not hold for it."
+)
 WORDS: Mapping[Repeat, str] = {
     "repositioned": "Same scanner, got up and lay down again",
     "another day": "Same scanner and protocol, another day",
@@ -40,8 +44,11 @@ def held_in(precision: ModelPrecision | None) -> str:
     return f"; they held in {_percent(held)} of the values of {held.patients} other {_kind(precision)}"
 
 
-def precision_blocks(precision: ModelPrecision | None) -> tuple[Block, ...]:
-    """Return tables of precision errors and of coverage, or that they were not measured."""
+def precision_blocks(precision: ModelPrecision | None, *, outside: bool) -> tuple[Block, ...]:
+    """Return tables of precision errors and of coverage, or that they were not measured.
+
+    Of a scan `outside` the training images they say nothing, and that is told.
+    """
     if precision is None:
         text = (
             "Not measured for this model: neither how far its values differ between two scans of a knee, nor "
@@ -57,7 +64,7 @@ def precision_blocks(precision: ModelPrecision | None) -> tuple[Block, ...]:
     header = ("Scanned again", "Region", *(with_unit(name) for name in PARAMETERS))
     rows = tuple(_error_row(precision, repeat, region) for repeat, region in product(REPEATS, REGIONS))
     errors = Grid(header=header, rows=rows, caption=caption, text_columns=2)
-    return (errors, *_coverage_table(precision))
+    return (*((Note(text=OUTSIDE, tone="warning"),) if outside else ()), errors, *_coverage_table(precision))
 
 
 def _error_row(precision: ModelPrecision, repeat: Repeat, region: tuple[str, str] | None) -> tuple[str, ...]:

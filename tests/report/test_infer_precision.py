@@ -58,7 +58,7 @@ def test_a_page_tells_how_each_repeat_differs_and_how_often_intervals_hold(page:
 
 def test_a_parameter_that_was_not_measured_says_so(page: str) -> None:
     assert least_change(RECORD, "Tb.N", ("femur", "medial")) == "not measured"
-    grid = precision_blocks(RECORD)[0]
+    grid = precision_blocks(RECORD, outside=False)[0]
     assert isinstance(grid, Grid)
     assert {row[2] for row in grid.rows} == {"not measured"}, "BV/TV"
 
@@ -68,9 +68,11 @@ def test_a_model_without_figures_says_that_it_was_not_measured() -> None:
     assert "A difference between two scans cannot be told from noise" in text
     assert text.count("not measured") >= 16, "every value of every region"
     assert held_in(None) == "; how often they hold was not measured"
-    assert [type(block) for block in precision_blocks(None)] == [Note]
+    assert [type(block) for block in precision_blocks(None, outside=False)] == [Note]
 
 
-def test_a_scan_outside_the_training_has_no_such_change() -> None:
-    outside = replace(inference(in_distribution=False), precision=RECORD)
-    assert "0.055" not in words_of(render_inference(outside)).split("Precision How far")[0]
+def test_a_scan_outside_the_training_has_no_such_change_and_is_told_so() -> None:
+    text = words_of(render_inference(replace(inference(in_distribution=False), precision=RECORD)))
+    assert "0.055" not in text.split("Precision How far")[0]
+    assert "do not hold for it" in text
+    assert "do not hold for it" not in words_of(render_inference(replace(inference(), precision=RECORD)))
