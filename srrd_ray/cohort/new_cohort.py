@@ -19,7 +19,8 @@ from srrd_ray.imaging.dicom.studies import FoundSeries, Studies, find_series
 from srrd_ray.storage.atomic import replacing
 from srrd_ray.storage.paths import ObjectPath
 
-MAPPING: Final = "new-cohort.tsv"
+MAPPING: Final = "-mapping.tsv"
+"""After the name of the cohort, beside whose folder it lies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +80,7 @@ def proposal_of(request: NewCohort) -> tuple[Path, str]:
         As `find_series`.
     """
     _check_places(request)
-    path = request.out.parent / MAPPING
+    path = request.out.parent / f"{request.out.name}{MAPPING}"
     if path.exists():
         raise ConfigError(
             "mapping-exists", "a mapping is there already", where=path.name,
@@ -111,9 +112,9 @@ def summary(rows: Sequence[MappingRow], studies: Studies, table: Mapping[str, Pa
     if table:
         matched = match_patients(sorted(patients), table)
         lines.append(
-            f"  table: patients without a row {len(patients) - len(matched)}, "
-            f"rows without scans {len(set(table) - set(matched.values()))}, "
-            f"matched but for zeros at the front or case {sum(a != b for a, b in matched.items())}"
+            f"  table: {len(patients) - len(matched)} patients without a row, "
+            f"{len(set(table) - set(matched.values()))} rows without scans, "
+            f"{sum(a != b for a, b in matched.items())} matched only without zeros at the front or case"
         )
     return "\n".join(lines)
 

@@ -94,9 +94,9 @@ def new_cohort(
 ) -> int:
     """Lay out a cohort from a folder of DICOM studies and a spreadsheet; the source is only read.
 
-    The first call writes new-cohort.tsv beside the cohort, a row a series: look at it and edit it. It names
-    patients: keep it to yourself. The same command with --mapping new-cohort.tsv carries it out, and ends as
-    `srrd check` of the new cohort does.
+    The first call writes COHORT-mapping.tsv beside the cohort, a row a series: look at it and edit it. It
+    names patients: keep it to yourself. The same command with --mapping COHORT-mapping.tsv carries it out,
+    and ends as `srrd check` of the new cohort does.
 
     Args:
         cohort: folder of the new cohort.

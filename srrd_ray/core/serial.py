@@ -64,15 +64,21 @@ def from_yaml(kind: type[Record], path: Path) -> Record:
         raise ConfigError(
             "config-invalid",
             f"not plain YAML: {str(error).splitlines()[0]}",
-            where=path.name,
+            where=f"{path.name}{_line_of(error)}",
             todo="Use plain scalars, lists and mappings; tags such as !!python are refused.",
         ) from error
     return _settings(kind, {} if data is None else data, path.name)
 
 
+def _line_of(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """Return where YAML is broken, as the end of a place: ``, line 3``; nothing where that is not known."""
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark is not None else ""
+
+
 def from_mapping(kind: type[Record], data: object) -> Record:
     """Return the `kind` built from plain data, every nested key known and every value of its type."""
-    _refuse_unknown(kind, data, "")
+    _refuse_unknown(kind, data, kind.__name__)
     try:
         return cast(
             "Record", _adapter(kind).validate_python(data)
@@ -101,7 +107,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _settings(kind: type[Record], data: object, where: str) -> Record:
     """Return settings from plain data; an error names the key that the reader of the file looks for."""
-    _refuse_unknown(kind, data, "")
+    _refuse_unknown(kind, data, where)
     switches = tuple(_switches(kind, data))
     if switches:
         raise SettingsError(switches, where)
@@ -148,16 +154,33 @@ def _adapter(kind: object) -> TypeAdapter[object]:
     return _ADAPTERS[kind]
 
 
-def _refuse_unknown(kind: object, data: object, prefix: str) -> None:
+def _refuse_unknown(kind: object, data: object, where: str) -> None:
+    """Raise where mappings have keys that no field is called, with all of them.
+
+    Raises
+    ------
+    ConfigError
+        `key-unknown`.
+    """
+    unknown = list(_unknown_keys(kind, data, ""))
+    if unknown:
+        keys = "unknown key" if len(unknown) == 1 else "unknown keys"
+        raise ConfigError(
+            "key-unknown", f"{keys} {', '.join(key for key, _ in unknown)}", where=where,
+            todo=" ".join(dict.fromkeys(hint for _, hint in unknown)),
+        )  # fmt: skip
+
+
+def _unknown_keys(kind: object, data: object, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield each unknown key by its dotted name, with a hint."""
     if not (isinstance(kind, type) and is_dataclass(kind) and isinstance(data, Mapping)):
         return
     hints = hints_of(kind)
     names = list(hints)
     for key, value in data.items():
-        if key not in names:
-            close = difflib.get_close_matches(str(key), names, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(names)}."
-            raise ConfigError(
-                "key-unknown", f"unknown key {prefix}{str(key)[:64]}", where=kind.__name__, todo=hint
-            )
-        _refuse_unknown(hints[key], value, f"{prefix}{key}.")
+        if key in names:
+            yield from _unknown_keys(hints[key], value, f"{prefix}{key}.")
+            continue
+        close = difflib.get_close_matches(str(key), names, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(names)}."
+        yield f"{prefix}{str(key)[:64]}", hint

@@ -323,7 +323,8 @@ def _reasons(data: Json, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:
         return []
     reasons = []
     reason = data.get("reason")
-    if isinstance(reason, str):
+    nothing = None in data.values() or len(data) == 1
+    if isinstance(reason, str) and nothing:  # a choice has a reason too
         reasons.append((f"Not estimable in {' / '.join(path) or 'this run'}", strip_code(reason).rstrip(".")))
     nested = {key: value for key, value in data.items() if key != "reason"}
     children = [found for key, value in nested.items() for found in _reasons(value, (*path, key))]

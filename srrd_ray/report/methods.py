@@ -17,6 +17,10 @@ _LABELS = {
     "measured": "the values measured on MR",
     "reader": "what readers, trained on simulated knees alone, read in MR and CT together",
 }
+_BASELINES = {
+    "measured": "the same student without MR",
+    "reader": "a student of the values measured on MR, without teacher and without those readers",
+}
 
 
 def methods_blocks(manifest: Json, metrics: Json) -> tuple[Block, ...]:
@@ -116,9 +120,8 @@ def _learning(config: Json) -> str:
         f"{_at(learning, 'student_epochs')} epochs of batches of {_at(learning, 'batch_size')} with AdamW. "
         "Temperature and weights of the terms of the loss were chosen in each fold on inner validation "
         f"patients ({_at(tune, 'trials')} trials, asynchronous successive halving [{KEYS['asha']}], Ray "
-        f"[{KEYS['ray']}]). The baseline is the same student without MR. The student learnt "
-        + _LABELS.get(_at(learning, "labels"), "(not recorded)")
-        + "."
+        f"[{KEYS['ray']}]). The baseline is {_BASELINES.get(_at(learning, 'labels'), '(not recorded)')}. "
+        "The student learnt " + _LABELS.get(_at(learning, "labels"), "(not recorded)") + "."
     )
 
 

@@ -137,8 +137,9 @@ def paper_table(metrics: Json) -> Grid:
     ]
     caption = (
         "The paper (arXiv 2307.04390) beside this run: another cohort, other scanners, and an ICC whose "
-        "form is not stated, so that these are no measure of one another. Ours: ICC(A,1) over patients, "
-        "out of fold."
+        "form is not stated, so that these are no measure of one another. The paper's ICC is with what it "
+        "measured in MR, a reading of MR by a network is another quantity. Ours: ICC(A,1) over patients, out "
+        "of fold."
     )
     return Grid(header=("Figure", "paper", "this run", "95 % CI"), rows=tuple(rows), caption=caption)
 

@@ -51,9 +51,10 @@ def test_two_calls_make_a_cohort_and_end_as_its_check_does(
     told = capsys.readouterr().out
     assert "4 series of 2 patients: 2 knees, 2 of them with CT and MR" in told
     assert (
-        "patients without a row 0, rows without scans 1, matched but for zeros at the front or case 1" in told
+        "0 patients without a row, 1 rows without scans, 1 matched only without zeros at the front or case"
+        in told
     )
-    mapping = str(request_.out.parent / "new-cohort.tsv")
+    mapping = str(request_.out.parent / f"{request_.out.name}-mapping.tsv")
     with pytest.raises(SystemExit) as ended:
         main([*command, "--mapping", mapping])
     told = capsys.readouterr().out
@@ -70,7 +71,7 @@ def test_no_id_or_name_of_a_patient_is_in_a_path_or_a_table(request_: NewCohort)
     paths = [path.relative_to(request_.out) for path in request_.out.rglob("*")]
     assert not [path for path in paths if "MUSTER" in str(path) or "007" in str(path).replace("00007", "")]
     assert "MUSTER" not in (request_.out / "participants.tsv").read_text()
-    assert not list(request_.out.rglob("new-cohort.tsv"))
+    assert not list(request_.out.rglob("*-mapping.tsv"))
 
 
 @pytest.mark.parametrize("copy", [False, True])

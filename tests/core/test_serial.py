@@ -47,6 +47,18 @@ def test_66_an_unknown_key_is_rejected_with_a_suggestion(tmp_path: Path) -> None
         read(tmp_path / "run.yaml", "inner: {epoch: 5}")
 
 
+def test_66_every_unknown_key_is_named_with_its_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown keys sed, inner.epoch in run.yaml") as caught:
+        read(tmp_path / "run.yaml", "sed: 3\ninner: {epoch: 5}")
+    assert "Did you mean 'seed'" in caught.value.todo
+    assert "Did you mean 'epochs'" in caught.value.todo
+
+
+def test_66_broken_yaml_names_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run.yaml, line 2"):
+        read(tmp_path / "run.yaml", "seed: 1\ninner: [1: 2")
+
+
 def test_a_value_of_another_type_is_rejected_by_its_place(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"inner.epochs: many, expected a whole number, 1 or more in run.yaml"

@@ -144,6 +144,12 @@ def test_limits_name_simulation_size_and_every_reason_once() -> None:
     assert "tre_mm / tibia" in texts
 
 
+def test_the_reason_of_a_choice_is_no_limit() -> None:
+    chosen = {"used": True, "reason": "the error is 139 HU (round one 226)"}
+    texts = " ".join(note.text for note in limits({**METRICS, "synthesis": {"round_two": chosen}}))
+    assert "139 HU" not in texts
+
+
 def test_tables_show_what_there_is() -> None:
     assert regression_table(METRICS["regression"], "").rows[0][:4] == (
         "BV/TV",

@@ -13,11 +13,16 @@ from srrd_ray.core.parameters import PARAMETERS
 SIMULATED: Final = "the model learnt from simulated knees: its values in patients are not validated"
 READERS: Final = ("reader-mr", "reader-ct")
 """The models of a school: they learnt from its simulated knees alone."""
-LIMITS: Final = (
-    "Femur and tibia of one adult knee in CT (HU); `srrd infer` flags a scan unlike its training images.",
-    "Values are predictions of what was measured in MR: there is no calibration to microCT.",
-    "Metal, contrast in the joint, fractures and children were not in its training.",
+SCOPE: Final = (
+    "Femur and tibia of one adult knee in CT (HU); `srrd infer` flags a scan unlike its training images."
 )
+OF_MEASURED: Final = "Values are predictions of what was measured in MR: there is no calibration to microCT."
+OF_READ: Final = (
+    "Values are predictions of what readers of simulated knees read in MR and CT: there is no calibration to "
+    "microCT."
+)
+OF_READERS: Final = "Values are those of a simulator's bone: how they compare with microCT is not known."
+NOT_SEEN: Final = "Metal, contrast in the joint, fractures and children were not in its training."
 USE: Final = (
     "Reads bone volume fraction, thickness, separation and number of trabeculae in cubes of subchondral bone "
     "of a knee CT: `srrd infer --model FOLDER --ct CT --out OUT`."
@@ -67,13 +72,20 @@ def facts_of_run(
         limits=(
             *first,
             *((f"{SIMULATED[0].upper()}{SIMULATED[1:]}.",) if known else ()),
-            *LIMITS,
+            *(SCOPE, _values_are(name, metrics), NOT_SEEN),
             *(() if precision else (NOT_MEASURED,)),
         ),
         figures=(*_figures(name, metrics), *precision),
         licence=LICENCE_OF_SIMULATED if known else "",
         files=files,
     )
+
+
+def _values_are(name: str, metrics: Json) -> str:
+    """Return of what the values of a model are predictions."""
+    if name in READERS:
+        return OF_READERS
+    return OF_MEASURED if at(metrics, "regression_teacher") is None else OF_READ
 
 
 def _data(metrics: Json) -> Iterator[str]:
