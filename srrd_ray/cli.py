@@ -38,15 +38,43 @@ COMMANDS: Final[Mapping[str, Callable[..., int]]] = {
 GROUPS: Final = {"model": "Show, verify or share a trained model."}
 OPTIONS = """With any command: -v, --verbose logs more, -q, --quiet only warnings and errors.
 srrd --version prints the version."""
+SUPERVISED: Final = frozenset({"simulate", "school", "measure", "infer"})
+"""Commands that a child carries out, as `run` has it: what ends a process without a word is told by its parent."""
+WORK: Final = "from srrd_ray.cli import work; work()"
 LEVELS = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand and exit with its code."""
-    given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None and len(sys.argv) > 1 and sys.argv[1] in SUPERVISED:
+        sys.exit(ended_with(lambda: _supervised(sys.argv[1:])))
+    sys.exit(_ended(sys.argv[1:] if arguments is None else arguments))
+
+
+def work() -> None:
+    """Carry out a command in this process, the child of `srrd`, and exit with its code."""
+    from srrd_ray.execution.supervision import leashed
+
+    say_code = leashed()
+    try:
+        code = _ended(sys.argv[2:])
+    except SystemExit as end:  # help, and what is wrong with the words themselves
+        code = end.code if isinstance(end.code, int) else 0
+    if code != INTERRUPTED:  # ended by a signal: the parent says so
+        say_code(code)
+    sys.exit(code)
+
+
+def _supervised(arguments: list[str]) -> int:
+    from srrd_ray.pipeline.supervised_run import watched_command
+
+    return watched_command(WORK, *arguments)
+
+
+def _ended(given: list[str]) -> int:
     levels = [LEVELS[word] for word in given if word in LEVELS]
     rest = [word for word in given if word not in LEVELS]
-    sys.exit(ended_with(lambda: _run_command(rest), levels[-1] if levels else logging.INFO))
+    return ended_with(lambda: _run_command(rest), levels[-1] if levels else logging.INFO)
 
 
 def _run_command(arguments: list[str]) -> int:

@@ -123,6 +123,30 @@ def test_the_module_is_the_command() -> None:
         assert name in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("infer", "--ct", "nowhere.nii.gz", "--out", "out"), 1, "srrd: [image-missing]"),
+        (("-q", "infer", "--ct", "nowhere.nii.gz", "--out", "out"), 1, "srrd: [image-missing]"),
+        (("simulate", "--help"), 0, ""),
+        (("measure", "--nope"), 2, "Missing argument"),
+    ],
+)
+def test_a_command_with_a_parent_ends_as_it_would_alone(
+    tmp_path: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "srrd_ray.cli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert ended.returncode == code
+    assert ended.stderr.count(said) == 1 or not said
+    assert "driver-died" not in ended.stderr
+
+
 def test_the_version_is_one_line_and_nothing_heavy_is_loaded_for_it_or_for_help() -> None:
     code = (
         "import sys, atexit; from srrd_ray.cli import main; "

@@ -135,14 +135,16 @@ def infer(
             study of the CT. What it has already is not sent again.
         cpus: CPUs of the local cluster, for a folder; 0 takes all.
     """
-    from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.imaging.dicomweb.address import parse_service
+
+    path = _fetched(ct, parse_path(out))
+    from srrd_ray.cluster.executor import RayExecutor
     from srrd_ray.pipeline.inference import InferenceRequest, infer_all, parse_bone_labels
     from srrd_ray.stages.shared.school_files import SHIPPED_READER
 
     request = InferenceRequest(
         store=None if store is None else parse_service(store),
-        ct=_fetched(ct, parse_path(out)),
+        ct=path,
         model=parse_path(model) if model else SHIPPED_READER,
         out=parse_path(out),
         side=side,
@@ -183,10 +185,17 @@ def fetch(
 
 
 def _fetched(ct: str, out: Path) -> Path:
-    """Return the path of a CT, below `out` where it is fetched from a server."""
+    """Return the path of a CT, below `out` where it is fetched from a server.
+
+    What is not there is told before the libraries of a cluster are loaded, which takes seconds.
+    """
     from srrd_ray.imaging.dicomweb.address import is_address, parse_address
-    from srrd_ray.imaging.dicomweb.fetch import fetch as fetch_images
+    from srrd_ray.imaging.places import require_there
 
     if not is_address(ct):
-        return parse_path(Path(ct))
+        path = parse_path(Path(ct))
+        require_there(path)
+        return path
+    from srrd_ray.imaging.dicomweb.fetch import fetch as fetch_images
+
     return fetch_images(parse_address(ct), out / "fetched", ("CT",))

@@ -50,6 +50,11 @@ def death_of(root: Path, how: str, lines: Sequence[str], *, signalled: bool) -> 
     return error
 
 
+def death_of_command(how: str, lines: Sequence[str], *, signalled: bool) -> ClusterError:
+    """Return the error of a command that died where no run can record it."""
+    return stopped_by_signal(None, how) if signalled else _died(None, how, _last_output(lines, ()))
+
+
 def stopped_by_signal(stage: str | None, how: str) -> ClusterError:
     """Return the error of a run that a signal ended."""
     return _error("driver-stopped", "the run was told to stop", stage, how)
