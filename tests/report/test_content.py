@@ -145,7 +145,7 @@ def test_limits_name_simulation_size_and_every_reason_once() -> None:
 
 
 def test_the_reason_of_a_choice_is_no_limit() -> None:
-    chosen = {"used": True, "reason": "the error is 139 HU (round one 226)"}
+    chosen: Json = {"used": True, "reason": "the error is 139 HU (round one 226)"}
     texts = " ".join(note.text for note in limits({**METRICS, "synthesis": {"round_two": chosen}}))
     assert "139 HU" not in texts
 
