@@ -39,7 +39,7 @@ GROUPS: Final = {"model": "Show, verify or share a trained model."}
 OPTIONS = """With any command: -v, --verbose logs more, -q, --quiet only warnings and errors.
 srrd --version prints the version."""
 SUPERVISED: Final = frozenset({"simulate", "school", "measure", "infer"})
-"""Commands that a child carries out, as `run` has it: what ends a process without a word is told by its parent."""
+"""Commands that a child carries out, as `run` has it: its parent tells what ended it without a word."""
 WORK: Final = "from srrd_ray.cli import work; work()"
 LEVELS = {"-v": logging.DEBUG, "--verbose": logging.DEBUG, "-q": logging.WARNING, "--quiet": logging.WARNING}
 
