@@ -5,7 +5,7 @@ Numbers in, text and figures out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from srrd_ray.core.bones import BONES
 from srrd_ray.core.headline import REFERENCES, judged_by
@@ -54,7 +54,7 @@ def cards(metrics: Json, outcomes: Sequence[Outcome]) -> tuple[Card, ...]:
         *(_registration(metrics, bone) for bone in BONES),
         _synthesis(metrics),
         _agreement(metrics),
-        _gain(metrics),
+        *_gains(metrics),
         *(_area(metrics, model) for model in ("distilled", "baseline")),
     )
 
@@ -126,12 +126,19 @@ def _agreement(metrics: Json) -> Card:
     )
 
 
-def _gain(metrics: Json) -> Card:
+def _gains(metrics: Json) -> Iterator[Card]:
+    """Yield the gain over the student without MR, and over the reader that the student began at."""
     one = at(metrics, f"{judged_by(metrics)}_comparison")
-    delta, bounds = at(one, "delta_icc"), at(one, "delta_icc_ci")
+    yield _gain(one, "delta_icc", "Gain over the baseline, mean ICC")
+    if isinstance(one, Mapping) and "delta_icc_school" in one:
+        yield _gain(one, "delta_icc_school", "Gain over the school's CT reader alone, mean ICC")
+
+
+def _gain(one: Json, key: str, title: str) -> Card:
+    delta, bounds = at(one, key), at(one, f"{key}_ci")
     note, tone = _verdict(bounds)
     return Card(
-        title="Gain over the baseline, mean ICC",
+        title=title,
         value=f"{delta:+.3f}" if isinstance(delta, float) else MISSING,
         interval=interval(bounds, 3),
         note=_reason(one) or note,

@@ -95,6 +95,22 @@ def test_a_gain_whose_interval_holds_zero_is_not_called_one() -> None:
     assert "no gain shown" in gain.note
 
 
+def test_the_gain_over_the_reader_that_the_student_began_at_stands_beside() -> None:
+    over: Json = {
+        "delta_icc": 0.7,
+        "delta_icc_ci": [0.5, 0.8],
+        "delta_icc_school": -0.01,
+        "delta_icc_school_ci": [-0.03, 0.01],
+    }
+    found = [
+        card
+        for card in cards({**METRICS, "regression_comparison": over}, ())
+        if card.title.startswith("Gain")
+    ]
+    assert [(card.value, card.tone) for card in found] == [("+0.700", "good"), ("-0.010", "plain")]
+    assert "CT reader alone" in found[1].title
+
+
 @pytest.mark.parametrize(
     ("bounds", "said", "tone"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -136,24 +137,25 @@ def absent_regression(reason: str) -> dict[str, Json]:
 
 
 def comparison(tables: Mapping[str, pd.DataFrame], seed: int) -> dict[str, Json]:
-    """Return the mean ICC over parameters of each model, and the gain of `distilled` over `baseline`."""
+    """Return the mean ICC over parameters of each model, and the gain of `distilled` over `baseline`.
+
+    Where there is `school`, the reader that the student began at, also the gain over that.
+    """
     means = {model: _mean(table, seed) for model, table in tables.items()}
     keys = ("delta_icc", "delta_icc_ci")
     if not {"distilled", "baseline"} <= set(tables):
         return {"mean_icc": means, **absent(keys, "both distilled and baseline are needed")}
 
-    def delta() -> dict[str, Json]:
-        found = gain(
-            *(
-                patient_pairs_of(table, PARAMETERS)
-                for table in common(tables["distilled"], tables["baseline"], PARAMETERS)
-            ),
-            seed=seed,
-            resamples=RESAMPLES,
-        )
-        return _interval("delta_icc", found)
+    def delta(name: str, other: str) -> dict[str, Json]:
+        both = common(tables["distilled"], tables[other], PARAMETERS)
+        pairs = (patient_pairs_of(table, PARAMETERS) for table in both)
+        return _interval(name, gain(*pairs, seed=seed, resamples=RESAMPLES))
 
-    return {"mean_icc": means, **estimated([(keys, delta)])}
+    parts: list[Part] = [(keys, partial(delta, "delta_icc", "baseline"))]
+    if "school" in tables:
+        over_school = ("delta_icc_school", "delta_icc_school_ci")
+        parts.append((over_school, partial(delta, "delta_icc_school", "school")))
+    return {"mean_icc": means, **estimated(parts)}
 
 
 def _mean(table: pd.DataFrame, seed: int) -> dict[str, Json]:
