@@ -66,9 +66,9 @@ def work() -> None:
 
 
 def _supervised(arguments: list[str]) -> int:
-    from srrd_ray.pipeline.supervised_run import watched_command
+    from srrd_ray.pipeline.supervised_run import watched
 
-    return watched_command(WORK, *arguments)
+    return watched(None, WORK, *arguments)
 
 
 def _ended(given: list[str]) -> int:

@@ -30,11 +30,13 @@ NATIVE = (
 """Words that native code dies with: they name nobody, so the scrubber keeps them."""
 
 
-def death_of(root: Path, how: str, lines: Sequence[str], *, signalled: bool) -> ClusterError:
+def death_of(root: Path | None, how: str, lines: Sequence[str], *, signalled: bool) -> ClusterError:
     """Return the error of a driver that ended before its run did, after it is recorded in the run.
 
     Nothing is written where the run is not going on, or another job works on it by now.
     """
+    if root is None:  # of a command that no run records
+        return stopped_by_signal(None, how) if signalled else _died(None, how, _last_output(lines, ()))
     layout = RunLayout(root=root)
     manifest = _open_manifest(layout)
     stage = None if manifest is None else _stage_of(manifest)
@@ -48,11 +50,6 @@ def death_of(root: Path, how: str, lines: Sequence[str], *, signalled: bool) -> 
         with suppress(SrrdError), locked(root):
             _record(layout, stage, Fault.from_error(error))
     return error
-
-
-def death_of_command(how: str, lines: Sequence[str], *, signalled: bool) -> ClusterError:
-    """Return the error of a command that died where no run can record it."""
-    return stopped_by_signal(None, how) if signalled else _died(None, how, _last_output(lines, ()))
 
 
 def stopped_by_signal(stage: str | None, how: str) -> ClusterError:

@@ -23,7 +23,9 @@ from srrd_ray.core.errors import NotEstimableError
 from srrd_ray.core.json_tree import Json
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.serial import to_json
-from srrd_ray.diagnosis import DiagnosisConfig, Training, out_of_fold
+from srrd_ray.diagnosis import DiagnosisConfig, Training
+from srrd_ray.diagnosis.models import ridge
+from srrd_ray.diagnosis.selection import held_out
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.pipeline.evidence import EvidenceRequest, Readings
 from srrd_ray.simulation.frozen import shifted_sha256
@@ -251,13 +253,10 @@ def _probabilities(
     labels = np.array([of_knee[knee.participant, knee.side] for knee in features.knees], np.intp)
     folds = {name: fold for name, fold in request.folds(repeat).items() if name in features.patients}
     data = Training(values=features.values, labels=labels, patients=features.patients)
-    models = {
-        model.fold: model
-        for model in out_of_fold(data, features.names, folds, DiagnosisConfig(), seed=request.seed + repeat)
-    }
+    config = DiagnosisConfig()
+    found = held_out(ridge(config), data, folds, config.inner_folds, request.seed + repeat)
     return {
-        (knee.participant, knee.side): float(models[folds[knee.participant]].probability(row[None])[0])
-        for knee, row in zip(features.knees, features.values, strict=True)
+        (knee.participant, knee.side): float(value) for knee, value in zip(features.knees, found, strict=True)
     }
 
 

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srrd_ray.execution.supervision import Ended, child
+from srrd_ray.execution.supervision import child
 from srrd_ray.storage.paths import parse_path
 
 if TYPE_CHECKING:
-    from srrd_ray.core.errors import ClusterError
     from srrd_ray.pipeline.run import RunRequest
 
 
@@ -62,8 +61,10 @@ def supervised(command: RunCommand) -> int:
     return watched(root, "from srrd_ray.cli import drive; drive()", json.dumps(asdict(command)))
 
 
-def watched(root: Path, program: str, *arguments: str) -> int:
+def watched(root: Path | None, program: str, *arguments: str) -> int:
     """Return the exit code of a Python `program` that drives the run in a folder; it has to be `leashed`.
+
+    Without a folder it carries out a command that no run records.
 
     Raises
     ------
@@ -77,31 +78,7 @@ def watched(root: Path, program: str, *arguments: str) -> int:
         return ended.code
     from srrd_ray.pipeline.driver_death import death_of
 
-    raise _stop(ended, death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals)))
-
-
-def watched_command(program: str, *arguments: str) -> int:
-    """Return the exit code of a Python `program` that carries out a command; it has to be `leashed`.
-
-    Raises
-    ------
-    ClusterError
-        `driver-died`, or `driver-stopped` after a signal to this process.
-    KeyboardInterrupt
-        From that error, after Ctrl-C.
-    """
-    ended = child(program, *arguments)
-    if ended.code is not None:
-        return ended.code
-    from srrd_ray.pipeline.driver_death import death_of_command
-
-    raise _stop(ended, death_of_command(ended.cause, ended.lines, signalled=bool(ended.signals)))
-
-
-def _stop(ended: Ended, death: ClusterError) -> BaseException:
-    """Return what to raise for a death: Ctrl-C where that was its cause."""
-    if not ended.signals or ended.signals[-1] != signal.SIGINT:
-        return death
-    interrupt = KeyboardInterrupt()
-    interrupt.__cause__ = death
-    return interrupt
+    death = death_of(root, ended.cause, ended.lines, signalled=bool(ended.signals))
+    if ended.signals and ended.signals[-1] == signal.SIGINT:
+        raise KeyboardInterrupt from death
+    raise death

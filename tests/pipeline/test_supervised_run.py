@@ -14,7 +14,7 @@ from srrd_ray.core.errors import ClusterError
 from srrd_ray.execution.graph import StageGraph
 from srrd_ray.execution.lock import owner_of
 from srrd_ray.pipeline.status import RunStatus, read_status
-from srrd_ray.pipeline.supervised_run import watched, watched_command
+from srrd_ray.pipeline.supervised_run import watched
 from srrd_ray.storage.layout import RunLayout
 from tests.imaging import makers
 from tests.pipeline.test_status import manifest
@@ -98,7 +98,7 @@ def test_a_run_says_how_its_driver_died_in_which_stage_and_what_it_said_last(
 @pytest.mark.parametrize("how", ["exit status 2", "signal SIGKILL (Killed), most often for want of memory"])
 def test_a_command_says_how_it_died_and_what_to_do(how: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        watched_command(SAY + DEATHS[how])
+        watched(None, SAY + DEATHS[how])
     message = str(caught.value)
     assert message.startswith(f"[driver-died] the process that drives the run died: got {how}")
     assert "Intel oneMKL FATAL ERROR: Cannot load" in message
@@ -107,7 +107,7 @@ def test_a_command_says_how_it_died_and_what_to_do(how: str) -> None:
 
 
 def test_a_command_that_ends_in_order_is_not_spoken_for() -> None:
-    assert watched_command(IN_ORDER + "sys.exit(code)", "2") == 2
+    assert watched(None, IN_ORDER + "sys.exit(code)", "2") == 2
 
 
 @pytest.mark.parametrize("code", [0, 2, 3])

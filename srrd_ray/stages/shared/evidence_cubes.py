@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from srrd_ray.core.bones import BONE_LABELS, BONES
 from srrd_ray.core.parameters import PARAMETERS
+from srrd_ray.core.records import COMPARTMENTS
 from srrd_ray.core.volume import Volume
 from srrd_ray.distillation.data import DistillationData
 from srrd_ray.distillation.halves import HALVES
@@ -26,11 +26,9 @@ from srrd_ray.simulation.cohort import View, bone_labels, image_knee, pose_knee
 from srrd_ray.simulation.school import VIEW, SchoolKnee
 from srrd_ray.stages.measure import Box, Values, apparent_in_boxes
 from srrd_ray.stages.patches import PairedMr, patches_of
+from srrd_ray.stages.shared.fold_training import MIN_COVERAGE
 from srrd_ray.stages.shared.school_cubes import cut_with_truth, paired_mr, read_school_cubes
 from srrd_ray.storage import patch_store
-
-MIN_COVERAGE = 0.5
-"""A measured cube counts where at least this part of it was measured in MR."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -99,10 +97,10 @@ def measure_cubes(
             array=mr_bone_fraction(paired.volume.array.astype(np.float32), inside, bones.geometry.spacing_mm),
             geometry=bones.geometry,
         )
-        for _, some in groupby(
-            sorted(rows, key=lambda row: points[row].compartment), lambda row: points[row].compartment
-        ):
-            chosen = list(some)
+        for compartment in COMPARTMENTS:
+            chosen = [row for row in rows if points[row].compartment == compartment]
+            if not chosen:
+                continue
             boxes = [box for row in chosen for box in boxes_of(points[row], config)]
             found = list(apparent_in_boxes(fraction, inside, paired.transforms[bone], boxes, config))
             for row, parts in zip(chosen, np.array_split(np.arange(len(found)), len(chosen)), strict=True):
