@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 import tyro
@@ -12,6 +13,7 @@ import tyro
 from srrd_ray import __version__
 from srrd_ray.commands import cohorts, images, models, runs, school
 from srrd_ray.core.console import INTERRUPTED, ended_with
+from srrd_ray.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from srrd_ray.pipeline.supervised_run import RunCommand
@@ -81,8 +83,21 @@ def _run_command(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         sys.stdout.write(f"srrd-ray {__version__}\n")
         return 0
+    _require_known(arguments[:1])
     code: int = _app().cli(args=arguments, prog="srrd", description=OPTIONS, config=(tyro.conf.DisallowNone,))
     return code
+
+
+def _require_known(first: list[str]) -> None:
+    known = dict.fromkeys(name.split()[0] for name in COMMANDS)
+    for word in first:
+        if word in known or word.startswith("-"):
+            continue
+        close = get_close_matches(word, known, n=1)
+        raise ConfigError(
+            "command-unknown", "srrd has no such command", got=word,
+            todo=f"Did you mean srrd {close[0]}?" if close else "srrd --help lists the commands.",
+        )  # fmt: skip
 
 
 def _app() -> tyro.extras.SubcommandApp:

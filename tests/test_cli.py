@@ -51,6 +51,16 @@ def test_a_wrong_flag_is_a_usage_error() -> None:
     assert code_of("run", "--cohrt", "x", "--out", "y") == 2
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"), [("rum", "Did you mean srrd run?"), ("xyzzy", "srrd --help lists the commands.")]
+)
+def test_a_command_that_is_none_is_a_usage_error_with_the_nearest(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(word) == 2
+    assert f"[command-unknown] srrd has no such command: got {word}. {hint}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [[], ["https://name:secret@pacs.example/rs/studies/1.2"], ["studies"]])
 def test_fetch_wants_an_address_that_holds_no_login(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -68,7 +68,7 @@ def mean_distance(batch: StudentBatch) -> Tensor:
     return (batch.reading.logits.mean(dim=-1) - batch.guide.logits.mean(dim=-1)).abs().mean()
 
 
-MEANS = student_losses.LossTerm(name="means", weight=lambda hyper: hyper.relation_weight, value=mean_distance)
+MEANS = student_losses.LossTerm(name="means", weight=lambda hyper: hyper.kd_weight, value=mean_distance)
 
 
 def test_a_loss_term_of_the_student_is_one_value_more() -> None:

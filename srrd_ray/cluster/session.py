@@ -153,9 +153,11 @@ def _connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     try:
         if os.environ.get("RAY_ADDRESS"):
+            log.info("%-16s connecting to the cluster", "ray")
             ray.init(runtime_env=leave_copy(), logging_level=logging.ERROR, log_to_driver=False)
         else:
             sockets, spilled = choose_folders()
+            log.info("%-16s starting on this machine", "ray")  # takes seconds, many on a busy machine
             ray.init(
                 # a cluster that happens to run on this machine is only used where RAY_ADDRESS names it
                 address="local",

@@ -26,6 +26,7 @@ from srrd_ray.core.settings import (
 PositiveRange: TypeAlias = Annotated[tuple[Positive, Positive], Rising()]
 ShareRange: TypeAlias = Annotated[tuple[Share, Share], Rising()]
 RangeIfAny: TypeAlias = Annotated[tuple[NonNegative, ...], TwoOrNone(), Rising()]
+PositiveRangeIfAny: TypeAlias = Annotated[tuple[Positive, ...], TwoOrNone(), Rising()]
 
 Labels: TypeAlias = Literal["measured", "reader"]
 Start: TypeAlias = Literal["ridge", "reader"]
@@ -117,7 +118,8 @@ class HyperParameters:
         λ in 0..1: the loss is (1 - λ) · labels + λ · teacher;
         the student's start weighs the teacher's halves likewise.
     feature_weight
-        Weight of the term that pulls the student's features towards the teacher's.
+        Weight of the term that pulls the student's features towards the teacher's (0: off, as this and the
+        next gain nothing that could be seen: docs/results/evidence.md).
     relation_weight
         Weight of the term that pulls the relations between cubes towards the teacher's. Every weight of a
         term that needs the teacher is called ``<…>_weight``.
@@ -129,8 +131,8 @@ class HyperParameters:
 
     temperature: Positive = 2.0
     kd_weight: Share = 0.5
-    feature_weight: NonNegative = 0.3
-    relation_weight: NonNegative = 1.0
+    feature_weight: NonNegative = 0.0
+    relation_weight: NonNegative = 0.0
     lr: Positive = 1e-3
     weight_decay: NonNegative = 1e-2
 
@@ -199,8 +201,10 @@ class SearchConfig:
         One in so many training patients validates.
     kd_weight
         Lowest and highest value that is drawn, uniformly.
-    temperature, feature_weight, relation_weight
+    temperature
         Lowest and highest value that is drawn, uniformly in its logarithm.
+    feature_weight, relation_weight
+        The same, such as 0.03 to 3 and 0.01 to 10; not searched where it is empty.
     noise, offset, scale
         Lowest and highest augmentation of CT that is drawn, uniformly, in the units of `student_nuisance`;
         not searched where it is empty.
@@ -213,8 +217,8 @@ class SearchConfig:
     inner_folds: Folds = 3
     temperature: PositiveRange = (1.0, 8.0)
     kd_weight: ShareRange = (0.0, 0.9)
-    feature_weight: PositiveRange = (0.03, 3.0)
-    relation_weight: PositiveRange = (0.01, 10.0)
+    feature_weight: PositiveRangeIfAny = ()
+    relation_weight: PositiveRangeIfAny = ()
     noise: RangeIfAny = ()
     offset: RangeIfAny = ()
     scale: RangeIfAny = ()

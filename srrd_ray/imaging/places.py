@@ -40,7 +40,12 @@ def require_there(path: Path) -> None:
         broken = path.is_symlink()
     if broken:
         raise broken_link_error(path.name, "1 link")
-    raise InputError("image-missing", "no such image", where=path.name)
+    raise InputError(
+        "image-missing",
+        "there is no such file or folder",
+        got=path.name,
+        todo="Check the path and its spelling.",
+    )
 
 
 def _may_read(path: Path) -> bool:

@@ -147,7 +147,7 @@ def _head(request: EvidenceRequest, readings: Readings) -> Iterator[str]:
     )
     yield f"# What distillation gains: {len(sample_patients(readings))} simulated patients {kind}\n"
     options = f"--patients {request.patients} --seed {request.seed} --seeds {request.seeds}"
-    options += " --shifted" if request.shifted else ""
+    options += f" --curve {' '.join(map(str, request.curve))}" + (" --shifted" if request.shifted else "")
     yield (
         f"`python jobs/evidence.py --out … --work … {options}`, {strftime('%Y-%m-%d')}, "
         f"version {__version__}, simulator {shifted_sha256()[:12]}.\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pandas as pd
 
 from srrd_ray.core.json_tree import at
@@ -13,10 +15,14 @@ from srrd_ray.report.methods import USE, methods_blocks
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import SIMULATED_COHORT, Block, Grid, Links, Note, Page, Picture, Section
 from srrd_ray.report.parameter_section import parameter_section
+from srrd_ray.report.qc_page import knee_picture
 from srrd_ray.report.run import Run, draw_or_note, missing_note
 from srrd_ray.report.search_section import search_section, training_section
 from srrd_ray.report.style import contour_words, png_uri, styled
 from srrd_ray.report.synthesis_section import synthesis_section
+
+MOST_REFUSED = 6
+"""Knees with a refused bone that the report itself shows."""
 
 
 def run_page(run: Run) -> Page:
@@ -86,7 +92,8 @@ def _classes(knees: pd.DataFrame) -> tuple[int, int, int]:
 def _alignment(run: Run) -> Section:
     intro = (
         "Femur and tibia are registered separately: the MR is turned into a synthetic CT, which is aligned "
-        "with the CT bone by bone. Pictures show the knee that fits worst, a middle one and the best; "
+        "with the CT bone by bone. Pictures show knees with a refused bone first, through the pose that was "
+        f"refused ({MOST_REFUSED} at most), then of the accepted ones the worst, a middle one and the best; "
         "contours are the bones segmented on CT."
     )
     blocks: list[Block] = []
@@ -112,6 +119,8 @@ def _alignment(run: Run) -> Section:
         )
     if run.qc:
         blocks.append(Links(items=(("Pictures of every knee, refused bones first", run.qc),)))
+    refused = [one for one in run.pictures if one.refused]
+    blocks += [knee_picture(one, f"{PurePosixPath(run.qc).parent}/") for one in refused[:MOST_REFUSED]]
     blocks += [_overlay(title, images) for title, images in run.overlays.items()]
     if not run.overlays:
         blocks.append(Note(text="No registration can be drawn: the run folder has no volumes or transforms."))

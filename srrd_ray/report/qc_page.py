@@ -22,12 +22,15 @@ INTRO = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KneePicture:
-    """The thumbnail (WebP) of a knee, the file with the picture, and what came of its bones in words."""
+    """The thumbnail (WebP) of a knee, the file with the picture, what came of its bones in words, and whether
+    one of them was refused.
+    """
 
     name: str
     words: str
     thumbnail: bytes
     file: str
+    refused: bool = False
 
 
 def qc_page(
@@ -49,7 +52,7 @@ def qc_page(
         anchor="knees",
         title=f"Knees {first + 1} to {first + len(shown)} of {len(pictures)}",
         intro=f"{INTRO} Contours: {contour_words()}.",
-        blocks=(_links(files, number), *map(_picture, shown)),
+        blocks=(_links(files, number), *map(knee_picture, shown)),
     )
     without = Section(
         anchor="lost",
@@ -81,9 +84,14 @@ def count_pages(pictures: int) -> int:
     return -(-pictures // PER_PAGE)
 
 
-def _picture(one: KneePicture) -> Picture:
+def knee_picture(one: KneePicture, folder: str = "") -> Picture:
+    """Return the thumbnail of a knee, which opens its picture; `folder` holds that, as seen from the page."""
     source = f"data:image/webp;base64,{base64.b64encode(one.thumbnail).decode()}"
     caption = f"{one.name}: {one.words}"
     return Picture(
-        source=source, alt=f"Bones and registration of {one.name}", caption=caption, wide=False, link=one.file
+        source=source,
+        alt=f"Bones and registration of {one.name}",
+        caption=caption,
+        wide=False,
+        link=folder + one.file,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -14,6 +14,7 @@ from srrd_ray.core.records import RUN_MODELS, Outcome
 from srrd_ray.report import content
 from srrd_ray.report.overlays import KneeImages
 from srrd_ray.report.page import Block, Note, Picture
+from srrd_ray.report.qc_page import KneePicture
 from srrd_ray.report.style import svg_uri
 
 MODELS: tuple[str, ...] = RUN_MODELS
@@ -21,8 +22,8 @@ MODELS: tuple[str, ...] = RUN_MODELS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """The content of a report. Tables by name, overlays by title, `qc` the page of all knees if any,
-    `losses` the epochs of each training by its stage.
+    """The content of a report. Tables by name, overlays by title, `qc` the page of all knees if any and
+    `pictures` what it shows, refused bones first, `losses` the epochs of each training by its stage.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -31,6 +32,7 @@ class Run:
     outcomes: tuple[Outcome, ...]
     overlays: Mapping[str, KneeImages] = field(default_factory=dict)
     qc: str = ""
+    pictures: Sequence[KneePicture] = ()
     losses: Mapping[str, Json] = field(default_factory=dict)
     software: str = ""
 

@@ -115,8 +115,12 @@ def _draw_spread(
 
 
 def _show_logarithm(axes: Axes, values: pd.Series[float]) -> None:
-    """Put ticks at powers of two for a few octaves, else at 1 and 3 of each decade."""
-    ratio = values.max() / values.min()
+    """Put ticks at powers of two for a few octaves, else at 1 and 3 of each decade.
+
+    A setting of 0, which a logarithm does not show, is left out: the configured one, where it is off.
+    """
+    shown = values[values > 0]
+    ratio = shown.max() / shown.min()
     octaves, subs = ratio <= WIDE, (1.0, 3.0) if ratio <= WIDE**2 else (1.0,)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(base=2) if octaves else LogLocator(subs=subs))

@@ -21,7 +21,8 @@ from srrd_ray.distillation.config import (
 from srrd_ray.distillation.proposals import first_settings, propose, sample_settings, searched
 
 DEFAULT = Candidate(hyper=HyperParameters(lr=1e-3), nuisance=Augmentation(scale=0.02), width=8)
-EVERY = SearchConfig(noise=(0.0, 60.0), offset=(0.0, 20.0), scale=(0.0, 0.1), width=(4, 8, 16))
+TERMS = SearchConfig(feature_weight=(0.03, 3.0), relation_weight=(0.01, 10.0))
+EVERY = replace(TERMS, noise=(0.0, 60.0), offset=(0.0, 20.0), scale=(0.0, 0.1), width=(4, 8, 16))
 
 
 def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisation() -> None:
@@ -30,12 +31,13 @@ def test_a_search_tries_no_teacher_and_the_default_first_and_keeps_the_optimisat
     assert len(set(settings)) == 6
     assert {(s.hyper.lr, s.nuisance, s.width) for s in settings} == {(1e-3, DEFAULT.nuisance, 8)}
     assert all(1 <= s.hyper.temperature <= 8 and 0 <= s.hyper.kd_weight <= 0.9 for s in settings)
+    assert {(s.hyper.feature_weight, s.hyper.relation_weight) for s in settings} == {(0.0, 0.0)}
     assert settings == sample_settings(SearchConfig(), DEFAULT, trials=6, seed=3)
 
 
 def test_what_is_drawn_at_random_stays_what_it_was_before_there_were_further_keys() -> None:
     rng = np.random.default_rng(seed_from(3, "tune"))
-    drawn = sample_settings(SearchConfig(), DEFAULT, trials=3, seed=3)[2].hyper
+    drawn = sample_settings(TERMS, DEFAULT, trials=3, seed=3)[2].hyper
     for key, low, high in (
         ("temperature", 1.0, 8.0), ("feature_weight", 0.03, 3.0), ("relation_weight", 0.01, 10.0),
     ):  # fmt: skip

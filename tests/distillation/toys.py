@@ -14,7 +14,7 @@ SMALL = DistillationConfig(
     batch_size=16,
     teacher=NetworkConfig(input="mr", width=4),
     student=NetworkConfig(input="ct", width=4),
-    hyper=HyperParameters(lr=5e-3),
+    hyper=HyperParameters(lr=5e-3, feature_weight=0.3, relation_weight=1.0),
 )
 
 

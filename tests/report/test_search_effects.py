@@ -9,7 +9,10 @@ from srrd_ray.distillation.proposals import LOGARITHMIC, sample_settings, search
 from srrd_ray.report.search_effects import KEYS, correlations, effects, groups, guided, searched_keys
 from srrd_ray.report.style import styled
 
-EVERY = SearchConfig(noise=(0.0, 60.0), offset=(0.0, 20.0), scale=(0.0, 0.1), width=(4, 8, 16))
+EVERY = SearchConfig(
+    feature_weight=(0.03, 3.0), relation_weight=(0.01, 10.0), noise=(0.0, 60.0), offset=(0.0, 20.0),
+    scale=(0.0, 0.1), width=(4, 8, 16),
+)  # fmt: skip
 DEFAULT = DistillationConfig().candidate
 
 
@@ -41,7 +44,7 @@ def test_keys_that_were_not_searched_are_left_out() -> None:
 
 def test_a_table_of_an_older_run_has_its_keys() -> None:
     old = trials(8).drop(columns=["noise", "offset", "scale", "width"])
-    assert set(searched_keys(old)) == set(searched(SearchConfig()))
+    assert set(searched_keys(old)) == {"temperature", "kd_weight", "feature_weight", "relation_weight"}
 
 
 def test_the_trial_without_teacher_is_no_part_of_the_effect_of_a_key() -> None:

@@ -38,8 +38,8 @@ from srrd_ray.stages.shared.school_model import READERS, Input, load_reader, rea
 Readings: TypeAlias = NDArray[np.float32]
 Reads: TypeAlias = Literal["CT", "MR", "MR and CT"]
 
-HISTOGRAMS: Final = HyperParameters(kd_weight=0.5, temperature=1.0, feature_weight=0.0, relation_weight=0.0)
-"""Values and their spread alone."""
+FEATURE_WEIGHT, RELATION_WEIGHT = 0.3, 1.0
+"""Of the terms that are off by default, where they are tried."""
 ALONE: Final[Mapping[str, Input]] = MappingProxyType({"labels-mr": "mr", "labels-ct": "ct"})
 """Students of the labels of one reader alone."""
 FINE_MM: Final = 0.2
@@ -69,13 +69,14 @@ MODELS: Final[Mapping[str, Model]] = MappingProxyType(
         "together": Model(about="both readers of the school together: the labels", reads="MR and CT"),
         "school": Model(about="the school's reader of CT alone"),
         "values": Model(about="student from that reader, values of the labels alone"),
-        "histograms": Model(about="student from that reader, values and spread"),
-        "features": Model(about="student from that reader, values, spread and features"),
-        "relations": Model(about="student from that reader, values, spread and relations"),
-        "distilled": Model(about="student from that reader, all of it (the default)"),
-        "labels-mr": Model(about="all of it, labels of the MR reader alone"),
-        "labels-ct": Model(about="all of it, labels of the CT reader itself"),
-        "ridge-start": Model(about="all of it, begun at a ridge regression"),
+        "distilled": Model(about="student from that reader, values and their spread (the default)"),
+        "temperature-1": Model(about="the default, spread as sharp as the labels have it (temperature 1)"),
+        "features": Model(about="the default and the features of the MR reader"),
+        "relations": Model(about="the default and the relations between cubes as the MR reader has them"),
+        "features-relations": Model(about="the default and both"),
+        "labels-mr": Model(about="the default, labels of the MR reader alone"),
+        "labels-ct": Model(about="the default, labels of the CT reader itself"),
+        "ridge-start": Model(about="the default, begun at a ridge regression"),
     }
 )
 
@@ -148,10 +149,9 @@ def of_measured_labels(given: Lesson) -> Iterator[tuple[str, Readings]]:
     yield "ridge", given.read(StudentLearner("ridge", data, given.config, given.seed).network)  # not trained
     baseline = given.student(data, usual)
     yield "baseline", given.read(baseline)
-    yield (
-        "halves",
-        given.read(given.student(data, HISTOGRAMS, measured_halves(given.taught, given.config.sigma_bins))),
-    )
+    halves = measured_halves(given.taught, given.config.sigma_bins)
+    values_alone = replace(usual, temperature=1.0, feature_weight=0.0, relation_weight=0.0)
+    yield "halves", given.read(given.student(data, values_alone, halves))
     yield "ct-teacher", given.read(_taught_by_ct(given, baseline))
     teacher = TeacherLearner("teacher", data, given.config, given.seed)
     _train(teacher)
@@ -184,13 +184,15 @@ def of_the_readers(given: Lesson) -> Iterator[tuple[str, Readings]]:
         return
     data, said, start = inputs.data, inputs.outputs, inputs.start
     yield "values", given.read(given.student(data, usual.without_teacher(), start=start))
-    weights = {
-        "histograms": HISTOGRAMS,
-        "features": replace(HISTOGRAMS, feature_weight=usual.feature_weight),
-        "relations": replace(HISTOGRAMS, relation_weight=usual.relation_weight),
+    features, relations = {"feature_weight": FEATURE_WEIGHT}, {"relation_weight": RELATION_WEIGHT}
+    tried = {
         "distilled": usual,
+        "temperature-1": replace(usual, temperature=1.0),
+        "features": replace(usual, **features),
+        "relations": replace(usual, **relations),
+        "features-relations": replace(usual, **features, **relations),
     }
-    for name, hyper in weights.items():
+    for name, hyper in tried.items():
         yield name, given.read(given.student(data, hyper, said, start))
     for name, kind in ALONE.items():
         alone = _labelled_by(inputs, kind, given.config)

@@ -60,7 +60,8 @@ def build_report(layout: RunLayout) -> tuple[Path, ...]:
     outcomes = _outcomes(manifest)
     metrics = _json(layout.metrics) if layout.opens("metrics.json") else None
     simulated = at(metrics, "cohort", "simulated") is True
-    knees = _write_qc(layout, tables.get("registration"), outcomes, simulated=simulated)
+    pictures = tuple(_pictures(layout, tables.get("registration")))
+    knees = _write_qc(layout, pictures, outcomes, simulated=simulated)
     run = Run(
         tables=tables,
         metrics=metrics,
@@ -72,6 +73,7 @@ def build_report(layout: RunLayout) -> tuple[Path, ...]:
             if (images := knee_images(layout, shown.knee)) is not None
         },
         qc=f"qc/{knees[0].name}" if knees else "",
+        pictures=pictures if knees else (),
         losses=_losses(layout),
         software=__version__,
     )
@@ -125,12 +127,11 @@ def _losses(layout: RunLayout) -> dict[str, Json]:
 
 
 def _write_qc(
-    layout: RunLayout, registration: pd.DataFrame | None, outcomes: Sequence[Outcome], *, simulated: bool
+    layout: RunLayout, pictures: Sequence[KneePicture], outcomes: Sequence[Outcome], *, simulated: bool
 ) -> tuple[Path, ...]:
     """Return the pages with a picture of every knee, after writing them; none where none was drawn."""
-    if registration is None or not layout.opens("qc/pictures") or not layout.opens("qc/pages"):
+    if not layout.opens("qc/pages"):
         return ()
-    pictures = list(_pictures(layout, registration))
     pages = [layout.qc_page(n + 1) for n in range(count_pages(len(pictures)))]
     names = [page.name for page in pages]
     drawn = {one.name for one in pictures}
@@ -143,8 +144,10 @@ def _write_qc(
     return tuple(pages)
 
 
-def _pictures(layout: RunLayout, registration: pd.DataFrame) -> Iterator[KneePicture]:
+def _pictures(layout: RunLayout, registration: pd.DataFrame | None) -> Iterator[KneePicture]:
     """Yield the pictures of the knees: refused bones first, then by the greatest distance of surfaces."""
+    if registration is None or not layout.opens("qc/pictures"):
+        return
     ranked = registration.assign(fits=registration["surface_mm"].where(registration["accepted"], np.inf))
     worst = ranked.groupby(["participant", "side"])["fits"].max().reset_index()
     for row in worst.sort_values(["fits", "participant", "side"], ascending=[False, True, True]).itertuples():
@@ -154,7 +157,7 @@ def _pictures(layout: RunLayout, registration: pd.DataFrame) -> Iterator[KneePic
             poses = [pose for bone in BONES if (pose := read_pose(layout, knee, bone)) is not None]
             yield KneePicture(
                 name=knee.key, words=_words(layout, knee, poses), thumbnail=thumbnail.read_bytes(),
-                file=layout.qc_picture(knee).name,
+                file=layout.qc_picture(knee).name, refused=bool(np.isinf(row.fits)),
             )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srrd_ray.distillation.config import DistillationConfig
+from srrd_ray.distillation.config import DistillationConfig, HyperParameters
 from srrd_ray.distillation.data import bone_fraction
 from srrd_ray.distillation.halves import HALVES
 from srrd_ray.distillation.inference import LEAST
@@ -42,7 +42,14 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def given(school: str) -> Lesson:
-    config = replace(SMALL, labels="reader", school=school, student_epochs=1, teacher_epochs=1)
+    config = replace(
+        SMALL,
+        labels="reader",
+        school=school,
+        student_epochs=1,
+        teacher_epochs=1,
+        hyper=HyperParameters(lr=5e-3),
+    )
     return lesson_of(toy_evidence(), config, 1, FOLDS, seed=0)
 
 
