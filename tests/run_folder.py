@@ -179,7 +179,7 @@ def _poses(layout: RunLayout, cohort: Path | None, knees: list[Knee], rng: np.ra
             found[:3, 3] += rng.normal(scale=0.15, size=3)
             refused = index == 1 and bone == "tibia"
             quality = RegistrationQuality(
-                accepted=not refused, reason="dice 0.41 below 0.80" if refused else "", dice=0.41 if refused else 0.95,
+                accepted=not refused, reason="dice-low: 0.41, at least 0.80" if refused else "", dice=0.41 if refused else 0.95,
                 surface_mm=0.4, correlation=0.9,
             )  # fmt: skip
             record = BoneTransform(
@@ -221,7 +221,7 @@ def _cells(cohort: Path, patches: list[Patch], truth: NDArray[np.float64]) -> No
 def _registration(knees: list[Knee], rng: np.random.Generator) -> pd.DataFrame:
     rows = [
         {"participant": k.participant, "side": k.side, "bone": bone, "accepted": not (n == 1 and bone == "tibia"),
-         "reason": "dice 0.41 below 0.80" if n == 1 and bone == "tibia" else "", "dice": rng.uniform(0.92, 0.97),
+         "reason": "dice-low: 0.41, at least 0.80" if n == 1 and bone == "tibia" else "", "dice": rng.uniform(0.92, 0.97),
          "surface_mm": rng.uniform(0.2, 0.6), "correlation": rng.uniform(0.8, 0.95), "mae_hu": rng.normal(80, 10),
          "psnr_db": rng.normal(27, 1), "ssim": rng.uniform(0.8, 0.9)}
         for n, k in enumerate(knees)

@@ -134,6 +134,7 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     model = InferenceModel.at(request.model)
     one = is_one_image(request.ct)
     images = {ONE: request.ct} if one else name_images(request.ct)
+    log.info("%-16s %d to read", NAME, len(images))  # the first is there after half a minute
     root = request.out.resolve()
     executor = PlainLoop() if one else make_executor(ClusterConfig(cpus=request.cpus))
     with locked(root), Runner(executor=executor, listeners=() if one else (ProgressLog(),)) as runner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 
 from srrd_ray.core.bones import BONES
@@ -18,11 +18,6 @@ OUTSIDE = (
     "This scan lies outside the images that the model was trained on: the figures below are of scans like "
     "those of the training and do not hold for it."
 )
-WORDS: Mapping[Repeat, str] = {
-    "repositioned": "Same scanner, got up and lay down again",
-    "another day": "Same scanner and protocol, another day",
-    "another scanner": "Another hospital's scanner",
-}
 REGIONS = (*product(BONES, COMPARTMENTS), None)
 
 
@@ -58,7 +53,9 @@ def precision_blocks(precision: ModelPrecision | None, *, outside: bool) -> tupl
     refused = f" {precision.refused} scans were refused." if precision.refused else ""
     caption = (
         f"RMS-CV (Glüer 1995) with 95 % interval, and least significant change: 2.77 times the RMS-SD. "
-        f"{precision.knees} {_kind(precision)} that the model never saw, each scanned again in these ways."
+        f"{precision.knees} {_kind(precision)} that the model never saw, each scanned again: repositioned "
+        "(got up and lay down again), on another day by the same protocol, and by the scanner of another "
+        "hospital."
         f"{refused}"
     )
     header = ("Scanned again", "Region", *(with_unit(name) for name in PARAMETERS))
@@ -68,10 +65,10 @@ def precision_blocks(precision: ModelPrecision | None, *, outside: bool) -> tupl
 
 
 def _error_row(precision: ModelPrecision, repeat: Repeat, region: tuple[str, str] | None) -> tuple[str, ...]:
-    where = " ".join(region) if region else "mean of the regions"
+    where = " ".join(region) if region else "mean"
     errors = (precision.error(repeat, name, region) for name in PARAMETERS)
     cells = (_error(found, PARAMETER_OF[name].digits) for found, name in zip(errors, PARAMETERS, strict=True))
-    return (WORDS[repeat], where, *cells)
+    return (repeat, where, *cells)
 
 
 def _error(found: Precision | None, digits: int) -> str:

@@ -18,7 +18,7 @@ from srrd_ray.report.style import with_unit
 from srrd_ray.statistics.expected import FEWEST, ErrorToExpect, ModelExpectations, Reference, ReferenceRange
 from srrd_ray.statistics.model_precision import ModelPrecision
 
-UNKNOWN, OUTSIDE = "not known", "unknown outside the training"
+UNKNOWN, OUTSIDE = "not known", "unknown"
 CHANGE = (
     "Least significant change: on another day on the same scanner by the same protocol, a smaller difference "
     "of this value is noise (95 %)."
@@ -59,6 +59,7 @@ def value_table(
         f"interval: where {REFERENCES[expected.reference]} is expected, from errors of the model in {people} "
         f"that it never saw{held_in(precision)}. {CHANGE} Last column: what the model reads in "
         f"{usual_people(expected)}."
+        + (" Interval and change are unknown outside the training." if outside else "")
     )
     return Grid(header=header, rows=tuple(rows), caption=caption, text_columns=2, faded=outside)
 

@@ -24,6 +24,8 @@ PLANES: tuple[Plane, ...] = ("coronal", "sagittal")
 PIXEL_MM = 0.3
 TILE_MM = 6.0
 MARGIN_MM = 8.0
+STEP_SIGMA = 0.6
+"""Of the smoothing that takes the steps off an outline, in voxels of the mask."""
 SLICES = 5
 MAPS_WIDE, SCALES_TALL = 11.5, 0.6
 """Inches of the picture of maps, and of its scales and titles."""
@@ -110,6 +112,8 @@ def parameter_maps(
                 vmax=high,
                 alpha=0.8,
             )
+            if grey:  # on a grey image
+                _outline(axes, grid, np.isfinite(values).astype(np.float32), "white")
             _frame(axes, grid)
             axes.set_title(name if view == "coronal" else "")
         if drawn is not None:
@@ -268,7 +272,7 @@ def _image(axes: Axes, grid: Geometry, values: Slice, window: tuple[float, float
 def _contours(axes: Axes, grid: Geometry, bones: Volume[np.uint8]) -> None:
     for bone in BONES:
         mask = Volume(array=(bones.array == BONE_LABELS[bone]).astype(np.float32), geometry=bones.geometry)
-        inside = _as_plane(mask.resample_onto(grid))
+        inside = _without_steps(_as_plane(mask.resample_onto(grid)), bones.geometry)
         if inside.max() > 0.5 > inside.min():
             axes.contour(
                 inside, levels=[0.5], extent=_extent(grid), colors=[BONE_OF[bone].contour], linewidths=0.9
@@ -276,15 +280,21 @@ def _contours(axes: Axes, grid: Geometry, bones: Volume[np.uint8]) -> None:
     _outline(axes, grid, _as_plane(_lumps(bones).resample_onto(grid)))
 
 
-def _outline(axes: Axes, grid: Geometry, lump: Slice) -> None:
-    """Draw by dashes what was cut off of a bone."""
-    inside = np.nan_to_num(lump)
+def _without_steps(inside: Slice, of: Geometry) -> Slice:
+    """Return a mask on a slice whose outline runs through the voxels of its surface, not round each."""
+    smooth: Slice = ndimage.gaussian_filter(inside, STEP_SIGMA * float(np.max(of.spacing_mm)) / PIXEL_MM)
+    return smooth
+
+
+def _outline(axes: Axes, grid: Geometry, area: Slice, colour: str = LUMP_COLOUR) -> None:
+    """Draw by dashes where an area ends, such as what was cut off of a bone."""
+    inside = np.nan_to_num(area)
     if inside.max() > 0.5 > inside.min():
         axes.contour(
             inside,
             levels=[0.5],
             extent=_extent(grid),
-            colors=[LUMP_COLOUR],
+            colors=[colour],
             linewidths=0.9,
             linestyles="dashed",
         )

@@ -136,3 +136,18 @@ def test_a_refused_bone_is_not_drawn_through_its_matrix(made: Made, tmp_path: Pa
     images = knee_images(layout, knee)
     assert images is not None
     assert set(images.poses) == {"femur"}
+
+
+def test_the_report_shows_a_refused_bone_and_opens_its_picture(made: Made, tmp_path: Path) -> None:
+    layout = RunLayout(root=tmp_path / "lost")
+    shutil.copytree(made.layout.root, layout.root)
+    table = read_table(layout.table("registration"))
+    assert set(table.loc[~table["accepted"], "participant"]) == {"001"}
+    for participant in ("001", "002"):
+        path = layout.qc_thumbnail(Knee(participant=participant, side="R"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(participant.encode())
+    page = build_report(layout)[0].read_text(encoding="utf-8")
+    picture = layout.qc_picture(Knee(participant="001", side="R"))
+    assert page.count("Bones and registration of") == 1
+    assert f'<a href="{picture.relative_to(layout.root)}">' in page
