@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from srrd_ray.stages.compare_diagnosis import MOST_PATIENTS
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_stored
 
@@ -25,6 +26,8 @@ SCALE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
 KNEES, CORES = (100, 1_000, 10_000), (2, 16, 256)
 DONE = re.compile(r"^\d\d:\d\d:\d\d (\S+) +\d+/\d+  \S+  done  ([\d.]+) s$", re.MULTILINE)
 STARTS, ENDS = "<!-- hardware -->", "<!-- /hardware -->"
+OF_STEPS = ("learn-synthesis", "learn-aligned")
+"""Trainings whose steps are a setting, whatever the knees."""
 FEW = 0.1
 """Seconds a knee below which a stage is not shown by itself."""
 
@@ -114,10 +117,15 @@ def _seconds(run: Measured, stage: str, knees: int, cores: int) -> float:
     if scope == "cohort" and row in run.rows:
         return run.rows[row][knees]
     if scope == "cohort":
-        return a_knee if stage == "learn-synthesis" else a_knee * min(knees, run.learn_from) / run.knees
+        return a_knee if stage in OF_STEPS else a_knee * min(knees, _most(run, stage)) / run.knees
     of_item = run.knees_a_shard if scope == "shard" else 1
     items = math.ceil(knees / of_item)
     return max(math.ceil(items / cores) * a_knee * of_item, items * dispatch(run, knees))
+
+
+def _most(run: Measured, stage: str) -> int:
+    """Return the knees, of more are drawn so many: as many patients are one or two knees each."""
+    return MOST_PATIENTS if stage == "compare-diagnosis" else run.learn_from
 
 
 def dispatch(run: Measured, knees: int) -> float:
@@ -136,10 +144,10 @@ def stage_table(run: Measured) -> Iterator[str]:
             yield f"| `{stage}` | {seconds:.1f} a knee | N / C{shard} |"
         elif f"{stage}, s" in run.rows:
             yield f"| `{stage}` | {seconds:.1f} | as measured below |"
-        elif stage == "learn-synthesis":
+        elif stage in OF_STEPS:
             yield f"| `{stage}` | {seconds:.0f} | the same: its steps are a setting |"
         else:
-            yield f"| `{stage}` | {seconds:.0f} | N up to {run.learn_from:,}, whatever C |"
+            yield f"| `{stage}` | {seconds:.0f} | N up to {_most(run, stage):,}, whatever C |"
 
 
 def table(run: Measured) -> Iterator[str]:

@@ -32,7 +32,7 @@ class ProgressLog:
                 self._log(outcome, event.item.name, event.total)
         elif isinstance(event, StageEnded):
             counts = [f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status]]
-            counts += [f"{self.lost_bones} bones lost"] if self.lost_bones else []
+            counts += [f"bones lost: {self.lost_bones}"] if self.lost_bones else []
             log.info("%-16s %s in %.1f s", event.stage, ", ".join(counts) or "nothing to do", event.seconds)
             self.counts.clear()
             self.lost_bones = 0

@@ -59,6 +59,15 @@ ITEMS: tuple[str, ...] = (
     "Availability of software, model and data",
     "Funding and role of funders",
 )
+_LABELS: Mapping[str, str] = {
+    "measured": "measured in MR cubes",
+    "reader": "as networks that learnt from simulated knees read them in MR and CT cubes together",
+}
+_STARTS: Mapping[bool, str] = {
+    False: "Random by the seed; the head starts from a ridge regression on texture statistics",
+    True: "The student: the network of CT that learnt from simulated knees; the baseline: random by the seed",
+}
+"""By whether students go on from the school's reader."""
 SECTIONS: tuple[tuple[int, str], ...] = (
     (1, "Title and abstract"),
     (3, "Introduction"),
@@ -105,18 +114,20 @@ def _of_settings(config: Json, manifest: Json) -> dict[int, str]:
     if not isinstance(config, Mapping):
         return {}
     folds, learning = at(config, "distillation", "folds"), at(config, "distillation")
+    begun = (at(learning, "labels"), at(learning, "start"))
     libraries = at(manifest, "libraries")
     versions = libraries if isinstance(libraries, Mapping) else {}
     return {
         9: "Images in HU and MR units, resampled as in Methods; cubes of 12.8 mm below the joint surface",
         12: "What fails a stage is left out from then on, with its reason (Flow); nothing is imputed",
-        14: "BV/TV, Tb.Th, Tb.Sp, Tb.N measured on MR cubes (Methods); diagnosis as in the cohort's table",
+        14: f"BV/TV, Tb.Th, Tb.Sp, Tb.N {_LABELS.get(str(at(learning, 'labels')), '')} (Methods); diagnosis "
+        "as in the cohort's table",
         19: f"{folds}-fold cross-validation, by the seed {at(config, 'seed')}, balanced in osteoarthritis",
         20: "Patient: both knees and all cubes of a patient share a fold",
         22: "Methods; every setting under Provenance",
         23: f"SRRD-Ray {at(manifest, 'software')}; "
         + ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
-        24: "Random by the seed; the head starts from a ridge regression on texture statistics",
+        24: _STARTS[begun == ("reader", "reader")],
         25: f"AdamW, {at(learning, 'student_epochs')} epochs, batches of {at(learning, 'batch_size')}",
         26: f"{at(config, 'tune', 'trials')} trials a fold on inner validation patients (Search)",
         27: "None here (one network a fold, out of fold); new knees are read by the mean of all folds",
@@ -144,8 +155,8 @@ def _of_metrics(metrics: Json) -> dict[int, str]:
             7: "SIMULATED knees; no patient data",
             11: "Not applicable: simulated",
             13: "That of the simulator",
-            16: "Measured by the software; no reader",
-            17: "Measured by the software; no reader",
+            16: "By the software and the simulator's exact truth; no person",
+            17: "By the software and the simulator's exact truth; no person",
         }
     return known
 

@@ -65,7 +65,7 @@ def _knees(metrics: Json, outcomes: Sequence[Outcome]) -> Card:
     broken = sum(outcome.status == "failed" and outcome.knee is None for outcome in outcomes)
     knees, patients = at(metrics, "cohort", "knees"), at(metrics, "cohort", "patients")
     note = f"{len(failed_knees)} failed in some stage" if failed_knees else "none failed"
-    note += f"; {len(bones)} bones lost" if bones else ""
+    note += f"; bones lost: {len(bones)}" if bones else ""
     note += f"; {broken} stages over the cohort failed" if broken else ""
     return Card(
         title="Knees",
@@ -84,7 +84,7 @@ def _registration(metrics: Json, bone: str) -> Card:
         title=f"Registration error, {bone}",
         value=number(median, 2, "mm"),
         interval="" if p95 is None else f"median; 95th percentile {number(p95, 2, 'mm')}",
-        note=_reason(one) or f"{at(one, 'landmarks')} landmarks, {at(one, 'refused')} knees refused",
+        note=_reason(one) or f"{at(one, 'landmarks')} landmarks, refused: {at(one, 'refused')}",
         tone=_error_tone(median),
     )
 

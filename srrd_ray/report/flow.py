@@ -149,7 +149,7 @@ def _lost_lines(step: Step) -> tuple[str, ...]:
     rest = sum(count for _, count in shown[MOST_REASONS:])
     lines = [f"{code[:44]}: {count}" for code, count in shown[:MOST_REASONS]]
     return (
-        f"Lost: {sum(step.lost.values())} {step.unit}",
+        f"Lost {step.unit}: {sum(step.lost.values())}",
         *lines,
         *([f"other reasons: {rest}"] if rest else []),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, assert_never
@@ -17,6 +17,7 @@ from srrd_ray.distillation.proposals import (
     propose,
     require_estimator,
     sample_settings,
+    searched,
 )
 from srrd_ray.execution.config import TuneConfig
 from srrd_ray.execution.stage import Stage, Work
@@ -106,7 +107,8 @@ def _write(work: Work[TuneSettings], trials: dict[int, Trials], default: dict[in
         log.warning("%-16s fold %d has one patient to learn from: nothing is searched", "tune", fold)
     winners = Winners(folds=default | {fold: winner(found).setting for fold, found in trials.items()})
     write_record(work.layout.model(WINNERS), winners, "winners")
-    described = "; ".join(_describe(fold, setting) for fold, setting in winners.folds.items())
+    keys = searched(work.settings.distillation.search)
+    described = "; ".join(_describe(fold, setting, keys) for fold, setting in winners.folds.items())
     log.info("%-16s winners: %s", "tune", described)
 
 
@@ -135,14 +137,10 @@ def _rows(fold: int, trials: Sequence[Trial[Candidate]]) -> Iterator[dict[str, o
         )
 
 
-def _describe(fold: int, chosen: Candidate) -> str:
-    hyper, nuisance = chosen.hyper, chosen.nuisance
-    return (
-        f"fold {fold}: T {hyper.temperature:.1f}, KD {hyper.kd_weight:.2f}, "
-        f"features {hyper.feature_weight:.2f}, relations {hyper.relation_weight:.2f}, "
-        f"noise {nuisance.noise:.0f} HU, offset {nuisance.offset:.0f} HU, scale {nuisance.scale:.2f}, "
-        f"width {chosen.width}"
-    )
+def _describe(fold: int, chosen: Candidate, keys: Iterable[str]) -> str:
+    """Return what was chosen of the keys that were searched."""
+    values = chosen.values()
+    return f"fold {fold}: " + ", ".join(f"{key} {values[key]:.3g}" for key in keys)
 
 
 STAGE = Stage(

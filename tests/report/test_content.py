@@ -146,7 +146,7 @@ def test_outcomes_are_counted_by_stage() -> None:
 def test_a_lost_bone_is_counted_as_a_bone_and_listed_with_its_knee() -> None:
     assert outcome_table((DONE, LOST_BONE)).rows == (("register", "1", "0", "0", "1"),)
     card = next(card for card in cards(METRICS, (DONE, LOST_BONE)) if card.title == "Knees")
-    assert (card.note, card.tone) == ("none failed; 1 bones lost", "warning")
+    assert (card.note, card.tone) == ("none failed; bones lost: 1", "warning")
     found = failure_table((DONE, LOST_BONE))
     assert isinstance(found, Grid)
     assert found.rows[0][0] == "sub-8_side-L tibia"
