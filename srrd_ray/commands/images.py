@@ -109,14 +109,16 @@ def infer(
 ) -> int:
     """Read the bone of knees from CT alone: parameter maps, a table and a page each.
 
-    The same command again reads only what is new or has changed. Of a folder of CTs, each gets a folder below
-    --out and a row in knees.csv; ends with 1 where one of them could not be read.
+    The same command again reads only what is new or has changed. Of several CTs, each gets a folder below
+    --out and a row in knees.csv; of a scan of both knees each knee, in L and R. Ends with 1 where one of them
+    could not be read.
 
     Args:
-        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs. Or a
-            study or a series of a DICOMweb server, https://…/studies/UID or …/studies/UID/series/UID: it is
-            fetched to --out/fetched first, of a study all CT but localisers. Who asks is told in ~/.netrc or
-            by SRRD_DICOMWEB_TOKEN=HOST=TOKEN.
+        ct: NIfTI, NRRD, MHA, OME-Zarr or a DICOM folder, in Hounsfield units; or a folder of such CTs, or a
+            list of them: a text file (.txt) with a path on each line. Or a study or a series of a DICOMweb
+            server, https://…/studies/UID or …/studies/UID/series/UID: it is fetched to --out/fetched first,
+            of a study all CT but localisers. Who asks is told in ~/.netrc or by
+            SRRD_DICOMWEB_TOKEN=HOST=TOKEN.
         out: folder for the results.
         model: RUN/models/distilled of a finished run, or an exported model. Absent: the reader of CT that
             ships with the package, which learnt from simulated knees alone.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -15,11 +13,11 @@ from typing import TypeAlias
 import pandas as pd
 
 from srrd_ray.core.bones import BONES, BoneName
-from srrd_ray.core.errors import ConfigError
+from srrd_ray.core.errors import ConfigError, InputError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.one_line import printable
 from srrd_ray.core.parameters import PARAMETERS
-from srrd_ray.core.records import Side
+from srrd_ray.core.records import Fault, Outcome, Side
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor, PlainLoop
 from srrd_ray.execution.listeners import ProgressLog
@@ -29,8 +27,8 @@ from srrd_ray.execution.work import Produced, Result, Task, WorkItem
 from srrd_ray.imaging.bone_masks import find_mask
 from srrd_ray.imaging.dicomweb.address import Address
 from srrd_ray.imaging.dicomweb.store import store
-from srrd_ray.imaging.folder_images import is_one_image, require_images
 from srrd_ray.imaging.label_names import DATASET
+from srrd_ray.pipeline.ct_images import ONE, is_one_ct, name_images, relative_name, side_in_name
 from srrd_ray.stages.infer import (
     NAME,
     PAGE,
@@ -55,16 +53,17 @@ from srrd_ray.storage.tables import escape_formula
 log = logging.getLogger(__name__)
 
 KNEES = data_dictionary.KNEES
-ONE = "ct"
-"""Name of the work item where there is one CT."""
+BOTH_KNEES = "both-knees"
+SIDES: tuple[Side, ...] = ("L", "R")
 Row: TypeAlias = dict[str, str | float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InferenceRequest:
-    """A CT, or a folder of them, to be read by a model into the folder `out`.
+    """A CT, a folder of them, or a list of them (`ct_images`), to be read by a model into the folder `out`.
 
-    Of a folder each CT gets a folder of its own below `out`.
+    Of several each CT gets a folder of its own below `out`; of a scan of both knees each knee, in folders L
+    and R.
     `side` is null where the names of the files or the anatomy decide. `bone_mask` are the user's own bones: a
     file or folder for one CT, a folder with one of the same name for each of several; `bone_labels` say which
     label is which bone. `formats` are those of the results, beside NIfTI and tables; where empty, DICOM of
@@ -97,7 +96,7 @@ class InferenceRequest:
         if self.bone_mask is None:
             return None
         root = self.bone_mask.resolve()  # a job leaves its working directory
-        path = root if image == self.ct else find_mask(root, image.relative_to(self.ct))
+        path = root if image == self.ct else find_mask(root, Path(relative_name(image, self.ct)))
         return BoneMask(path=path, labels=self.bone_labels)
 
 
@@ -112,7 +111,36 @@ class _Infer:
 
     def __call__(self, item: WorkItem) -> Produced:
         image, folder = self.images[item.name], self.folders[item.name]
-        return Produced(paths=infer(image, self.model, folder, self.options[item.name]))
+        options = self.options[item.name]
+        try:
+            return Produced(paths=infer(image, self.model, folder, options))
+        except InputError as error:
+            if error.code != BOTH_KNEES or options.side is not None:
+                raise
+        return self._read_both(image, folder, options)
+
+    def _read_both(self, image: Path, folder: Path, options: Options) -> Produced:
+        """Return what was read of each knee of a scan of both, in a folder of its side; one may fail.
+
+        Raises
+        ------
+        InputError
+            That of the first, where both fail.
+        """
+        paths: list[Path] = []
+        faults: list[InputError] = []
+        for side in SIDES:
+            try:
+                paths += infer(image, self.model, folder / side, replace(options, side=side))
+            except InputError as error:
+                faults.append(_of_side(error, side))
+        if not paths:
+            raise faults[0]
+        failed = (
+            Outcome(knee=None, stage=NAME, status="failed", seconds=0.0, error=Fault.from_error(fault))
+            for fault in faults
+        )
+        return Produced(paths=tuple(paths), failed=tuple(failed))
 
 
 def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig], Executor]) -> int:
@@ -129,11 +157,11 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     """
     if request.bone_labels and request.bone_mask is None:
         raise ConfigError("option-invalid", "--bone-label is of a mask", expected="--bone-mask MASK with it")
+    one = is_one_ct(request.ct)
     if request.ct.is_dir():
         require_outside(request.out, request.ct, "the results would be inside the folder of the CTs")
     model = InferenceModel.at(request.model)
-    one = is_one_image(request.ct)
-    images = {ONE: request.ct} if one else name_images(request.ct)
+    images = name_images(request.ct)
     log.info("%-16s %d to read", NAME, len(images))  # the first is there after half a minute
     root = request.out.resolve()
     executor = PlainLoop() if one else make_executor(ClusterConfig(cpus=request.cpus))
@@ -144,22 +172,47 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
         results = {}
         for item, result, _ in runner.run_items(_task(request, model, images), items, where=where):
             results[item.name] = result
-            _log_flags(item.name, request.folder_of(item.name, images), result)
+            _log_flags(item.name, root, result)
+            if one:
+                _log_failed(item.name, result)
         if not one:
             _write_knees(request, images, results)
         if request.store is not None:
             store(_dicom_files(root, list(results.values())), request.store)
-    sys.stdout.write(f"{request.out / (PAGE if one else KNEES)}\n")
-    return 1 if any(result.sidecar is None for result in results.values()) else 0
+    pages = [request.out / path.parent / PAGE for path in _records(results.get(ONE))] if one else []
+    sys.stdout.writelines(f"{path}\n" for path in pages or [request.out / KNEES])
+    return 1 if any(_faults(result) for result in results.values()) else 0
 
 
-def _log_flags(name: str, folder: Path, result: Result) -> None:
+def _of_side(error: InputError, side: Side) -> InputError:
+    where = f"{error.where}, knee {side}".removeprefix(", ")
+    return InputError(
+        error.code, error.what, where=where, got=error.got, expected=error.expected, todo=error.todo
+    )
+
+
+def _faults(result: Result) -> list[Fault]:
+    return [outcome.error for outcome in result.outcomes if outcome.error]
+
+
+def _records(result: Result | None) -> list[Path]:
+    """Return the records of the knees that were read of a CT, one or two, below the folder of all results."""
+    outputs = result.sidecar.outputs if result is not None and result.sidecar is not None else ()
+    return sorted(Path(one.path) for one in outputs if Path(one.path).name == RECORD)
+
+
+def _log_flags(name: str, root: Path, result: Result) -> None:
     """Log what to know of a knee before its values are used, as its row and its page say it."""
-    if result.sidecar is None:
-        return
-    flags = "; ".join(read_record(InferenceRecord, folder / RECORD, "inference").flags)
-    if flags:
-        log.warning("%-16s %s  %s", NAME, name, printable(flags))
+    for path in _records(result):
+        record = read_record(InferenceRecord, root / path, "inference")
+        if record.flags:
+            side = f" {record.side}" if path.parent.name in SIDES else ""
+            log.warning("%-16s %s%s  %s", NAME, name, side, printable("; ".join(record.flags)))
+
+
+def _log_failed(name: str, result: Result) -> None:
+    for fault in _faults(result):
+        log.warning("%-16s %s  %s", NAME, name, printable(fault.message))
 
 
 def _dicom_files(root: Path, results: Sequence[Result]) -> list[Path]:
@@ -202,24 +255,10 @@ def _hash_mask(request: InferenceRequest, image: Path) -> list[str]:
 def _write_knees(
     request: InferenceRequest, images: Mapping[str, Path], results: Mapping[str, Result]
 ) -> None:
-    rows = [_row(request, name, images[name], results[name]) for name in images]
+    rows = [row for name, image in images.items() for row in _rows(request, image, name, results[name])]
     root, about = request.out.resolve(), data_dictionary.knees_table()
     data_dictionary.write_rows(root, about, pd.DataFrame(rows))
     data_dictionary.write_dictionary(root / data_dictionary.FILE, about)
-
-
-def side_in_name(ct: Path) -> Side | None:
-    """Return the side that the name of a file says as those of a cohort do; null where it says none.
-
-    Examples
-    --------
-    >>> side_in_name(Path("sub-017_side-L_ct.nii.gz"))
-    'L'
-    """
-    found = re.search(r"(?:^|_)side-([LR])(?=[_.]|$)", ct.name)
-    if found is None:
-        return None
-    return "L" if found[1] == "L" else "R"
 
 
 def parse_bone_labels(texts: Sequence[str]) -> tuple[tuple[BoneName, int], ...]:
@@ -241,43 +280,15 @@ def parse_bone_labels(texts: Sequence[str]) -> tuple[tuple[BoneName, int], ...]:
     return tuple(found.items())
 
 
-def name_images(folder: Path) -> dict[str, Path]:
-    """Return the images of a folder, each under the name of its folder of results.
-
-    Raises
-    ------
-    ConfigError
-        `folder-empty`.
-    """
-    found = require_images(folder, "infer")
-    counts = Counter(_readable(image) for image in found)
-    return {_unique(image, counts): folder / image for image in found}
-
-
-def _unique(image: str, counts: Counter[str]) -> str:
-    """Return the readable name of an image, with a hash of its path where another has the same name."""
-    name = _readable(image)
-    return name if counts[name] == 1 else f"{name}-{hash_json(image)[:8]}"
-
-
-def _readable(image: str) -> str:
-    """Return a name for results out of the path of an image: safe characters alone, not hidden."""
-    stem = re.sub(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd|ome\.zarr|zarr)$", "", image, flags=re.IGNORECASE)
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.")[:100] or "ct"
-
-
-def _row(request: InferenceRequest, name: str, image: Path, result: Result) -> Row:
-    """Return the row of one CT: where it is, whether it was read, and each parameter by region."""
-    row: Row = {"ct": escape_formula(printable(image.relative_to(request.ct).as_posix())), "results": name}
-    faults = [outcome.error for outcome in result.outcomes if outcome.error]
-    if faults:
-        return row | {
-            "status": "failed",
-            "code": faults[0].code,
-            "message": escape_formula(printable(faults[0].message)),
-        }
-    row |= {"status": "done", "code": None, "message": None}
-    return row | _values(request.out / name)
+def _rows(request: InferenceRequest, image: Path, name: str, result: Result) -> Iterator[Row]:
+    """Yield the rows of a CT, one a knee: where it is, whether it was read, and each parameter by region."""
+    ct = escape_formula(printable(relative_name(image, request.ct)))
+    for path in _records(result):
+        row: Row = {"ct": ct, "results": path.parent.as_posix(), "status": "done"}
+        yield row | {"code": None, "message": None} | _values(request.out / path.parent)
+    for fault in _faults(result):
+        message = escape_formula(printable(fault.message))
+        yield {"ct": ct, "results": name, "status": "failed", "code": fault.code, "message": message}
 
 
 def _values(folder: Path) -> Row:

@@ -171,6 +171,17 @@ def test_06_two_series_that_fit_equally_are_refused(tmp_path: Path) -> None:
     assert "12 slices, 1.25 mm, B30f; ct, 12 slices" in refused(tmp_path / "ct", "dicom-series-tie")
 
 
+def test_06_images_of_two_patients_in_one_folder_are_refused_and_neither_is_chosen(tmp_path: Path) -> None:
+    series(tmp_path / "ct", uid="1", edit=put("SliceThickness", "3"))
+    series(tmp_path / "ct", uid="2", edit=put("PatientID", "another"))
+    text = refused(tmp_path / "ct", "dicom-patients")
+    assert "2 PatientIDs" in text
+    assert "another" not in text
+    series(tmp_path / "unnamed", uid="1", edit=put("SliceThickness", "3"))
+    series(tmp_path / "unnamed", uid="2", edit=put("PatientID", ""))
+    noted(read_image(tmp_path / "unnamed", "ct"), "dicom-series-chosen", "FIX")
+
+
 def test_07_a_localiser_inside_the_series_falls_away_by_its_orientation(tmp_path: Path) -> None:
     sagittal = [0, 1, 0, 0, 0, -1]
     series(tmp_path / "ct", edit=put("ImageOrientationPatient", sagittal, lambda k: k == 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,8 @@ import pytest
 from srrd_ray.core.errors import ConfigError, InputError, exit_code
 from srrd_ray.execution.executor import PlainLoop
 from srrd_ray.imaging.nifti_writer import write_nifti
-from srrd_ray.pipeline.inference import (
-    InferenceRequest,
-    infer_all,
-    name_images,
-    parse_bone_labels,
-    side_in_name,
-)
+from srrd_ray.pipeline.ct_images import name_images, relative_name, side_in_name
+from srrd_ray.pipeline.inference import InferenceRequest, infer_all, parse_bone_labels
 from srrd_ray.stages.shared.models import CARD
 from tests.registration import phantoms
 
@@ -133,3 +129,31 @@ def test_each_image_has_a_folder_of_its_own_and_no_name_leaves_it(tmp_path: Path
     assert sorted(path.relative_to(tmp_path).as_posix() for path in named.values()) == sorted(images)
     assert {"x", "sub"} <= set(named)
     assert all(Path(name).name == name and name.isascii() and not name.startswith(".") for name in named)
+
+
+def test_the_cts_of_a_list_are_named_after_their_place_and_no_folder_of_a_person(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "Jane_Doe" / "knee.nii.gz"
+    for path in (tmp_path / "lists" / "a" / "knee.nii.gz", elsewhere):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    given = tmp_path / "lists" / "cts.txt"
+    given.write_text(f"# of today\n\na/knee.nii.gz\n{elsewhere}\ns3://bucket/b/knee.nii.gz\n")
+    named = name_images(given)
+    assert list(named.values())[:2] == [given.parent / "a" / "knee.nii.gz", elsewhere]
+    first, *others = named
+    assert first == "a-knee"
+    assert all(re.fullmatch(r"knee-[0-9a-f]{8}", name) for name in others)
+    assert [relative_name(image, given) for image in named.values()] == [
+        "a/knee.nii.gz",
+        *["knee.nii.gz"] * 2,
+    ]
+
+
+@pytest.mark.parametrize(("text", "code"), [("# none\n", "list-empty"), ("a.nii\na.nii\n", "list-repeats")])
+def test_a_list_of_nothing_or_of_one_ct_twice_is_refused(
+    text: str, code: str, model: Path, tmp_path: Path
+) -> None:
+    given = tmp_path / "cts.txt"
+    given.write_text(text)
+    with pytest.raises(ConfigError, match=code):
+        read(given, model, tmp_path / "out")

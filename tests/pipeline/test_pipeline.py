@@ -17,9 +17,13 @@ import yaml
 
 from srrd_ray.cli import main
 from srrd_ray.cluster.executor import RayExecutor
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.parameters import PARAMETERS
 from srrd_ray.core.records import Knee, Side
+from srrd_ray.core.volume import Volume
 from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.imaging.images import read_image
+from srrd_ray.imaging.nifti_writer import write_nifti
 from srrd_ray.pipeline.inference import InferenceRequest, infer_all
 from srrd_ray.pipeline.manifest import Manifest
 from srrd_ray.pipeline.plan import plan_run
@@ -313,3 +317,27 @@ def test_only_a_ct_that_is_new_or_has_changed_is_read_again(ended: Ended, tmp_pa
     assert read_ct(ended, folder, out, knee.side) == 0
     assert {name: when for name, when in times(out).items() if name in before} == before
     assert pd.read_csv(out / "knees.csv")["status"].tolist() == ["done", "done"]
+
+
+def test_both_knees_of_a_scan_are_read_each_in_a_folder_of_its_side(ended: Ended, tmp_path: Path) -> None:
+    knee, ct = learnt_from(ended)
+    both = both_knees(read_image(ct, "ct").volume, knee.side)
+    (tmp_path / "cts").mkdir()
+    write_nifti(tmp_path / "cts" / "legs.nii.gz", both)
+    assert read_ct(ended, tmp_path / "cts", tmp_path / "out") == 0
+    table = pd.read_csv(tmp_path / "out" / "knees.csv", index_col="side")
+    assert table["results"].to_dict() == {"L": "legs/L", "R": "legs/R"}
+    assert set(table["ct"]) == {"legs.nii.gz"}
+    assert table.loc["L", "cubes"] == pytest.approx(table.loc["R", "cubes"], rel=0.2), "mirror images"
+    assert table.filter(like=".BV/TV").loc["L"].to_numpy() == pytest.approx(
+        table.filter(like=".BV/TV").loc["R"].to_numpy(), abs=0.03
+    )
+
+
+def both_knees(one: Volume[np.generic], side: Side) -> Volume[np.int16]:
+    """Return a scan of a knee of a side and of its mirror image, 80 mm of air between them."""
+    spacing = one.geometry.spacing_mm
+    left = one.array if side == "L" else one.array[:, :, ::-1]
+    gap = np.full((*left.shape[:2], round(80 / spacing[2])), -1000, np.int16)
+    legs = np.concatenate([left[:, :, ::-1], gap, left], axis=2).astype(np.int16)
+    return Volume(array=legs, geometry=Geometry.axis_aligned(legs.shape, spacing))

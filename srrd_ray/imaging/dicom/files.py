@@ -6,6 +6,7 @@ UIDs and free text stay in memory to separate the series.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections import Counter
@@ -61,7 +62,8 @@ IMAGES: dict[UID, Modality] = {
 }  # fmt: skip
 MULTIFRAME = (ENHANCED_CT, ENHANCED_MR, LEGACY_CT, LEGACY_MR)
 _WANTED = (
-    *NUMBERS, *CODES, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    *NUMBERS, *CODES, "SOPClassUID", "SOPInstanceUID", "PatientID", "SeriesInstanceUID",
+    "FrameOfReferenceUID",
     "DirectoryRecordSequence",
     "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "NumberOfFrames",
@@ -88,12 +90,15 @@ Known: TypeAlias = dict[tuple[str, str], dict[str, str]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slice:
-    """One frame of one file. Only `name` may be shown to a user, not the UIDs."""
+    """One frame of one file. Only `name` may be shown to a user, not the UIDs; `person` is a hash of the
+    PatientID, empty where there is none.
+    """
 
     path: Path
     name: str
     frame: int | None
     modality: Modality
+    person: str
     series: str
     instance: str
     reference: str
@@ -302,6 +307,7 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         name=origin.name,
         frame=origin.frame,
         modality=IMAGES[_kind(dataset)],
+        person=_person(dataset),
         series=series,
         instance=f"{dataset.get('SOPInstanceUID', '')}#{origin.frame}",
         reference=str(dataset.get("FrameOfReferenceUID", "")),
@@ -325,3 +331,8 @@ def _slice(origin: _Origin, sources: tuple[Dataset, ...], dataset: FileDataset, 
         stored=origin.stored,
         technique=technique,
     )
+
+
+def _person(dataset: Dataset) -> str:
+    number = str(dataset.get("PatientID", "")).strip()
+    return hashlib.sha256(number.encode()).hexdigest()[:16] if number else ""

@@ -30,7 +30,7 @@ def choose_stack(
     Raises
     ------
     InputError
-        `dicom-empty`, `wrong-modality`, `dicom-too-few-slices` or `dicom-series-tie`.
+        `dicom-empty`, `wrong-modality`, `dicom-patients`, `dicom-too-few-slices` or `dicom-series-tie`.
     """
     wanted = [s for s in listing.slices if modality in (None, s.modality)]
     if not wanted:
@@ -42,6 +42,13 @@ def choose_stack(
             got=", ".join(found) or f"{listing.files} files, ignored: {listing.ignored}",
             expected=modality or "ct or mr",
         )
+    people = {s.person for s in wanted} - {""}
+    if len(people) > 1:
+        raise InputError(
+            "dicom-patients", "images of several patients in one folder", where=folder.name,
+            got=f"{len(people)} PatientIDs", expected="those of one",
+            todo="Give each patient a folder; srrd new-cohort sorts studies.",
+        )  # fmt: skip
     stacks = _split_stacks(wanted)
     useful = [stack for stack in stacks if len(stack) >= MIN_SLICES and LOCALIZER not in stack[0].kinds]
     if not useful:
