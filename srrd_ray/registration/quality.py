@@ -2,7 +2,9 @@
 
 A bone of the wrong side, another person's bone or a flip by 180 degrees can be laid over the bone with a fair
 Dice, above all where the field of view shows little of it; but its trabecular structure does not follow.
-So the correlation of the inner structure, without the outline, is part of every assessment.
+So the correlation of the inner structure, without the outline, is part of every assessment. How large it is
+depends on the images: a right pose of a faint tibia has less of it than a femur that is 4 mm off. What counts
+is that it stands out of what the same images have by chance, displaced.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from srrd_ray.core.errors import InputError, RegistrationError
-from srrd_ray.core.geometry import Matrix4, transform_points
+from srrd_ray.core.geometry import Geometry, Matrix4, transform_points
 from srrd_ray.core.records import BoneTransform, RegistrationQuality
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import inside, resample_to_working_grid
@@ -27,6 +29,8 @@ from srrd_ray.registration.surfaces import signed_distance_mm
 
 Mask = NDArray[np.bool_]
 FLOOR_MM = 2.0
+DISPLACED_MM = 4.0
+"""How far off the structure agrees by chance alone."""
 LONGEST_REASON = 400
 """Characters of a stored reason."""
 REFUSALS: Mapping[str, str] = {
@@ -91,6 +95,9 @@ def assess(
         )
     agreement = measure_agreement(fixed, moving, masks, result.matrix, config)
     reason = _pose_refusal(fixed, masks[0], result, config) or _agreement_refusal(agreement, config)
+    if not reason and agreement.texture < config.sure_texture:
+        chance = structure_by_chance(fixed, moving, masks[0], result.matrix, config)
+        reason = _chance_refusal(agreement.texture, chance, config)
     return RegistrationQuality(
         accepted=not reason,
         reason=reason,
@@ -135,29 +142,87 @@ def measure_agreement(
     """Return how the two images of the bone agree under the pose `matrix`,
     on an isotropic grid of the fixed image.
     """
-    spacing = config.surface_mm
-    soft = resample_to_working_grid(Volume(array=masks[0], geometry=fixed.geometry), spacing, 0.3)
-    bone: Mask = soft.array > 0.5
-    pose = np.array(matrix)
-    other = (
-        Volume(array=masks[1].astype(np.float32), geometry=moving.geometry)
-        .resample_onto(soft.geometry, pose)
-        .array
-        > 0.5
-    )
-    common = inside(soft.geometry, fixed.geometry) & inside(soft.geometry, moving.geometry, pose)
-    still = resample_to_working_grid(fixed, spacing, 0.7).array
-    there = resample_to_working_grid(moving, spacing, 0.7).resample_onto(soft.geometry, pose).array
-    near = signed_distance_mm(bone, spacing)
-    around = common & (near <= config.surround_mm)
-    within = common & (near <= -FLOOR_MM) & ndimage.binary_erosion(common, iterations=2)
+    pair, pose = _Pair.of(fixed, moving, masks[0], config.surface_mm), np.array(matrix)
+    grid, bone = pair.grid, pair.bone
+    moved = Volume(array=masks[1].astype(np.float32), geometry=moving.geometry).resample_onto(grid, pose)
+    other, common = moved.array > 0.5, pair.seen_by_both(pose)
+    around = common & (pair.outside_mm <= config.surround_mm)
     return Agreement(
         overlap=float((common & bone).sum() / max(int(bone.sum()), 1)),
         dice=_dice(bone & common, other & common),
-        surface_mm=_surface_mm(bone, other, common, spacing),
-        correlation=_correlation(still, there, around),
-        texture=_correlation(_structure(still, bone), _structure(there, bone), within),
+        surface_mm=_surface_mm(bone, other, common, config.surface_mm),
+        correlation=_correlation(pair.still, pair.moved(pose), around),
+        texture=pair.structure(pose),
     )
+
+
+def structure_by_chance(
+    fixed: Volume[Scalar], moving: Volume[np.float32], bone: Mask, matrix: Matrix4, config: RegistrationConfig
+) -> float:
+    """Return the correlation of the inner structure (root mean square) of twelve poses 4 mm off `matrix`."""
+    pair = _Pair.of(fixed, moving, bone, config.surface_mm)
+    found = [pair.structure(_displaced(np.array(matrix), step)) for step in _steps()]
+    return float(np.sqrt(np.mean(np.square(found))))
+
+
+def _steps() -> NDArray[np.float64]:
+    """Return twelve displacements of one length in mm: along the axes, and between two of them."""
+    axes = [*np.eye(3), *-np.eye(3)]
+    between = [(1, 1, 0), (-1, 1, 0), (1, 0, 1), (-1, 0, 1), (0, 1, 1), (0, -1, 1)]
+    return DISPLACED_MM * np.concatenate([axes, np.array(between) / np.sqrt(2.0)])
+
+
+def _displaced(pose: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
+    moved = pose.copy()
+    moved[:3, 3] += step
+    return moved
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Pair:
+    """A bone and the fixed image on an isotropic grid, and the moving image on one of its own.
+
+    `fields` are the fields of view of both images, `outside_mm` is the distance to the bone's surface,
+    negative in it.
+    """
+
+    fields: tuple[Geometry, Geometry]
+    moving: Volume[np.float32]
+    grid: Geometry
+    bone: Mask
+    outside_mm: NDArray[np.float32]
+    still: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, fixed: Volume[Scalar], moving: Volume[np.float32], bone: Mask, spacing: float) -> _Pair:
+        """Return the images as they are compared."""
+        soft = resample_to_working_grid(Volume(array=bone, geometry=fixed.geometry), spacing, 0.3)
+        mask: Mask = soft.array > 0.5
+        return cls(
+            fields=(fixed.geometry, moving.geometry),
+            moving=resample_to_working_grid(moving, spacing, 0.7),
+            grid=soft.geometry,
+            bone=mask,
+            outside_mm=signed_distance_mm(mask, spacing),
+            still=resample_to_working_grid(fixed, spacing, 0.7).array,
+        )
+
+    def moved(self, pose: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the moving image on the grid."""
+        return self.moving.resample_onto(self.grid, pose).array
+
+    def seen_by_both(self, pose: NDArray[np.float64]) -> Mask:
+        """Return where both images show something."""
+        fixed, moving = self.fields
+        return inside(self.grid, fixed) & inside(self.grid, moving, pose)
+
+    def structure(self, pose: NDArray[np.float64]) -> float:
+        """Return the correlation of the inner structure of the bone."""
+        common = self.seen_by_both(pose)
+        within = common & (self.outside_mm <= -FLOOR_MM) & ndimage.binary_erosion(common, iterations=2)
+        return _correlation(
+            _structure(self.still, self.bone), _structure(self.moved(pose), self.bone), within
+        )
 
 
 def _dice(first: Mask, second: Mask) -> float:
@@ -227,4 +292,14 @@ def _agreement_refusal(agreement: Agreement, config: RegistrationConfig) -> str:
         return f"correlation-low: {agreement.correlation:.2f}, at least {config.minimum_correlation:.2f}"
     if agreement.texture < config.minimum_texture:
         return f"structure-differs: {agreement.texture:.2f}, at least {config.minimum_texture:.2f}"
+    return ""
+
+
+def _chance_refusal(texture: float, chance: float, config: RegistrationConfig) -> str:
+    """Return that the structure agrees no better than the same images displaced, or nothing."""
+    if texture < config.minimum_standing_out * chance:
+        return (
+            f"structure-differs: {texture:.2f}, {chance:.2f} when displaced, at least "
+            f"{config.minimum_standing_out:.1f} times that"
+        )
     return ""

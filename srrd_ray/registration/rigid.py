@@ -94,8 +94,10 @@ class RegistrationConfig:
     """Mean distance of the bone surfaces, mm."""
     minimum_correlation: Correlation = 0.25
     """Correlation of grey values inside bone and surround."""
-    minimum_texture: Correlation = 0.26
+    minimum_texture: Correlation = 0.12
     """Correlation of the inner structure of the bone: what tells this bone from another one."""
+    minimum_standing_out: NonNegative = 2.5
+    """Times the correlation of the inner structure has to be that of poses 4 mm off, below `sure_texture`."""
 
     def __post_init__(self) -> None:
         validate_fields(self)

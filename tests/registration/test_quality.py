@@ -11,11 +11,20 @@ from srrd_ray.core.geometry import matrix4
 from srrd_ray.core.records import BoneTransform, Knee
 from srrd_ray.core.serial import to_json
 from srrd_ray.core.volume import Volume
-from srrd_ray.registration.quality import REFUSALS, assess, refusal_error, refuse
+from srrd_ray.registration.quality import (
+    REFUSALS,
+    assess,
+    measure_agreement,
+    refusal_error,
+    refuse,
+    structure_by_chance,
+)
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, register_bone
 from tests.registration import phantoms
 
 CONFIG = RegistrationConfig()
+FAINT_HU = 1200.0
+"""Noise that leaves a fifth of the structure."""
 
 
 def judged(
@@ -67,6 +76,20 @@ def test_the_bone_of_another_person_is_refused_though_its_shape_fits() -> None:
     accepted, why = judged(TRUE, other_seed=9)
     assert not accepted
     assert why.startswith("structure-differs")
+
+
+def test_faint_structure_is_accepted_where_it_stands_out_of_chance_and_refused_where_it_does_not() -> None:
+    ct, labels = phantoms.knee()
+    noisy = phantoms.moved(ct, TRUE, noise_hu=FAINT_HU)
+    masks = labels.array == 2, phantoms.moved_labels(labels, noisy, TRUE).array == 2
+    result = RigidResult(matrix=matrix4(TRUE), trace=(-0.9,), initial=-0.5, rival=0.0)
+    texture = measure_agreement(ct, noisy, masks, result.matrix, CONFIG).texture
+    chance = structure_by_chance(ct, noisy, masks[0], result.matrix, CONFIG)
+    assert CONFIG.minimum_texture < texture < 0.26
+    assert texture > 1.5 * CONFIG.minimum_standing_out * chance
+    assert assess(ct, noisy, masks, result, CONFIG).accepted
+    strict = replace(CONFIG, minimum_standing_out=1.1 * texture / chance)
+    assert assess(ct, noisy, masks, result, strict).reason.startswith("structure-differs: ")
 
 
 def test_a_metric_that_is_not_finite_or_grew_worse_is_refused() -> None:
