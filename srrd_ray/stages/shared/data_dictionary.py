@@ -107,11 +107,13 @@ def cubes_table() -> Table:
 
 
 def knees_table() -> Table:
-    """Return what ``knees.csv`` means: a row a CT, code and message alone where it could not be read."""
+    """Return what ``knees.csv`` means: a row a knee, two of a scan of both; code and message alone where it
+    could not be read.
+    """
     like = "the CT is like those of the training"
     chance = "of osteoarthritis; empty where it is not known"
     columns = (
-        _text("ct", "path of the CT in the folder that was given"),
+        _text("ct", "path of the CT in the folder or list that was given, or its name"),
         _text("results", "folder of its results, beside this table"),
         _text("status", "done or failed"),
         _text("code", "code of the fault of a CT that could not be read"),
