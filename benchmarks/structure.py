@@ -27,7 +27,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
 from srrd_ray.storage.tables import read_table
 
-BLIND = replace(RegistrationConfig(), minimum_texture=-1.0, minimum_standing_out=0.0)
+BLIND = replace(RegistrationConfig(), minimum_texture=-1.0, sure_texture=-1.0)
 
 
 def main() -> None:
