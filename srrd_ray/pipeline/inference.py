@@ -151,7 +151,7 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     InputError
         Any fault of a single CT.
     ConfigError
-        `option-invalid`, `folder-empty`, `output-in-input`, `model-missing`.
+        `option-invalid`, `folder-empty`, `list-empty`, `list-repeats`, `output-in-input`, `model-missing`.
     StoreError
         `model-altered`, `output-locked`, `output-unwritable`; as `store`.
     """
