@@ -63,8 +63,7 @@ IMAGES: dict[UID, Modality] = {
 MULTIFRAME = (ENHANCED_CT, ENHANCED_MR, LEGACY_CT, LEGACY_MR)
 _WANTED = (
     *NUMBERS, *CODES, "SOPClassUID", "SOPInstanceUID", "PatientID", "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "DirectoryRecordSequence",
+    "FrameOfReferenceUID", "DirectoryRecordSequence",
     "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "NumberOfFrames",
     "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit", "ImagePositionPatient",
