@@ -106,8 +106,7 @@ class RegistrationConfig:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RigidResult:
     """A pose (fixed LPS mm -> moving LPS mm), the metric after each iteration of the last level (falling is
-    better), and the metric before it; `rival` is the share of the information that
-    the best other pose has (0 without any).
+    better) and before it; `rival` is the share of the information that another pose has (0 without any).
     """
 
     matrix: Matrix4

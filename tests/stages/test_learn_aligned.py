@@ -44,6 +44,7 @@ REGISTRATION = RegistrationConfig(
     twists_deg=(0.0,),
     candidates=1,
     minimum_texture=-1.0,
+    sure_texture=-1.0,
     refine_on_mr=False,
 )
 KNEES = tuple(Knee(participant=name, side="R") for name in ("001", "002"))
