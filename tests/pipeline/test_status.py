@@ -327,9 +327,7 @@ def test_nothing_is_written_and_ray_is_not_imported(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_ten_thousand_knees_take_seconds_and_one_listing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ten_thousand_knees_take_one_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written, ended = manifest(tmp_path, 0, of=10_000), STAGE_NAMES.index("measure") + 1
     written.outcomes = [
         Outcome(knee=knee, stage=name, status="done", seconds=1.0)
@@ -346,9 +344,7 @@ def test_ten_thousand_knees_take_seconds_and_one_listing(
         return list(modified_times(folder))
 
     monkeypatch.setattr("srrd_ray.pipeline.status.modified_times", listing)
-    started = time.monotonic()
     found = status_of(tmp_path)
-    assert time.monotonic() - started < 10
     assert (stage(found, "measure").done, found.knees) == (10_000, 10_000)
     assert asked == [STAGE_NAMES[ended]]
 
