@@ -83,21 +83,21 @@ def _run_command(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         sys.stdout.write(f"srrd-ray {__version__}\n")
         return 0
-    _require_known(arguments[:1])
+    if arguments and not arguments[0].startswith("-"):
+        _require_known(arguments[0])
     code: int = _app().cli(args=arguments, prog="srrd", description=OPTIONS, config=(tyro.conf.DisallowNone,))
     return code
 
 
-def _require_known(first: list[str]) -> None:
-    known = dict.fromkeys(name.split()[0] for name in COMMANDS)
-    for word in first:
-        if word in known or word.startswith("-"):
-            continue
-        close = get_close_matches(word, known, n=1)
-        raise ConfigError(
-            "command-unknown", "srrd has no such command", got=word,
-            todo=f"Did you mean srrd {close[0]}?" if close else "srrd --help lists the commands.",
-        )  # fmt: skip
+def _require_known(word: str) -> None:
+    known = {name.split()[0] for name in COMMANDS}
+    if word in known:
+        return
+    close = get_close_matches(word, sorted(known), n=1)
+    raise ConfigError(
+        "command-unknown", "srrd has no such command", got=word,
+        todo=f"Did you mean srrd {close[0]}?" if close else "srrd --help lists the commands.",
+    )  # fmt: skip
 
 
 def _app() -> tyro.extras.SubcommandApp:

@@ -18,11 +18,6 @@ ONE = "ct"
 LIST = ".txt"
 
 
-def is_one_ct(ct: Path) -> bool:
-    """Return whether a path is one CT, not a folder or a list of them."""
-    return not is_list(ct) and is_one_image(ct)
-
-
 def is_list(ct: Path) -> bool:
     """Return whether a path is a list of CTs: a text file."""
     return ct.suffix.lower() == LIST and ct.is_file()

@@ -28,7 +28,7 @@ from srrd_ray.imaging.bone_masks import find_mask
 from srrd_ray.imaging.dicomweb.address import Address
 from srrd_ray.imaging.dicomweb.store import store
 from srrd_ray.imaging.label_names import DATASET
-from srrd_ray.pipeline.ct_images import ONE, is_one_ct, name_images, relative_name, side_in_name
+from srrd_ray.pipeline.ct_images import ONE, name_images, relative_name, side_in_name
 from srrd_ray.stages.infer import (
     NAME,
     PAGE,
@@ -157,11 +157,11 @@ def infer_all(request: InferenceRequest, make_executor: Callable[[ClusterConfig]
     """
     if request.bone_labels and request.bone_mask is None:
         raise ConfigError("option-invalid", "--bone-label is of a mask", expected="--bone-mask MASK with it")
-    one = is_one_ct(request.ct)
     if request.ct.is_dir():
         require_outside(request.out, request.ct, "the results would be inside the folder of the CTs")
     model = InferenceModel.at(request.model)
     images = name_images(request.ct)
+    one = images.get(ONE) == request.ct
     log.info("%-16s %d to read", NAME, len(images))  # the first is there after half a minute
     root = request.out.resolve()
     executor = PlainLoop() if one else make_executor(ClusterConfig(cpus=request.cpus))

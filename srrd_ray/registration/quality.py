@@ -93,11 +93,11 @@ def assess(
         return RegistrationQuality(
             accepted=False, reason="metric-not-finite", dice=0.0, surface_mm=0.0, correlation=0.0
         )
-    agreement = measure_agreement(fixed, moving, masks, result.matrix, config)
+    pair = _Pair.of(fixed, moving, masks[0], config.surface_mm)
+    agreement = _agreement(pair, masks[1], result.matrix, config)
     reason = _pose_refusal(fixed, masks[0], result, config) or _agreement_refusal(agreement, config)
     if not reason and agreement.texture < config.sure_texture:
-        chance = structure_by_chance(fixed, moving, masks[0], result.matrix, config)
-        reason = _chance_refusal(agreement.texture, chance, config)
+        reason = _chance_refusal(agreement.texture, _chance(pair, result.matrix), config)
     return RegistrationQuality(
         accepted=not reason,
         reason=reason,
@@ -142,9 +142,13 @@ def measure_agreement(
     """Return how the two images of the bone agree under the pose `matrix`,
     on an isotropic grid of the fixed image.
     """
-    pair, pose = _Pair.of(fixed, moving, masks[0], config.surface_mm), np.array(matrix)
-    grid, bone = pair.grid, pair.bone
-    moved = Volume(array=masks[1].astype(np.float32), geometry=moving.geometry).resample_onto(grid, pose)
+    return _agreement(_Pair.of(fixed, moving, masks[0], config.surface_mm), masks[1], matrix, config)
+
+
+def _agreement(pair: _Pair, moving_mask: Mask, matrix: Matrix4, config: RegistrationConfig) -> Agreement:
+    grid, bone, pose = pair.grid, pair.bone, np.array(matrix)
+    there = Volume(array=moving_mask.astype(np.float32), geometry=pair.fields[1])
+    moved = there.resample_onto(grid, pose)
     other, common = moved.array > 0.5, pair.seen_by_both(pose)
     around = common & (pair.outside_mm <= config.surround_mm)
     return Agreement(
@@ -160,7 +164,10 @@ def structure_by_chance(
     fixed: Volume[Scalar], moving: Volume[np.float32], bone: Mask, matrix: Matrix4, config: RegistrationConfig
 ) -> float:
     """Return the correlation of the inner structure (root mean square) of twelve poses 4 mm off `matrix`."""
-    pair = _Pair.of(fixed, moving, bone, config.surface_mm)
+    return _chance(_Pair.of(fixed, moving, bone, config.surface_mm), matrix)
+
+
+def _chance(pair: _Pair, matrix: Matrix4) -> float:
     found = [pair.structure(_displaced(np.array(matrix), step)) for step in _steps()]
     return float(np.sqrt(np.mean(np.square(found))))
 
@@ -183,7 +190,7 @@ class _Pair:
     """A bone and the fixed image on an isotropic grid, and the moving image on one of its own.
 
     `fields` are the fields of view of both images, `outside_mm` is the distance to the bone's surface,
-    negative in it.
+    negative in it, `still_structure` the inner structure of the fixed image.
     """
 
     fields: tuple[Geometry, Geometry]
@@ -192,19 +199,22 @@ class _Pair:
     bone: Mask
     outside_mm: NDArray[np.float32]
     still: NDArray[np.float32]
+    still_structure: NDArray[np.float32]
 
     @classmethod
     def of(cls, fixed: Volume[Scalar], moving: Volume[np.float32], bone: Mask, spacing: float) -> _Pair:
         """Return the images as they are compared."""
         soft = resample_to_working_grid(Volume(array=bone, geometry=fixed.geometry), spacing, 0.3)
         mask: Mask = soft.array > 0.5
+        still = resample_to_working_grid(fixed, spacing, 0.7).array
         return cls(
             fields=(fixed.geometry, moving.geometry),
             moving=resample_to_working_grid(moving, spacing, 0.7),
             grid=soft.geometry,
             bone=mask,
             outside_mm=signed_distance_mm(mask, spacing),
-            still=resample_to_working_grid(fixed, spacing, 0.7).array,
+            still=still,
+            still_structure=_structure(still, mask),
         )
 
     def moved(self, pose: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -220,9 +230,7 @@ class _Pair:
         """Return the correlation of the inner structure of the bone."""
         common = self.seen_by_both(pose)
         within = common & (self.outside_mm <= -FLOOR_MM) & ndimage.binary_erosion(common, iterations=2)
-        return _correlation(
-            _structure(self.still, self.bone), _structure(self.moved(pose), self.bone), within
-        )
+        return _correlation(self.still_structure, _structure(self.moved(pose), self.bone), within)
 
 
 def _dice(first: Mask, second: Mask) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from srrd_ray.core.headline import REFERENCES, judged_by
 from srrd_ray.core.json_tree import Json, at
 from srrd_ray.report.content import interval, number
+from srrd_ray.report.methods import LABELS
 from srrd_ray.report.page import Grid
 
 AUTHOR = "to be filled by the author"
@@ -59,15 +60,10 @@ ITEMS: tuple[str, ...] = (
     "Availability of software, model and data",
     "Funding and role of funders",
 )
-_LABELS: Mapping[str, str] = {
-    "measured": "measured in MR cubes",
-    "reader": "as networks that learnt from simulated knees read them in MR and CT cubes together",
-}
-_STARTS: Mapping[bool, str] = {
-    False: "Random by the seed; the head starts from a ridge regression on texture statistics",
-    True: "The student: the network of CT that learnt from simulated knees; the baseline: random by the seed",
-}
-"""By whether students go on from the school's reader."""
+_AT_RIDGE = "Random by the seed; the head starts from a ridge regression on texture statistics"
+_AT_READER = (
+    "The student: the network of CT that learnt from simulated knees; the baseline: random by the seed"
+)
 SECTIONS: tuple[tuple[int, str], ...] = (
     (1, "Title and abstract"),
     (3, "Introduction"),
@@ -120,14 +116,14 @@ def _of_settings(config: Json, manifest: Json) -> dict[int, str]:
     return {
         9: "Images in HU and MR units, resampled as in Methods; cubes of 12.8 mm below the joint surface",
         12: "What fails a stage is left out from then on, with its reason (Flow); nothing is imputed",
-        14: f"BV/TV, Tb.Th, Tb.Sp, Tb.N {_LABELS.get(str(at(learning, 'labels')), '')} (Methods); diagnosis "
-        "as in the cohort's table",
+        14: f"BV/TV, Tb.Th, Tb.Sp, Tb.N: {LABELS.get(str(at(learning, 'labels')), AUTHOR)} (Methods); "
+        "diagnosis as in the cohort's table",
         19: f"{folds}-fold cross-validation, by the seed {at(config, 'seed')}, balanced in osteoarthritis",
         20: "Patient: both knees and all cubes of a patient share a fold",
         22: "Methods; every setting under Provenance",
         23: f"SRRD-Ray {at(manifest, 'software')}; "
         + ", ".join(f"{k} {v}" for k, v in sorted(versions.items())),
-        24: _STARTS[begun == ("reader", "reader")],
+        24: _AT_READER if begun == ("reader", "reader") else _AT_RIDGE,
         25: f"AdamW, {at(learning, 'student_epochs')} epochs, batches of {at(learning, 'batch_size')}",
         26: f"{at(config, 'tune', 'trials')} trials a fold on inner validation patients (Search)",
         27: "None here (one network a fold, out of fold); new knees are read by the mean of all folds",

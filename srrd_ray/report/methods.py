@@ -13,7 +13,7 @@ USE = (
     "cohort was recruited or scanned."
 )
 
-_LABELS = {
+LABELS: Mapping[str, str] = {
     "measured": "the values measured on MR",
     "reader": "what readers, trained on simulated knees alone, read in MR and CT together",
 }
@@ -121,7 +121,7 @@ def _learning(config: Json) -> str:
         "Temperature and weights of the terms of the loss were chosen in each fold on inner validation "
         f"patients ({_at(tune, 'trials')} trials, asynchronous successive halving [{KEYS['asha']}], Ray "
         f"[{KEYS['ray']}]). The baseline is {_BASELINES.get(_at(learning, 'labels'), '(not recorded)')}. "
-        "The student learnt " + _LABELS.get(_at(learning, "labels"), "(not recorded)") + "."
+        "The student learnt " + LABELS.get(_at(learning, "labels"), "(not recorded)") + "."
     )
 
 
