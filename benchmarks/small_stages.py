@@ -24,6 +24,7 @@ from srrd_ray.core.records import COMPARTMENTS, BoneTransform, Image, Knee, Patc
 from srrd_ray.core.volume import Volume
 from srrd_ray.execution.stage import AnyStage, Work
 from srrd_ray.execution.work import Produced
+from srrd_ray.patches import PatchConfig
 from srrd_ray.pipeline.stages import STAGES
 from srrd_ray.stages.compare_synthesis import COLUMNS, TABLE
 from srrd_ray.stages.ingest import paired_source
@@ -39,8 +40,8 @@ from srrd_ray.storage.record_files import write_record
 from srrd_ray.storage.tables import write_table
 
 REGIONS = tuple((bone, compartment) for bone in BONES for compartment in COMPARTMENTS)
-CUBES = 4
-"""Cubes of a region, as `PatchConfig.per_region`."""
+CUBES = PatchConfig().per_region
+"""Cubes of a region."""
 TEMPLATE = "SRRD_BENCHMARK_TEMPLATE"
 OTHER = Knee(participant="X", side="L")
 IMAGES: dict[Image, str] = {"ct": "HU", "mr": "au", "sct": "HU", "ct_bones": "label", "mr_bones": "label"}

@@ -45,7 +45,7 @@ class PatchConfig:
         Knees whose cubes share a shard.
     """
 
-    per_region: Count = 4
+    per_region: Count = 6
     pitch_mm: Positive = 3.0
     radius_mm: NonNegative = 7.5
     apart_mm: NonNegative = 5.0

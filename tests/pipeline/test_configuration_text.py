@@ -41,13 +41,13 @@ def test_what_differs_from_the_defaults_is_told_with_both_values() -> None:
     given = RunConfig()
     given = replace(
         given,
-        patches=replace(given.patches, per_region=6),
+        patches=replace(given.patches, per_region=7),
         distillation=replace(
             given.distillation, search=replace(given.distillation.search, kd_weight=(0.1, 0.5))
         ),
     )
     assert differences(given).splitlines() == [
-        "patches.per_region: 6  (default 4)",
+        "patches.per_region: 7  (default 6)",
         "distillation.search.kd_weight: [0.1, 0.5]  (default [0.0, 0.9])",
     ]
     assert differences(RunConfig()) == "nothing differs from the defaults\n"
