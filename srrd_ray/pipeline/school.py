@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from srrd_ray.core.errors import ClusterError
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee
@@ -26,6 +25,7 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
+from srrd_ray.pipeline.made_items import make_items
 from srrd_ray.simulation.frozen import school_sha256
 from srrd_ray.simulation.school import SchoolKnee, participant_of, sample_school_knee
 from srrd_ray.stages.shared.learning import read_losses
@@ -35,9 +35,6 @@ from srrd_ray.storage.scalars import write_scalars
 log = logging.getLogger(__name__)
 
 NAME = "school"
-LEAST = 0.9
-"""Share of the knees that must be there: fewer mean that something is wrong with the machine."""
-
 Fit = Callable[[Training, Callable[[str], None]], Path]
 WriteCubes = Callable[[Path, SchoolKnee], int]
 
@@ -154,14 +151,7 @@ def _make_cubes(request: SchoolRequest, runner: Runner, make: _MakeCubes) -> tup
         )
         for number in request.numbers
     ]
-    ended = [(int(item.name), result) for item, result, _ in runner.run_items(task, items)]
-    there = tuple(sorted(number for number, result in ended if result.sidecar is not None))
-    if len(there) < LEAST * len(items):
-        raise ClusterError(
-            "school-small", "too few knees were made", got=f"{len(there)} of {len(items)}",
-            expected=f"{LEAST:.0%} of them", todo="Look at the failures above.",
-        )  # fmt: skip
-    return there
+    return tuple(sorted(int(name) for name in make_items(runner, task, items)))
 
 
 def _learners(config: SchoolConfig, shards: Sequence[Path]) -> Iterator[Learner]:

@@ -73,6 +73,11 @@ def shifted_sha256() -> str:
     return hash_json(constants((*MODULES, "school", "shifted")))
 
 
+def paired_scans_sha256() -> str:
+    """Return the SHA-256 of all constants that a knee depends on from which a synthesis learns."""
+    return hash_json(constants((*MODULES, "school", "paired_scans")))
+
+
 def _plain(value: object) -> object:
     """Return `value` as data that JSON writes the same everywhere."""
     if is_dataclass(value) and not isinstance(value, type):

@@ -149,7 +149,7 @@ def _region(region: RegionTexture, shared: NDArray[np.float64]) -> RegionTexture
 def _scans(rng: np.random.Generator, plan: SimulatedKnee) -> Acquisition:
     return Acquisition(
         mr_protocol=_mr_protocol(rng),
-        mr_session=_mr_session(rng, plan),
+        mr_session=draw_mr_session(rng, plan),
         ct_protocol=_ct_protocol(rng),
         ct_session=_ct_session(rng),
     )
@@ -194,7 +194,8 @@ def _mr_protocol(rng: np.random.Generator) -> mr.MrProtocol:
     )
 
 
-def _mr_session(rng: np.random.Generator, plan: SimulatedKnee) -> mr.MrSession:
+def draw_mr_session(rng: np.random.Generator, plan: SimulatedKnee) -> mr.MrSession:
+    """Return a scan of the ranges above."""
     return mr.MrSession(
         snr=_log_uniform(rng, MR_SNR),
         bias=float(rng.uniform(*MR_BIAS)),

@@ -40,7 +40,7 @@ class AlignedLearner:
     pairs, knees
         The knees by number, and how many there are.
     start
-        Weights of the generator of the first round, which `config` describes.
+        Weights of the generator of the first round, which `config` describes; null: weights of the seed.
     features
         A frozen network and the distance of what it sees; null where `feature_weight` is 0.
     """
@@ -49,7 +49,7 @@ class AlignedLearner:
         self,
         pairs: Pairs,
         knees: int,
-        start: Mapping[str, Tensor],
+        start: Mapping[str, Tensor] | None,
         config: CycleGanConfig,
         aligned: AlignedConfig,
         *,
@@ -60,7 +60,8 @@ class AlignedLearner:
             raise InputError("pairs-none", "no aligned slices to learn from")
         networks = build_networks(aligned_networks(config, aligned), seed_from(seed, "aligned", "weights"))
         generator = networks[NETWORK]
-        _start_from(generator, start, config)
+        if start is not None:
+            _start_from(generator, start, config)
         self._modules = {
             NETWORK: generator,
             AVERAGE: deepcopy(generator),
@@ -135,7 +136,10 @@ class AlignedLearner:
         weight = _cut(pair.weight, start, shape, "constant")
         step_order = -1 if rng.random() < 0.5 else 1  # the other side's knee
         target = (np.clip(hu, FLOOR_HU, CEILING_HU) - HU_CENTRE) / HU_SCALE
-        images = ((mr + 1.0) * gain - 1.0, target, weight)
+        seen = (mr + 1.0) * gain - 1.0
+        if self._aligned.curve_jitter > 0:
+            seen = _curved(seen, rng.normal(0.0, self._aligned.curve_jitter))
+        images = (seen, target, weight)
         mr, target, weight = (np.ascontiguousarray(image[::step_order], dtype=np.float32) for image in images)
         return mr, target, weight
 
@@ -195,6 +199,11 @@ def _start_from(generator: nn.Module, start: Mapping[str, Tensor], config: Cycle
     with torch.no_grad():
         for mine, theirs in zip(generator.parameters(), first.parameters(), strict=True):
             mine.copy_(theirs)
+
+
+def _curved(mr: Floats, log_exponent: float) -> Floats:
+    """Return scaled MR through a power curve that leaves darkest and brightest (-1, 2) where they are."""
+    return (3.0 * (np.clip(mr + 1.0, 0.0, None) / 3.0) ** np.exp(log_exponent) - 1.0).astype(np.float32)
 
 
 def _units(scaled: Tensor) -> Tensor:

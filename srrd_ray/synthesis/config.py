@@ -39,6 +39,8 @@ class CycleGanConfig:
     """Halvings inside a generator."""
     blocks: Natural = 3
     """Residual blocks of a generator."""
+    first_guess: Literal["physics", "none"] = "physics"
+    """What the generator of CT adds to: what dark and bright mean in MR with bright marrow, or nothing."""
     norm: Literal["none", "instance"] = "none"
     """Normalisation of the generators; `instance` is the paper's and makes HU depend on the slice."""
     discriminator_width: Count = 16
@@ -117,6 +119,8 @@ class AlignedConfig:
     """Normalisation of the generator: with `instance` it learns several times as fast from few slices."""
     gain_jitter: NonNegative = 0.1
     """Relative SD of the MR gain drawn for each block."""
+    curve_jitter: NonNegative = 0.0
+    """SD of the logarithm of the exponent of a curve that grey values of the MR go through, for each block."""
     average: Share = 0.98
     """Decay of the moving average of the weights, which is what is kept."""
 

@@ -38,14 +38,14 @@ class Generator(nn.Module):
     dark in MR is thin in cortex and wide in cartilage and muscle, and telling them apart is most of the task.
 
     Encoder, residual blocks, decoder with the encoder's features added back, so that edges keep their place.
-    The output is linear: Hounsfield units do not saturate. `from_mr` adds the first guess of physics, which
-    the untrained network leaves as it is:
-    unpaired training from random weights tends to swap cortex and muscle, both dark in MR.
+    The output is linear: Hounsfield units do not saturate. `from_mr` adds the first guess of physics (unless
+    `first_guess` says otherwise), which the untrained network leaves as it is: unpaired training from random
+    weights tends to swap cortex and muscle, both dark in MR.
     """
 
     def __init__(self, config: CycleGanConfig, *, from_mr: bool = True) -> None:
         super().__init__()
-        self.from_mr = from_mr
+        self.guesses = from_mr and config.first_guess == "physics"
         sizes = [config.width * 2**level for level in range(config.downs + 1)]
         self.first = nn.Sequential(*_convolution(1 + len(CONTEXT), sizes[0], config.norm, size=5))
         self.down = nn.ModuleList(
@@ -60,7 +60,7 @@ class Generator(nn.Module):
             *_convolution(sizes[0], sizes[0], config.norm),
             nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect"),
         )
-        if from_mr:
+        if self.guesses:
             for parameter in self.last[-1].parameters():
                 nn.init.zeros_(parameter)
 
@@ -77,7 +77,7 @@ class Generator(nn.Module):
         for layer in self.up:
             state = layer(state) + features.pop()
         result: Tensor = self.last(state)
-        return guess_ct(image) + result if self.from_mr else result
+        return guess_ct(image) + result if self.guesses else result
 
 
 def _convolution(inputs: int, outputs: int, norm: str, *, size: int = 3, stride: int = 1) -> list[nn.Module]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.core.bones import BONES, BoneName
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import smooth
 from srrd_ray.synthesis.alignment import align_ct
@@ -73,9 +74,34 @@ def make_pair(
     if all(bone in poses for bone in BONES):
         fade = np.exp(-(aligned.outside_mm - NEAR_MM) / FADE_MM)
         weight = np.where(near, np.float32(1), fade * _agreement(scaled, hu))
-    weight = np.where(np.isfinite(hu), weight, 0.0).astype(np.float32)
-    seen = np.where(weight > 0, hu, np.float32(0)).astype(np.float32)
-    return AlignedPair(mr=scaled, hu=seen, weight=weight, bone=(aligned.labels > 0) & (weight > 0))
+    return _pair(scaled, hu, weight * _covered(mr, slices.geometry), aligned.labels > 0)
+
+
+def make_pair_in_place(
+    mr: Volume[Scalar], ct: Volume[Scalar], bones: Volume[np.uint8], config: CycleGanConfig
+) -> AlignedPair:
+    """Return the slices of an MR and of a CT of the same tissue in the same place: a simulated one.
+
+    All that both see is believed; errors as `scale_mr`.
+    """
+    slices = sagittal(flatten_bias(mr), config)
+    grid = slices.geometry
+    hu = smooth(ct, 0.4 * config.pixel_mm).resample_onto(grid, fill=np.nan).array
+    mask = Volume(array=(bones.array > 0).astype(np.float32), geometry=bones.geometry)
+    return _pair(scale_mr(slices.array), hu, _covered(mr, grid), mask.resample_onto(grid).array > 0.5)
+
+
+def _pair(mr: Floats, hu: Floats, weight: Floats, bone: NDArray[np.bool_]) -> AlignedPair:
+    """Return a pair that believes nothing of what the CT did not see."""
+    believed = np.where(np.isfinite(hu), weight, 0.0).astype(np.float32)
+    seen = np.where(believed > 0, hu, np.float32(0)).astype(np.float32)
+    return AlignedPair(mr=mr, hu=seen, weight=believed, bone=bone & (believed > 0))
+
+
+def _covered(mr: Volume[Scalar], grid: Geometry) -> Floats:
+    """Return 1 where a grid lies in the field of view of an MR: around an oblique one its edge goes on."""
+    inside = Volume(array=np.ones(mr.geometry.shape, dtype=np.float32), geometry=mr.geometry)
+    return (inside.resample_onto(grid).array > 0.5).astype(np.float32)
 
 
 def _agreement(mr: Floats, hu: Floats) -> Floats:

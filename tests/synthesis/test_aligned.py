@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from srrd_ray.core.errors import InputError, TrainingError
 from srrd_ray.core.learner import Shard
-from srrd_ray.synthesis.aligned import AVERAGE, DISCRIMINATOR, NETWORK, AlignedLearner
+from srrd_ray.synthesis.aligned import AVERAGE, DISCRIMINATOR, NETWORK, AlignedLearner, _curved
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.networks import Generator, build_networks
 from srrd_ray.synthesis.pairs import AlignedPair
@@ -56,6 +56,28 @@ def test_it_starts_from_the_weights_of_round_one() -> None:
     first.load_state_dict(start())
     assert torch.equal(flat(made[NETWORK]), flat(first))
     assert torch.equal(flat(made[AVERAGE]), flat(first))
+
+
+def test_without_a_start_it_begins_at_the_weights_of_its_seed_alone() -> None:
+    one, again, other = (
+        AlignedLearner(pair, 3, None, CONFIG, replace(ALIGNED, feature_weight=0.0), seed=seed).modules()[
+            NETWORK
+        ]
+        for seed in (5, 5, 6)
+    )
+    assert torch.equal(flat(one), flat(again))
+    assert not torch.equal(flat(one), flat(other))
+
+
+def test_grey_values_go_through_a_curve_that_keeps_dark_bright_and_their_order() -> None:
+    trained = learner(replace(ALIGNED, curve_jitter=0.5, gain_jitter=0.0))
+    plain = learner(replace(ALIGNED, gain_jitter=0.0))
+    curved, straight = (one._draw(0, 0, 0) for one in (trained, plain))
+    assert not np.allclose(curved[0], straight[0])
+    np.testing.assert_array_equal(curved[1], straight[1])
+    order = np.argsort(straight[0], axis=None)
+    assert (np.diff(curved[0].ravel()[order]) >= 0).all()
+    assert _curved(np.array([-1.0, 2.0], np.float32), 0.7).tolist() == [-1.0, 2.0]
 
 
 def test_it_learns_what_lies_under_each_pixel() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from srrd_ray.core.volume import Volume
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import require_plausible, synthesize
 from srrd_ray.synthesis.networks import Generator
+from srrd_ray.synthesis.physics import guess_ct
 
 CONFIG = CycleGanConfig(width=4, blocks=1)
 
@@ -31,6 +34,14 @@ def test_the_untrained_generator_gives_the_first_guess_of_physics_on_the_grid_of
     assert made.array.dtype == np.float32
     assert abs(float(np.median(made.array[:, 32:38])) - 60.0) < 20.0
     assert 200.0 < float(np.median(made.array[:, :15])) < 450.0
+
+
+def test_a_generator_may_begin_without_any_guess() -> None:
+    image = torch.linspace(-1, 2, 64).reshape(1, 1, 8, 8)
+    assert torch.equal(Generator(CONFIG)(image), guess_ct(image))
+    assert not torch.allclose(
+        Generator(replace(CONFIG, first_guess="none"))(image), guess_ct(image), atol=0.1
+    )
 
 
 def test_the_gain_of_the_scanner_does_not_matter() -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from srrd_ray.core.bones import BoneName
+from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Volume
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.pairs import AlignedPair, make_pair
+from srrd_ray.synthesis.pairs import AlignedPair, make_pair, make_pair_in_place
 from tests.registration import phantoms
 
 CONFIG = CycleGanConfig(slice_mm=1.5)
@@ -62,3 +63,33 @@ def test_with_one_bone_aligned_nothing_far_from_it_is_believed() -> None:
     found = pair({"tibia": POSE})
     assert set(np.unique(found.weight)) <= {0.0, 1.0}
     assert 0 < found.weight.mean() < pair(BOTH).weight.mean()
+
+
+def test_slices_in_place_believe_all_that_both_images_see() -> None:
+    still, labels = phantoms.knee()
+    ct = phantoms.moved(still, POSE, noise_hu=0.0)
+    mr = Volume(array=signal(ct.array), geometry=ct.geometry)
+    found = make_pair_in_place(mr, ct, labels, CONFIG)
+    assert found.weight.mean() > 0.95
+    sure = (found.weight == 1) & (found.hu > 150)
+    rolled = np.roll(found.hu, 2, axis=1)
+    assert np.corrcoef(found.mr[sure], found.hu[sure])[0, 1] < -0.5
+    assert np.corrcoef(found.mr[sure], rolled[sure])[0, 1] > -0.3
+    assert 0.05 < found.bone.mean() < 0.95
+
+
+def test_beside_an_oblique_mr_nothing_is_believed() -> None:
+    """Its slices lie in a box along the axes: the corners of the box show the edge of the MR, drawn on."""
+    still, labels = phantoms.knee()
+    affine = phantoms.rigid((0, 0, 30), (0, 0, 0)) @ phantoms.GRID.affine
+    turned = Geometry.from_affine(phantoms.GRID.shape, affine)
+    mr = Volume(array=signal(still.resample_onto(turned, fill=-100.0).array), geometry=turned)
+    wide = np.pad(still.array, 60, mode="edge")
+    seen = Volume(array=wide, geometry=phantoms.GRID.crop((-60, -60, -60), wide.shape))
+    for found in (
+        make_pair_in_place(mr, seen, labels, CONFIG),
+        make_pair(mr, seen, labels, {"femur": np.eye(4), "tibia": np.eye(4)}, CONFIG),
+    ):
+        middle, corner = found.weight[found.weight.shape[0] // 2], found.weight[0]
+        assert middle.mean() > 0.5
+        assert corner[:, 0].max() == 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +19,16 @@ CARD: Final = "model.json"
 class SynthesisCard:
     """``models/synthesis/model.json``: configuration, hashes of the weights by file, units, and the patients
     that the network never saw.
+
+    One that learnt from simulated knees says what it learnt from, and how it did on others, by MR sequence.
     """
 
     config: CycleGanConfig
     weights: dict[str, str]
     units: dict[str, str]
     held_out: tuple[str, ...] = ()
+    learnt_from: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def read_card(model_dir: Path) -> SynthesisCard:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from torch import Tensor
@@ -93,8 +94,14 @@ def save_generators(
     model_dir: Path,
     config: CycleGanConfig,
     held_out: tuple[str, ...],
+    *,
+    learnt_from: Mapping[str, str] = MappingProxyType({}),
+    figures: Mapping[str, dict[str, float]] = MappingProxyType({}),
 ) -> Path:
-    """Return the folder of the model with these weights, by generator. ``model.json`` is written last."""
+    """Return the folder of the model with these weights, by generator. ``model.json`` is written last.
+
+    `learnt_from` and `figures` as in `SynthesisCard`.
+    """
     hashes: dict[str, str] = {}
     for name, tensors in weights.items():
         load_into(Generator(config, from_mr=name == GENERATOR), tensors, model_dir.name)
@@ -106,6 +113,8 @@ def save_generators(
         weights=hashes,
         units={"input": "MR over its marrow level", "output": "HU"},
         held_out=held_out,
+        learnt_from=dict(learnt_from),
+        figures=dict(figures),
     )
     write_record(model_dir / CARD, card, "synthesis")
     return model_dir

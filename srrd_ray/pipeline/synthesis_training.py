@@ -1,0 +1,182 @@
+"""The synthesis before any cohort: simulated knees in MR of any sequence and in CT, and what it learns there.
+
+The same command again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.learner import Learner
+from srrd_ray.core.records import Knee
+from srrd_ray.core.serial import to_json
+from srrd_ray.execution.config import ClusterConfig
+from srrd_ray.execution.executor import Executor
+from srrd_ray.execution.listeners import ProgressLog
+from srrd_ray.execution.lock import LOCK, locked
+from srrd_ray.execution.runner import Runner
+from srrd_ray.execution.sidecars import input_hash
+from srrd_ray.execution.training import Training
+from srrd_ray.execution.work import Produced, Task, WorkItem
+from srrd_ray.pipeline.made_items import make_items
+from srrd_ray.simulation.frozen import COHORT, paired_scans_sha256
+from srrd_ray.simulation.school import participant_of
+from srrd_ray.stages.shared.learning import read_losses
+from srrd_ray.stages.shared.synthesis_card import GENERATOR
+from srrd_ray.storage.layout import RunLayout
+from srrd_ray.storage.scalars import write_scalars
+from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
+
+log = logging.getLogger(__name__)
+
+NAME = "paired-scans"
+
+Fit = Callable[[Training, Callable[[str], None]], Path]
+WriteSlices = Callable[[Path, int, int, CycleGanConfig], tuple[Path, ...]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthesisTraining:
+    """Train the synthesis on simulated knees, in MR of every sequence.
+
+    Parameters
+    ----------
+    out
+        Folder of the result: weights and card.
+    work
+        Folder that every node sees: slices (some MB a knee) and checkpoints; kept, so that it can go on.
+    knees
+        Simulated knees that it learns from, each in several sequences.
+    held_out
+        Further knees that judge it.
+    seed
+        Of knees, weights and slices.
+    checkpoint_seconds
+        A checkpoint is written at the end of an epoch where the last one is so old.
+    """
+
+    out: Path
+    work: Path
+    knees: int = 60
+    held_out: int = 8
+    seed: int = 20263
+    checkpoint_seconds: float = 120.0
+    synthesis: CycleGanConfig = field(
+        default_factory=lambda: CycleGanConfig(first_guess="none", downs=3, blocks=4, tile=(96, 96))
+    )
+    aligned: AlignedConfig = field(
+        default_factory=lambda: AlignedConfig(
+            epochs=40, steps=100, blocks=8, slices=2, feature_weight=0.0, adversarial_weight=0.0, norm="none",
+            average=0.995, curve_jitter=0.2,
+        )
+    )  # fmt: skip
+    cluster: ClusterConfig = field(default_factory=lambda: ClusterConfig(training_workers=1))
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all knees; those that judge come first, so that more knees can be added."""
+        return range(self.held_out + self.knees)
+
+    def training_name(self, there: Sequence[int]) -> str:
+        """Return the name of the training: it holds the hash of all that the weights depend on."""
+        depends = [to_json(self.synthesis), to_json(self.aligned), list(there), self.held_out, self.seed]
+        return f"synthesis-{hash_json([*depends, paired_scans_sha256()])[:16]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _MakeSlices:
+    """Makes the slices of the knee that a work item names."""
+
+    root: Path
+    seed: int
+    config: CycleGanConfig
+    write: WriteSlices
+
+    def folder(self, number: int) -> Path:
+        """Return where the slices of a knee lie."""
+        return self.root / "slices" / f"seed-{self.seed}" / f"knee-{number:06d}"
+
+    def __call__(self, item: WorkItem) -> Produced:
+        number = int(item.name)
+        return Produced(paths=self.write(self.folder(number), number, self.seed, self.config))
+
+    def files(self, numbers: Sequence[int]) -> tuple[Path, ...]:
+        """Return the slices of some knees."""
+        return tuple(path for number in numbers for path in sorted(self.folder(number).glob("*.safetensors")))
+
+
+def write_slices(folder: Path, number: int, seed: int, config: CycleGanConfig) -> tuple[Path, ...]:
+    """Return the files of a simulated knee, one a sequence."""
+    from srrd_ray.stages.shared.paired_slices import write_paired_slices  # torch takes seconds to import
+
+    return write_paired_slices(folder, number, seed, config)
+
+
+def train_synthesis(
+    request: SynthesisTraining, executor: Executor, fit: Fit, write: WriteSlices = write_slices
+) -> Path:
+    """Return the folder with weights and card; `executor` makes the slices by `write`, `fit` trains on them.
+
+    Raises
+    ------
+    ClusterError
+        `school-small` where more than a tenth of the knees could not be made.
+    """
+    from srrd_ray.stages.shared.aligned_model import generator_weights  # torch takes seconds to import
+    from srrd_ray.stages.shared.paired_slices import judge_slices
+    from srrd_ray.stages.shared.synthesis_model import save_generators
+
+    root = request.work.resolve()
+    make = _MakeSlices(root=root, seed=request.seed, config=request.synthesis, write=write)
+    with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
+        there = _make_slices(request, runner, make)
+    taught = make.files([number for number in there if number >= request.held_out])
+    training = Training(
+        name=request.training_name(there),
+        learners=partial(_learners, request, taught),
+        storage=root / "trainings",
+        checkpoint_seconds=request.checkpoint_seconds,
+    )
+    with executor.connect():
+        weights = fit(training, lambda line: log.warning("%s", line))
+    write_scalars(root / "tensorboard", read_losses(training.log).learners)
+    learnt_from = {
+        "knees": f"{len(there) - request.held_out} simulated, texture and scans wider than {COHORT}'s",
+        "slices": str(request.aligned.epochs * request.aligned.steps * request.aligned.blocks),
+        "seed": str(request.seed),
+    }
+    network = generator_weights(weights)
+    judging = make.files([number for number in there if number < request.held_out])
+    figures = judge_slices(network, request.synthesis, judging)
+    return save_generators(
+        {GENERATOR: network}, request.out, request.synthesis, (), learnt_from=learnt_from, figures=figures
+    )
+
+
+def _make_slices(request: SynthesisTraining, runner: Runner, make: _MakeSlices) -> tuple[int, ...]:
+    """Return the numbers of the knees whose slices are there, made where they were not."""
+    task = Task(
+        stage=NAME, layout=RunLayout(root=make.root), function=make, shared_storage_probe=make.root / LOCK
+    )
+    config = request.synthesis
+    grid = [config.pixel_mm, config.slice_mm]
+    items = [
+        WorkItem(
+            name=f"{number:06d}",
+            input_hash=input_hash(NAME, hash_json([number, make.seed, grid, paired_scans_sha256()]), []),
+            knees=(Knee(participant=participant_of(number), side="R"),),
+        )
+        for number in request.numbers
+    ]
+    return tuple(sorted(int(name) for name in make_items(runner, task, items)))
+
+
+def _learners(request: SynthesisTraining, files: Sequence[Path]) -> Iterator[Learner]:
+    from srrd_ray.stages.shared.paired_slices import paired_learners  # torch takes seconds to import
+
+    yield from paired_learners(files, request.synthesis, request.aligned, segmenter="", seed=request.seed)
