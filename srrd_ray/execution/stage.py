@@ -16,11 +16,11 @@ from srrd_ray.execution.training import Trainer
 from srrd_ray.execution.work import Produced, WorkItem
 from srrd_ray.storage.layout import RunLayout
 
-Outside: TypeAlias = Literal["images", "diagnoses", "truth", "manifest", "segmenter", "school"]
+Outside: TypeAlias = Literal["images", "diagnoses", "truth", "manifest", "segmenter", "school", "synthesis"]
 """Inputs from outside the stages.
 
 These are a knee's images and masks, the cohort's tables, a simulated cohort's truth, run.json, the weights
-of the network that finds bones.
+of the network that finds bones, the readers and the synthesis that learnt from simulated knees.
 """
 COHORT = "cohort"
 """Name of the only work item of a stage over the whole cohort."""

@@ -1,7 +1,7 @@
 """What stages read from outside the run, and hashes of it.
 
-It is the images of a knee, the tables of the cohort, its truth, run.json, the segmenter's weights, and the
-school's readers.
+It is the images of a knee, the tables of the cohort, its truth, run.json, the segmenter's weights, and what
+learnt from simulated knees: readers and synthesis.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from srrd_ray.knee_bones.segmenter_files import hash_segmenter
 from srrd_ray.pipeline.manifest_writer import ManifestWriter
 from srrd_ray.stages.patches import plan_shards
 from srrd_ray.stages.shared.school_files import hash_school
+from srrd_ray.stages.shared.synthesis_card import hash_synthesis
 from srrd_ray.stages.shared.truth import truth_folder, truth_root
 from srrd_ray.storage.parallel import parallel_map
 from srrd_ray.storage.paths import cached_listing, list_sizes
@@ -47,6 +48,8 @@ class OutsideInputs:
                 return self._segmenter
             case "school":
                 return self._school
+            case "synthesis":
+                return self._synthesis
             case "manifest":
                 failed = [(o.subject, o.stage, o.error.code) for o in self.manifest.failed() if o.error]
                 return hash_json(json.loads(serial.to_json(self.manifest.config)), sorted(failed))
@@ -63,6 +66,12 @@ class OutsideInputs:
         """The hash of the school's readers, where this run learns from them."""
         distillation = self.manifest.config.distillation
         return hash_school(distillation.school) if distillation.labels == "reader" else "unused"
+
+    @cached_property
+    def _synthesis(self) -> str:
+        """The hash of the synthesis that this run begins at, if it does."""
+        synthesis = self.manifest.config.synthesis
+        return hash_synthesis(synthesis.school) if synthesis.start == "school" else "unused"
 
     @cached_property
     def _images(self) -> dict[str, str]:

@@ -67,7 +67,9 @@ class SynthesisTraining:
     seed: int = 20263
     checkpoint_seconds: float = 120.0
     synthesis: CycleGanConfig = field(
-        default_factory=lambda: CycleGanConfig(first_guess="none", downs=3, blocks=4, tile=(96, 96))
+        default_factory=lambda: CycleGanConfig(
+            first_guess="none", floor_hu=-1000.0, downs=3, blocks=4, tile=(96, 96)
+        )
     )
     aligned: AlignedConfig = field(
         default_factory=lambda: AlignedConfig(

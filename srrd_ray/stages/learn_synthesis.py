@@ -10,6 +10,7 @@ from srrd_ray.execution.stage import Stage, Work
 from srrd_ray.execution.work import Produced
 from srrd_ray.stages.shared.held_out import held_out_patients
 from srrd_ray.stages.shared.learning import fit, log_subsample, losses_path, subsample
+from srrd_ray.stages.shared.synthesis_card import begun
 from srrd_ray.synthesis.config import CycleGanConfig
 
 
@@ -29,14 +30,17 @@ def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
     """
     from srrd_ray.stages.shared import synthesis_model  # torch takes seconds to import
 
-    layout, config = work.layout, work.settings.synthesis
+    layout = work.layout
+    config, start = begun(work.settings.synthesis)
     seed = seed_from(work.settings.seed, "synthesis")
     held_out = held_out_patients(work.cohort.remaining, config.held_out, seed)
     known = [knee for knee in work.cohort.remaining if knee.participant not in held_out]
     knees = subsample(known, config.learn_from, seed)
     log_subsample("learn-synthesis", len(knees), len(known), "knees")
     mr, ct = ([layout.volume(knee, image) for knee in knees] for image in ("mr", "ct"))
-    with fit(work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed)) as weights:
+    with fit(
+        work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed, start)
+    ) as weights:
         synthesis_model.save_model(weights, layout.model("synthesis"), config, held_out)
     return Produced(paths=(layout.model("synthesis"), losses_path(layout, STAGE.name)))
 
@@ -48,6 +52,7 @@ STAGE = Stage(
     settings=LearnSynthesisSettings,
     keys={"training_workers": "cluster.training_workers"},
     needs=("ingest",),
+    outside=("synthesis",),
     outputs=("models/synthesis", "models/losses-learn-synthesis.json", "tensorboard/learn-synthesis"),
     trains=True,
 )

@@ -188,8 +188,8 @@ class AlignedLearner:
 
 
 def aligned_networks(config: CycleGanConfig, aligned: AlignedConfig) -> CycleGanConfig:
-    """Return the networks of round two, given those of round one."""
-    return replace(config, norm=aligned.norm)
+    """Return the networks of round two, given those of round one: the school's stay as they are."""
+    return config if config.start == "school" else replace(config, norm=aligned.norm)
 
 
 def _start_from(generator: nn.Module, start: Mapping[str, Tensor], config: CycleGanConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from srrd_ray.core.settings import (
@@ -27,6 +27,12 @@ class CycleGanConfig:
     mi_weight=7``.
     """
 
+    start: Literal["random", "school"] = "random"
+    """Where the generator of CT begins: at the seed's weights, or at what it learnt from simulated knees."""
+    school: str = ""
+    """Folder that jobs/train_synthesis.py made, for `start: school`: network, pixels and floor are its own."""
+    start_rate: Positive = 5e-5
+    """Learning rate in place of `learning_rate` where it begins at the school's weights."""
     pixel_mm: Positive = 0.75
     """Working pixel of sagittal slices, mm."""
     slice_mm: Positive = 1.5
@@ -47,6 +53,8 @@ class CycleGanConfig:
     """Channels of the first layer of a discriminator."""
     discriminator_layers: Count = 2
     """Strided layers of a discriminator (the paper's 70-pixel patch has 3)."""
+    floor_hu: Hounsfield = -200.0
+    """HU to which all below is raised: the background of the paper."""
     epochs: Count = 5
     """Epochs; a checkpoint may follow each."""
     steps: Count = 40
@@ -87,6 +95,16 @@ class CycleGanConfig:
         validate_fields(self)
         if any(side % 2**self.downs for side in self.tile):
             raise setting_error(self, "tile", f"multiples of {2**self.downs}, for downs {self.downs}")
+
+
+def with_network_of(config: CycleGanConfig, school: CycleGanConfig) -> CycleGanConfig:
+    """Return the settings of a training that begins at weights which were trained with those of `school`."""
+    return replace(config, **{name: getattr(school, name) for name in _OF_NETWORK})
+
+
+_OF_NETWORK = (
+    "pixel_mm", "slice_mm", "width", "downs", "blocks", "norm", "first_guess", "floor_hu",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

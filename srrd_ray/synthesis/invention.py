@@ -65,5 +65,5 @@ def compare_with_mr(sct: Volume[Scalar], bones: Volume[np.bool_]) -> Invention:
 def cycle_error(back: nn.Module, mr: Volume[Scalar], sct: Volume[Scalar], config: CycleGanConfig) -> float:
     """Return how far the MR that is made of the synthetic CT is from the MR itself, in marrow levels."""
     there = scale_mr(sagittal(flatten_bias(mr), config).array)
-    here = translate(back, scale_hu(sagittal(sct, config).array), config)
+    here = translate(back, scale_hu(sagittal(sct, config).array, config.floor_hu), config)
     return float(np.abs(here - there).mean()) / 2.0

@@ -22,7 +22,6 @@ from srrd_ray.synthesis.config import CycleGanConfig
 Slices = NDArray[np.float32]
 HU_CENTRE = 400.0
 HU_SCALE = 600.0
-HU_FLOOR = -200.0
 
 
 def slices_from_mr(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
@@ -36,7 +35,7 @@ def slices_from_ct(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
     """Return scaled sagittal tiles (n, height, width) of a CT volume for training;
     rows run from foot to head.
     """
-    return cut_tiles(scale_hu(sagittal(volume, config).array), config.tile)
+    return cut_tiles(scale_hu(sagittal(volume, config).array, config.floor_hu), config.tile)
 
 
 def sagittal(volume: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float32]:
@@ -93,11 +92,9 @@ def scale_mr(array: Slices) -> Slices:
     return scaled
 
 
-def scale_hu(array: Slices) -> Slices:
-    """Return Hounsfield units as the networks see them;
-    air is raised to the background of the paper, -200 HU.
-    """
-    return ((np.clip(array, HU_FLOOR, 2200.0) - HU_CENTRE) / HU_SCALE).astype(np.float32)
+def scale_hu(array: Slices, floor_hu: float) -> Slices:
+    """Return Hounsfield units as the networks see them; what is below the floor is raised to it."""
+    return ((np.clip(array, floor_hu, 2200.0) - HU_CENTRE) / HU_SCALE).astype(np.float32)
 
 
 def unscale_hu(array: Slices) -> Slices:

@@ -41,6 +41,8 @@ class CycleGanLearner:
         Scaled slices (n, height, width) from `slices_from_mr` and `slices_from_ct`.
     seed
         Seed of weights, order and jitter.
+    start
+        Weights that the generator of CT begins at; null: those of the seed.
     terms
         The loss of the generators; each counts where its weight in `config` is above 0.
     """
@@ -52,6 +54,7 @@ class CycleGanLearner:
         config: CycleGanConfig,
         seed: int,
         *,
+        start: Mapping[str, Tensor] | None = None,
         terms: tuple[LossTerm, ...] = LOSS_TERMS,
     ) -> None:
         for name, slices in (("MR", mr), ("CT", ct)):
@@ -65,6 +68,9 @@ class CycleGanLearner:
         self._mr, self._ct = torch.from_numpy(mr)[:, None], torch.from_numpy(ct)[:, None]
         self._config, self._seed = config, seed
         self._modules = build_networks(config, seed_from(seed, "cyclegan", "weights"))
+        self._top_rate = config.learning_rate if start is None else config.start_rate
+        if start is not None:
+            self._modules["mr_to_ct"].load_state_dict(dict(start))
         self._criteria = Criteria(config)
         self._terms = tuple(term for term in terms if term.weight(config) > 0)
         self._optimizers = {
@@ -74,7 +80,7 @@ class CycleGanLearner:
 
     def _adam(self, names: tuple[str, ...]) -> Optimizer:
         parameters = [p for name in names for p in self._modules[name].parameters()]
-        return Adam(parameters, lr=self._config.learning_rate, betas=(0.5, 0.99))
+        return Adam(parameters, lr=self._top_rate, betas=(0.5, 0.99))
 
     @property
     def name(self) -> str:
@@ -136,7 +142,7 @@ class CycleGanLearner:
     def _rate(self, epoch: int, step: int) -> float:
         """Return the learning rate: constant, then falling to zero over the second half."""
         done = (epoch + step / self._config.steps) / self._config.epochs
-        return self._config.learning_rate * min(1.0, 2.0 * (1.0 - done) + 0.02)
+        return self._top_rate * min(1.0, 2.0 * (1.0 - done) + 0.02)
 
     def _step(self, mr: Tensor, ct: Tensor, wrapped: Mapping[str, nn.Module]) -> dict[str, float]:
         for name in DISCRIMINATORS:

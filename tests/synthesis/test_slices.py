@@ -14,7 +14,7 @@ CONFIG = CycleGanConfig()
 
 def test_hounsfield_units_survive_scaling_as_floats() -> None:
     hu = np.array([-200.0, 0.3, 400.0, 1999.7], dtype=np.float32)
-    np.testing.assert_allclose(unscale_hu(scale_hu(hu)), hu, atol=1e-3)
+    np.testing.assert_allclose(unscale_hu(scale_hu(hu, -200.0)), hu, atol=1e-3)
 
 
 def test_sagittal_slices_show_the_world_whatever_the_axes_of_the_image() -> None:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from srrd_ray import synthesis
 from srrd_ray.core.errors import StoreError
+from srrd_ray.core.hashing import hash_json
 from srrd_ray.storage.record_files import read_record
-from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.config import CycleGanConfig, with_network_of
 
 GENERATOR: Final = "mr_to_ct"
 WAY_BACK: Final = "ct_to_mr"
 CARD: Final = "model.json"
+SHIPPED: Final = Path(synthesis.__file__).parent / "weights"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +32,43 @@ class SynthesisCard:
     held_out: tuple[str, ...] = ()
     learnt_from: dict[str, str] = field(default_factory=dict)
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def begun(config: CycleGanConfig) -> tuple[CycleGanConfig, Path | None]:
+    """Return the settings of round one, and where the weights are that it begins at, if anywhere.
+
+    Raises
+    ------
+    StoreError
+        As `read_card`.
+    """
+    if config.start == "random":
+        return config, None
+    folder = require_synthesis(config.school)
+    return with_network_of(config, read_card(folder).config), folder / f"{GENERATOR}.safetensors"
+
+
+def require_synthesis(folder: str) -> Path:
+    """Return the folder of a synthesis that learnt from simulated knees: the package's own where `folder` is
+    empty.
+
+    Raises
+    ------
+    StoreError
+        `model-missing`.
+    """
+    path = Path(folder) if folder else SHIPPED
+    if not (path / CARD).is_file():
+        raise StoreError(
+            "model-missing", "no synthesis that learnt from simulated knees", where=path.name,
+            todo="Name the folder that jobs/train_synthesis.py made in synthesis.school, or synthesis.start: random.",
+        )  # fmt: skip
+    return path
+
+
+def hash_synthesis(folder: str) -> str:
+    """Return the hash of all that a synthesis of the school gives; errors as `read_card`."""
+    return hash_json(read_card(require_synthesis(folder)).weights)
 
 
 def read_card(model_dir: Path) -> SynthesisCard:

@@ -30,9 +30,13 @@ from srrd_ray.synthesis.step import CycleGanLearner
 
 
 def training_learners(
-    mr_paths: Sequence[Path], ct_paths: Sequence[Path], config: CycleGanConfig, seed: int
+    mr_paths: Sequence[Path],
+    ct_paths: Sequence[Path],
+    config: CycleGanConfig,
+    seed: int,
+    start: Path | None = None,
 ) -> Iterator[Learner]:
-    """Yield the one learner of the synthesis, on the slices of stored volumes.
+    """Yield the one learner of the synthesis, on the slices of stored volumes, from the weights in a file.
 
     The lists need not hold the same knees: the training is unpaired. Volumes that cannot be used
     (`image-constant`, `voxels-not-finite`) are left out.
@@ -46,7 +50,8 @@ def training_learners(
     ct = [slices for path in sorted(ct_paths) for slices in _usable(path, config, is_mr=False)]
     if not mr or not ct:
         raise InputError("slices-invalid", "no volumes to learn from", got=f"{len(mr)} MR, {len(ct)} CT")
-    yield CycleGanLearner(np.concatenate(mr), np.concatenate(ct), config, seed)
+    weights = None if start is None else load_tensors(start)[0]
+    yield CycleGanLearner(np.concatenate(mr), np.concatenate(ct), config, seed, start=weights)
 
 
 def _usable(

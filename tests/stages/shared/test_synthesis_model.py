@@ -1,19 +1,30 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.learner import Shard
 from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
-from srrd_ray.stages.shared.synthesis_model import load_model, save_model, synthesize_knee, training_learners
+from srrd_ray.stages.shared.synthesis_card import GENERATOR, begun, hash_synthesis
+from srrd_ray.stages.shared.synthesis_model import (
+    load_model,
+    save_generators,
+    save_model,
+    synthesize_knee,
+    training_learners,
+)
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.weights import save_tensors
-from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.aligned import aligned_networks
+from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
+from srrd_ray.synthesis.networks import Generator
 from tests.registration import phantoms
 
 KNEE = Knee(participant="001", side="R")
@@ -64,6 +75,29 @@ def test_an_implausible_synthetic_is_refused_and_not_written(layout: RunLayout) 
         synthesize_knee(KNEE, layout, layout.model("synthesis"), strict)
     assert caught.value.code == "synthesis-range"
     assert not layout.volume(KNEE, "sct").exists()
+
+
+def test_round_one_may_begin_at_what_simulated_knees_taught(layout: RunLayout, tmp_path: Path) -> None:
+    school = replace(CONFIG, first_guess="none", floor_hu=-1000.0, width=8, pixel_mm=1.5)
+    weights = Generator(school).state_dict()
+    save_generators({GENERATOR: weights}, tmp_path / "school", school, (), learnt_from={"knees": "1"})
+    asked = replace(CONFIG, start="school", school=str(tmp_path / "school"), steps=3, start_rate=1e-9)
+    config, start = begun(asked)
+    assert (config.width, config.pixel_mm, config.floor_hu, config.steps) == (8, 1.5, -1000.0, 3)
+    (learner,) = training_learners([layout.volume(KNEE, "mr")], [layout.volume(KNEE, "ct")], config, 1, start)
+    begins = {k: v.clone() for k, v in learner.modules()[GENERATOR].state_dict().items()}
+    learner.train_epoch(0, Shard(), learner.modules())
+    for name, value in learner.modules()[GENERATOR].state_dict().items():
+        assert torch.equal(begins[name], weights[name])
+        assert torch.allclose(value, begins[name], atol=1e-6), "it goes on in small steps"
+    assert aligned_networks(config, AlignedConfig(norm="instance")).norm == school.norm
+    assert hash_synthesis(str(tmp_path / "school")) != hash_synthesis(str(layout.model("synthesis")))
+
+
+def test_a_school_that_is_not_there_is_told_with_what_to_do() -> None:
+    assert begun(CONFIG) == (CONFIG, None)
+    with pytest.raises(StoreError, match=r"model-missing.*train_synthesis"):
+        begun(replace(CONFIG, start="school", school="nowhere"))
 
 
 def test_a_modality_without_volumes_stops_the_training() -> None:
