@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from srrd_ray.core.devices import place
-from srrd_ray.core.errors import TrainingError
 from srrd_ray.core.learner import Shard, batches
-from srrd_ray.core.optimizing import set_rate
+from srrd_ray.core.optimizing import descend, set_rate
 from srrd_ray.distillation.augmentation import sample_views, show
 from srrd_ray.distillation.bins import gaussian_targets
 from srrd_ray.distillation.config import DistillationConfig, HyperParameters, NetworkConfig
@@ -69,7 +68,7 @@ class TeacherLearner:
         for rows in batches(count, size, seed=self._seed, epoch=epoch, shard=shard):
             reading: Reading = wrapped["network"](*show(self._images, self._masks, rows, views, device))
             loss = histogram_loss(reading.logits, _chosen(self._targets, rows, device))
-            losses.append(_step(loss, self._optimizer, [self.network], self._name))
+            losses.append(_step(loss, self._optimizer, self._name))
         return {"loss": float(np.mean(losses))}
 
 
@@ -163,7 +162,7 @@ class StudentLearner:
             weighed = torch.stack(
                 [term.weight(self._hyper) * values[term.name] for term in self._terms]
             ).sum()
-            loss = _step(weighed, self._optimizer, list(self.modules().values()), self._name)
+            loss = _step(weighed, self._optimizer, self._name)
             parts = torch.stack([value.detach() for value in values.values()]).tolist()
             for key, value in {**dict(zip(values, parts, strict=True)), "loss": loss}.items():
                 sums.setdefault(key, []).append(value)
@@ -223,25 +222,6 @@ def _set_epoch_rate(optimizer: Optimizer, peak: float, epoch: int, epochs: int) 
     set_rate([optimizer], rate)
 
 
-def _step(loss: Tensor, optimizer: Optimizer, modules: list[nn.Module], name: str) -> float:
-    """Take one step with clipped gradients and return the loss.
-
-    Raises
-    ------
-    TrainingError
-        `loss-not-finite`. Gradients are shared by all ranks before they are checked,
-        so that all of them stop together.
-    """
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_([p for module in modules for p in module.parameters()], 1.0)
-    if not torch.isfinite(norm):
-        raise TrainingError(
-            "loss-not-finite",
-            "the loss or its gradient is not finite",
-            where=name,
-            got=f"loss {float(loss.detach()):g}",
-            todo="The last good checkpoint is kept; lower the learning rate.",
-        )
-    optimizer.step()
-    return float(loss.detach())
+def _step(loss: Tensor, optimizer: Optimizer, name: str) -> float:
+    todo = "The last good checkpoint is kept; lower the learning rate."
+    return descend(loss, optimizer, longest=1.0, where=name, todo=todo)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from srrd_ray.core.errors import InputError, TrainingError
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard
-from srrd_ray.core.optimizing import follow, set_rate
+from srrd_ray.core.optimizing import descend, follow, set_rate
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.losses import Criteria
 from srrd_ray.synthesis.networks import Generator, build_networks
@@ -25,6 +25,8 @@ from srrd_ray.synthesis.slices import HU_CENTRE, HU_SCALE
 
 NETWORK, AVERAGE, DISCRIMINATOR = "mr_to_ct", "average", "discriminator_ct"
 FLOOR_HU, CEILING_HU = -1000.0, 2200.0
+LONGEST = 5.0
+"""Norm of the gradient of a step."""
 Pairs = Callable[[int], AlignedPair]
 """Returns the aligned slices of a knee by its number."""
 
@@ -175,16 +177,8 @@ class AlignedLearner:
         return scores
 
     def _update(self, name: str, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                "loss-not-finite", f"the loss of {name} is not finite", where="aligned",
-                todo="Lower synthesis_aligned.learning_rate, or look for damaged images.",
-            )  # fmt: skip
-        optimizer = self._optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
-        optimizer.step()
+        todo = "Lower synthesis_aligned.learning_rate, or look for damaged images."
+        descend(loss, self._optimizers[name], longest=LONGEST, where=f"aligned, {name}", todo=todo)
 
 
 def aligned_networks(config: CycleGanConfig, aligned: AlignedConfig) -> CycleGanConfig:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from srrd_ray.core.devices import place
-from srrd_ray.core.errors import InputError, TrainingError
+from srrd_ray.core.errors import InputError
 from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Shard, batches
-from srrd_ray.core.optimizing import set_rate
+from srrd_ray.core.optimizing import descend, set_rate
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.losses import LOSS_TERMS, Criteria, LossTerm, Translations, cycle_distance
 from srrd_ray.synthesis.networks import build_networks
@@ -25,6 +25,8 @@ __all__ = ["CycleGanConfig", "CycleGanLearner"]
 
 GENERATORS = ("mr_to_ct", "ct_to_mr")
 DISCRIMINATORS = ("discriminator_ct", "discriminator_mr")
+LONGEST = 5.0
+"""Norm of the gradient of a step."""
 Slices = NDArray[np.float32]
 
 
@@ -182,18 +184,8 @@ class CycleGanLearner:
         return self._criteria.discriminators(scores[: len(real)], scores[len(real) :])
 
     def _update(self, name: str, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                "loss-not-finite",
-                f"the loss of the {name} is not finite",
-                where="cyclegan",
-                todo="Lower synthesis.learning_rate, or look for damaged images.",
-            )
-        optimizer = self._optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 5.0)
-        optimizer.step()
+        todo = "Lower synthesis.learning_rate, or look for damaged images."
+        descend(loss, self._optimizers[name], longest=LONGEST, where=f"cyclegan, {name}", todo=todo)
 
 
 def _low_precision(device: torch.device) -> torch.autocast:
