@@ -160,6 +160,17 @@ def _agreement(pair: _Pair, moving_mask: Mask, matrix: Matrix4, config: Registra
     )
 
 
+def structure_confirms(
+    fixed: Volume[Scalar], moving: Volume[np.float32], bone: Mask, matrix: Matrix4, config: RegistrationConfig
+) -> bool:
+    """Return whether the inner structure of a bone is reason enough to accept a pose."""
+    pair = _Pair.of(fixed, moving, bone, config.surface_mm)
+    texture = pair.structure(np.array(matrix))
+    if texture >= config.sure_texture:
+        return True
+    return texture >= config.minimum_texture and not _chance_refusal(texture, _chance(pair, matrix), config)
+
+
 def structure_by_chance(
     fixed: Volume[Scalar], moving: Volume[np.float32], bone: Mask, matrix: Matrix4, config: RegistrationConfig
 ) -> float:

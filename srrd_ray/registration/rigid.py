@@ -73,9 +73,9 @@ class RegistrationConfig:
     same_mm: Positive = 2.0
     """Poses that nowhere in the bone lie farther apart are the same, mm."""
     sure_texture: Correlation = 0.4
-    """Correlation of the inner structure below which starts around the pose are tried as well."""
+    """Correlation of the inner structure that confirms a pose, whatever there is by chance."""
     around_mm: NonNegative = 4.0
-    """How far those starts are shifted along each axis, mm."""
+    """How far starts around a pose in doubt are shifted along each axis, mm."""
     around_deg: Degrees = 8.0
     """How far those starts are turned about each axis, degrees."""
     maximum_rival: Share = 0.9
@@ -97,7 +97,7 @@ class RegistrationConfig:
     minimum_texture: Correlation = 0.12
     """Correlation of the inner structure of the bone: what tells this bone from another one."""
     minimum_standing_out: NonNegative = 2.5
-    """Times the correlation of the inner structure has to be that of poses 4 mm off, below `sure_texture`."""
+    """Times that of poses 4 mm off that it has to be below `sure_texture`; else starts around are tried too."""
 
     def __post_init__(self) -> None:
         validate_fields(self)

@@ -1,9 +1,9 @@
 """The pose of a bone on CT, synthetic CT and MR, and a wider search where
 the inner structure does not confirm it.
 
-A pose whose inner structure agrees well needs no more than the candidates of the surfaces. Where it agrees
-poorly, the descent may have ended in a wrong minimum:
-starts around the pose are tried too, and the information decides again.
+A pose that the inner structure confirms needs no more than the candidates of the surfaces. Where it does not,
+the descent may have ended in a wrong minimum: starts around the pose are tried too, and the information
+decides again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from srrd_ray.core.geometry import Matrix4, Points, matrix4, transform_points
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.registration.quality import measure_agreement
+from srrd_ray.registration.quality import structure_confirms
 from srrd_ray.registration.rigid import RegistrationConfig, RigidResult, choose_by_information, register_bone
 
 Mask = NDArray[np.bool_]
@@ -44,7 +44,7 @@ def find_pose(
         As `register_bone`.
     """
     result = register_bone(fixed, moving, *masks, config, mr=mr)
-    if measure_agreement(fixed, moving, masks, result.matrix, config).texture >= config.sure_texture:
+    if structure_confirms(fixed, moving, masks[0], result.matrix, config):
         return result
     centre = fixed.geometry.index_to_lps(np.argwhere(masks[0]).mean(axis=0))
     starts = [result.matrix, *starts_around(result.matrix, centre, config)]

@@ -41,8 +41,12 @@ def test_a_descent_that_ended_in_a_wrong_pose_is_taken_up_again_from_starts_arou
 
 def test_a_pose_that_the_inner_structure_bears_out_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found_from(POSE, CONFIG, monkeypatch) == 0.0
-    unsure = replace(CONFIG, sure_texture=1.0, search_mm=3.0, refine_mm=3.0, iterations=2)
+    unsure = replace(
+        CONFIG, sure_texture=1.0, minimum_standing_out=1e3, search_mm=3.0, refine_mm=3.0, iterations=2
+    )
     assert found_from(POSE, unsure, monkeypatch) > 0.0
+    faint = replace(CONFIG, sure_texture=1.0)
+    assert found_from(POSE, faint, monkeypatch) == 0.0, "it stands out of what there is by chance"
 
 
 def test_starts_around_a_pose_shift_and_turn_it_both_ways_about_the_bone() -> None:
