@@ -197,7 +197,8 @@ def _start_from(generator: nn.Module, start: Mapping[str, Tensor], config: Cycle
 
 def _curved(mr: Floats, log_exponent: float) -> Floats:
     """Return scaled MR through a power curve that leaves darkest and brightest (-1, 2) where they are."""
-    return (3.0 * (np.clip(mr + 1.0, 0.0, None) / 3.0) ** np.exp(log_exponent) - 1.0).astype(np.float32)
+    bent: Floats = 3.0 * (np.clip(mr + 1.0, 0.0, None) / 3.0) ** np.float32(np.exp(log_exponent)) - 1.0
+    return bent
 
 
 def _units(scaled: Tensor) -> Tensor:
