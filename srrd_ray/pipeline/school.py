@@ -14,7 +14,6 @@ from pathlib import Path
 
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.learner import Learner
-from srrd_ray.core.records import Knee
 from srrd_ray.core.serial import to_json
 from srrd_ray.distillation.config import SchoolConfig
 from srrd_ray.execution.config import ClusterConfig
@@ -22,12 +21,11 @@ from srrd_ray.execution.executor import Executor
 from srrd_ray.execution.listeners import ProgressLog
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
-from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
-from srrd_ray.pipeline.made_items import make_items
+from srrd_ray.pipeline.made_knees import make_knees
 from srrd_ray.simulation.frozen import school_sha256
-from srrd_ray.simulation.school import SchoolKnee, participant_of, sample_school_knee
+from srrd_ray.simulation.school import SchoolKnee, sample_school_knee
 from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.scalars import write_scalars
@@ -118,7 +116,11 @@ def hold_school(
     root = request.work.resolve()
     files = CubeFiles(root=root, seed=request.school.seed)
     with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
-        there = _make_cubes(request, runner, _MakeCubes(files=files, write=write))
+        task = Task(
+            stage=NAME, layout=RunLayout(root=root), function=_MakeCubes(files=files, write=write),
+            shared_storage_probe=root / LOCK,
+        )  # fmt: skip
+        there = make_knees(runner, task, request.numbers, [files.seed, school_sha256()])
     taught = [files.path(number) for number in there if number >= request.school.held_out]
     judging = [files.path(number) for number in there if number < request.school.held_out]
     training = Training(
@@ -131,27 +133,6 @@ def hold_school(
         weights = fit(training, lambda line: log.warning("%s", line))
     write_scalars(root / "tensorboard", read_losses(training.log).learners)
     return save_school(request.out, request.school, weights, (taught, judging))
-
-
-def _make_cubes(request: SchoolRequest, runner: Runner, make: _MakeCubes) -> tuple[int, ...]:
-    """Return the numbers of the knees whose cubes are there, made where they were not."""
-    files = make.files
-    task = Task(
-        stage=NAME,
-        layout=RunLayout(root=files.root),
-        function=make,
-        shared_storage_probe=files.root / LOCK,
-    )
-    constants = school_sha256()
-    items = [
-        WorkItem(
-            name=f"{number:06d}",
-            input_hash=input_hash(NAME, hash_json([number, files.seed, constants]), []),
-            knees=(Knee(participant=participant_of(number), side="R"),),
-        )
-        for number in request.numbers
-    ]
-    return tuple(sorted(int(name) for name in make_items(runner, task, items)))
 
 
 def _learners(config: SchoolConfig, shards: Sequence[Path]) -> Iterator[Learner]:

@@ -13,19 +13,16 @@ from pathlib import Path
 
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.learner import Learner
-from srrd_ray.core.records import Knee
 from srrd_ray.core.serial import to_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
 from srrd_ray.execution.listeners import ProgressLog
 from srrd_ray.execution.lock import LOCK, locked
 from srrd_ray.execution.runner import Runner
-from srrd_ray.execution.sidecars import input_hash
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
-from srrd_ray.pipeline.made_items import make_items
+from srrd_ray.pipeline.made_knees import make_knees
 from srrd_ray.simulation.frozen import COHORT, paired_scans_sha256
-from srrd_ray.simulation.school import participant_of
 from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.stages.shared.synthesis_card import GENERATOR
 from srrd_ray.storage.layout import RunLayout
@@ -136,7 +133,9 @@ def train_synthesis(
     root = request.work.resolve()
     make = _MakeSlices(root=root, seed=request.seed, config=request.synthesis, write=write)
     with locked(root), Runner(executor=executor, listeners=(ProgressLog(),)) as runner:
-        there = _make_slices(request, runner, make)
+        task = Task(stage=NAME, layout=RunLayout(root=root), function=make, shared_storage_probe=root / LOCK)
+        grid = (request.synthesis.pixel_mm, request.synthesis.slice_mm)
+        there = make_knees(runner, task, request.numbers, [request.seed, grid, paired_scans_sha256()])
     taught = make.files([number for number in there if number >= request.held_out])
     training = Training(
         name=request.training_name(there),
@@ -158,24 +157,6 @@ def train_synthesis(
     return save_generators(
         {GENERATOR: network}, request.out, request.synthesis, (), learnt_from=learnt_from, figures=figures
     )
-
-
-def _make_slices(request: SynthesisTraining, runner: Runner, make: _MakeSlices) -> tuple[int, ...]:
-    """Return the numbers of the knees whose slices are there, made where they were not."""
-    task = Task(
-        stage=NAME, layout=RunLayout(root=make.root), function=make, shared_storage_probe=make.root / LOCK
-    )
-    config = request.synthesis
-    grid = [config.pixel_mm, config.slice_mm]
-    items = [
-        WorkItem(
-            name=f"{number:06d}",
-            input_hash=input_hash(NAME, hash_json([number, make.seed, grid, paired_scans_sha256()]), []),
-            knees=(Knee(participant=participant_of(number), side="R"),),
-        )
-        for number in request.numbers
-    ]
-    return tuple(sorted(int(name) for name in make_items(runner, task, items)))
 
 
 def _learners(request: SynthesisTraining, files: Sequence[Path]) -> Iterator[Learner]:

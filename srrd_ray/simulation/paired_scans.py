@@ -21,10 +21,10 @@ from srrd_ray.simulation.cohort import PosedKnee, View, bone_labels, image_grids
 from srrd_ray.simulation.school import SchoolKnee, draw_mr_session, sample_school_knee
 
 Range = tuple[float, float]
+Field = tuple[Range, Range, Range]
 
 SEQUENCES: Final = 4
 """Different ones of a knee."""
-Field = tuple[Range, Range, Range]
 FIELD_MM: Final[Field] = ((68.0, 96.0), (66.0, 130.0), (62.0, 112.0))
 """Fields of view of the MR: ML, AP, SI."""
 OFF_CENTRE_MM: Final = 8.0
