@@ -54,6 +54,11 @@ def test_who_found_the_bones_and_what_the_synthesis_saw_is_said(text: str) -> No
     assert "found by a segmentation network where the image shows the joint as a whole" in text
     assert "also of patients that later were test patients; a share of 0.2" in text
     assert "nothing was fitted on test patients" not in text
+    taught = replace(CONFIG, synthesis=replace(CONFIG.synthesis, start="school"))
+    assert "weights that had learnt from simulated knees" not in text
+    assert "weights that had learnt from simulated knees" in " ".join(
+        methods_text(manifest_of(taught), METRICS)
+    )
 
 
 def test_versions_are_named(text: str) -> None:
