@@ -42,7 +42,7 @@ _MEAN: Final = ct.CtSession(mineral_density=1.0, marrow_hu=ct.MARROW_HU, noise_f
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairedScan:
-    """An MR, and HU and bones (1 femur, 2 tibia, 3 fibula, 4 patella) of the same tissue in the same place."""
+    """An MR, and HU and bones (1 femur, 2 tibia, 3 fibula, 4 patella) of the same tissue in its place."""
 
     sequence: mr.Sequence
     mr: Volume[np.uint16]

@@ -30,7 +30,7 @@ class CycleGanConfig:
     start: Literal["random", "school"] = "random"
     """Where the generator of CT begins: at the seed's weights, or at what it learnt from simulated knees."""
     school: str = ""
-    """Folder that jobs/train_synthesis.py made, for `start: school`: network, pixels and floor are its own."""
+    """What jobs/train_synthesis.py made, for `start: school`; network, pixels and floor are its own."""
     start_rate: Positive = 5e-5
     """Learning rate in place of `learning_rate` where it begins at the school's weights."""
     pixel_mm: Positive = 0.75
@@ -138,7 +138,7 @@ class AlignedConfig:
     gain_jitter: NonNegative = 0.1
     """Relative SD of the MR gain drawn for each block."""
     curve_jitter: NonNegative = 0.0
-    """SD of the logarithm of the exponent of a curve that grey values of the MR go through, for each block."""
+    """SD of the logarithm of the exponent of a curve that grey values go through, for each block."""
     average: Share = 0.98
     """Decay of the moving average of the weights, which is what is kept."""
 

@@ -1,4 +1,4 @@
-"""Slices of simulated knees whose MR and CT lie on each other: kept as small files, learnt from, judged by."""
+"""Slices of simulated knees whose MR and CT lie on each other: kept as files, learnt from, judged by."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _pair_of(files: tuple[Path, ...], number: int) -> AlignedPair:
 def judge_slices(
     weights: Mapping[str, Tensor], config: CycleGanConfig, files: Sequence[Path]
 ) -> dict[str, dict[str, float]]:
-    """Return figures of the synthetic CT by sequence, means over knees, as ``body mae_hu`` or ``bone ssim``."""
+    """Return figures of the synthetic CT by sequence, means over knees: ``body mae_hu`` and the like."""
     generator = Generator(config)
     load_into(generator, weights, GENERATOR)
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -61,7 +61,7 @@ def require_synthesis(folder: str) -> Path:
     if not (path / CARD).is_file():
         raise StoreError(
             "model-missing", "no synthesis that learnt from simulated knees", where=path.name,
-            todo="Name the folder that jobs/train_synthesis.py made in synthesis.school, or synthesis.start: random.",
+            todo="Name in synthesis.school what jobs/train_synthesis.py made, or synthesis.start: random.",
         )  # fmt: skip
     return path
 
