@@ -76,8 +76,8 @@ def _synthesis(config: Json) -> str:
         f"{_at(config, 'epochs')} epochs of {_at(config, 'steps')} steps with {_at(config, 'batch')} tiles "
         f"each (learning rate {_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, "
         f"mutual information weight {_at(config, 'mi_weight')}). {begun}It saw images alone, also of "
-        f"patients that later were test patients; a share of {_at(config, 'held_out')} of the patients, at most 40, was "
-        "held out for its figures. Synthetic CT served registration only; no value was measured on it."
+        f"patients that later were test patients; a share of {_at(config, 'held_out')} of the patients, at "
+        "most 40, was held out for its figures. Synthetic CT served registration only; no value was measured on it."
     )
 
 
