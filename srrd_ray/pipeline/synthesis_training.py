@@ -71,7 +71,7 @@ class SynthesisTraining:
     aligned: AlignedConfig = field(
         default_factory=lambda: AlignedConfig(
             epochs=40, steps=100, blocks=8, slices=2, feature_weight=0.0, adversarial_weight=0.0, norm="none",
-            average=0.995, curve_jitter=0.2,
+            learning_rate=1e-3, average=0.995, curve_jitter=0.2,
         )
     )  # fmt: skip
     cluster: ClusterConfig = field(default_factory=lambda: ClusterConfig(training_workers=1))

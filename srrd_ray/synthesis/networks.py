@@ -60,7 +60,7 @@ class Generator(nn.Module):
             *_convolution(sizes[0], sizes[0], config.norm),
             nn.Conv2d(sizes[0], 1, 3, padding=1, padding_mode="reflect"),
         )
-        if self.guesses:
+        if from_mr:
             for parameter in self.last[-1].parameters():
                 nn.init.zeros_(parameter)
 
