@@ -9,6 +9,7 @@ from srrd_ray.core.settings import (
     AtLeast,
     Between,
     Count,
+    Folder,
     Hounsfield,
     Natural,
     NonNegative,
@@ -29,7 +30,7 @@ class CycleGanConfig:
 
     start: Literal["random", "school"] = "random"
     """Where the generator of CT begins: at the seed's weights, or at what it learnt from simulated knees."""
-    school: str = ""
+    school: Folder = ""
     """What jobs/train_synthesis.py made, for `start: school`; network, pixels and floor are its own."""
     start_rate: Positive = 5e-5
     """Learning rate in place of `learning_rate` where it begins at the school's weights."""

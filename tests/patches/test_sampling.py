@@ -70,7 +70,7 @@ def test_the_mask_is_the_part_of_the_cube_inside_the_bone() -> None:
 def test_cubes_inside_volume_and_bone_are_all_kept() -> None:
     points = subchondral_points(LABELS, "R", PatchConfig())
     placement = place_cubes(ramp_volume(LABELS.geometry), LABELS, points, PatchConfig())
-    assert (len(placement.kept), placement.outside_volume, placement.outside_bone) == (16, 0, 0)
+    assert (len(placement.kept), placement.outside_volume, placement.outside_bone) == (24, 0, 0)
 
 
 def test_a_cube_that_leaves_the_bone_is_excluded_and_counted() -> None:

@@ -94,7 +94,7 @@ def test_a_new_knee_is_read_from_ct_alone_with_places_parameters_and_distance(ru
     ct, bones = phantom_ct()
     reading = read_knee(ct, bones, "L", load_model(run.model("distilled")), PatchConfig())
     assert isinstance(reading.table, pd.DataFrame)
-    assert len(reading.table) == len(reading.points) == 16
+    assert len(reading.table) == len(reading.points) == 24
     assert np.isfinite(reading.table[list(PARAMETERS)].to_numpy()).all()
     assert reading.distance.flagged
     medial = reading.table[reading.table["compartment"] == "medial"]

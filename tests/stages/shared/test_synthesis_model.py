@@ -94,10 +94,10 @@ def test_round_one_may_begin_at_what_simulated_knees_taught(layout: RunLayout, t
     assert hash_synthesis(str(tmp_path / "school")) != hash_synthesis(str(layout.model("synthesis")))
 
 
-def test_a_school_that_is_not_there_is_told_with_what_to_do() -> None:
+def test_a_school_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert begun(CONFIG) == (CONFIG, None)
     with pytest.raises(StoreError, match=r"model-missing.*train_synthesis"):
-        begun(replace(CONFIG, start="school", school="nowhere"))
+        begun(replace(CONFIG, start="school", school=str(tmp_path / "nowhere")))
 
 
 def test_a_modality_without_volumes_stops_the_training() -> None:
