@@ -77,7 +77,8 @@ def _synthesis(config: Json) -> str:
         f"each (learning rate {_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, "
         f"mutual information weight {_at(config, 'mi_weight')}). {begun}It saw images alone, also of "
         f"patients that later were test patients; a share of {_at(config, 'held_out')} of the patients, at "
-        "most 40, was held out for its figures. Synthetic CT served registration only; no value was measured on it."
+        "most 40, was held out for its figures. Synthetic CT served registration only; no value was "
+        "measured on it."
     )
 
 

@@ -120,10 +120,10 @@ def test_a_bone_whose_registration_was_refused_has_no_mr_but_keeps_its_ct(
 
 def test_a_knee_with_ct_alone_has_cubes_without_mr(written: tuple[RunLayout, dict[str, str]]) -> None:
     rows = rows_of(written[0], "003", "has_mr", "mr", "ct")
-    assert rows["ct"].shape[0] == 16
+    assert rows["ct"].shape[0] == 24
     assert not rows["has_mr"].any()
     assert not rows["mr"].any()
-    assert patch_store.read_attributes(written[0].shard(0))["without_mr"] == 16 + 8
+    assert patch_store.read_attributes(written[0].shard(0))["without_mr"] == 24 + 12
 
 
 def test_a_knee_with_no_room_for_a_cube_fails_and_says_what_was_excluded(tmp_path: Path) -> None:
