@@ -84,7 +84,8 @@ class SynthesisTraining:
     def training_name(self, there: Sequence[int]) -> str:
         """Return the name of the training: it holds the hash of all that the weights depend on."""
         depends = [to_json(self.synthesis), to_json(self.aligned), list(there), self.held_out, self.seed]
-        return f"synthesis-{hash_json([*depends, paired_scans_sha256()])[:16]}"
+        depends += [paired_scans_sha256(), self.cluster.training_workers]
+        return f"synthesis-{hash_json(depends)[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

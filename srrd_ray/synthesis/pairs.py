@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from srrd_ray.core.bones import BONES, BoneName
-from srrd_ray.core.geometry import Geometry
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.registration.grids import smooth
+from srrd_ray.registration.grids import inside, smooth
 from srrd_ray.synthesis.alignment import align_ct
 from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
@@ -74,7 +73,7 @@ def make_pair(
     if all(bone in poses for bone in BONES):
         fade = np.exp(-(aligned.outside_mm - NEAR_MM) / FADE_MM)
         weight = np.where(near, np.float32(1), fade * _agreement(scaled, hu))
-    return _pair(scaled, hu, weight * _covered(mr, slices.geometry), aligned.labels > 0)
+    return _pair(scaled, hu, weight * inside(slices.geometry, mr.geometry), aligned.labels > 0)
 
 
 def make_pair_in_place(
@@ -88,20 +87,22 @@ def make_pair_in_place(
     grid = slices.geometry
     hu = smooth(ct, 0.4 * config.pixel_mm).resample_onto(grid, fill=np.nan).array
     mask = Volume(array=(bones.array > 0).astype(np.float32), geometry=bones.geometry)
-    return _pair(scale_mr(slices.array), hu, _covered(mr, grid), mask.resample_onto(grid).array > 0.5)
+    return _pair(
+        scale_mr(slices.array),
+        hu,
+        inside(grid, mr.geometry).astype(np.float32),
+        mask.resample_onto(grid).array > 0.5,
+    )
 
 
 def _pair(mr: Floats, hu: Floats, weight: Floats, bone: NDArray[np.bool_]) -> AlignedPair:
-    """Return a pair that believes nothing of what the CT did not see."""
+    """Return a pair that believes nothing of what the CT did not see.
+
+    Nor is what lies beside an oblique MR to be believed (`inside`): its edge goes on there.
+    """
     believed = np.where(np.isfinite(hu), weight, 0.0).astype(np.float32)
     seen = np.where(believed > 0, hu, np.float32(0)).astype(np.float32)
     return AlignedPair(mr=mr, hu=seen, weight=believed, bone=bone & (believed > 0))
-
-
-def _covered(mr: Volume[Scalar], grid: Geometry) -> Floats:
-    """Return 1 where a grid lies in the field of view of an MR: around an oblique one its edge goes on."""
-    inside = Volume(array=np.ones(mr.geometry.shape, dtype=np.float32), geometry=mr.geometry)
-    return (inside.resample_onto(grid).array > 0.5).astype(np.float32)
 
 
 def _agreement(mr: Floats, hu: Floats) -> Floats:
