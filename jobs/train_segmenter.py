@@ -8,22 +8,16 @@ import sys
 import tyro
 
 from srrd_ray.cluster.executor import RayExecutor, RayTrainer
-from srrd_ray.core.errors import SrrdError, exit_code
+from srrd_ray.core.console import ended_with
 from srrd_ray.pipeline.segmenter_training import SegmenterTraining, train_segmenter
 
 
-def main() -> int:
-    request = tyro.cli(SegmenterTraining, description=__doc__)
-    try:
-        folder = train_segmenter(
-            request, RayExecutor(request.cluster).connect, RayTrainer(request.cluster).fit
-        )
-    except SrrdError as error:
-        sys.stderr.write(f"{error}\n")
-        return exit_code(error)
-    sys.stdout.write(f"{folder}\n")
+def main(request: SegmenterTraining) -> int:
+    connect, fit = RayExecutor(request.cluster).connect, RayTrainer(request.cluster).fit
+    sys.stdout.write(f"{train_segmenter(request, connect, fit)}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    given = tyro.cli(SegmenterTraining, description=__doc__)
+    sys.exit(ended_with(lambda: main(given)))

@@ -128,7 +128,7 @@ def train_synthesis(
         `school-small` where more than a tenth of the knees could not be made.
     """
     from srrd_ray.stages.shared.aligned_model import generator_weights  # torch takes seconds to import
-    from srrd_ray.stages.shared.paired_slices import judge_slices
+    from srrd_ray.stages.shared.paired_slices import contrasts_of, judge_slices
     from srrd_ray.stages.shared.synthesis_model import save_generators
 
     root = request.work.resolve()
@@ -156,8 +156,9 @@ def train_synthesis(
     judging = make.files([number for number in there if number < request.held_out])
     figures = judge_slices(network, request.synthesis, judging)
     return save_generators(
-        {GENERATOR: network}, request.out, request.synthesis, (), learnt_from=learnt_from, figures=figures
-    )
+        {GENERATOR: network}, request.out, request.synthesis, (), learnt_from=learnt_from, figures=figures,
+        seen=contrasts_of(taught, request.seed),
+    )  # fmt: skip
 
 
 def _learners(request: SynthesisTraining, files: Sequence[Path]) -> Iterator[Learner]:

@@ -32,6 +32,7 @@ def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
 
     layout = work.layout
     config, start = begun(work.settings.synthesis)
+    seen = None if start is None else synthesis_model.load_contrasts(start.parent)
     seed = seed_from(work.settings.seed, "synthesis")
     held_out = held_out_patients(work.cohort.remaining, config.held_out, seed)
     known = [knee for knee in work.cohort.remaining if knee.participant not in held_out]
@@ -41,7 +42,7 @@ def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
     with fit(
         work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed, start)
     ) as weights:
-        synthesis_model.save_model(weights, layout.model("synthesis"), config, held_out)
+        synthesis_model.save_model(weights, layout.model("synthesis"), config, held_out, seen)
     return Produced(paths=(layout.model("synthesis"), losses_path(layout, STAGE.name)))
 
 

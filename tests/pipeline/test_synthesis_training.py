@@ -15,7 +15,7 @@ from srrd_ray.execution.training import Training
 from srrd_ray.pipeline.synthesis_training import SynthesisTraining, train_synthesis
 from srrd_ray.stages.shared.aligned_model import write_pair
 from srrd_ray.stages.shared.synthesis_card import read_card
-from srrd_ray.stages.shared.synthesis_model import load_model
+from srrd_ray.stages.shared.synthesis_model import load_contrasts, load_model
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.pairs import AlignedPair
 from tests.stages.small_run import drive
@@ -64,6 +64,9 @@ def test_it_learns_and_says_how_well_it_does_on_knees_that_it_never_saw(tmp_path
     assert set(card.figures) == {"bssfp", "t1"}
     assert card.figures["t1"]["field mae_hu"] < 100  # of HU that span 900
     assert load_model(folder)[1] == TINY
+    seen = load_contrasts(folder)
+    assert seen is not None
+    assert len(seen.rows) > 4 * 2, "crops too, of what it learnt from alone"
 
 
 def test_the_same_command_again_makes_no_knee_anew_and_more_knees_are_added(tmp_path: Path) -> None:

@@ -14,9 +14,12 @@ from srrd_ray.knee_bones.segmenter_model import shared_segmenter
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.inference import segment
-from srrd_ray.stages.shared.synthesis_model import load_way_back
+from srrd_ray.stages.shared.synthesis_model import load_contrasts, load_way_back
+from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.contrast import unlikeness
 from srrd_ray.synthesis.invention import Invention, compare_with_mr, cycle_error
+from srrd_ray.synthesis.slices import sagittal, scale_mr
 
 BONES = [number for number, name in enumerate(CLASSES) if name in ("femur", "tibia", "fibula", "patella")]
 FLAGGED_INVENTED, FLAGGED_OPEN, FLAGGED_CYCLE = 0.10, 0.10, 0.5
@@ -30,7 +33,8 @@ def note_inventions(
 ) -> tuple[str, ...]:
     """Return lines to be kept with a synthetic CT, ``FLAG …`` where somebody should look.
 
-    The bones of the MR are asked of the network, so of a small field of view only the way back is told.
+    The bones of the MR are asked of the network, so of a small field of view only the way back and the
+    contrast are told.
 
     Parameters
     ----------
@@ -48,6 +52,11 @@ def note_inventions(
     error = cycle_error(back, mr, sct, trained)
     text = f"the MR made of it again is {error:.2f} marrow levels from the MR"
     lines = [_line("synthesis-cycle", text, flagged=error > FLAGGED_CYCLE)]
+    seen = load_contrasts(first)
+    if seen is not None:
+        apart = unlikeness(seen, scale_mr(sagittal(flatten_bias(mr), trained).array))
+        text = f"as far from the nearest MR that the synthesis began from as {apart:.1f} times what is usual"
+        lines.append(_line("synthesis-contrast", text, flagged=apart > 1.0))
     if shows_whole_joint(mr, bones):
         lines += _bone_lines(_against_bones(mr, sct, bones), config)
     return tuple(lines)

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from srrd_ray.core.geometry import Geometry
+from srrd_ray.core.hashing import seed_from
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.volume import Volume
 from srrd_ray.simulation.paired_scans import simulate_paired_scans
@@ -20,6 +21,7 @@ from srrd_ray.storage.weights import load_into
 from srrd_ray.synthesis.aligned import AlignedLearner
 from srrd_ray.synthesis.alignment import FAR_MM, AlignedCt
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
+from srrd_ray.synthesis.contrast import Features, SeenContrasts, contrast, crops, gather_contrasts
 from srrd_ray.synthesis.fidelity import compare_images
 from srrd_ray.synthesis.inference import translate
 from srrd_ray.synthesis.networks import Generator
@@ -53,6 +55,15 @@ def paired_learners(
 
 def _pair_of(files: tuple[Path, ...], number: int) -> AlignedPair:
     return read_pair(files[number])
+
+
+def contrasts_of(files: Sequence[Path], seed: int) -> SeenContrasts:
+    """Return the contrasts of the MRs in these files, whose folders are the knees."""
+    rows: dict[str, list[Features]] = defaultdict(list)
+    for path in files:
+        rng = np.random.default_rng(seed_from(seed, "contrasts", path.parent.name, path.stem))
+        rows[path.parent.name] += [contrast(part) for part in crops(read_pair(path).mr, rng)]
+    return gather_contrasts(rows)
 
 
 def judge_slices(

@@ -14,6 +14,7 @@ from srrd_ray.synthesis.config import CycleGanConfig, with_network_of
 
 GENERATOR: Final = "mr_to_ct"
 WAY_BACK: Final = "ct_to_mr"
+CONTRASTS: Final = "contrasts"
 CARD: Final = "model.json"
 SHIPPED: Final = Path(synthesis.__file__).parent / "weights"
 
@@ -23,7 +24,8 @@ class SynthesisCard:
     """``models/synthesis/model.json``: configuration, hashes of the weights by file, units, and the patients
     that the network never saw.
 
-    One that learnt from simulated knees says what it learnt from, and how it did on others, by MR sequence.
+    One that learnt from simulated knees says what it learnt from, and how it did on others, by MR sequence;
+    a file beside its weights has the contrasts that it saw.
     """
 
     config: CycleGanConfig

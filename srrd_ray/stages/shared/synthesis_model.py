@@ -10,23 +10,34 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.learner import Learner
 from srrd_ray.core.records import Knee, StoredVolume
 from srrd_ray.core.volume import Volume
-from srrd_ray.stages.shared.synthesis_card import CARD, GENERATOR, WAY_BACK, SynthesisCard, read_card
+from srrd_ray.stages.shared.synthesis_card import (
+    CARD,
+    CONTRASTS,
+    GENERATOR,
+    WAY_BACK,
+    SynthesisCard,
+    read_card,
+)
 from srrd_ray.storage import omezarr
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.record_files import write_record
 from srrd_ray.storage.weights import load_into, load_tensors, part_of, save_tensors
 from srrd_ray.synthesis.config import CycleGanConfig
+from srrd_ray.synthesis.contrast import SeenContrasts
 from srrd_ray.synthesis.inference import synthesize
 from srrd_ray.synthesis.networks import Generator
 from srrd_ray.synthesis.slices import slices_from_ct, slices_from_mr
 from srrd_ray.synthesis.step import CycleGanLearner
+
+_SEEN = ("rows", "spread", "limit")
 
 
 def training_learners(
@@ -83,15 +94,20 @@ def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
 
 
 def save_model(
-    weights: Path, model_dir: Path, config: CycleGanConfig, held_out: tuple[str, ...] = ()
+    weights: Path,
+    model_dir: Path,
+    config: CycleGanConfig,
+    held_out: tuple[str, ...] = (),
+    seen: SeenContrasts | None = None,
 ) -> Path:
     """Return the folder of the model, made from the learner's trained weights (``cyclegan.safetensors``).
 
-    The generators are kept: MR -> CT, and the way back, by which a synthetic CT is checked.
+    The generators are kept: MR -> CT, and the way back, by which a synthetic CT is checked. `seen` are the
+    contrasts of the MRs that it began from.
     """
     tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
     kept = {name: part_of(tensors, name) for name in (GENERATOR, WAY_BACK)}
-    return save_generators(kept, model_dir, config, held_out)
+    return save_generators(kept, model_dir, config, held_out, seen=seen)
 
 
 def save_generators(
@@ -102,14 +118,19 @@ def save_generators(
     *,
     learnt_from: Mapping[str, str] = MappingProxyType({}),
     figures: Mapping[str, dict[str, float]] = MappingProxyType({}),
+    seen: SeenContrasts | None = None,
 ) -> Path:
     """Return the folder of the model with these weights, by generator. ``model.json`` is written last.
 
-    `learnt_from` and `figures` as in `SynthesisCard`.
+    `learnt_from`, `figures` and `seen` as in `SynthesisCard`.
     """
     hashes: dict[str, str] = {}
-    for name, tensors in weights.items():
-        load_into(Generator(config, from_mr=name == GENERATOR), tensors, model_dir.name)
+    kept = dict(weights)
+    if seen is not None:
+        kept[CONTRASTS] = {name: torch.from_numpy(np.asarray(getattr(seen, name))) for name in _SEEN}
+    for name, tensors in kept.items():
+        if name != CONTRASTS:
+            load_into(Generator(config, from_mr=name == GENERATOR), tensors, model_dir.name)
         path = model_dir / f"{name}.safetensors"
         save_tensors(path, tensors, {"network": name})
         hashes[path.name] = hash_file(path)
@@ -141,16 +162,33 @@ def load_way_back(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
     return _load(model_dir, WAY_BACK)
 
 
+def load_contrasts(model_dir: Path) -> SeenContrasts | None:
+    """Return the contrasts that a synthesis began from, null for one that knows its cohort alone; errors as
+    `load_model`.
+    """
+    if f"{CONTRASTS}.safetensors" not in read_card(model_dir).weights:
+        return None
+    tensors = load_tensors(_checked(model_dir, CONTRASTS)[0])[0]
+    rows, spread, limit = (tensors[name].numpy() for name in _SEEN)
+    return SeenContrasts(rows=rows, spread=spread, limit=float(limit))
+
+
 def _load(model_dir: Path, name: str) -> tuple[Generator, CycleGanConfig]:
+    path, card = _checked(model_dir, name)
+    generator = Generator(card.config, from_mr=name == GENERATOR)
+    load_into(generator, load_tensors(path)[0], path.name)
+    return generator, card.config
+
+
+def _checked(model_dir: Path, name: str) -> tuple[Path, SynthesisCard]:
+    """Return the path of a file of a model, and the card that holds its hash."""
     path, card = model_dir / f"{name}.safetensors", read_card(model_dir)
     if not path.is_file() or card.weights.get(path.name) != hash_file(path):
         raise StoreError(
             "model-altered", "weights and model.json do not belong together", where=model_dir.name,
             todo="Train the synthesis again.",
         )  # fmt: skip
-    generator = Generator(card.config, from_mr=name == GENERATOR)
-    load_into(generator, load_tensors(path)[0], path.name)
-    return generator, card.config
+    return path, card
 
 
 def synthesize_knee(

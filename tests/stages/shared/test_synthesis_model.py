@@ -13,6 +13,7 @@ from srrd_ray.core.records import Knee
 from srrd_ray.core.volume import Volume
 from srrd_ray.stages.shared.synthesis_card import GENERATOR, begun, hash_synthesis
 from srrd_ray.stages.shared.synthesis_model import (
+    load_contrasts,
     load_model,
     save_generators,
     save_model,
@@ -24,6 +25,7 @@ from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.weights import save_tensors
 from srrd_ray.synthesis.aligned import aligned_networks
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
+from srrd_ray.synthesis.contrast import contrast, gather_contrasts
 from srrd_ray.synthesis.networks import Generator
 from tests.registration import phantoms
 
@@ -92,6 +94,20 @@ def test_round_one_may_begin_at_what_simulated_knees_taught(layout: RunLayout, t
         assert torch.allclose(value, begins[name], atol=1e-6), "it goes on in small steps"
     assert aligned_networks(config, AlignedConfig(norm="instance")).norm == school.norm
     assert hash_synthesis(str(tmp_path / "school")) != hash_synthesis(str(layout.model("synthesis")))
+
+
+def test_the_contrasts_that_it_began_from_stay_with_the_model(layout: RunLayout, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 8)).astype(np.float32)
+    seen = gather_contrasts({f"knee-{n}": [contrast(one)] for n, one in enumerate(images)})
+    save_model(tmp_path / "weights", layout.model("begun"), CONFIG, seen=seen)
+    read = load_contrasts(layout.model("begun"))
+    assert read is not None
+    assert np.array_equal(read.rows, seen.rows)
+    assert (read.limit, read.spread.tolist()) == (seen.limit, seen.spread.tolist())
+    assert load_contrasts(layout.model("synthesis")) is None
+    (layout.model("begun") / "contrasts.safetensors").unlink()
+    with pytest.raises(StoreError, match="model-altered"):
+        load_contrasts(layout.model("begun"))
 
 
 def test_a_school_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
