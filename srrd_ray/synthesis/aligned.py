@@ -27,6 +27,10 @@ NETWORK, AVERAGE, DISCRIMINATOR = "mr_to_ct", "average", "discriminator_ct"
 FLOOR_HU, CEILING_HU = -1000.0, 2200.0
 LONGEST = 5.0
 """Norm of the gradient of a step."""
+WARM_UP = 100
+"""Steps over which the rate rises where weights are those of the seed: without normalisation, full steps from
+there end far off.
+"""
 Pairs = Callable[[int], AlignedPair]
 """Returns the aligned slices of a knee by its number."""
 
@@ -72,6 +76,7 @@ class AlignedLearner:
         self._pairs, self._knees = pairs, knees
         self._config, self._aligned, self._seed = config, aligned, seed
         self._criteria, self._features = Criteria(config), features
+        self._warm_up = WARM_UP if start is None else 0
         self._optimizers = {
             name: Adam(self._modules[name].parameters(), lr=aligned.learning_rate, betas=(0.5, 0.99))
             for name in (NETWORK, DISCRIMINATOR)
@@ -122,7 +127,8 @@ class AlignedLearner:
 
     def _rate(self, done: int) -> float:
         part = done / (self._aligned.epochs * self._aligned.steps)
-        return self._aligned.learning_rate * (0.51 + 0.49 * cos(pi * part))
+        rising = min((done + 1) / (self._warm_up + 1), 1.0)
+        return self._aligned.learning_rate * rising * (0.51 + 0.49 * cos(pi * part))
 
     def _draw(self, epoch: int, step: int, place: int) -> tuple[Floats, Floats, Floats]:
         """Return MR, target and weight of a block (slice, row, column), in the networks' units."""
