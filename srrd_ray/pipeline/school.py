@@ -6,7 +6,6 @@ what they saw and how well they read knees that they never saw.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,16 +23,12 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.pipeline.made_knees import make_knees
+from srrd_ray.pipeline.own_trainings import Fit, fit_on
 from srrd_ray.simulation.frozen import school_sha256
 from srrd_ray.simulation.school import SchoolKnee, sample_school_knee
-from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.scalars import write_scalars
-
-log = logging.getLogger(__name__)
 
 NAME = "school"
-Fit = Callable[[Training, Callable[[str], None]], Path]
 WriteCubes = Callable[[Path, SchoolKnee], int]
 
 
@@ -129,9 +124,7 @@ def hold_school(
         storage=root / "trainings",
         checkpoint_seconds=request.checkpoint_seconds,
     )
-    with executor.connect():
-        weights = fit(training, lambda line: log.warning("%s", line))
-    write_scalars(root / "tensorboard", read_losses(training.log).learners)
+    weights = fit_on(executor.connect, fit, training, root)
     return save_school(request.out, request.school, weights, (taught, judging))
 
 

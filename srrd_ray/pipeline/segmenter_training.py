@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,15 +13,12 @@ from srrd_ray.core.serial import to_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.training import Training
 from srrd_ray.knee_bones.segmenter_files import CARD, WEIGHTS
+from srrd_ray.pipeline.own_trainings import Connect, Fit, fit_on
 from srrd_ray.segmentation.config import SegmenterConfig
 from srrd_ray.simulation.frozen import COHORT, constants_sha256
 from srrd_ray.stages.shared.label_maps import LabelMapStore
-from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.storage.file_hash import hash_file
 from srrd_ray.storage.record_files import read_record
-from srrd_ray.storage.scalars import write_scalars
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +56,6 @@ class SegmenterTraining:
         return f"segmenter-{hash_json(depends)[:16]}"
 
 
-Connect = Callable[[], AbstractContextManager[None]]
-Fit = Callable[[Training, Callable[[str], None]], Path]
-
-
 def train_segmenter(request: SegmenterTraining, connect: Connect, fit: Fit) -> Path:
     """Return the folder with weights and card; `connect` opens a cluster, `fit` trains on it."""
     from srrd_ray.knee_bones.segmenter_model import (  # torch takes seconds to import
@@ -81,9 +72,7 @@ def train_segmenter(request: SegmenterTraining, connect: Connect, fit: Fit) -> P
         storage=work,
         checkpoint_seconds=request.checkpoint_seconds,
     )
-    with connect():
-        weights = fit(training, lambda line: log.warning("%s", line))
-    write_scalars(work / "tensorboard", read_losses(training.log).learners)
+    weights = fit_on(connect, fit, training, work)
     learnt_from = {
         "knees": f"{request.segmenter.knees} of {COHORT}, seed {request.seed}",
         "patches": str(request.segmenter.epochs * request.segmenter.steps * request.segmenter.batch),

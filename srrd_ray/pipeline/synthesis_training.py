@@ -5,7 +5,6 @@ The same command again goes on where it stopped.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,18 +21,14 @@ from srrd_ray.execution.runner import Runner
 from srrd_ray.execution.training import Training
 from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.pipeline.made_knees import make_knees
+from srrd_ray.pipeline.own_trainings import Fit, fit_on
 from srrd_ray.simulation.frozen import COHORT, paired_scans_sha256
-from srrd_ray.stages.shared.learning import read_losses
 from srrd_ray.stages.shared.synthesis_card import GENERATOR
 from srrd_ray.storage.layout import RunLayout
-from srrd_ray.storage.scalars import write_scalars
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
-
-log = logging.getLogger(__name__)
 
 NAME = "paired-scans"
 
-Fit = Callable[[Training, Callable[[str], None]], Path]
 WriteSlices = Callable[[Path, int, int, CycleGanConfig], tuple[Path, ...]]
 
 
@@ -70,7 +65,7 @@ class SynthesisTraining:
     )
     aligned: AlignedConfig = field(
         default_factory=lambda: AlignedConfig(
-            epochs=40, steps=100, blocks=8, slices=2, feature_weight=0.0, adversarial_weight=0.0, norm="none",
+            epochs=80, steps=100, blocks=8, slices=2, feature_weight=0.0, adversarial_weight=0.0, norm="none",
             learning_rate=1e-3, average=0.995, curve_jitter=0.2,
         )
     )  # fmt: skip
@@ -144,12 +139,11 @@ def train_synthesis(
         storage=root / "trainings",
         checkpoint_seconds=request.checkpoint_seconds,
     )
-    with executor.connect():
-        weights = fit(training, lambda line: log.warning("%s", line))
-    write_scalars(root / "tensorboard", read_losses(training.log).learners)
+    weights = fit_on(executor.connect, fit, training, root)
+    aligned = request.aligned
     learnt_from = {
         "knees": f"{len(there) - request.held_out} simulated, texture and scans wider than {COHORT}'s",
-        "slices": str(request.aligned.epochs * request.aligned.steps * request.aligned.blocks),
+        "slices": str(aligned.epochs * aligned.steps * aligned.blocks * aligned.slices),
         "seed": str(request.seed),
     }
     network = generator_weights(weights)

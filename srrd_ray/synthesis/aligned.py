@@ -28,8 +28,8 @@ FLOOR_HU, CEILING_HU = -1000.0, 2200.0
 LONGEST = 5.0
 """Norm of the gradient of a step."""
 WARM_UP = 100
-"""Steps over which the rate rises where weights are those of the seed: without normalisation, full steps from
-there end far off.
+"""Steps, at most a tenth of all, over which the rate rises where weights are those of the seed: without
+normalisation, full steps from there end far off.
 """
 Pairs = Callable[[int], AlignedPair]
 """Returns the aligned slices of a knee by its number."""
@@ -76,7 +76,7 @@ class AlignedLearner:
         self._pairs, self._knees = pairs, knees
         self._config, self._aligned, self._seed = config, aligned, seed
         self._criteria, self._features = Criteria(config), features
-        self._warm_up = WARM_UP if start is None else 0
+        self._warm_up = min(WARM_UP, aligned.epochs * aligned.steps // 10) if start is None else 0
         self._optimizers = {
             name: Adam(self._modules[name].parameters(), lr=aligned.learning_rate, betas=(0.5, 0.99))
             for name in (NETWORK, DISCRIMINATOR)
