@@ -1,4 +1,4 @@
-"""Trainings that are no stage of a run: of the readers, the segmenter and the synthesis, on simulated knees."""
+"""Trainings that are no stage of a run: of readers, segmenter and synthesis, on simulated knees."""
 
 from __future__ import annotations
 
