@@ -11,6 +11,7 @@ from srrd_ray.execution.work import Produced
 from srrd_ray.stages.shared.held_out import held_out_patients
 from srrd_ray.stages.shared.learning import fit, log_subsample, losses_path, subsample
 from srrd_ray.stages.shared.synthesis_card import begun
+from srrd_ray.storage.paths import remove_tree
 from srrd_ray.synthesis.config import CycleGanConfig
 
 
@@ -26,15 +27,21 @@ class LearnSynthesisSettings:
 def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
     """Train the CycleGAN on unaligned slices of the knees, of at most `learn_from` that the seed samples.
 
-    The patients that are held out are in none of them.
+    The patients that are held out are in none of them. Without epochs the model is the school's, as it is.
     """
     from srrd_ray.stages.shared import synthesis_model  # torch takes seconds to import
 
     layout = work.layout
     config, start = begun(work.settings.synthesis)
-    seen = None if start is None else synthesis_model.load_contrasts(start.parent)
     seed = seed_from(work.settings.seed, "synthesis")
     held_out = held_out_patients(work.cohort.remaining, config.held_out, seed)
+    folder = layout.model("synthesis")
+    school = None if start is None else start.parent
+    if config.epochs == 0:
+        remove_tree(folder)  # of other settings
+        losses_path(layout, STAGE.name).unlink(missing_ok=True)
+        synthesis_model.save_model(None, folder, config, held_out, school)
+        return Produced(paths=(folder,))
     known = [knee for knee in work.cohort.remaining if knee.participant not in held_out]
     knees = subsample(known, config.learn_from, seed)
     log_subsample("learn-synthesis", len(knees), len(known), "knees")
@@ -42,8 +49,8 @@ def learn_synthesis(work: Work[LearnSynthesisSettings]) -> Produced:
     with fit(
         work, STAGE.name, partial(synthesis_model.training_learners, mr, ct, config, seed, start)
     ) as weights:
-        synthesis_model.save_model(weights, layout.model("synthesis"), config, held_out, seen)
-    return Produced(paths=(layout.model("synthesis"), losses_path(layout, STAGE.name)))
+        synthesis_model.save_model(weights, folder, config, held_out, school)
+    return Produced(paths=(folder, losses_path(layout, STAGE.name)))
 
 
 STAGE = Stage(

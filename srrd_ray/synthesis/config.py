@@ -56,8 +56,8 @@ class CycleGanConfig:
     """Strided layers of a discriminator (the paper's 70-pixel patch has 3)."""
     floor_hu: Hounsfield = -200.0
     """HU to which all below is raised: the background of the paper."""
-    epochs: Count = 5
-    """Epochs; a checkpoint may follow each."""
+    epochs: Natural = 5
+    """Epochs; a checkpoint may follow each. 0, for `start: school`: what it learnt from simulated knees."""
     steps: Count = 40
     """Optimizer steps an epoch."""
     batch: Count = 8
@@ -96,6 +96,8 @@ class CycleGanConfig:
         validate_fields(self)
         if any(side % 2**self.downs for side in self.tile):
             raise setting_error(self, "tile", f"multiples of {2**self.downs}, for downs {self.downs}")
+        if self.epochs == 0 and self.start == "random":
+            raise setting_error(self, "epochs", "1 or more, for start random")
 
 
 def with_network_of(config: CycleGanConfig, school: CycleGanConfig) -> CycleGanConfig:

@@ -14,6 +14,7 @@ from srrd_ray.knee_bones.segmenter_model import shared_segmenter
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.inference import segment
+from srrd_ray.stages.shared.synthesis_card import read_card
 from srrd_ray.stages.shared.synthesis_model import load_contrasts, load_way_back
 from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
@@ -48,10 +49,12 @@ def note_inventions(
     InputError
         `synthesis-invented`.
     """
-    back, trained = load_way_back(first)
-    error = cycle_error(back, mr, sct, trained)
-    text = f"the MR made of it again is {error:.2f} marrow levels from the MR"
-    lines = [_line("synthesis-cycle", text, flagged=error > FLAGGED_CYCLE)]
+    trained, lines = read_card(first).config, []
+    back = load_way_back(first)
+    if back is not None:
+        error = cycle_error(back, mr, sct, trained)
+        text = f"the MR made of it again is {error:.2f} marrow levels from the MR"
+        lines.append(_line("synthesis-cycle", text, flagged=error > FLAGGED_CYCLE))
     seen = load_contrasts(first)
     if seen is not None:
         apart = unlikeness(seen, scale_mr(sagittal(flatten_bias(mr), trained).array))

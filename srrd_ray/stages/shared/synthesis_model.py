@@ -94,20 +94,33 @@ def _coarse(path: Path, pixel_mm: float) -> Volume[np.generic]:
 
 
 def save_model(
-    weights: Path,
+    weights: Path | None,
     model_dir: Path,
     config: CycleGanConfig,
     held_out: tuple[str, ...] = (),
-    seen: SeenContrasts | None = None,
+    school: Path | None = None,
 ) -> Path:
-    """Return the folder of the model, made from the learner's trained weights (``cyclegan.safetensors``).
+    """Return the folder of the model of round one.
 
-    The generators are kept: MR -> CT, and the way back, by which a synthetic CT is checked. `seen` are the
-    contrasts of the MRs that it began from.
+    Parameters
+    ----------
+    weights
+        The learner's (``cyclegan.safetensors``), or the folder they are in: both generators are kept, MR ->
+        CT, and the way back, by which a synthetic CT is checked. Null: the school's generator, as it is.
+    school
+        Folder of the synthesis that it began at, whose contrasts stay with the model.
     """
-    tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
-    kept = {name: part_of(tensors, name) for name in (GENERATOR, WAY_BACK)}
-    return save_generators(kept, model_dir, config, held_out, seen=seen)
+    if weights is not None:
+        tensors, _ = load_tensors(weights / "cyclegan.safetensors" if weights.is_dir() else weights)
+        kept = {name: part_of(tensors, name) for name in (GENERATOR, WAY_BACK)}
+    else:
+        assert school is not None
+        kept = {GENERATOR: load_tensors(_checked(school, GENERATOR)[0])[0]}
+    if school is None:
+        return save_generators(kept, model_dir, config, held_out)
+    learnt_from = read_card(school).learnt_from
+    seen = load_contrasts(school)
+    return save_generators(kept, model_dir, config, held_out, learnt_from=learnt_from, seen=seen)
 
 
 def save_generators(
@@ -157,9 +170,11 @@ def load_model(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
     return _load(model_dir, GENERATOR)
 
 
-def load_way_back(model_dir: Path) -> tuple[Generator, CycleGanConfig]:
-    """Return the generator CT -> MR of round one, and its configuration; errors as `load_model`."""
-    return _load(model_dir, WAY_BACK)
+def load_way_back(model_dir: Path) -> Generator | None:
+    """Return the generator CT -> MR of round one, null where it learnt nothing; errors as `load_model`."""
+    if f"{WAY_BACK}.safetensors" not in read_card(model_dir).weights:
+        return None
+    return _load(model_dir, WAY_BACK)[0]
 
 
 def load_contrasts(model_dir: Path) -> SeenContrasts | None:

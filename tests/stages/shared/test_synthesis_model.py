@@ -10,11 +10,13 @@ import torch
 from srrd_ray.core.errors import InputError, StoreError
 from srrd_ray.core.learner import Shard
 from srrd_ray.core.records import Knee
+from srrd_ray.core.settings import SettingsError
 from srrd_ray.core.volume import Volume
-from srrd_ray.stages.shared.synthesis_card import GENERATOR, begun, hash_synthesis
+from srrd_ray.stages.shared.synthesis_card import GENERATOR, begun, hash_synthesis, read_card
 from srrd_ray.stages.shared.synthesis_model import (
     load_contrasts,
     load_model,
+    load_way_back,
     save_generators,
     save_model,
     synthesize_knee,
@@ -99,7 +101,9 @@ def test_round_one_may_begin_at_what_simulated_knees_taught(layout: RunLayout, t
 def test_the_contrasts_that_it_began_from_stay_with_the_model(layout: RunLayout, tmp_path: Path) -> None:
     images = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 8)).astype(np.float32)
     seen = gather_contrasts({f"knee-{n}": [contrast(one)] for n, one in enumerate(images)})
-    save_model(tmp_path / "weights", layout.model("begun"), CONFIG, seen=seen)
+    kept = {GENERATOR: Generator(CONFIG).state_dict()}
+    school = save_generators(kept, tmp_path / "school", CONFIG, (), learnt_from={"knees": "4"}, seen=seen)
+    save_model(tmp_path / "weights", layout.model("begun"), CONFIG, ("001",), school)
     read = load_contrasts(layout.model("begun"))
     assert read is not None
     assert np.array_equal(read.rows, seen.rows)
@@ -108,6 +112,25 @@ def test_the_contrasts_that_it_began_from_stay_with_the_model(layout: RunLayout,
     (layout.model("begun") / "contrasts.safetensors").unlink()
     with pytest.raises(StoreError, match="model-altered"):
         load_contrasts(layout.model("begun"))
+
+
+def test_without_epochs_the_model_of_round_one_is_the_schools_and_has_no_way_back(tmp_path: Path) -> None:
+    weights = Generator(CONFIG).state_dict()
+    school = save_generators(
+        {GENERATOR: weights}, tmp_path / "school", CONFIG, (), learnt_from={"knees": "4"}
+    )
+    asked = replace(CONFIG, start="school", epochs=0)
+    folder = save_model(None, tmp_path / "model", asked, ("001",), school)
+    made, config = load_model(folder)
+    assert all(torch.equal(value, weights[name]) for name, value in made.state_dict().items())
+    assert (config, read_card(folder).held_out, read_card(folder).learnt_from) == (
+        asked,
+        ("001",),
+        {"knees": "4"},
+    )
+    assert load_way_back(folder) is None
+    with pytest.raises(SettingsError, match="epochs"):
+        replace(CONFIG, start="random", epochs=0)
 
 
 def test_a_school_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
