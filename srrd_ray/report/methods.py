@@ -42,7 +42,7 @@ def methods_text(manifest: Json, metrics: Json) -> tuple[str, ...]:
     config = at(manifest, "config")
     return (
         _cohort(manifest, metrics),
-        _synthesis(at(config, "synthesis")),
+        _synthesis(at(config, "synthesis"), metrics),
         _registration(at(config, "registration")),
         _measures(config),
         _learning(config),
@@ -67,18 +67,27 @@ def _cohort(manifest: Json, metrics: Json) -> str:
     )
 
 
-def _synthesis(config: Json) -> str:
-    school = _at(config, "start") == "school"
+def _synthesis(config: Json, metrics: Json) -> str:
+    epochs, school = _at(config, "epochs"), _at(config, "start") == "school"
+    second = (
+        "A second round learnt from slices that registration had aligned. "
+        if at(metrics, "synthesis", "round_two", "used") is True
+        else ""
+    )
+    saw = (
+        f"{second}It saw images alone, also of patients that later were test patients; a share of "
+        f"{_at(config, 'held_out')} of the patients, at most 40, was held out for its figures. Synthetic CT "
+        "served registration only; no value was measured on it."
+    )
+    if school and epochs == "0":
+        return f"A network that had learnt from simulated knees alone turned MR into synthetic CT. {saw}"
     begun = "It began at weights that had learnt from simulated knees. " if school else ""
+    pixels = "" if school else f"of {_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, "
     return (
         f"A cycle-consistent adversarial network [{KEYS['cyclegan']}] turned MR into synthetic CT on slices "
-        f"of {_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, in "
-        f"{_at(config, 'epochs')} epochs of {_at(config, 'steps')} steps with {_at(config, 'batch')} tiles "
-        f"each (learning rate {_at(config, 'learning_rate')}; cycle weight {_at(config, 'cycle_weight')}, "
-        f"mutual information weight {_at(config, 'mi_weight')}). {begun}It saw images alone, also of "
-        f"patients that later were test patients; a share of {_at(config, 'held_out')} of the patients, at "
-        "most 40, was held out for its figures. Synthetic CT served registration only; no value was "
-        "measured on it."
+        f"{pixels}in {epochs} epochs of {_at(config, 'steps')} steps with {_at(config, 'batch')} tiles "
+        f"each (learning rate {_at(config, 'start_rate' if school else 'learning_rate')}; cycle weight "
+        f"{_at(config, 'cycle_weight')}, mutual information weight {_at(config, 'mi_weight')}). {begun}{saw}"
     )
 
 

@@ -47,7 +47,7 @@ def _rounds(rounds: Json) -> tuple[Note, ...]:
     which = (
         "of round two, which learnt from slices that registration had aligned"
         if at(rounds, "used") is True
-        else "of round one, which learnt from slices that are not aligned"
+        else "of round one, without slices that registration had aligned"
     )
     return (Note(text=f"The synthetic CT is {which}: {at(rounds, 'reason')}."),)
 
