@@ -83,11 +83,10 @@ def unlikeness(seen: SeenContrasts, slices: Slices) -> float:
 
 
 def _step(slices: Slices, axis: int, lag: int) -> float:
-    count = slices.shape[axis] - lag
-    if count < 1:
+    if slices.shape[axis] <= lag:
         return 0.0
-    near, far = (slices.take(range(a, a + count), axis=axis) for a in (0, lag))
-    return float(np.sqrt(np.mean((near - far) ** 2)))
+    along = np.moveaxis(slices, axis, 0)
+    return float(np.sqrt(np.mean((along[lag:] - along[:-lag]) ** 2)))
 
 
 def _shares(rng: np.random.Generator) -> list[float]:
