@@ -12,6 +12,7 @@ from pathlib import Path
 
 from srrd_ray.core.hashing import hash_json
 from srrd_ray.core.learner import Learner
+from srrd_ray.core.model_card import readme
 from srrd_ray.core.serial import to_json
 from srrd_ray.execution.config import ClusterConfig
 from srrd_ray.execution.executor import Executor
@@ -23,7 +24,8 @@ from srrd_ray.execution.work import Produced, Task, WorkItem
 from srrd_ray.pipeline.made_knees import make_knees
 from srrd_ray.pipeline.own_trainings import Fit, fit_on
 from srrd_ray.simulation.frozen import COHORT, paired_scans_sha256
-from srrd_ray.stages.shared.synthesis_card import GENERATOR
+from srrd_ray.stages.shared.synthesis_card import GENERATOR, facts_of, read_card
+from srrd_ray.storage.atomic import write_text
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 
@@ -122,6 +124,8 @@ def train_synthesis(
     ClusterError
         `school-small` where more than a tenth of the knees could not be made.
     """
+    from srrd_ray.simulation.mr import PROTOCOLS
+    from srrd_ray.simulation.paired_scans import FIELD_MM, SEQUENCES
     from srrd_ray.stages.shared.aligned_model import generator_weights  # torch takes seconds to import
     from srrd_ray.stages.shared.paired_slices import contrasts_of, judge_slices
     from srrd_ray.stages.shared.synthesis_model import save_generators
@@ -144,15 +148,19 @@ def train_synthesis(
     learnt_from = {
         "knees": f"{len(there) - request.held_out} simulated, texture and scans wider than {COHORT}'s",
         "slices": str(aligned.epochs * aligned.steps * aligned.blocks * aligned.slices),
+        "sequences": f"{SEQUENCES} of {', '.join(PROTOCOLS)} a knee",
+        "fields of view": " x ".join(f"{low:g}-{high:g}" for low, high in FIELD_MM) + " mm (ML, AP, SI)",
         "seed": str(request.seed),
     }
     network = generator_weights(weights)
     judging = make.files([number for number in there if number < request.held_out])
     figures = judge_slices(network, request.synthesis, judging)
-    return save_generators(
+    folder = save_generators(
         {GENERATOR: network}, request.out, request.synthesis, (), learnt_from=learnt_from, figures=figures,
         seen=contrasts_of(taught, request.seed),
     )  # fmt: skip
+    write_text(folder / "README.md", readme(facts_of(read_card(folder))))
+    return folder
 
 
 def _learners(request: SynthesisTraining, files: Sequence[Path]) -> Iterator[Learner]:

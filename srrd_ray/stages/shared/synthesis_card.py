@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from srrd_ray import synthesis
 from srrd_ray.core.errors import StoreError
 from srrd_ray.core.hashing import hash_json
+from srrd_ray.core.model_card import Figure, ModelFacts
 from srrd_ray.storage.record_files import read_record
 from srrd_ray.synthesis.config import CycleGanConfig, with_network_of
 
@@ -16,6 +18,8 @@ GENERATOR: Final = "mr_to_ct"
 WAY_BACK: Final = "ct_to_mr"
 CONTRASTS: Final = "contrasts"
 CARD: Final = "model.json"
+SAID: Final = ("body", "bone")
+"""Parts of the image whose figures stand on the page of a synthesis."""
 SHIPPED: Final = Path(synthesis.__file__).parent / "weights"
 
 
@@ -34,6 +38,33 @@ class SynthesisCard:
     held_out: tuple[str, ...] = ()
     learnt_from: dict[str, str] = field(default_factory=dict)
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def facts_of(card: SynthesisCard) -> ModelFacts:
+    """Return what is told of a synthesis that learnt from simulated knees alone."""
+    return ModelFacts(
+        name="SRRD-Ray synthesis: MR of a knee to CT",
+        use="Synthetic CT from an MR of an adult knee, to be compared with the knee's CT, for research.",
+        data=tuple(f"{name}: {told}" for name, told in sorted(card.learnt_from.items())),
+        simulated=True,
+        figures=tuple(_said(card)),
+        limits=(
+            "Learnt from simulated knees alone: no real image.",
+            "Nothing may be measured on a synthetic CT; it is labelled as synthetic wherever it is stored.",
+            "In larger fields of view than those it learnt from, muscles of thigh and calf may become bone.",
+            "Not for metal, fractures, children or other joints.",
+        ),
+        licence="Apache-2.0",
+        files=card.weights,
+    )
+
+
+def _said(card: SynthesisCard) -> Iterator[Figure]:
+    for sequence, figures in sorted(card.figures.items()):
+        for name, value in sorted(figures.items()):
+            if name.startswith(SAID):
+                digits = 2 if name.endswith("ssim") else 0
+                yield Figure(name=f"{sequence}, {name}", value=value, digits=digits)
 
 
 def begun(config: CycleGanConfig) -> tuple[CycleGanConfig, Path | None]:
