@@ -62,7 +62,7 @@ class SynthesisTraining:
     checkpoint_seconds: float = 120.0
     synthesis: CycleGanConfig = field(
         default_factory=lambda: CycleGanConfig(
-            first_guess="none", floor_hu=-1000.0, downs=3, blocks=4, tile=(96, 96)
+            start="random", epochs=1, first_guess="none", floor_hu=-1000.0, downs=3, blocks=4, tile=(96, 96)
         )
     )
     aligned: AlignedConfig = field(

@@ -76,9 +76,10 @@ class AlignedLearner:
         self._pairs, self._knees = pairs, knees
         self._config, self._aligned, self._seed = config, aligned, seed
         self._criteria, self._features = Criteria(config), features
+        self._most = aligned.start_rate if config.start == "school" else aligned.learning_rate
         self._warm_up = min(WARM_UP, aligned.epochs * aligned.steps // 10) if start is None else 0
         self._optimizers = {
-            name: Adam(self._modules[name].parameters(), lr=aligned.learning_rate, betas=(0.5, 0.99))
+            name: Adam(self._modules[name].parameters(), lr=self._most, betas=(0.5, 0.99))
             for name in (NETWORK, DISCRIMINATOR)
         }
 
@@ -128,7 +129,7 @@ class AlignedLearner:
     def _rate(self, done: int) -> float:
         part = done / (self._aligned.epochs * self._aligned.steps)
         rising = min((done + 1) / (self._warm_up + 1), 1.0)
-        return self._aligned.learning_rate * rising * (0.51 + 0.49 * cos(pi * part))
+        return self._most * rising * (0.51 + 0.49 * cos(pi * part))
 
     def _draw(self, epoch: int, step: int, place: int) -> tuple[Floats, Floats, Floats]:
         """Return MR, target and weight of a block (slice, row, column), in the networks' units."""

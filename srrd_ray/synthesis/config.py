@@ -28,10 +28,13 @@ class CycleGanConfig:
     mi_weight=7``.
     """
 
-    start: Literal["random", "school"] = "random"
-    """Where the generator of CT begins: at the seed's weights, or at what it learnt from simulated knees."""
+    start: Literal["random", "school"] = "school"
+    """Where the generator of CT begins: at what it learnt from simulated knees, or at the seed's weights."""
     school: Folder = ""
-    """What jobs/train_synthesis.py made, for `start: school`; network, pixels and floor are its own."""
+    """What jobs/train_synthesis.py made, for `start: school`; empty is the one that ships.
+
+    Network, pixels and floor are its own.
+    """
     start_rate: Positive = 5e-5
     """Learning rate in place of `learning_rate` where it begins at the school's weights."""
     pixel_mm: Positive = 0.75
@@ -56,8 +59,10 @@ class CycleGanConfig:
     """Strided layers of a discriminator (the paper's 70-pixel patch has 3)."""
     floor_hu: Hounsfield = -200.0
     """HU to which all below is raised: the background of the paper."""
-    epochs: Natural = 5
-    """Epochs; a checkpoint may follow each. 0, for `start: school`: what it learnt from simulated knees."""
+    epochs: Natural = 0
+    """Epochs; a checkpoint may follow each. 0 leaves what was learnt from simulated knees as it is; from the
+    seed's weights 5 are a minute of two cores.
+    """
     steps: Count = 40
     """Optimizer steps an epoch."""
     batch: Count = 8
@@ -130,6 +135,8 @@ class AlignedConfig:
     """Most knees used for training."""
     learning_rate: Positive = 3e-3
     """Adam, generator and discriminator, falling to zero along a cosine."""
+    start_rate: Positive = 2e-4
+    """Learning rate in place of `learning_rate` where round one began at the school's weights."""
     l1_weight: NonNegative = 10.0
     """L1 distance of HU, each pixel as far as it is believed."""
     feature_weight: NonNegative = 1.0

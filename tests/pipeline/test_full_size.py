@@ -31,7 +31,7 @@ MOST_LOST = 1
 BRIEF = {
     "distillation": {"folds": 2, "teacher_epochs": 1, "student_epochs": 1, "search": {"epochs": 1}},
     "tune": {"trials": 2, "grace_epochs": 1, "cpus_per_trial": 1},
-    "synthesis": {"epochs": 1, "held_out": 0.0},
+    "synthesis": {"held_out": 0.0},
     "synthesis_aligned": {"epochs": 1},
     "cluster": {"knee_memory_mb": 4096},
 }

@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SMALL = {
     "distillation": {"folds": 2, "teacher_epochs": 2, "student_epochs": 2, "search": {"epochs": 2}},
     "tune": {"trials": 2, "grace_epochs": 1, "cpus_per_trial": 1},
-    "synthesis": {"epochs": 2, "held_out": 0.35},
+    "synthesis": {"start": "random", "epochs": 2, "held_out": 0.35},
     "synthesis_aligned": {"epochs": 1},
 }
 

@@ -20,7 +20,7 @@ from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.pairs import AlignedPair
 from tests.stages.small_run import drive
 
-TINY = CycleGanConfig(first_guess="none", tile=(16, 16), width=4, blocks=1, downs=1)
+TINY = CycleGanConfig(start="random", epochs=1, first_guess="none", tile=(16, 16), width=4, blocks=1, downs=1)
 LEARNING = AlignedConfig(
     epochs=4, steps=20, blocks=4, slices=2, learning_rate=1e-2, feature_weight=0.0, adversarial_weight=0.0,
     norm="none", average=0.9,

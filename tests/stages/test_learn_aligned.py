@@ -36,7 +36,9 @@ from tests.registration import phantoms
 from tests.stages.small_run import drive
 
 POSE = phantoms.rigid((7, 2, -3), (12, -5, 3))
-CONFIG = CycleGanConfig(width=4, blocks=1, discriminator_width=4, slice_mm=1.5, bone_share=(0.0, 1.0))
+CONFIG = CycleGanConfig(
+    start="random", epochs=1, width=4, blocks=1, discriminator_width=4, slice_mm=1.5, bone_share=(0.0, 1.0)
+)
 ALIGNED = AlignedConfig(epochs=1, steps=2, blocks=1, slices=4)
 REGISTRATION = RegistrationConfig(
     bones=BoneConfig(by="rules"),

@@ -14,7 +14,7 @@ from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
 from srrd_ray.synthesis.networks import Generator, build_networks
 from srrd_ray.synthesis.pairs import AlignedPair
 
-CONFIG = CycleGanConfig(tile=(16, 16), width=4, blocks=1, discriminator_width=4)
+CONFIG = CycleGanConfig(start="random", epochs=1, tile=(16, 16), width=4, blocks=1, discriminator_width=4)
 ALIGNED = AlignedConfig(epochs=2, steps=3, blocks=2, slices=4, learning_rate=5e-3)
 
 

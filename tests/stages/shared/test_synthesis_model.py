@@ -32,7 +32,9 @@ from srrd_ray.synthesis.networks import Generator
 from tests.registration import phantoms
 
 KNEE = Knee(participant="001", side="R")
-CONFIG = CycleGanConfig(width=4, blocks=1, discriminator_width=4, steps=1, batch=2, epochs=1, slice_mm=6.0)
+CONFIG = CycleGanConfig(
+    start="random", width=4, blocks=1, discriminator_width=4, steps=1, batch=2, epochs=1, slice_mm=6.0
+)
 
 
 @pytest.fixture
