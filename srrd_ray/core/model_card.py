@@ -124,7 +124,8 @@ def _sections(facts: ModelFacts) -> Iterator[str]:
     yield f"- Simulated: {_known(facts.simulated)}."
     yield from ("", "## Figures", "")
     if facts.figures:
-        yield "With 95 % intervals, in patients whom the network that read them never saw."
+        with_intervals = "With 95 % intervals, in" if any(f.interval for f in facts.figures) else "In"
+        yield f"{with_intervals} people whom the network that read them never saw."
         yield from ("", "| figure | value |", "|---|---|")
         yield from (
             f"| {figure.name} | {figure.text().replace('|', chr(92) + '|')} |" for figure in facts.figures

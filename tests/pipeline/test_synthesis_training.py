@@ -65,7 +65,7 @@ def test_it_learns_and_says_how_well_it_does_on_knees_that_it_never_saw(tmp_path
     assert card.figures["t1"]["field mae_hu"] < 100  # of HU that span 900
     assert load_model(folder)[1] == TINY
     page = (folder / "README.md").read_text()
-    assert f"t1, body mae_hu | {card.figures['t1']['body mae_hu']:.0f}" in page
+    assert f"t1, body: MAE, HU | {card.figures['t1']['body mae_hu']:.0f}" in page
     seen = load_contrasts(folder)
     assert seen is not None
     assert len(seen.rows) > 4 * 2, "crops too, of what it learnt from alone"

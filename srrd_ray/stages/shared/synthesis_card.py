@@ -20,6 +20,8 @@ CONTRASTS: Final = "contrasts"
 CARD: Final = "model.json"
 SAID: Final = ("body", "bone")
 """Parts of the image whose figures stand on the page of a synthesis."""
+WORDS: Final = {"mae_hu": ("MAE, HU", 0), "psnr_db": ("PSNR, dB", 1), "ssim": ("SSIM", 2)}
+"""How a figure is said, and with how many decimals."""
 SHIPPED: Final = Path(synthesis.__file__).parent / "weights"
 
 
@@ -63,8 +65,9 @@ def _said(card: SynthesisCard) -> Iterator[Figure]:
     for sequence, figures in sorted(card.figures.items()):
         for name, value in sorted(figures.items()):
             if name.startswith(SAID):
-                digits = 2 if name.endswith("ssim") else 0
-                yield Figure(name=f"{sequence}, {name}", value=value, digits=digits)
+                part, figure = name.split()
+                words, digits = WORDS[figure]
+                yield Figure(name=f"{sequence}, {part}: {words}", value=value, digits=digits)
 
 
 def begun(config: CycleGanConfig) -> tuple[CycleGanConfig, Path | None]:
