@@ -32,7 +32,7 @@ from srrd_ray.imaging.images import read_image
 from srrd_ray.registration.bones import BoneConfig
 from srrd_ray.stages.shared.aligned_model import SegmenterDistance
 from srrd_ray.stages.shared.invention_notes import note_inventions
-from srrd_ray.stages.shared.synthesis_card import SHIPPED
+from srrd_ray.stages.shared.synthesis_card import SHIPPED, begun
 from srrd_ray.stages.shared.synthesis_model import load_model
 from srrd_ray.synthesis.aligned import AlignedLearner
 from srrd_ray.synthesis.config import AlignedConfig, CycleGanConfig
@@ -105,7 +105,7 @@ def compare(name: str, learner: Learner, steps: int, others: list[nn.Module] | N
 
 def round_one(steps: int) -> None:
     """Compare a step of the CycleGAN."""
-    config = replace(CycleGanConfig(), steps=steps, epochs=3)
+    config = replace(CycleGanConfig(), start="random", steps=steps, epochs=3)
     rng = np.random.default_rng(0)
     slices = [rng.normal(0, 0.4, (64, *config.tile)).astype(np.float32) for _ in range(2)]
     compare("round one", CycleGanLearner(slices[0], slices[1], config, 1), steps)
@@ -113,7 +113,7 @@ def round_one(steps: int) -> None:
 
 def round_two(steps: int) -> None:
     """Compare a step of round two."""
-    config, aligned = CycleGanConfig(), AlignedConfig(steps=steps, epochs=3)
+    config, aligned = begun(CycleGanConfig())[0], AlignedConfig(steps=steps, epochs=3)
     rng = np.random.default_rng(0)
     mr = rng.uniform(-1, 1, (24, 80, 64)).astype(np.float32)
     pair = AlignedPair(mr=mr, hu=300 * mr, weight=np.ones_like(mr), bone=mr > 0)
@@ -128,10 +128,10 @@ def knee(shape: tuple[int, ...], model: Path) -> None:
     x, y, z = shape
     rng = np.random.default_rng(0)
     grid = Geometry.axis_aligned((z, y, x), (0.75, 0.22, 0.22))
-    mr = Volume(array=rng.uniform(0, 100, grid.shape).astype(np.float32), geometry=grid)
+    mr = Volume(array=rng.uniform(50, 60, grid.shape).astype(np.float32), geometry=grid)
     generator, config = load_model(model)
     start = time.process_time()
-    synthesize(generator, mr, replace(config, bone_share=(0.0, 1.0), hu_limits=(-32768.0, 32767.0)))
+    synthesize(generator, mr, replace(config, bone_share=(0.0, 1.0), hu_limits=(-1024.0, 32767.0)))
     print(f"MR of {x} x {y} x {z} voxels: {time.process_time() - start:.1f} CPU s")
 
 
