@@ -1,6 +1,6 @@
 """What tells a right pose of a bone from one of another person's: the correlation of its inner structure.
 
-``python benchmarks/structure.py RUN [--pairs 6]``, a finished run of a simulated cohort: for each bone the correlation at the pose that was found, and by chance
+``python benchmarks/structure.py RUN [--pairs 6]``, a run of a simulated cohort that has come to `register`: for each bone the correlation at the pose that was found, and by chance
 (root mean square of twelve poses 4 mm off); then the same for CT of one knee and MR of the next of its side, registered as one knee with no look at their structure.
 A minute of CPU for each pair.
 """
@@ -25,7 +25,6 @@ from srrd_ray.stages.register import Scan, find_poses, read_hu
 from srrd_ray.stages.shared.poses import read_pose
 from srrd_ray.storage.layout import RunLayout
 from srrd_ray.storage.omezarr import read_volume
-from srrd_ray.storage.tables import read_table
 
 BLIND = replace(RegistrationConfig(), minimum_texture=-1.0, sure_texture=-1.0)
 
@@ -38,8 +37,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=6)
     arguments = parser.parse_args()
     layout = RunLayout(root=arguments.run)
-    table = read_table(layout.table("knees"))
-    knees = [Knee(participant=str(row.participant), side=row.side) for row in table.itertuples()]
+    knees = [Knee.parse(folder.name) for folder in sorted((layout.root / "volumes").iterdir())]
     print(
         "| CT of | MR of | bone | accepted, were structure not looked at | correlation | by chance | times |\n|---|---|---|---|---|---|---|"
     )
