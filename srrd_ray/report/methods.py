@@ -69,18 +69,16 @@ def _cohort(manifest: Json, metrics: Json) -> str:
 
 def _synthesis(config: Json, metrics: Json) -> str:
     epochs, school = _at(config, "epochs"), _at(config, "start") == "school"
-    second = (
-        "A second round learnt from slices that registration had aligned. "
-        if at(metrics, "synthesis", "round_two", "used") is True
-        else ""
-    )
+    aligned = at(metrics, "synthesis", "round_two", "used") is True
+    use = "Synthetic CT served registration only; no value was measured on it."
+    second = "A second round learnt from slices that registration had aligned. " if aligned else ""
     saw = (
         f"{second}It saw images alone, also of patients that later were test patients; a share of "
-        f"{_at(config, 'held_out')} of the patients, at most 40, was held out for its figures. Synthetic CT "
-        "served registration only; no value was measured on it."
+        f"{_at(config, 'held_out')} of the patients, at most 40, was held out for its figures. {use}"
     )
     if school and epochs == "0":
-        return f"A network that had learnt from simulated knees alone turned MR into synthetic CT. {saw}"
+        alone = "A network that had learnt from simulated knees alone turned MR into synthetic CT."
+        return f"{alone} {saw}" if aligned else f"{alone} It learnt nothing of these images. {use}"
     begun = "It began at weights that had learnt from simulated knees. " if school else ""
     pixels = "" if school else f"of {_at(config, 'pixel_mm')} mm pixels, {_at(config, 'slice_mm')} mm apart, "
     return (
