@@ -25,6 +25,7 @@ from srrd_ray.stages.patches import plan_shards
 from srrd_ray.stages.shared.learning import sample_shards
 from srrd_ray.statistics import MIN_POSITIVES
 from srrd_ray.statistics.bootstrap import LEAST_PATIENTS
+from srrd_ray.synthesis.config import OF_NETWORK, CycleGanConfig
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ def limits_of(config: RunConfig, cohort: Cohort, stages: Sequence[str]) -> tuple
     knees = tuple(one for one in cohort.knees if one.ct or one.mr)
     asked = _Asked(config=config, knees=knees, stages=frozenset(stages))
     found = [
-        *_images(asked), *_workers(asked), *_estimator(asked), *_folds(asked), *_classes(asked), *_few(asked)
+        *_images(asked), *_network(asked), *_workers(asked), *_estimator(asked), *_folds(asked),
+        *_classes(asked), *_few(asked),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda limit: not limit.stops))
 
@@ -120,6 +122,21 @@ def _images(asked: _Asked) -> Iterator[Limit]:
                     where="learn-synthesis", todo="Bring one at least, or stop before it: --until ingest.",
                 )
             )  # fmt: skip
+
+
+def _network(asked: _Asked) -> Iterator[Limit]:
+    """Yield settings of a network that another one is used in place of."""
+    given, usual = asked.config.synthesis, CycleGanConfig()
+    unused = [name for name in OF_NETWORK if getattr(given, name) != getattr(usual, name)]
+    if "learn-synthesis" in asked.stages and given.start == "school" and unused:
+        yield _stop(
+            ConfigError(
+                "setting-invalid", "a network of your own, but the synthesis begins at weights of another",
+                where="learn-synthesis", got=", ".join(f"synthesis.{name}" for name in unused),
+                expected="none of them, or synthesis.start: random",
+                todo="Leave them out; or set synthesis.start: random and synthesis.epochs.",
+            )
+        )  # fmt: skip
 
 
 def _workers(asked: _Asked) -> Iterator[Limit]:

@@ -107,12 +107,13 @@ class CycleGanConfig:
 
 def with_network_of(config: CycleGanConfig, school: CycleGanConfig) -> CycleGanConfig:
     """Return the settings of a training that begins at weights which were trained with those of `school`."""
-    return replace(config, **{name: getattr(school, name) for name in _OF_NETWORK})
+    return replace(config, **{name: getattr(school, name) for name in OF_NETWORK})
 
 
-_OF_NETWORK = (
+OF_NETWORK = (
     "pixel_mm", "slice_mm", "width", "downs", "blocks", "norm", "first_guess", "floor_hu",
 )  # fmt: skip
+"""Settings that belong to weights: those of a school are its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from srrd_ray.execution.config import ClusterConfig, TuneConfig
 from srrd_ray.patches import PatchConfig
 from srrd_ray.pipeline.configuration import RunConfig
 from srrd_ray.pipeline.limits import limits_of, require_possible
+from srrd_ray.synthesis.config import CycleGanConfig
 from tests.imaging import makers
 from tests.running import STAGE_NAMES, run
 
@@ -60,6 +61,15 @@ def test_an_algorithm_of_the_search_without_its_library_stops_before_any_work(
     monkeypatch.setattr("srrd_ray.distillation.proposals.find_spec", lambda _: None)
     assert codes(people(40), config) == {"search-missing": True}
     assert codes(people(40), config, until="teach") == {}
+
+
+def test_a_network_of_ones_own_is_not_dropped_without_a_word() -> None:
+    own = RunConfig(synthesis=CycleGanConfig(width=64, epochs=5))
+    assert codes(people(40), own) == {"setting-invalid": True}
+    with pytest.raises(ConfigError, match=r"got synthesis\.width, .* synthesis\.start: random"):
+        require_possible(own, people(40), STAGE_NAMES)
+    random = RunConfig(synthesis=CycleGanConfig(start="random", width=64, epochs=5))
+    assert codes(people(40), random) == {}
 
 
 @pytest.mark.parametrize(("folds", "patients"), [(17, 16), (3, 2), (2, 1)])
