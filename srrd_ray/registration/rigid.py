@@ -96,7 +96,7 @@ class RegistrationConfig:
     """Correlation of grey values inside bone and surround."""
     minimum_texture: Correlation = 0.12
     """Correlation of the inner structure of the bone: what tells this bone from another one."""
-    minimum_standing_out: NonNegative = 2.5
+    minimum_standing_out: NonNegative = 2.2
     """Times that of poses 4 mm off it has to be below `sure_texture`; else starts around are tried too."""
 
     def __post_init__(self) -> None:
