@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from srrd_ray.synthesis.slices import Slices
+
 Features = NDArray[np.float32]
-Slices = NDArray[np.float32]
 
 SHARES: Final = (10.0, 30.0, 50.0, 70.0, 90.0)
 """Per cent of the pixels under each level."""

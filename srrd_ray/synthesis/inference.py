@@ -9,9 +9,8 @@ from torch import nn
 
 from srrd_ray.core.errors import InputError
 from srrd_ray.core.volume import Scalar, Volume
-from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.slices import sagittal, scale_mr, unscale_hu
+from srrd_ray.synthesis.slices import scaled_mr, unscale_hu
 
 AIR_HU, OVERSHOOT_HU = -1024.0, 200.0
 """The least that a CT holds, and how far under it a network may draw air."""
@@ -32,8 +31,8 @@ def synthesize(
     InputError
         `synthesis-not-finite`, `synthesis-range`, `synthesis-bone` where the result cannot be a CT of a knee.
     """
-    slices = sagittal(flatten_bias(mr), config)
-    made = unscale_hu(translate(generator, scale_mr(slices.array), config))
+    slices = scaled_mr(mr, config)
+    made = unscale_hu(translate(generator, slices.array, config))
     made = np.where(made > AIR_HU - OVERSHOOT_HU, np.maximum(made, AIR_HU), made)
     require_plausible(made, limits or config)
     grid = slices.geometry

@@ -13,10 +13,9 @@ from torch import nn
 
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import resample_to_working_grid
-from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.inference import translate
-from srrd_ray.synthesis.slices import sagittal, scale_hu, scale_mr
+from srrd_ray.synthesis.slices import sagittal, scale_hu, scaled_mr
 
 SPACING_MM = 1.0
 BONE_HU = 300.0
@@ -64,6 +63,6 @@ def compare_with_mr(sct: Volume[Scalar], bones: Volume[np.bool_]) -> Invention:
 
 def cycle_error(back: nn.Module, mr: Volume[Scalar], sct: Volume[Scalar], config: CycleGanConfig) -> float:
     """Return how far the MR that is made of the synthetic CT is from the MR itself, in marrow levels."""
-    there = scale_mr(sagittal(flatten_bias(mr), config).array)
+    there = scaled_mr(mr, config).array
     here = translate(back, scale_hu(sagittal(sct, config).array, config.floor_hu), config)
     return float(np.abs(here - there).mean()) / 2.0

@@ -13,9 +13,8 @@ from srrd_ray.core.bones import BONES, BoneName
 from srrd_ray.core.volume import Scalar, Volume
 from srrd_ray.registration.grids import inside, smooth
 from srrd_ray.synthesis.alignment import align_ct
-from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
-from srrd_ray.synthesis.slices import sagittal, scale_mr
+from srrd_ray.synthesis.slices import scaled_mr
 
 Floats = NDArray[np.float32]
 NEAR_MM = 2.0
@@ -65,9 +64,9 @@ def make_pair(
         4×4 maps from CT LPS mm to MR LPS mm of the bones that were registered. Where one lacks, nothing
         farther than 2 mm from the other is believed.
     """
-    slices = sagittal(flatten_bias(mr), config)
+    slices = scaled_mr(mr, config)
     aligned = align_ct(smooth(ct, 0.4 * config.pixel_mm), bones, poses, slices.geometry)
-    scaled, hu = scale_mr(slices.array), aligned.hu.array
+    scaled, hu = slices.array, aligned.hu.array
     near = aligned.outside_mm <= NEAR_MM
     weight = near.astype(np.float32)
     if all(bone in poses for bone in BONES):
@@ -83,12 +82,12 @@ def make_pair_in_place(
 
     All that both see is believed; errors as `scale_mr`.
     """
-    slices = sagittal(flatten_bias(mr), config)
+    slices = scaled_mr(mr, config)
     grid = slices.geometry
     hu = smooth(ct, 0.4 * config.pixel_mm).resample_onto(grid, fill=np.nan).array
     mask = Volume(array=(bones.array > 0).astype(np.float32), geometry=bones.geometry)
     return _pair(
-        scale_mr(slices.array),
+        slices.array,
         hu,
         inside(grid, mr.geometry).astype(np.float32),
         mask.resample_onto(grid).array > 0.5,

@@ -28,7 +28,7 @@ def slices_from_mr(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
     """Return scaled sagittal tiles (n, height, width) of an MR volume for training;
     rows run from foot to head.
     """
-    return cut_tiles(scale_mr(sagittal(flatten_bias(volume), config).array), config.tile)
+    return cut_tiles(scaled_mr(volume, config).array, config.tile)
 
 
 def slices_from_ct(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
@@ -36,6 +36,12 @@ def slices_from_ct(volume: Volume[Scalar], config: CycleGanConfig) -> Slices:
     rows run from foot to head.
     """
     return cut_tiles(scale_hu(sagittal(volume, config).array, config.floor_hu), config.tile)
+
+
+def scaled_mr(volume: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float32]:
+    """Return the sagittal slices of a whole MR as the networks see them; errors as `sagittal`, `scale_mr`."""
+    slices = sagittal(flatten_bias(volume), config)
+    return Volume(array=scale_mr(slices.array), geometry=slices.geometry)
 
 
 def sagittal(volume: Volume[Scalar], config: CycleGanConfig) -> Volume[np.float32]:

@@ -6,12 +6,12 @@ from scipy import ndimage
 
 from srrd_ray.synthesis.contrast import (
     SeenContrasts,
-    Slices,
     contrast,
     crops,
     gather_contrasts,
     unlikeness,
 )
+from srrd_ray.synthesis.slices import Slices
 
 KNEES = 12
 

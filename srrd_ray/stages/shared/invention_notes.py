@@ -16,11 +16,10 @@ from srrd_ray.segmentation.classes import CLASSES
 from srrd_ray.segmentation.inference import segment
 from srrd_ray.stages.shared.synthesis_card import read_card
 from srrd_ray.stages.shared.synthesis_model import load_contrasts, load_way_back
-from srrd_ray.synthesis.bias import flatten_bias
 from srrd_ray.synthesis.config import CycleGanConfig
 from srrd_ray.synthesis.contrast import unlikeness
 from srrd_ray.synthesis.invention import Invention, compare_with_mr, cycle_error
-from srrd_ray.synthesis.slices import sagittal, scale_mr
+from srrd_ray.synthesis.slices import scaled_mr
 
 BONES = [number for number, name in enumerate(CLASSES) if name in ("femur", "tibia", "fibula", "patella")]
 FLAGGED_INVENTED, FLAGGED_OPEN, FLAGGED_CYCLE = 0.10, 0.10, 0.5
@@ -57,7 +56,7 @@ def note_inventions(
         lines.append(_line("synthesis-cycle", text, flagged=error > FLAGGED_CYCLE))
     seen = load_contrasts(first)
     if seen is not None:
-        apart = unlikeness(seen, scale_mr(sagittal(flatten_bias(mr), trained).array))
+        apart = unlikeness(seen, scaled_mr(mr, trained).array)
         text = f"as far from the nearest MR that the synthesis began from as {apart:.1f} times what is usual"
         lines.append(_line("synthesis-contrast", text, flagged=apart > 1.0))
     if shows_whole_joint(mr, bones):
